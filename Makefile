@@ -1,0 +1,64 @@
+# keruta. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
+
+.PHONY: install
+install: $(STAMP) ## everything that running and testing needs, into .venv
+
+$(STAMP): requirements-dev.lock pyproject.toml keruta/onemachine/prepare.sh
+	keruta/onemachine/prepare.sh $(PYTHON) $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: run
+run: $(STAMP) ## the whole system on this machine, with a first task on this repository; ONCE=1 ends after it
+	@$(BIN)/keruta up --first-task $(if $(ONCE),--once)
+
+.PHONY: lint
+lint: $(STAMP) ## style, layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+.PHONY: types
+types: $(STAMP) ## strict types
+	$(BIN)/mypy
+
+.PHONY: test test-unit test-integration test-e2e test-faults test-cluster
+test: lint types test-unit test-integration test-e2e test-faults test-cluster ## every check and test
+test-unit: $(STAMP) ## pure parts
+	$(PYTEST) tests/unit
+test-integration: $(STAMP) ## each part on real servers: mongod, git, functions-framework
+	$(PYTEST) tests/integration
+test-e2e: $(STAMP) ## the whole system on one machine
+	$(PYTEST) tests/e2e
+test-faults: $(STAMP) ## the whole system, while parts of it are killed
+	$(PYTEST) tests/faults
+test-cluster: $(STAMP) ## the thin slice on a real cluster
+	$(PYTEST) tests/cluster
+
+.PHONY: bench
+bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out.json
+	$(BIN)/python -m bench
+
+.PHONY: docs
+docs: $(STAMP) ## docs that are made from the code
+	$(BIN)/python -m docs.generate
+
+.PHONY: lock
+lock: ## the lock files anew, from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes --extra mongod -o requirements.lock
+	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes --extra mongod --extra dev -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## what was made here goes, but for .keruta
+	rm -rf $(VENV) build *.egg-info bench/out.json

@@ -1,0 +1,98 @@
+"""The app: what it needs from the world, who asks, errors as problems, and the features' blueprints."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import flask
+
+from admin.health import routes as health
+from admin.tasks import routes as tasks
+from keruta import logs
+from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.mongo.client import Database, connect
+from keruta.adapters.mongo.deciding import MongoDeciding
+from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.mongo.reading import MongoReading
+from keruta.adapters.mongo.tailing import MongoTail
+from keruta.adapters.nudges import HttpNudges
+from keruta.adapters.results import Results
+from keruta.adapters.tokens import Verifier
+from keruta.domain.naming import new_id
+from keruta.edge import as_problem, problem_answer
+from keruta.settings import Settings, load
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What admin needs from the world."""
+
+    settings: Settings
+    verifier: Verifier
+    database: Database
+    reading: MongoReading
+    deciding: MongoDeciding
+    tail: MongoTail
+    nudges: HttpNudges
+    results: Results
+
+
+def make_ports(settings: Settings) -> Ports:
+    database = connect(settings, maxPoolSize=200)
+    outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
+    return Ports(
+        settings=settings,
+        verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        database=database,
+        reading=MongoReading(database, settings),
+        deciding=MongoDeciding(database, outbox),
+        tail=MongoTail(database),
+        nudges=HttpNudges(settings.worker_addresses),
+        results=Results(settings.results_dir),
+    )
+
+
+class Lazily:
+    """Makes the ports on first use: gunicorn loads the app before it forks."""
+
+    def __init__(self, settings: Settings, make: Callable[[Settings], Ports]) -> None:
+        self._settings, self._make = settings, make
+        self._made: Ports | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Ports:
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    self._made = self._make(self._settings)
+        return self._made
+
+
+def create_app(settings: Settings | None = None) -> flask.Flask:
+    """Makes the app; without settings, from the environment."""
+    settings = settings or load(os.environ)
+    logs.configure("admin", settings.log_level)
+    app = flask.Flask("admin", static_folder=None)
+    app.url_map.strict_slashes = True
+    app.extensions["keruta"] = Lazily(settings, make_ports)
+    app.register_blueprint(tasks.blueprint)
+    app.register_blueprint(health.blueprint)
+
+    @app.before_request
+    def begin() -> None:
+        flask.g.request_id = new_id()
+
+    @app.errorhandler(Exception)
+    def problem(error: Exception) -> flask.Response:
+        return problem_answer(as_problem(error), flask.g.request_id)
+
+    @app.after_request
+    def finish(response: flask.Response) -> flask.Response:
+        response.headers["X-Request-Id"] = flask.g.request_id
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    return app

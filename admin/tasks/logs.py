@@ -1,0 +1,98 @@
+"""A log as text, as NDJSON, or as a stream of server-sent events that goes on until the attempt has ended.
+
+Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import flask
+import msgspec
+
+from keruta.adapters.mongo.reading import Chunk
+from keruta.adapters.tokens import Principal
+from keruta.errors import KerutaError
+
+if TYPE_CHECKING:
+    from admin.app import Ports
+
+COMMENT_EVERY_SECONDS = 15.0
+_EVENT_ID = re.compile(r"(\d{1,7})-(\d{1,8})")
+
+
+def answer(ports: Ports, principal: Principal, task: str, attempt: int, *, more: bool, pinned: bool) -> flask.Response:
+    """The log as the request's Accept asks for it.
+
+    Args:
+        attempt: which attempt's, 0 before there is one.
+        more: whether more may come.
+        pinned: whether the client named the attempt: then its end is the stream's end.
+    """
+    kind = flask.request.accept_mimetypes.best_match(["text/plain", "application/x-ndjson", "text/event-stream"])
+    if kind == "text/event-stream":
+        body = _events(ports, principal, task, attempt, more=more, pinned=pinned)
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return flask.Response(body, content_type="text/event-stream; charset=utf-8", headers=headers)
+    chunks = ports.reading.chunks(task, attempt) if attempt else iter(())
+    if kind == "application/x-ndjson":
+        return flask.Response((msgspec.json.encode(_line(c)) + b"\n" for c in chunks), content_type=kind)
+    return flask.Response((chunk.data for chunk in chunks), content_type="text/plain; charset=utf-8")
+
+
+def _line(chunk: Chunk) -> dict[str, object]:
+    return {
+        "attempt": chunk.attempt,
+        "sequence": chunk.sequence,
+        "at": chunk.at,
+        "system": chunk.system,
+        "text": chunk.data.decode("utf-8", "replace"),
+    }
+
+
+def _events(
+    ports: Ports, principal: Principal, task: str, attempt: int, *, more: bool, pinned: bool
+) -> Iterator[bytes]:
+    """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
+    after = -1
+    seen = _EVENT_ID.fullmatch(flask.request.headers.get("Last-Event-ID", ""))
+    if seen is not None and int(seen[1]) == attempt:
+        after = int(seen[2])
+    elif seen is not None and not pinned and 0 < int(seen[1]) < attempt:
+        attempt, after = int(seen[1]), int(seen[2])
+    status = None
+    yield b": keruta\n\n"
+    with ports.tail.follow(task) as told:
+        while True:
+            told.clear()
+            try:
+                number, more = ports.reading.log_attempt(principal.readers, task, attempt if pinned else None)
+                current = ports.reading.task(principal.readers, task)
+                attempt = attempt or number
+                if current.status != status:
+                    status = current.status
+                    said = {"status": status, "reason": current.reason, "message": current.message}
+                    yield _event("status", {**said, "exit_code": current.exit_code, "attempt": number})
+                if attempt:
+                    for chunk in ports.reading.chunks(task, attempt, after):
+                        after = chunk.sequence
+                        yield _event("log", _line(chunk), f"{chunk.attempt}-{chunk.sequence}")
+            except KerutaError:  # the database is away for now: the client keeps what it has
+                told.wait(1)
+                yield b": waiting for the database\n\n"
+                continue
+            if attempt < number and not pinned:
+                attempt, after = attempt + 1, -1
+                continue
+            if not more:
+                yield _event("end", {"status": status, "exit_code": current.exit_code})
+                return
+            if not told.wait(COMMENT_EVERY_SECONDS):
+                yield b": still here\n\n"
+
+
+def _event(kind: str, value: object, identity: str | None = None) -> bytes:
+    name = f"id: {identity}\n".encode() if identity else b""
+    return name + f"event: {kind}\n".encode() + b"data: " + msgspec.json.encode(value) + b"\n\n"

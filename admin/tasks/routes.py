@@ -1,0 +1,120 @@
+"""Tasks: the list, one task, its artifacts, and what people decide about it."""
+
+from __future__ import annotations
+
+import flask
+
+from admin.asking import ports, principal, serves
+from admin.tasks import logs as log_answers
+from keruta.adapters.mongo.reading import TaskFilter, parse_label
+from keruta.domain.naming import attempt_id
+from keruta.domain.status import Status
+from keruta.domain.task import BODY_LIMIT_BYTES, InputRequest, TaskView
+from keruta.edge import json_answer, read_body
+from keruta.errors import InvalidRequest, NotFound
+from keruta.ports import WorkerSlots
+
+blueprint = flask.Blueprint("tasks", __name__)
+
+LIMIT_MOST = 200
+LIMIT_DEFAULT = 50
+
+
+@serves(blueprint, "list_tasks")
+def list_tasks() -> flask.Response:
+    query = flask.request.args
+    status = query.get("status")
+    if status is not None and status not in frozenset(Status):
+        _refuse("status", f"Known are {', '.join(Status)}.")
+    facets = [f"{name}={query[name]}" for name in ("queue", "repository", "owner") if name in query]
+    if "label" in query:
+        facets.insert(0, parse_label(query["label"]))
+    page = ports().reading.page(
+        principal().readers,
+        TaskFilter(status=status, facets=facets),
+        limit=_number("limit", LIMIT_DEFAULT, LIMIT_MOST),
+        cursor=query.get("cursor"),
+    )
+    return json_answer(page)
+
+
+@serves(blueprint, "show_task")
+def show_task(id: str) -> flask.Response:
+    return json_answer(_task(id))
+
+
+@serves(blueprint, "task_logs")
+def task_logs(id: str) -> flask.Response:
+    attempt = _number("attempt", None, 1_000_000)
+    number, more = ports().reading.log_attempt(principal().readers, id, attempt)
+    return log_answers.answer(ports(), principal(), id, number, more=more, pinned=attempt is not None)
+
+
+@serves(blueprint, "cancel_task")
+def cancel_task(id: str) -> flask.Response:
+    _nudge(ports().deciding.cancel(principal().name, principal().readers, id), id)
+    return json_answer(_task(id))
+
+
+@serves(blueprint, "retry_task")
+def retry_task(id: str) -> flask.Response:
+    ports().deciding.retry(principal().name, principal().readers, id)
+    return json_answer(_task(id))
+
+
+@serves(blueprint, "accept_task")
+def accept_task(id: str) -> flask.Response:
+    ports().deciding.accept(principal().name, principal().readers, id)
+    return json_answer(_task(id))
+
+
+@serves(blueprint, "send_input")
+def send_input(id: str) -> flask.Response:
+    body = read_body(flask.request, InputRequest, BODY_LIMIT_BYTES)
+    _nudge(ports().deciding.input(principal().name, principal().readers, id, body.text), id)
+    return json_answer(_task(id))
+
+
+@serves(blueprint, "list_artifacts")
+def list_artifacts(id: str) -> flask.Response:
+    return json_answer(_task(id))
+
+
+@serves(blueprint, "get_artifact")
+def get_artifact(id: str, path: str) -> flask.Response:
+    """The file as it was stored, never to be shown inside a page of ours: a script made it."""
+    task = _task(id)
+    if not task.attempts:
+        raise NotFound("There is no such file.")
+    file = ports().results.open(attempt_id(task.id, task.attempts[-1].number), path)
+    response = flask.send_file(
+        file, mimetype="application/octet-stream", as_attachment=True, download_name=path.rsplit("/", 1)[-1]
+    )
+    known = next((artifact for artifact in task.artifacts if artifact.path == path), None)
+    if known is not None:
+        response.set_etag(known.sha256)
+    response.content_length = file.seek(0, 2)
+    file.seek(0)
+    return response.make_conditional(flask.request, accept_ranges=True, complete_length=response.content_length)
+
+
+def _task(task_id: str) -> TaskView:
+    return ports().reading.task(principal().readers, task_id)
+
+
+def _nudge(worker: WorkerSlots | None, task_id: str) -> None:
+    if worker is not None:
+        ports().nudges.nudge(worker, [task_id])
+
+
+def _number(name: str, default: int | None, most: int) -> int:
+    text = flask.request.args.get(name)
+    if text is None:
+        return default  # type: ignore[return-value]
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+        _refuse(name, f"A whole number from 1 to {most}.")
+    return int(text)
+
+
+def _refuse(name: str, message: str) -> None:
+    raise InvalidRequest(f"{name}: {message}", faults=[{"at": f"?{name}", "message": message}])

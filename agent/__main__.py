@@ -1,0 +1,36 @@
+"""`python -m agent worker`: a worker. `python -m agent run`: what runs beside a script in a Job Pod."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from agent.settings import WorkerSettings
+from keruta import logs
+from keruta.errors import SettingsError
+from keruta.settings import load
+
+
+def main(arguments: list[str]) -> int:
+    try:
+        settings = load(os.environ, WorkerSettings)
+        if arguments == ["worker"]:
+            logs.configure("worker", settings.log_level)
+            from agent.worker import main as work
+
+            work(settings)
+            return 0
+        if arguments == ["run"]:
+            logs.configure("agent", settings.log_level)
+            from agent.sidecar import SidecarSettings, run
+
+            return run(settings, load(os.environ, SidecarSettings))
+    except SettingsError as error:
+        print(f"keruta agent: {error}", file=sys.stderr)
+        return 2
+    print("usage: python -m agent worker|run", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,129 @@
+"""Git, by GitPython: run in its own process group, with a time limit, ended when the job is; its faults in our terms."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import git
+
+from keruta.errors import PhaseError
+
+LOOK_EVERY_SECONDS = 0.2
+
+# What Git says, in the order in which it is looked for, and the reason that it is.
+_SAID: tuple[tuple[str, str, str], ...] = (
+    ("host key verification failed", "HostKeyUnknown", "The ssh server's key is not among the known hosts; add it."),
+    ("remote host identification has changed", "HostKeyUnknown", "The ssh server's key is another one than is known."),
+    ("permission denied (", "CloneAuthFailed", "The Git server refused the ssh key."),
+    ("authentication failed", "CloneAuthFailed", "The Git server refused the user name or token."),
+    ("could not read username", "CloneAuthFailed", "The Git server wants credentials and none are set up for it."),
+    ("could not read password", "CloneAuthFailed", "The Git server wants credentials and none are set up for it."),
+    ("terminal prompts disabled", "CloneAuthFailed", "The Git server wants credentials and none are set up for it."),
+    ("error: 403", "CloneAuthFailed", "The Git server does not let these credentials do this."),
+    ("error: 401", "CloneAuthFailed", "The Git server refused the user name or token."),
+    ("couldn't find remote ref", "RefNotFound", "The repository has no such branch or tag."),
+    ("not our ref", "RefNotFound", "The repository has no such commit, or does not give it out."),
+    ("unadvertised object", "RefNotFound", "The repository has no such commit, or does not give it out."),
+    ("no such remote ref", "RefNotFound", "The repository has no such branch or tag."),
+    ("transport '", "TransportRefused", "The address, or a submodule's, uses a transport that is not allowed."),
+    ("repository not found", "RepositoryNotFound", "There is no such repository, or these credentials can't see it."),
+    ("' not found", "RepositoryNotFound", "There is no such repository, or these credentials can't see it."),
+    ("does not appear to be a git repository", "RepositoryNotFound", "There is no repository at this address."),
+    ("does not exist", "RepositoryNotFound", "There is no repository at this address."),
+    ("invalid path", "CheckoutRefused", "The repository holds a path that would leave the workspace."),
+    ("beyond a symbolic link", "CheckoutRefused", "The repository holds a path that would leave the workspace."),
+    ("detected dubious ownership", "RepositoryNotFound", "The repository belongs to another user of this machine."),
+    ("no space left on device", "WorkspaceFailed", "The worker's disk is full."),
+)
+
+
+class Stopped(Exception):  # noqa: N818  it is what was asked for
+    """The job was told to end while Git ran."""
+
+
+class Git:
+    """Git in one directory and environment.
+
+    Args:
+        stop: set when the job is to end; what runs is ended with it.
+        deadline: by `time.monotonic()`.
+    """
+
+    def __init__(self, directory: Path, env: Mapping[str, str], stop: threading.Event, deadline: float) -> None:
+        self.directory = directory
+        self._git = git.Git(str(directory))
+        self._git.update_environment(**env)
+        self._stop = stop
+        self._deadline = deadline
+
+    def __call__(self, *arguments: str, stdin: bytes | None = None, reason: str = "CloneFailed") -> str:
+        """Runs Git and returns what it wrote.
+
+        Raises:
+            PhaseError: it ended badly; its last line is told, never its arguments.
+            Stopped: the job is to end, or its time is up.
+        """
+        process = self._git.execute(
+            ["git", *arguments],
+            as_process=True,
+            istream=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        running: subprocess.Popen[bytes] = process.proc  # type: ignore[attr-defined,union-attr,assignment]
+        while True:
+            try:
+                out, err = running.communicate(stdin, timeout=LOOK_EVERY_SECONDS)
+                break
+            except subprocess.TimeoutExpired:
+                if self._stop.is_set() or time.monotonic() > self._deadline:
+                    _end(running)
+        if self._stop.is_set() or time.monotonic() > self._deadline:
+            raise Stopped
+        if running.returncode != 0:
+            raise _fault(err.decode("utf-8", "replace"), reason)
+        return out.decode("utf-8", "replace")
+
+    def succeeds(self, *arguments: str) -> bool:
+        """Says whether Git ends with 0."""
+        try:
+            self(*arguments)
+        except PhaseError:
+            return False
+        return True
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    for signal_ in (signal.SIGTERM, signal.SIGKILL):
+        try:
+            os.killpg(process.pid, signal_)
+        except ProcessLookupError:
+            return
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _fault(said: str, reason: str) -> PhaseError:
+    lower = said.lower()
+    for words, known, message in _SAID:
+        if words in lower:
+            if reason.startswith("Push") and known in ("CloneAuthFailed", "RepositoryNotFound"):
+                known = "PushRefused"
+            return PhaseError(known, message)
+    if reason.startswith("Push") and ("rejected" in lower or "denied" in lower):
+        return PhaseError("PushRefused", f"The Git server refused the branch: {_last(said)}")
+    return PhaseError(reason, f"Git failed: {_last(said)}")
+
+
+def _last(said: str) -> str:
+    lines: Sequence[str] = [line.strip() for line in said.splitlines() if line.strip()]
+    fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return (fatal or lines or ["it said nothing"])[0][:300]

@@ -1,0 +1,138 @@
+"""A job's directory: all that is known of an attempt on this machine, so that a restarted worker takes it up.
+
+    <attempt>/                  0700
+      attempt.json              the specification, without secrets, and the deadline
+      execution                 the execution's id; made once
+      process                   the script's process and when it began
+      chunks                    which parts of the log have been cut: a line "sequence offset length system" each
+      outputs artifacts/ workspace/ private/
+      control/                  see start.sh
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from keruta.domain.naming import attempt_id, new_id
+from keruta.domain.task import Specification
+
+
+class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What `attempt.json` holds. `deadline_at` is Unix time."""
+
+    specification: Specification
+    deadline_at: float
+    commit: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobDir:
+    """The paths of one job, and what is on record there."""
+
+    root: Path
+
+    @property
+    def workspace(self) -> Path:
+        return self.root / "workspace"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.root / "artifacts"
+
+    @property
+    def outputs(self) -> Path:
+        return self.root / "outputs"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control"
+
+    @property
+    def output(self) -> Path:
+        return self.control / "output"
+
+    @property
+    def private(self) -> Path:
+        return self.root / "private"
+
+    @classmethod
+    def of(cls, parent: Path, specification: Specification) -> JobDir:
+        return cls(root=parent / attempt_id(specification.task, specification.attempt))
+
+    def make(self, attempt: AttemptFile) -> None:
+        """The directory is there and empty but for its frame; what an unstarted try left behind is gone."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        for directory in (self.root, self.control, self.artifacts):
+            directory.mkdir(mode=0o700, parents=True)
+        self.save(attempt)
+        self.output.touch()
+        self.outputs.touch()
+        os.mkfifo(self.control / "stdin", 0o600)
+
+    def save(self, attempt: AttemptFile) -> None:
+        part = self.root / ".attempt.json"
+        part.write_bytes(msgspec.json.encode(attempt))
+        part.rename(self.root / "attempt.json")
+
+    def load(self) -> AttemptFile | None:
+        """What is on record, or None where a crash left nothing to go by."""
+        try:
+            return msgspec.json.decode((self.root / "attempt.json").read_bytes(), type=AttemptFile)
+        except (OSError, msgspec.DecodeError):
+            return None
+
+    def execution(self, boot: str) -> str:
+        """The execution's id: made on the first call, the same ever after."""
+        path = self.root / "execution"
+        try:
+            return path.read_text()
+        except OSError:
+            made = f"{boot}.{new_id()}"
+            path.write_text(made)
+            return made
+
+    @property
+    def started(self) -> bool:
+        """Whether the start is on record at keruta, by this directory's own mark."""
+        return (self.control / "go").exists()
+
+    def exit_codes(self) -> dict[str, int]:
+        """What the script and its check ended with, as far as is known: keys `script` and `check`."""
+        try:
+            lines = (self.control / "exit").read_text().splitlines(keepends=True)
+        except OSError:
+            return {}
+        whole = [line.split() for line in lines if line.endswith("\n")]
+        return {parts[0]: int(parts[1]) for parts in whole if len(parts) == 2 and parts[1].lstrip("-").isdigit()}
+
+    @property
+    def finished(self) -> bool:
+        return (self.control / "done").exists()
+
+    def note_cause(self, cause: str) -> None:
+        """Writes down why the script is to end."""
+        if self.root.is_dir():
+            (self.root / "cause").write_text(cause)
+
+    @property
+    def cause(self) -> str:
+        """Why the script was to end, or nothing."""
+        try:
+            return (self.root / "cause").read_text()
+        except OSError:
+            return ""
+
+    def remove(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def existing(parent: Path) -> Iterator[JobDir]:
+    """The jobs that a worker before this one left."""
+    if parent.is_dir():
+        yield from (JobDir(root=entry) for entry in sorted(parent.iterdir()) if entry.is_dir())

@@ -1,0 +1,228 @@
+"""Reports to keruta: entries in order, in batches, until each is answered; and heartbeats.
+
+One thread posts; while a post is under way, what comes up waits for the next one, so a busy worker's requests hold many
+entries each. Nothing is dropped: what keruta does not take now is sent again.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import urllib3
+
+from keruta.domain.reports import AnyEntry, Held, LogChunk, Outcome, Report, ReportAnswer
+
+log = logging.getLogger(__name__)
+
+BATCH_BYTES = 4 * 1024 * 1024
+BATCH_ENTRIES = 1000
+BACKED_UP_BYTES = 8 * 1024 * 1024
+LINGER_SECONDS = 0.25  # what is not urgent may wait so long for company
+AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS = 0.1, 2.0
+
+
+class SessionVoid(Exception):  # noqa: N818
+    """keruta does not know this session; register again."""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    entry: AnyEntry
+    size: int
+    asked: threading.Event | None = None
+    outcome: Outcome | None = None
+
+
+class Transport(Protocol):
+    """Posts a report. Raises OSError when there is no answer now, and SessionVoid."""
+
+    def __call__(self, body: bytes) -> ReportAnswer: ...
+
+
+class Reporter:
+    """See the module. `agent.job.Reporting` for the jobs.
+
+    Args:
+        post: sends one report.
+        held: what this agent has in hand.
+        anxious: whether word is wanted soon.
+        answered: told each answer, and what had been held when its report was made.
+        heartbeat_seconds: how long may pass without a report.
+    """
+
+    def __init__(
+        self,
+        post: Transport,
+        *,
+        held: Callable[[], list[Held]],
+        anxious: Callable[[], bool],
+        answered: Callable[[ReportAnswer, Sequence[Held]], None],
+        heartbeat_seconds: float = 5.0,
+    ) -> None:
+        self._post = post
+        self._held = held
+        self._anxious = anxious
+        self._answered = answered
+        self.heartbeat_seconds = heartbeat_seconds
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._changed = threading.Condition()
+        self._urgent = False
+        self._nudged = False
+        self._ending = False
+        self._rng = random.Random()  # noqa: S311  it only spreads retries
+
+    # ------------------------------------------------------------ for the jobs
+
+    def send(self, entry: AnyEntry, *, urgent: bool = False) -> None:
+        self._add(_Waiting(entry, _size(entry)), urgent)
+
+    def ask(self, entry: AnyEntry, stop: threading.Event) -> Outcome | None:
+        waiting = _Waiting(entry, _size(entry), threading.Event())
+        self._add(waiting, urgent=True)
+        assert waiting.asked is not None
+        while not waiting.asked.wait(0.2):
+            if stop.is_set() or self._ending:
+                with self._changed:
+                    if waiting in self._waiting:
+                        self._waiting.remove(waiting)
+                        self._bytes -= waiting.size
+                return None
+        return waiting.outcome
+
+    @property
+    def backed_up(self) -> bool:
+        return self._bytes > BACKED_UP_BYTES
+
+    def nudge(self) -> None:
+        """There may be something for us: ask now."""
+        with self._changed:
+            self._nudged = True
+            self._changed.notify()
+
+    def _add(self, waiting: _Waiting, urgent: bool) -> None:
+        with self._changed:
+            self._waiting.append(waiting)
+            self._bytes += waiting.size
+            self._urgent |= urgent
+            self._changed.notify()
+
+    # ------------------------------------------------------------ the thread
+
+    def run(self) -> None:
+        """Reports until `end`. Raises SessionVoid when keruta wants a new registration."""
+        pause = AGAIN_FIRST_SECONDS
+        while True:
+            batch = self._next()
+            if batch is None:
+                return
+            try:
+                self._report(batch)
+                pause = AGAIN_FIRST_SECONDS
+            except OSError as error:
+                log.warning("no answer: %s; again in %.1f s", error, pause, extra={"action": "report_failed"})
+                with self._changed:
+                    self._nudged = True
+                    self._changed.wait_for(lambda: self._ending, pause * (0.5 + self._rng.random()))
+                pause = min(pause * 2, AGAIN_MOST_SECONDS)
+
+    def end(self) -> None:
+        """What waits is sent once more if it can be, and `run` returns."""
+        with self._changed:
+            self._ending = True
+            self._changed.notify_all()
+
+    def _next(self) -> list[_Waiting] | None:
+        """Waits until there is something to report; None when it is time to end and nothing is left."""
+        with self._changed:
+            beat = min(2.0, self.heartbeat_seconds) if self._anxious() else self.heartbeat_seconds
+            until = time.monotonic() + beat
+            while not (self._urgent or self._nudged or self._ending):
+                left = until - time.monotonic()
+                if left <= 0:
+                    break
+                if self._waiting:
+                    self._changed.wait(min(LINGER_SECONDS, left))
+                    break
+                self._changed.wait(left)
+            if self._ending and not self._waiting:
+                return None
+            self._urgent = self._nudged = False
+            batch: list[_Waiting] = []
+            size = 0
+            for waiting in self._waiting:
+                if batch and (size + waiting.size > BATCH_BYTES or len(batch) >= BATCH_ENTRIES):
+                    self._urgent = True
+                    break
+                batch.append(waiting)
+                size += waiting.size
+            return batch
+
+    def _report(self, batch: list[_Waiting]) -> None:
+        held = self._held()
+        report = Report(entries=[waiting.entry for waiting in batch], held=held)
+        answer = self._post(msgspec.json.encode(report))
+        with self._changed:
+            sent = set(map(id, batch))
+            self._waiting = deque(waiting for waiting in self._waiting if id(waiting) not in sent)
+            self._bytes = sum(waiting.size for waiting in self._waiting)
+        for waiting, outcome in zip(batch, answer.outcomes, strict=False):
+            if not outcome.accepted:
+                told = {"action": "entry_refused", "task": waiting.entry.task, "attempt": waiting.entry.attempt}
+                log.warning("refused: %s", outcome.reason, extra=told)
+            waiting.outcome = outcome
+            if waiting.asked is not None:
+                waiting.asked.set()
+        self._answered(answer, held)
+
+
+def _size(entry: AnyEntry) -> int:
+    return len(entry.data) * 4 // 3 + 200 if isinstance(entry, LogChunk) else 500
+
+
+class HttpTransport:
+    """Posts reports with a session's token.
+
+    Args:
+        url: keruta's address, without `/agent/v1`.
+        token: the session's, or an attempt's.
+    """
+
+    def __init__(self, url: str, token: str = "") -> None:
+        self._url = url.rstrip("/")
+        self.token = token
+        self._pool = urllib3.PoolManager(maxsize=4, retries=False, timeout=urllib3.Timeout(connect=3, read=30))
+
+    def __call__(self, body: bytes) -> ReportAnswer:
+        response = self.request("POST", "/agent/v1/reports", body)
+        if response.status in (401, 403):
+            raise SessionVoid
+        if response.status != 200:
+            raise OSError(f"answered {response.status}: {_detail(response.data)}")
+        try:
+            return msgspec.json.decode(response.data, type=ReportAnswer)
+        except msgspec.DecodeError as error:
+            raise OSError("the answer is none of keruta's") from error
+
+    def request(self, method: str, path: str, body: bytes | None, token: str | None = None) -> urllib3.BaseHTTPResponse:
+        """One request. Raises OSError when there is no answer."""
+        headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
+        try:
+            return self._pool.request(method, self._url + path, body=body, headers=headers, redirect=False)
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(type(error).__name__) from error
+
+
+def _detail(body: bytes) -> str:
+    try:
+        return str(msgspec.json.decode(body).get("detail", ""))[:300]
+    except (msgspec.DecodeError, AttributeError):
+        return "no problem document"

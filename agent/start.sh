@@ -1,0 +1,53 @@
+#!/bin/sh
+# Runs a task's script, then its check, and leaves their exit codes in a file. It needs nothing but a shell.
+#
+#   start.sh CONTROL
+#
+# CONTROL is a directory that it shares with the agent:
+#   here    written first: this container is up, so its image was pulled
+#   go      waited for: the start is on record
+#   stdin   a named pipe: what people send
+#   output  the log, appended to
+#   stop    when it comes, the script is to end (for an agent that can't signal it)
+#   exit    written last: a line "script CODE", and a line "check CODE" if there was one
+c=$1
+: >"$c/here"
+while [ ! -e "$c/go" ]; do
+  [ -e "$c/stop" ] && exit 0
+  sleep 0.05
+done
+exec >>"$c/output" 2>&1 0<>"$c/stdin"
+# The script gets the signal; this shell waits for it and writes down how it ended.
+trap : TERM INT HUP
+cd "$KERUTA_WORKSPACE" || exit 126
+
+if [ -n "$KERUTA_WATCH_STOP" ]; then
+  run() {
+    setsid sh "$1" &
+    child=$!
+    while kill -0 "$child" 2>/dev/null; do
+      if [ -e "$c/stop" ] && [ -z "$told" ]; then
+        told=1
+        kill -TERM -"$child" 2>/dev/null || kill -TERM "$child" 2>/dev/null
+      fi
+      [ -e "$c/kill" ] && { kill -KILL -"$child" 2>/dev/null || kill -KILL "$child" 2>/dev/null; }
+      sleep 0.1
+    done
+    wait "$child"
+  }
+else
+  run() { sh "$1"; }
+fi
+
+run "$c/script"
+code=$?
+if [ "$code" -eq 0 ] && [ -e "$c/check" ]; then
+  printf 'script 0\n' >"$c/exit"
+  : >"$c/checking"
+  run "$c/check"
+  printf 'check %d\n' "$?" >>"$c/exit"
+  : >"$c/done"
+else
+  printf 'script %d\n' "$code" >"$c/exit"
+  : >"$c/done"
+fi

@@ -1,0 +1,69 @@
+"""Accepts a task: checks it, gives it an identity, stores it once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import flask
+import msgspec
+
+from keruta.adapters.tokens import Verifier
+from keruta.domain.naming import new_id
+from keruta.domain.repository import transport
+from keruta.domain.task import BODY_LIMIT_BYTES, NewTask, TaskRequest
+from keruta.edge import Asked, json_answer, read_body
+from keruta.errors import InvalidRequest
+from keruta.ports import IdempotencyKey, Intake
+from keruta.settings import Settings
+
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What this function needs from the world."""
+
+    settings: Settings
+    verifier: Verifier
+    intake: Intake
+    check: Callable[[], None]
+
+
+def create_task(ports: Ports, asked: Asked) -> flask.Response:
+    """The task is in the queue: 201, or 200 when its Idempotency-Key has been here before."""
+    assert asked.principal is not None
+    key = _key(asked)
+    request = read_body(asked.request, TaskRequest, BODY_LIMIT_BYTES)
+    _check_allowed(request, ports.settings)
+    owner = asked.principal.subject
+    idempotency = None
+    if key is not None:
+        digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+        idempotency = IdempotencyKey(subject=owner, key=key, body_hash=digest)
+    accepted = ports.intake.accept(NewTask(id=new_id(), request=request, owner=owner), idempotency)
+    location = f"{ports.settings.public_url}/api/v1/tasks/{accepted.task.id}"
+    return json_answer(accepted.task, 200 if accepted.repeated else 201, {"Location": location})
+
+
+def _key(asked: Asked) -> str | None:
+    key = asked.request.headers.get("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.", reason="InvalidHeader")
+    return key
+
+
+def _check_allowed(request: TaskRequest, settings: Settings) -> None:
+    """What this installation does not allow, though it is well-formed. Raises InvalidRequest with each."""
+    faults = []
+    kind = transport(request.repository.url)
+    if kind not in settings.transports:
+        allowed = ", ".join(sorted(settings.transports))
+        faults.append({"at": "/repository/url", "message": f"The transport {kind} is not allowed here; use {allowed}."})
+    if request.prompt is not None and not settings.prompt_command:
+        message = "No coding agent is set up here: set KERUTA_PROMPT_COMMAND, or give a script."
+        faults.append({"at": "/prompt", "message": message})
+    if faults:
+        raise InvalidRequest(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)

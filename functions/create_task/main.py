@@ -1,0 +1,36 @@
+"""The HTTP function that accepts tasks: wiring, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import flask
+import functions_framework
+
+from functions.create_task.handler import Ports, create_task as handle
+from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.intake import MongoIntake
+from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.tokens import Verifier
+from keruta.edge import Function
+from keruta.settings import Settings, load
+
+
+def make_ports(settings: Settings) -> Ports:
+    database = connect(settings)
+    events = HttpEvents(settings.broker_url, settings.event_token_file)
+    return Ports(
+        settings=settings,
+        verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        intake=MongoIntake(database, MongoOutbox(database, events.send)),
+        check=lambda: None if database.command("ping") else None,
+    )
+
+
+function = Function("create_task", load(os.environ), make_ports, {"create_task": handle})
+
+
+@functions_framework.http
+def create_task(request: flask.Request) -> flask.Response:
+    return function(request)

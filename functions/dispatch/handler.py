@@ -1,0 +1,62 @@
+"""Gives queued tasks to workers, and lets time do its work. Idempotent and re-entrant: events are hints."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import flask
+
+from keruta.adapters.cloudevents import decode
+from keruta.adapters.tokens import Verifier
+from keruta.assignment import assign
+from keruta.domain.events import TICKS
+from keruta.edge import Asked
+from keruta.ports import AssignmentStore, Nudges, Outbox
+from keruta.settings import Settings
+
+log = logging.getLogger(__name__)
+
+EVENT_LIMIT_BYTES = 64 * 1024
+
+
+class Expiry(Protocol):
+    """What time does to tasks."""
+
+    def tick(self, *, reports_arrive: bool) -> int: ...
+
+
+class SweptOutbox(Outbox, Protocol):
+    """An outbox that can also send what other processes left behind."""
+
+    def send_left(self) -> int: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What this function needs from the world."""
+
+    settings: Settings
+    verifier: Verifier
+    assignment: AssignmentStore
+    expiry: Expiry
+    outbox: SweptOutbox
+    nudges: Nudges
+    reports_arrive: Callable[[], bool]
+    check: Callable[[], None]
+
+
+def dispatch(ports: Ports, asked: Asked) -> flask.Response:
+    """All that waits and fits is assigned; a tick also lets leases expire and sends what was left unsent.
+
+    The answer is 204 whatever there was to do. 422 (not 404) for what is no event: Knative retries a 404.
+    """
+    event = decode(asked.request.headers, asked.request.get_data(as_text=False)[:EVENT_LIMIT_BYTES])
+    if event.type in TICKS:
+        ports.expiry.tick(reports_arrive=ports.reports_arrive())
+    assign(ports.assignment, ports.outbox, ports.nudges)
+    if event.type in TICKS:
+        ports.outbox.send_left()
+    return flask.Response(status=204)

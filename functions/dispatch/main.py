@@ -1,0 +1,43 @@
+"""The function behind the Trigger and the tick: wiring, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import flask
+import functions_framework
+
+from functions.dispatch.handler import Ports, dispatch as handle
+from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.http import answers
+from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.expiry import MongoExpiry
+from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.nudges import HttpNudges
+from keruta.adapters.tokens import Verifier
+from keruta.edge import Function
+from keruta.settings import Settings, load
+
+
+def make_ports(settings: Settings) -> Ports:
+    database = connect(settings)
+    outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
+    return Ports(
+        settings=settings,
+        verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        assignment=MongoAssignment(database, settings),
+        expiry=MongoExpiry(database, outbox, settings),
+        outbox=outbox,
+        nudges=HttpNudges(settings.worker_addresses),
+        reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
+        check=lambda: None if database.command("ping") else None,
+    )
+
+
+function = Function("dispatch", load(os.environ), make_ports, {"dispatch": handle})
+
+
+@functions_framework.http
+def dispatch(request: flask.Request) -> flask.Response:
+    return function(request)

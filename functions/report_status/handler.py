@@ -1,0 +1,120 @@
+"""What agents say: registration, reports, specifications, files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import flask
+import msgspec
+
+from keruta.adapters.results import Results
+from keruta.adapters.tokens import Sessions, Verifier
+from keruta.assignment import assign
+from keruta.domain.naming import WORKER_ID, attempt_id
+from keruta.domain.reports import (
+    REPORT_LIMIT_BYTES,
+    Ended,
+    Lost,
+    Registration,
+    Report,
+    ReportAnswer,
+    Session,
+)
+from keruta.edge import Asked, json_answer, read_batch, read_body
+from keruta.errors import Forbidden, InvalidRequest, NotFound
+from keruta.ports import AssignmentStore, Nudges, Outbox, Reports
+from keruta.settings import Settings
+
+RENEW_WHEN_LEFT_SECONDS = 1800
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """What this function needs from the world."""
+
+    settings: Settings
+    verifier: Verifier
+    sessions: Sessions
+    reports: Reports
+    assignment: AssignmentStore
+    outbox: Outbox
+    nudges: Nudges
+    results: Results
+    check: Callable[[], None]
+
+
+def register_worker(ports: Ports, asked: Asked) -> flask.Response:
+    """The worker may be given tasks, and has a session of an hour."""
+    worker = asked.parameters["id"]
+    if not WORKER_ID.fullmatch(worker):
+        raise InvalidRequest("A worker's id has lower-case letters, digits, dots and dashes, at most 63.")
+    registration = read_body(asked.request, Registration, REPORT_LIMIT_BYTES)
+    session = ports.reports.register(worker, registration)
+    if registration.slots:
+        assign(ports.assignment, ports.outbox, ports.nudges, only=worker)
+    return json_answer(_session(ports, worker, session))
+
+
+def report(ports: Ports, asked: Asked) -> flask.Response:
+    """Each entry has its outcome; a worker with a free slot has, in the same answer, what was assigned to it."""
+    assert asked.sender is not None
+    batch = read_batch(asked.request, Report, REPORT_LIMIT_BYTES)
+    answer = ports.reports.apply(asked.sender, batch)
+    worker = asked.sender.worker
+    if worker is None:
+        return json_answer(answer)
+    assigned = answer.assigned
+    freed = any(isinstance(entry, Ended | Lost) for entry in batch.entries)
+    idle = not batch.entries and not any(one.specification for one in assigned)
+    if (freed or idle) and assign(ports.assignment, ports.outbox, ports.nudges, only=worker):
+        assigned = ports.reports.assigned(worker, batch.held)
+    session = None
+    if not batch.entries and ports.sessions.seconds_left(asked.request.headers["Authorization"]) < RENEW_WHEN_LEFT_SECONDS:
+        session = _session(ports, worker, asked.sender.session or "")
+    return json_answer(ReportAnswer(outcomes=answer.outcomes, assigned=assigned, session=session))
+
+
+def specification(ports: Ports, asked: Asked) -> flask.Response:
+    """All that the attempt needs, with a token that speaks for this attempt alone."""
+    assert asked.sender is not None
+    task, number = _attempt(asked)
+    found = ports.reports.specification(asked.sender, task, number)
+    token = ports.sessions.for_attempt(
+        attempt_id(task, number), timeout_seconds=found.timeout_seconds, lease_seconds=ports.settings.lease_seconds
+    )
+    return json_answer(msgspec.structs.replace(found, token=token))
+
+
+def put_artifact(ports: Ports, asked: Asked) -> flask.Response:
+    """The file is stored, whole or not at all."""
+    assert asked.sender is not None
+    task, number = _attempt(asked)
+    if asked.sender.attempt not in (None, attempt_id(task, number)):
+        raise Forbidden("This token speaks for another attempt.")
+    ports.reports.specification(asked.sender, task, number)
+    ports.results.store(attempt_id(task, number), asked.parameters["path"], asked.request.stream, asked.request.content_length)
+    return flask.Response(status=204)
+
+
+def _attempt(asked: Asked) -> tuple[str, int]:
+    number = asked.parameters["n"]
+    if not number.isascii() or not number.isdigit() or len(number) > 7:
+        raise NotFound("No such attempt.")
+    return asked.parameters["id"], int(number)
+
+
+def _session(ports: Ports, worker: str, session: str) -> Session:
+    token, expires_at = ports.sessions.for_worker(worker, session)
+    settings = ports.settings
+    return Session(
+        token=token, expires_at=expires_at, heartbeat_seconds=settings.heartbeat, lease_seconds=settings.lease_seconds
+    )
+
+
+HANDLERS = {
+    "register_worker": register_worker,
+    "report": report,
+    "specification": specification,
+    "put_artifact": put_artifact,
+}

@@ -1,0 +1,44 @@
+"""The HTTP function that agents report to: wiring, and nothing else."""
+
+from __future__ import annotations
+
+import os
+
+import flask
+import functions_framework
+
+from functions.report_status import handler
+from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.mongo.reporting import MongoReports
+from keruta.adapters.nudges import HttpNudges
+from keruta.adapters.results import Results
+from keruta.adapters.tokens import Sessions, Verifier
+from keruta.edge import Function
+from keruta.settings import Settings, load
+
+
+def make_ports(settings: Settings) -> handler.Ports:
+    database = connect(settings)
+    outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
+    return handler.Ports(
+        settings=settings,
+        verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        sessions=Sessions.from_file(settings.session_key),
+        reports=MongoReports(database, outbox, settings),
+        assignment=MongoAssignment(database, settings),
+        outbox=outbox,
+        nudges=HttpNudges(settings.worker_addresses),
+        results=Results(settings.results_dir),
+        check=lambda: None if database.command("ping") else None,
+    )
+
+
+function = Function("report_status", load(os.environ), make_ports, handler.HANDLERS)
+
+
+@functions_framework.http
+def report_status(request: flask.Request) -> flask.Response:
+    return function(request)

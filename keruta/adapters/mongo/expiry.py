@@ -1,0 +1,111 @@
+"""What time does to tasks: leases that ran out, backoffs that are over, attempts that are surely gone."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.pulse import Pulse
+from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, transition
+from keruta.domain.naming import new_id
+from keruta.domain.status import LEASED, NOT_STARTED, Change
+from keruta.ports import Document, Outbox
+from keruta.settings import Settings
+
+log = logging.getLogger(__name__)
+
+NODE_LOST_LEASES = 1.0
+_FIELDS = {"status": 1, "attempt": 1, "retry": 1, "cancel_requested_at": 1}
+
+
+class MongoExpiry:
+    """Run by the tick. Safe by many at a time: each change is a conditional update of one task."""
+
+    def __init__(self, database: Database, outbox: Outbox, settings: Settings) -> None:
+        self._tasks = database["tasks"]
+        self._workers = database["workers"]
+        self._outbox = outbox
+        self._settings = settings
+        self._pulse = Pulse(database, settings.lease_seconds)
+
+    def tick(self, *, reports_arrive: bool) -> int:
+        """Lets expire what has expired, unless keruta itself was away; returns how many tasks changed.
+
+        Args:
+            reports_arrive: whether report_status has just answered at the address that agents use.
+        """
+        with translated():
+            if reports_arrive:
+                self._pulse.reported()
+            self._release()
+            return self._expire() if self._pulse.ticked() else 0
+
+    def _expire(self) -> int:
+        over = {"lease_until": {"$exists": True}, "status": {"$in": sorted(LEASED)}}
+        found = self._tasks.find({**over, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}, _FIELDS)
+        return sum(self._lose(document) for document in found.sort("lease_until", 1).hint("lease_until"))
+
+    def _lose(self, document: Document) -> bool:
+        """One lease has run out: back to the queue, to `unknown`, or to an end, as it stood and as its policy says."""
+        attempt, retry = document["attempt"], document["retry"]
+        started = document["status"] not in NOT_STARTED
+        left = attempt["number"] < retry["max_attempts"]
+        match: Document = {
+            "attempt.number": attempt["number"],
+            "attempt.execution": attempt["execution"],
+            "status": document["status"],
+            "$expr": {"$lt": ["$lease_until", "$$NOW"]},
+        }
+        if not started:
+            message = f"No word came from worker {attempt['worker']} before the script had started."
+            if document.get("cancel_requested_at"):
+                return self._write(Change.END_CANCELLED, document, match, self._ended("cancelled", "Cancelled", message))
+            if left and retry["policy"] != "never":
+                return self._requeue(document, match, back_to_queue(reason="WorkerLost", message=message))
+            return self._write(Change.FAIL, document, match, self._ended("failed", "WorkerLost", message))
+        if retry["policy"] == "always" and left and not document.get("cancel_requested_at"):
+            message = f"No word came from worker {attempt['worker']} while the script ran; it is run again."
+            back = back_to_queue(reason="EndNotKnown", message=message)
+            del back["claim"]
+            blocked = {"worker": literal(attempt["worker"]), "attempt": literal(attempt["id"])}
+            return self._requeue(document, match, {**back, "blocked_by": blocked})
+        message = (
+            f"No word came from worker {attempt['worker']} for {self._settings.lease_seconds:g} s while the script ran. "
+            "If word comes, the task goes on; else look at its log and branch, then accept, retry or cancel it."
+        )
+        return self._write(Change.LOSE, document, match, {"reason": "EndNotKnown", "message": literal(message)})
+
+    def _requeue(self, document: Document, match: Document, back: Document) -> bool:
+        return self._write(Change.RETRY, document, {**match, "cancel_requested_at": None}, back)
+
+    @staticmethod
+    def _ended(outcome: str, reason: str, message: str) -> Document:
+        told: dict[str, Any] = {"reason": reason, "message": literal(message), "ended_at": "$$NOW"}
+        return {**told, "attempt": {"$mergeObjects": ["$attempt", {**told, "outcome": outcome}]}}
+
+    def _write(self, change: Change, document: Document, match: Document, set_: Document) -> bool:
+        event_id = new_id()
+        filter_, pipeline = transition(change, document["_id"], match=match, set_=set_, event_id=event_id)
+        changed = self._tasks.find_one_and_update(filter_, pipeline, projection=["outbox"], return_document=True)
+        if changed is None:
+            return False
+        told = {"task": document["_id"], "attempt": document["attempt"]["number"], "action": "lease_expired"}
+        log.warning("lease ran out: %s", change.value, extra=told)
+        self._outbox.send(document["_id"], [event for event in events_of(changed) if event.id == event_id])
+        return True
+
+    def _release(self) -> None:
+        """What has waited long enough may be claimed."""
+        due = {"not_before": {"$exists": True}, "$expr": {"$lte": ["$not_before", "$$NOW"]}}
+        self._tasks.update_many(due, [{"$set": {"claim": "$lane"}}, {"$unset": "not_before"}])
+        workers = self._tasks.distinct("blocked_by.worker", {"blocked_by": {"$exists": True}})
+        if not workers:
+            return
+        limit = int(self._settings.lease_seconds * 1000 * NODE_LOST_LEASES)
+        alive = {"$gte": ["$seen_at", {"$subtract": ["$$NOW", limit]}]}
+        known = [row["_id"] for row in self._workers.find({"_id": {"$in": workers}, "$expr": alive}, {"_id": 1})]
+        self._tasks.update_many(
+            {"blocked_by.worker": {"$in": [worker for worker in workers if worker not in known]}},
+            [{"$set": {"claim": "$lane"}}, {"$unset": "blocked_by"}],
+        )

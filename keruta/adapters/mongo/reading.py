@@ -1,0 +1,177 @@
+"""What people and clients read: lists, one task, why it waits, the log. Every query asks first who may see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary, to_view
+from keruta.domain.naming import TASK_ID, attempt_id
+from keruta.domain.status import Status
+from keruta.domain.task import TaskPage, TaskView, WaitingView
+from keruta.errors import InvalidRequest, NotFound
+from keruta.ports import Document
+from keruta.settings import Settings
+
+LOG_PAGE = 100
+POSITION_LIMIT = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskFilter:
+    """What a list is narrowed to; `facets` as `queue=…`, `repository=…`, `owner=…`, `label=key=value`."""
+
+    status: str | None = None
+    facets: Sequence[str] = field(default_factory=tuple)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A part of a log as it is read."""
+
+    attempt: int
+    sequence: int
+    at: datetime
+    system: bool
+    data: bytes
+
+
+class MongoReading:
+    """Reads for those whose `readers` names are given."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._tasks = database["tasks"]
+        self._logs = database["logs"]
+        self._workers = database["workers"]
+        self._queues = database["queues"]
+        self._repositories = database["repositories"]
+        self._settings = settings
+
+    def page(self, readers: Sequence[str], wanted: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage:
+        """One page, newest first. Raises InvalidRequest for a cursor that is none of ours."""
+        match: dict[str, Any] = {}
+        if cursor is not None:
+            if not TASK_ID.fullmatch(cursor):
+                raise InvalidRequest("The cursor is none that a list gave out.", faults=[_at("cursor")])
+            match["_id"] = {"$lt": cursor}
+        if wanted.facets:
+            match["seen_by"] = {"$in": [f"{reader} {wanted.facets[0]}" for reader in readers]}
+            rest = [{"seen_by": {"$in": [f"{r} {facet}" for r in readers]}} for facet in wanted.facets[1:]]
+            if rest:
+                match["$and"] = rest
+        elif wanted.status is None:
+            match["seen_by"] = {"$in": list(readers)}
+        if wanted.status is not None:
+            match["status"] = wanted.status
+            if not wanted.facets:
+                match["readers"] = {"$in": list(readers)}
+        hint = "readers_status" if "readers" in match else "seen_by"
+        with translated():
+            found = list(self._tasks.find(match, SUMMARY_PROJECTION).sort("_id", -1).hint(hint).limit(limit + 1))
+        more = len(found) > limit
+        items = [to_summary(document) for document in found[:limit]]
+        return TaskPage(items=items, next=items[-1].id if more else None)
+
+    def task(self, readers: Sequence[str], task_id: str) -> TaskView:
+        """One task, with why it waits. Raises NotFound, also for what the reader may not see."""
+        document = self._document(readers, task_id)
+        view = to_view(document)
+        if document["status"] in (Status.QUEUED, Status.UNKNOWN):
+            with translated():
+                view = msgspec.structs.replace(view, waiting=self._waiting(document))
+        return view
+
+    def _document(self, readers: Sequence[str], task_id: str, projection: Any = None) -> Document:
+        with translated():
+            document = self._tasks.find_one({"_id": task_id, "readers": {"$in": list(readers)}}, projection)
+        if document is None:
+            raise NotFound("There is no such task.", reason="TaskNotFound")
+        return document
+
+    # ------------------------------------------------------------ why it waits
+
+    def _waiting(self, document: Document) -> WaitingView:
+        if document["status"] == Status.UNKNOWN:
+            return WaitingView(position=0, why="It waits for word from its worker, or for a person to decide.")
+        if "claim" not in document:
+            return WaitingView(position=0, why=_held(document))
+        lane = document["claim"]
+        first = {"claim": lane, "priority": {"$gt": document["priority"]}}
+        older = {"claim": lane, "priority": document["priority"], "_id": {"$lt": document["_id"]}}
+        position = sum(
+            self._tasks.count_documents(before, hint="claim", limit=POSITION_LIMIT) for before in (first, older)
+        )
+        return WaitingView(position=position, why=self._why(lane))
+
+    def _why(self, lane: Mapping[str, str]) -> str:
+        limited = self._limited(lane)
+        if limited:
+            return limited
+        seconds = int(self._settings.lease_seconds * 1000)
+        live = {"$expr": {"$gte": ["$seen_at", {"$subtract": ["$$NOW", seconds]}]}}
+        workers = list(self._workers.find(live, {"slots": 1, "draining": 1}))
+        if not workers:
+            return "No worker is there; start one, or see why it does not register."
+        slots = sum(worker["slots"] for worker in workers if not worker["draining"])
+        if not slots:
+            return "Every worker is being drained; none takes new tasks."
+        return f"All {slots} slots of {len(workers)} workers are taken, or are about to be given out."
+
+    def _limited(self, lane: Mapping[str, str]) -> str | None:
+        queue = self._queues.find_one({"_id": lane["queue"]}) or {}
+        repository = self._repositories.find_one({"url": lane["repository"]}) or {}
+        for name, limit, match in (
+            ("queue", queue.get("max_running"), {"lane.queue": lane["queue"]}),
+            ("repository", repository.get("max_running"), {"lane.repository": lane["repository"]}),
+        ):
+            if limit is not None and self._tasks.count_documents({"holder": {"$exists": True}, **match}) >= limit:
+                return f"Its {name} runs {limit} tasks at once, and {limit} are running."
+        return None
+
+    # ------------------------------------------------------------ the log
+
+    def log_attempt(self, readers: Sequence[str], task_id: str, attempt: int | None) -> tuple[int, bool]:
+        """Which attempt's log is meant (0 before the first), and whether more may still come."""
+        document = self._document(readers, task_id, {"status": 1, "attempt_count": 1, "attempt.number": 1})
+        last = int(document["attempt_count"])
+        number = last if attempt is None else attempt
+        if number > last:
+            raise NotFound(f"There is no attempt {number}.", reason="AttemptNotFound")
+        current = (document.get("attempt") or {}).get("number")
+        open_ = document["status"] not in ("succeeded", "failed", "cancelled")
+        return number, open_ and (number == current or attempt is None)
+
+    def chunks(self, task_id: str, attempt: int, after: int = -1) -> Iterator[Chunk]:
+        """An attempt's log after a sequence number, in order; read as it is taken, not held."""
+        name = attempt_id(task_id, attempt)
+        span = {"$gt": f"{name}/{after:08d}" if after >= 0 else f"{name}/", "$lt": f"{name}0"}
+        with translated():
+            for row in self._logs.find({"_id": span}).sort("_id", 1).batch_size(LOG_PAGE):
+                yield Chunk(
+                    attempt=row["attempt"], sequence=row["sequence"], at=row["at"], system=row["system"], data=row["data"]
+                )
+
+
+def _held(document: Document) -> str:
+    if "not_before" in document:
+        return f"The last attempt failed ({document.get('reason')}); it is tried again at {document['not_before']:%H:%M:%S} UTC."
+    if "blocked_by" in document:
+        return "The last attempt may still be at work; the next one starts when it is seen gone."
+    return "It is about to be assigned."
+
+
+def _at(name: str) -> dict[str, str]:
+    return {"at": f"?{name}", "message": "Take `next` of the page before."}
+
+
+def parse_label(label: str) -> str:
+    """A `key=value` of a query. Raises InvalidRequest."""
+    if not re.fullmatch(r"[^=]+=.*", label):
+        raise InvalidRequest("A label is asked for as key=value.", faults=[{"at": "?label", "message": "key=value"}])
+    return f"label={label}"

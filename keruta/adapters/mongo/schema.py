@@ -1,0 +1,90 @@
+"""Indexes and migrations, as code: applied once, safely by many at a time.
+
+`tasks` has these fields that exist only while they matter, so that their partial indexes stay as small as what is
+going on, whatever the history:
+
+    claim        the lane, while the task may be assigned now
+    not_before   while it waits out a backoff
+    blocked_by   while its last attempt may still be at work
+    holder       the worker, while an attempt is its own (leased or unknown)
+    lease_until  while a lease runs
+    outbox_at    while an event waits to be sent
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo.database import Database
+from pymongo.errors import DuplicateKeyError
+
+Migration = Callable[[Database[dict[str, Any]]], None]
+
+
+def _there(field: str) -> dict[str, Any]:
+    return {"partialFilterExpression": {field: {"$exists": True}}}
+
+
+TASK_INDEXES = [
+    IndexModel([("claim", ASCENDING), ("priority", DESCENDING), ("_id", ASCENDING)], name="claim", **_there("claim")),
+    IndexModel([("not_before", ASCENDING)], name="not_before", **_there("not_before")),
+    IndexModel([("blocked_by.worker", ASCENDING)], name="blocked_by", **_there("blocked_by")),
+    IndexModel([("holder", ASCENDING), ("status", ASCENDING), ("lane", ASCENDING)], name="holder", **_there("holder")),
+    IndexModel([("lease_until", ASCENDING)], name="lease_until", **_there("lease_until")),
+    IndexModel([("outbox_at", ASCENDING)], name="outbox_at", **_there("outbox_at")),
+    # Who may see it is the first thing that every list asks.
+    IndexModel([("seen_by", ASCENDING), ("_id", DESCENDING)], name="seen_by"),
+    IndexModel([("readers", ASCENDING), ("status", ASCENDING), ("_id", DESCENDING)], name="readers_status"),
+]
+
+
+def _first(database: Database[dict[str, Any]]) -> None:
+    database["tasks"].create_indexes(TASK_INDEXES)
+    database["keys"].create_index("until", name="until", expireAfterSeconds=0)
+    database["control"].update_one({"_id": "assigner"}, {"$setOnInsert": {"epoch": 0, "until": None}}, upsert=True)
+    database["control"].update_one({"_id": "assigner_wanted"}, {"$setOnInsert": {"seq": 0}}, upsert=True)
+
+
+def _logs(database: Database[dict[str, Any]]) -> None:
+    database["logs"].create_index("expires_at", name="expires_at", expireAfterSeconds=0)
+    database["audit"].create_index([("readers", ASCENDING), ("_id", DESCENDING)], name="readers")
+
+
+# In order; what has been released is never changed, only followed.
+MIGRATIONS: tuple[Migration, ...] = (_first, _logs)
+
+
+def ensure_schema(database: Database[dict[str, Any]]) -> None:
+    """Brings the database to this version's schema: at once if it is there already.
+
+    Each migration may be run by several processes at a time and again after a crash: it is written so.
+    """
+    schema = database["schema"]
+    version = _version(schema)
+    if version >= len(MIGRATIONS):
+        return
+    for number in range(version, len(MIGRATIONS)):
+        _again(functools.partial(MIGRATIONS[number], database))
+        step = {"$max": {"version": number + 1}}
+        _again(functools.partial(schema.update_one, {"_id": "schema"}, step, upsert=True))
+
+
+def _version(schema: Any) -> int:
+    found = schema.find_one({"_id": "schema"})
+    return int(found["version"]) if found else 0
+
+
+def _again(step: Callable[[], Any]) -> None:
+    """Runs a step that may collide with the same step in another process: two upserts of one document."""
+    for _ in range(5):
+        try:
+            step()
+        except DuplicateKeyError:
+            time.sleep(0.05)
+        else:
+            return
+    step()

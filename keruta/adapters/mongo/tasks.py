@@ -1,0 +1,225 @@
+"""A task's document: how it begins, how it changes, how it is read.
+
+Every change of status is one conditional update made by `transition`: expected status, attempt and execution in the
+filter; status, history and the event to send in one pipeline, timed by the server. Nothing reads first and writes then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+from pymongo import ReturnDocument
+
+from keruta.adapters.mongo.client import Collection
+from keruta.domain.events import Event, task_event
+from keruta.domain.naming import new_id
+from keruta.domain.status import LEASED, TRANSITIONS, Change, sources
+from keruta.domain.task import AttemptView, NewTask, TaskSummary, TaskView
+from keruta.ports import Document
+
+HISTORY_LIMIT = 200
+Pipeline = list[dict[str, Any]]
+
+# What is not of a status any more when it is left.
+_WHILE_LEASED = ("lease_until",)
+_WHILE_HELD = ("holder",)
+TARGETS: dict[Change, str] = {change: str(target) for (_, change), target in TRANSITIONS.items()}
+
+
+def literal(value: Any) -> dict[str, Any]:
+    """Keeps what came from outside from being read as an expression: a name may begin with `$`."""
+    return {"$literal": value}
+
+
+def after(seconds: float) -> dict[str, Any]:
+    """The server's time, so many seconds from now."""
+    return {"$add": ["$$NOW", int(seconds * 1000)]}
+
+
+def new_document(new: NewTask) -> Document:
+    """The document of a task that was just accepted. Its times are set by `insert_pipeline` on the server."""
+    request = new.request
+    return {
+        "_id": new.id,
+        "owner": new.owner,
+        "readers": list(new.readers),
+        "seen_by": seen_by(new),
+        "status": TARGETS[Change.RERUN],
+        "name": request.name,
+        "queue": request.queue,
+        "priority": request.priority,
+        "labels": request.labels,
+        "lane": new.lane,
+        "claim": new.lane,
+        "spec": new.spec,
+        "retry": {"policy": request.retry.policy, "max_attempts": request.retry.max_attempts},
+        "attempt_count": 0,
+        "past_attempts": [],
+        "input": [],
+    }
+
+
+def seen_by(new: NewTask) -> list[str]:
+    """By what a task is found in lists: each reader, alone and with each thing that never changes."""
+    request = new.request
+    facets = [
+        f"queue={request.queue}",
+        f"repository={request.repository.url}",
+        f"owner={new.owner}",
+        *(f"label={key}={value}" for key, value in request.labels.items()),
+    ]
+    return [key for reader in new.readers for key in (reader, *(f"{reader} {facet}" for facet in facets))]
+
+
+def insert_new(tasks: Collection, new: NewTask) -> tuple[Document, Event | None]:
+    """Stores a task, timed by the server; a task of that identity that is there already stays as it is.
+
+    Returns:
+        The document, and the event to send if it was new.
+    """
+    event_id = new_id()
+    beginning = literal(new_document(new))
+    added = {
+        "created_at": "$$NOW",
+        "changed_at": "$$NOW",
+        "history": [{"status": TARGETS[Change.RERUN], "at": "$$NOW", "attempt": 0}],
+        "outbox": [{"id": event_id, "status": TARGETS[Change.RERUN], "at": "$$NOW", "attempt": 0}],
+        "outbox_at": "$$NOW",
+    }
+    fresh = {"$eq": [{"$type": "$status"}, "missing"]}
+    document = tasks.find_one_and_update(
+        {"_id": new.id},
+        [{"$replaceWith": {"$cond": [fresh, {"$mergeObjects": [beginning, added]}, "$$ROOT"]}}],
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    made = next((event for event in events_of(document) if event.id == event_id), None)
+    return document, made
+
+
+def transition(
+    change: Change,
+    task_id: str,
+    *,
+    match: Mapping[str, Any] | None = None,
+    set_: Mapping[str, Any] | None = None,
+    unset: Iterable[str] = (),
+    event_id: str | None = None,
+) -> tuple[Document, Pipeline]:
+    """Makes the filter and the update of one change of status.
+
+    Args:
+        match: further conditions: attempt, execution.
+        set_: further fields, as aggregation expressions; what came from outside goes through `literal`.
+        unset: fields that go.
+    """
+    to = TARGETS[change]
+    gone = list(unset)
+    if to not in LEASED:
+        gone += _WHILE_LEASED
+        if change is not Change.LOSE:
+            gone += _WHILE_HELD
+    if change in (Change.ASSIGN, Change.CANCEL):
+        gone += ["claim", "not_before", "blocked_by"]
+    number = {"$ifNull": ["$attempt.number", "$attempt_count"]}
+    said = {"status": to, "at": "$$NOW", "attempt": number}
+    pipeline: Pipeline = [
+        {
+            "$set": {
+                **(set_ or {}),
+                "status": to,
+                "changed_at": "$$NOW",
+                "history": {"$slice": [{"$concatArrays": ["$history", [said]]}, -HISTORY_LIMIT]},
+                "outbox": {"$concatArrays": [{"$ifNull": ["$outbox", []]}, [{"id": event_id or new_id(), **said}]]},
+                "outbox_at": {"$ifNull": ["$outbox_at", "$$NOW"]},
+            }
+        }
+    ]
+    if gone:
+        pipeline.append({"$unset": gone})
+    return {"_id": task_id, "status": {"$in": sources(change)}, **(match or {})}, pipeline
+
+
+def back_to_queue(*, reason: str | None, message: str | None, backoff_seconds: float = 0) -> dict[str, Any]:
+    """What RETRY and RERUN set: the attempt is history, and the task may be claimed, now or after a while."""
+    ended = {"$mergeObjects": ["$attempt", {"ended_at": "$$NOW", "outcome": {"$ifNull": ["$attempt.outcome", "lost"]}}]}
+    if reason is not None:
+        ended["$mergeObjects"][1] |= {"reason": reason, "message": literal(message), "outcome": "retried"}  # type: ignore[index]
+    wait = {"not_before": after(backoff_seconds)} if backoff_seconds > 0 else {"claim": "$lane"}
+    has_attempt = {"$eq": [{"$type": "$attempt"}, "object"]}
+    return {
+        "past_attempts": {"$cond": [has_attempt, {"$concatArrays": ["$past_attempts", [ended]]}, "$past_attempts"]},
+        "attempt": None,
+        "reason": reason,
+        "message": literal(message),
+        "exit_code": None,
+        "question": None,
+        "ended_at": None,
+        "cancel_requested_at": None,
+        "input": [],
+        "log": None,
+        **wait,
+    }
+
+
+def events_of(document: Mapping[str, Any]) -> list[Event]:
+    """The events that a document still has to send."""
+    return [
+        Event(
+            id=entry["id"],
+            type=task_event(entry["status"]),
+            subject=document["_id"],
+            time=entry["at"],
+            data={"task": document["_id"], "status": entry["status"], "attempt": entry.get("attempt", 0)},
+        )
+        for entry in document.get("outbox") or []
+    ]
+
+
+SUMMARY_FIELDS = (
+    "status name owner queue priority labels created_at changed_at reason message exit_code ended_at".split()
+)
+SUMMARY_PROJECTION = dict.fromkeys([*SUMMARY_FIELDS, "spec.repository", "attempt.started_at"], 1)
+_ATTEMPT_FIELDS = frozenset(AttemptView.__struct_fields__)
+
+
+def to_view(document: Mapping[str, Any]) -> TaskView:
+    """Makes what the API shows of a task's document (all but why it waits, which others know)."""
+    spec = document["spec"]
+    attempts = [*document.get("past_attempts", []), *([document["attempt"]] if document.get("attempt") else [])]
+    last = attempts[-1] if attempts else {}
+    log = document.get("log") or {}
+    return msgspec.convert(
+        {
+            **_common(document, last.get("started_at")),
+            **{name: spec.get(name) for name in ("script", "command", "prompt", "check", "result_branch")},
+            "env": spec.get("env", {}),
+            "timeout_seconds": spec["timeout_seconds"],
+            "retry": document["retry"],
+            "cancel_requested_at": document.get("cancel_requested_at"),
+            "question": document.get("question"),
+            "attempts": [{key: value for key, value in a.items() if key in _ATTEMPT_FIELDS} for a in attempts],
+            "outputs": last.get("outputs") or {},
+            "artifacts": last.get("artifacts") or [],
+            "history": document.get("history", []),
+            "log": {
+                "bytes": log.get("bytes", 0),
+                "next_sequence": log.get("next_sequence", 0),
+                "tail": bytes(log.get("tail", b"")).decode("utf-8", "replace"),
+            },
+        },
+        TaskView,
+    )
+
+
+def to_summary(document: Mapping[str, Any]) -> TaskSummary:
+    """Makes what a list shows of a task's document."""
+    return msgspec.convert(_common(document, (document.get("attempt") or {}).get("started_at")), TaskSummary)
+
+
+def _common(document: Mapping[str, Any], started_at: Any) -> dict[str, Any]:
+    fields = {name: document.get(name) for name in SUMMARY_FIELDS}
+    repository = document["spec"]["repository"]
+    return {**fields, "id": document["_id"], "repository": repository, "started_at": started_at}

@@ -1,0 +1,73 @@
+"""Nudges workers: a `task.assigned` by HTTP, without token or specification, to allowed addresses only.
+
+A worker says its own address, so it is hostile input: what it resolves to must lie in a network that the settings name.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import queue
+import socket
+import threading
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import urllib3
+
+from keruta.adapters.cloudevents import encode
+from keruta.domain.events import TASK_ASSIGNED, Event
+from keruta.domain.naming import new_id
+from keruta.ports import WorkerSlots
+
+log = logging.getLogger(__name__)
+
+
+class HttpNudges:
+    """`keruta.ports.Nudges` by HTTP, sent by a thread of its own: a worker that hangs holds nobody up."""
+
+    def __init__(self, networks: Sequence[str]) -> None:
+        self._networks = [ipaddress.ip_network(network) for network in networks]
+        self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(connect=1, read=2))
+        self._waiting: queue.Queue[tuple[str, Event]] = queue.Queue(1000)
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def nudge(self, worker: WorkerSlots, tasks: Sequence[str]) -> None:
+        if not worker.address:
+            return
+        event = Event(id=new_id(), type=TASK_ASSIGNED, subject=tasks[0], data={"worker": worker.id})
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="nudges", daemon=True)
+                self._thread.start()
+        try:
+            self._waiting.put_nowait((worker.address, event))
+        except queue.Full:
+            log.warning("nudge dropped: too many wait", extra={"action": "nudge_dropped"})
+
+    def _run(self) -> None:
+        while True:
+            address, event = self._waiting.get()
+            target = self._allowed(address)
+            if target is None:
+                log.warning("a worker's address is not allowed", extra={"action": "nudge_refused", "address": address})
+                continue
+            headers, body = encode(event)
+            try:
+                self._pool.request("POST", target, body=body, headers=headers, redirect=False)
+            except urllib3.exceptions.HTTPError as error:
+                log.info("nudge lost: %s", type(error).__name__, extra={"action": "nudge_lost", "address": address})
+
+    def _allowed(self, address: str) -> str | None:
+        """The address with its host resolved, so that what was checked is what is called; None if it may not be."""
+        try:
+            parts = urlsplit(address)
+            host, port = parts.hostname or "", parts.port or 80
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
+            ip = ipaddress.ip_address(found)
+        except (OSError, ValueError, IndexError):
+            return None
+        if parts.scheme != "http" or not any(ip in network for network in self._networks):
+            return None
+        return f"http://{f'[{ip}]' if ip.version == 6 else ip}:{port}/"

@@ -1,0 +1,104 @@
+"""The shared storage: what attempts leave behind, as files in a directory per attempt.
+
+Names come from scripts: they are hostile. Every path is opened beneath its attempt's directory, without following links.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, Protocol
+
+from keruta.domain.naming import new_id, parse_attempt_id
+from keruta.errors import InvalidRequest, NotFound, TooLarge
+
+FILE_LIMIT_BYTES = 1024 * 1024 * 1024
+PATH_LIMIT = 1024
+LOG_NAME = "log.gz"
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+def safe_parts(path: str) -> tuple[str, ...] | None:
+    """A relative path's parts, or None if it could lead anywhere else."""
+    parts = PurePosixPath(path).parts
+    if not parts or len(path) > PATH_LIMIT or path.startswith("/") or "\0" in path:
+        return None
+    return None if any(part in ("..", ".") or len(part.encode()) > 255 for part in parts) else parts
+
+
+class Results:
+    """Files by attempt and path.
+
+    Args:
+        root: the shared volume's directory.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def directory(self, attempt: str) -> Path:
+        """Where an attempt's files are. Raises NotFound for what is no attempt's name."""
+        try:
+            task, number = parse_attempt_id(attempt)
+        except ValueError as error:
+            raise NotFound("No such attempt.") from error
+        return self._root / task / str(number)
+
+    def open(self, attempt: str, path: str) -> BinaryIO:
+        """Opens a file for reading. Raises NotFound when there is none, or when a link is on the way."""
+        parts = safe_parts(path)
+        if parts is None:
+            raise NotFound("There is no such file.")
+        try:
+            directory = os.open(self.directory(attempt), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                for part in parts[:-1]:
+                    inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=directory)
+                    os.close(directory)
+                    directory = inner
+                file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+            finally:
+                os.close(directory)
+        except OSError as error:
+            raise NotFound("There is no such file.") from error
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            os.close(file)
+            raise NotFound("There is no such file.")
+        return os.fdopen(file, "rb")
+
+    def store(self, attempt: str, path: str, content: Readable, length: int | None) -> None:
+        """Stores a file, whole or not at all.
+
+        Raises:
+            InvalidRequest: the path leads elsewhere, or what was sent is not as long as was said.
+            TooLarge: more than 1 GiB.
+        """
+        parts = safe_parts(path)
+        if parts is None:
+            raise InvalidRequest("A file's path is relative and has no '..'.")
+        if length is None:
+            problem = InvalidRequest("Say the file's Content-Length.", reason="LengthRequired")
+            problem.status = 411  # type: ignore[misc]
+            raise problem
+        if length > FILE_LIMIT_BYTES:
+            raise TooLarge(f"A file may have {FILE_LIMIT_BYTES} bytes at the most.")
+        target = self.directory(attempt).joinpath(*parts)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f".{new_id()}")
+        try:
+            with part.open("wb") as file:
+                left = length
+                while left and (block := content.read(min(left, 1 << 20))):
+                    file.write(block)
+                    left -= len(block)
+                file.flush()
+                os.fsync(file.fileno())
+            if left:
+                raise InvalidRequest("The file ended before its Content-Length.")
+            part.rename(target)
+        finally:
+            part.unlink(missing_ok=True)

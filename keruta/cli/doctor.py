@@ -1,0 +1,102 @@
+"""Looks at this machine: what keruta needs, what would help, and how to mend what is wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from keruta.client import ApiError, Client
+from keruta.domain.doctor import Finding
+from keruta.errors import SettingsError
+from keruta.onemachine import mongod
+from keruta.onemachine.state import State, find
+from keruta.onemachine.system import mongo_answers
+
+GIT_OLDEST = (2, 34)
+DISK_LEAST_BYTES = 2 * 1024**3
+
+
+def examine() -> list[Finding]:
+    """Looks at everything; the wrong first."""
+    state = find(Path.cwd()) or State(root=Path.cwd() / ".keruta")
+    found = [*_python(), *_git(), *_mongod(), *_isolation(), *_disk(state), *_keys(state), *_system(state)]
+    return sorted(found, key=lambda finding: ("wrong", "note", "ok").index(finding.state))
+
+
+def _python() -> Iterator[Finding]:
+    yield Finding(state="ok", what=f"Python {sys.version.split()[0]}")
+
+
+def _git() -> Iterator[Finding]:
+    program = shutil.which("git")
+    if program is None:
+        yield Finding(state="wrong", what="git is not there", mend="apt-get install git, or your system's own way")
+        return
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    match = re.search(r"(\d+)\.(\d+)", said)
+    if match is None or (int(match[1]), int(match[2])) < GIT_OLDEST:
+        yield Finding(state="wrong", what=f"{said.strip() or 'git'} is too old", mend="2.34 or newer is needed")
+    else:
+        yield Finding(state="ok", what=said.strip())
+    if shutil.which("ssh") is None:
+        yield Finding(state="note", what="ssh is not there: no repositories over ssh", mend="apt-get install openssh-client")
+
+
+def _mongod() -> Iterator[Finding]:
+    url = os.environ.get("KERUTA_MONGO_URL")
+    if url:
+        there = mongo_answers(url)
+        mend = "" if there else "start it, or unset KERUTA_MONGO_URL to use the one that keruta brings"
+        yield Finding(state="ok" if there else "wrong", what="KERUTA_MONGO_URL" + (" answers" if there else " does not answer"), mend=mend)
+        return
+    try:
+        program = mongod.find()
+        yield Finding(state="ok", what=f"mongod {mongod.version(program)}")
+    except SettingsError as error:
+        yield Finding(state="wrong", what="there is no mongod that runs", mend=str(error))
+
+
+def _isolation() -> Iterator[Finding]:
+    if shutil.which("bwrap"):
+        yield Finding(state="ok", what="bubblewrap is there: scripts see the file system read-only")
+    else:
+        yield Finding(
+            state="note",
+            what="bubblewrap is not there: scripts run with all your rights",
+            mend="apt-get install bubblewrap; and run no script that you would not run yourself",
+        )
+
+
+def _disk(state: State) -> Iterator[Finding]:
+    free = shutil.disk_usage(state.root.parent).free
+    if free < DISK_LEAST_BYTES:
+        yield Finding(state="wrong", what=f"{free // 1024**2} MiB are free beside {state.root}", mend="make room: 2 GiB or more")
+    else:
+        yield Finding(state="ok", what=f"{free // 1024**3} GiB are free")
+
+
+def _keys(state: State) -> Iterator[Finding]:
+    private = [*(state.root / "keys").glob("*.pem"), *(state.root / "tokens").glob("*"), state.root / "credentials.json"]
+    for path in private:
+        if path.exists() and path.stat().st_mode & 0o077:
+            yield Finding(state="wrong", what=f"{path} can be read by others", mend=f"chmod 600 {path}")
+
+
+def _system(state: State) -> Iterator[Finding]:
+    running = state.running()
+    if running is None:
+        yield Finding(state="note", what="no keruta is running here", mend="make run")
+        return
+    try:
+        Client(running.url, running.token).tasks(limit=1)
+        yield Finding(state="ok", what=f"keruta runs at {running.url}")
+    except ApiError as error:
+        yield Finding(state="wrong", what=f"keruta runs and does not answer: {error}", mend=f"see {state.root}/log")
+    for name, pid in running.processes.items():
+        if not Path(f"/proc/{pid}").exists():
+            yield Finding(state="wrong", what=f"{name} is not running", mend=f"see {state.root}/log/{name}.log")

@@ -1,0 +1,291 @@
+"""The command `keruta`: its commands, and every error as a sentence."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from keruta import __version__
+from keruta.cli import showing
+from keruta.cli.connecting import connect, find_running
+from keruta.client import ApiError, Client
+from keruta.domain.task import TaskView
+from keruta.errors import KerutaError
+
+TASK_LIMIT = 200
+
+
+class Context:
+    """What every command has: whether to speak JSON."""
+
+    def __init__(self) -> None:
+        self.json = False
+
+
+pass_context = click.make_pass_decorator(Context, ensure=True)
+
+
+def _json_flag(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Context).json = True
+
+
+def json_option(command: Any) -> Any:
+    return click.option(
+        "--json", is_flag=True, expose_value=False, callback=_json_flag, help="Answer in JSON, one document a line."
+    )(command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="keruta")
+@json_option
+def cli() -> None:
+    """Runs tasks on Git repositories."""
+
+
+@cli.command()
+@click.option("--repo", required=True, help="The repository: an address, or a directory of this machine.")
+@click.option("--ref", help="A branch, tag or commit; by default the repository's own default branch.")
+@click.option("--script", help="A file with the script, or - for standard input.")
+@click.option("--prompt", help="What a coding agent is to do.")
+@click.option("--check", help="A file with a second script that must end well too.")
+@click.option("--name", help="What to call it.")
+@click.option("--queue", help="The queue it waits in.")
+@click.option("--priority", type=click.IntRange(-100, 100), help="From -100 to 100; higher goes first.")
+@click.option("--env", "-e", multiple=True, metavar="NAME=VALUE", help="A variable for the script.")
+@click.option("--label", "-l", multiple=True, metavar="KEY=VALUE", help="A label.")
+@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="How long it may take.")
+@click.option("--retry", type=click.Choice(["never", "if_not_started", "always"]), help="What may be run again.")
+@click.option("--result-branch", help="The branch that what it changed is pushed to.")
+@click.option("--submodules", is_flag=True, help="Fetch submodules, too.")
+@click.option("--idempotency-key", help="Submitted twice under one key, it is one task.")
+@click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
+@click.argument("command", nargs=-1)
+@json_option
+@pass_context
+def run(context: Context, command: tuple[str, ...], follow: bool, idempotency_key: str | None, **options: Any) -> None:
+    """Submits a task: keruta run --repo URL -- COMMAND..."""
+    client = connect()
+    task = client.submit(_task(command, options), idempotency_key=idempotency_key)
+    if not follow:
+        showing.task(task, as_json=context.json) if context.json else click.echo(task.id)
+        return
+    if not context.json:
+        showing.note(f"task {task.id}")
+    sys.exit(follow_to_end(client, task.id, as_json=context.json))
+
+
+def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """The document to submit, from the command's line."""
+    repo = options["repo"]
+    if "://" not in repo and Path(repo).is_dir():
+        repo = Path(repo).resolve().as_uri()
+    task: dict[str, Any] = {"repository": {"url": repo}}
+    if options["ref"]:
+        task["repository"]["ref"] = options["ref"]
+    if options["submodules"]:
+        task["repository"]["submodules"] = True
+    if command:
+        task["command"] = list(command)
+    for name in ("script", "check"):
+        if options[name] is not None:
+            task[name] = _read(options[name])
+    for name in ("prompt", "name", "queue", "result_branch"):
+        if options[name] is not None:
+            task[name] = options[name]
+    if options["priority"] is not None:
+        task["priority"] = options["priority"]
+    if options["timeout"] is not None:
+        task["timeout_seconds"] = options["timeout"]
+    if options["retry"] is not None:
+        task["retry"] = {"policy": options["retry"]}
+    task["env"] = _pairs(options["env"], "--env NAME=VALUE")
+    task["labels"] = _pairs(options["label"], "--label KEY=VALUE")
+    return task
+
+
+def _read(path: str) -> str:
+    try:
+        return sys.stdin.read() if path == "-" else Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{path} can't be read: {error}") from error
+
+
+def _pairs(given: tuple[str, ...], form: str) -> dict[str, str]:
+    pairs = dict(pair.split("=", 1) for pair in given if "=" in pair)
+    if len(pairs) != len(given):
+        raise click.ClickException(f"say {form}, each name once")
+    return pairs
+
+
+def follow_to_end(client: Client, task_id: str, *, as_json: bool) -> int:
+    """Shows the log until the task has ended; returns the code to end with.
+
+    0 if it succeeded; the script's or the check's own code if that failed; 1 for every other end.
+    """
+    try:
+        for event in client.follow(task_id):
+            showing.event(event, as_json=as_json)
+    except KeyboardInterrupt:
+        showing.note(f"the task goes on: keruta logs {task_id} --follow")
+        return 130
+    task = client.task(task_id)
+    showing.verdict(task, as_json=as_json)
+    return 0 if task.status == "succeeded" else (task.exit_code or 1)
+
+
+@cli.command("list")
+@click.option("--status", help="Only tasks in this status.")
+@click.option("--queue", help="Only tasks of this queue.")
+@click.option("--repo", "repository", help="Only tasks on this repository.")
+@click.option("--label", help="Only tasks with this label, as KEY=VALUE.")
+@click.option("--limit", type=click.IntRange(1, TASK_LIMIT), default=20, show_default=True)
+@click.option("--cursor", help="The page after: what the page before ended with.")
+@json_option
+@pass_context
+def list_(context: Context, **filters: Any) -> None:
+    """Lists tasks, newest first."""
+    showing.page(connect().tasks(**filters), as_json=context.json)
+
+
+def _for_task(name: str, help_: str) -> Any:
+    """A command on one task that shows it afterwards."""
+
+    def add(action: Any) -> Any:
+        @cli.command(name, help=help_)
+        @click.argument("task_id", metavar="ID")
+        @json_option
+        @pass_context
+        def command(context: Context, task_id: str) -> None:
+            task: TaskView = action(connect(), task_id)
+            showing.task(task, as_json=context.json)
+
+        return command
+
+    return add
+
+
+@_for_task("show", "Shows a task: where it stands and why, its attempts, what it left.")
+def show(client: Client, task_id: str) -> TaskView:
+    return client.task(task_id)
+
+
+@_for_task("cancel", "Cancels a task.")
+def cancel(client: Client, task_id: str) -> TaskView:
+    return client.cancel(task_id)
+
+
+@_for_task("retry", "Makes another attempt at a task that failed, was cancelled, or whose end is not known.")
+def retry(client: Client, task_id: str) -> TaskView:
+    return client.retry(task_id)
+
+
+@_for_task("accept", "Says that a task whose end is not known is done.")
+def accept(client: Client, task_id: str) -> TaskView:
+    return client.accept(task_id)
+
+
+@cli.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended, and end with its exit code.")
+@click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
+@json_option
+@pass_context
+def logs(context: Context, task_id: str, follow: bool, attempt: int | None) -> None:
+    """Shows a task's log."""
+    client = connect()
+    if follow:
+        sys.exit(follow_to_end(client, task_id, as_json=context.json))
+    kind = "application/x-ndjson" if context.json else "text/plain"
+    for block in client.logs(task_id, kind=kind, attempt=attempt):
+        sys.stdout.buffer.write(block)
+    sys.stdout.flush()
+
+
+@cli.command("input")
+@click.argument("task_id", metavar="ID")
+@click.argument("text")
+@json_option
+@pass_context
+def input_(context: Context, task_id: str, text: str) -> None:
+    """Sends a line to a script that waits for one."""
+    task = connect().input(task_id, text)
+    if context.json:
+        showing.task(task, as_json=True)
+
+
+@cli.command()
+@click.argument("task_id", metavar="ID")
+@click.argument("path", required=False)
+@json_option
+@pass_context
+def artifacts(context: Context, task_id: str, path: str | None) -> None:
+    """Lists what a script left behind, or writes one file of it to standard output."""
+    client = connect()
+    if path is not None:
+        client.artifact(task_id, path, sys.stdout.buffer)
+        sys.stdout.flush()
+        return
+    showing.artifacts(client.task(task_id), as_json=context.json)
+
+
+@cli.command()
+def env() -> None:
+    """Prints KERUTA_URL and KERUTA_TOKEN of the running system: eval "$(keruta env)"."""
+    running = find_running()
+    click.echo(f"export KERUTA_URL={shlex.quote(running.url)}")
+    click.echo(f"export KERUTA_TOKEN={shlex.quote(running.token)}")
+
+
+@cli.command()
+@click.option("--once", is_flag=True, help="End after the first task; with 0 only if it succeeded.")
+@click.option("--first-task/--no-first-task", default=False, help="Run a first task on the repository here.")
+@click.option("--home", type=click.Path(path_type=Path), help="Where its state is; by default .keruta here.")
+def up(once: bool, first_task: bool, home: Path | None) -> None:
+    """Brings up the whole system on this machine, until Ctrl-C."""
+    from keruta.cli.up import bring_up
+
+    sys.exit(bring_up(once=once, first_task=first_task or once, home=home))
+
+
+@cli.command()
+@json_option
+@pass_context
+def doctor(context: Context) -> None:
+    """Says what is missing or wrong on this machine, and how to mend it."""
+    from keruta.cli.doctor import examine
+
+    findings = examine()
+    if context.json:
+        click.echo(msgspec.json.encode(findings))
+    else:
+        showing.findings(findings)
+    sys.exit(1 if any(finding.state == "wrong" for finding in findings) else 0)
+
+
+def main() -> None:
+    """The console script: errors are sentences, and the exit code is 1 (2 for a wrong command line)."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as end:
+        sys.exit(end.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except ApiError as error:
+        showing.fail(error.message)
+        for fault in error.faults[1:]:
+            showing.fail(f"{fault['at'] or 'the body'}: {fault['message']}")
+        sys.exit(1)
+    except KerutaError as error:
+        showing.fail(str(error))
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(141)

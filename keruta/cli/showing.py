@@ -1,0 +1,148 @@
+"""What a person sees: colour and progress in a terminal, plain text in a pipe, JSON when asked."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+
+import click
+import msgspec
+
+from keruta.client import LogEvent
+from keruta.domain.doctor import Finding
+from keruta.domain.task import TaskPage, TaskView
+
+COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "unknown": "yellow",
+    "waiting": "yellow",
+    "running": "cyan",
+    "preparing": "cyan",
+    "assigned": "cyan",
+    "ok": "green",
+    "wrong": "red",
+    "note": "yellow",
+}
+
+
+def note(text: str) -> None:
+    """A word beside the output: on standard error, dim in a terminal."""
+    click.secho(text, err=True, dim=True)
+
+
+def fail(text: str) -> None:
+    click.secho("keruta: ", err=True, fg="red", nl=False)
+    click.echo(text, err=True)
+
+
+def coloured(word: str) -> str:
+    return click.style(word, fg=COLOURS.get(word))
+
+
+def event(event: LogEvent, *, as_json: bool) -> None:
+    """One thing that a follower was told."""
+    if as_json:
+        click.echo(msgspec.json.encode(event))
+    elif event.kind == "log":
+        if event.system and sys.stdout.isatty():
+            click.secho(event.text, dim=True, nl=False)
+        else:
+            sys.stdout.write(event.text)
+        sys.stdout.flush()
+    elif event.kind == "status" and event.status not in ("succeeded", "failed", "cancelled"):
+        why = f": {event.message}" if event.message else ""
+        note(f"{event.status}{why}")
+
+
+def verdict(task: TaskView, *, as_json: bool) -> None:
+    """How it ended, in a line."""
+    if as_json:
+        click.echo(msgspec.json.encode(task))
+        return
+    why = f": {task.message}" if task.message else ""
+    took = f" in {_seconds(task)}" if task.started_at and task.ended_at else ""
+    click.echo(f"{coloured(task.status)}{took}{why}", err=True)
+
+
+def page(tasks: TaskPage, *, as_json: bool) -> None:
+    """A list, a line for each task."""
+    if as_json:
+        for item in tasks.items:
+            click.echo(msgspec.json.encode(item))
+        return
+    for item in tasks.items:
+        what = item.name or item.repository.url
+        reason = f"  {item.reason}" if item.reason else ""
+        # padded before it is coloured: the codes would count
+        status = click.style(f"{item.status:<10}", fg=COLOURS.get(item.status))
+        click.echo(f"{item.id}  {status} {_ago(item.created_at):>9}  {what}{reason}")
+    if tasks.next:
+        note(f"more: --cursor {tasks.next}")
+    elif not tasks.items:
+        note("no tasks")
+
+
+def task(task: TaskView, *, as_json: bool) -> None:
+    """All there is to say of one task."""
+    if as_json:
+        click.echo(msgspec.json.encode(task))
+        return
+    lines = [
+        ("task", task.id + (f"  {task.name}" if task.name else "")),
+        ("status", coloured(task.status) + (f" ({task.reason})" if task.reason else "")),
+        ("", task.message),
+        ("waits", f"{task.waiting.position} before it. {task.waiting.why}" if task.waiting else None),
+        ("asks", task.question),
+        ("repository", task.repository.url + (f" at {task.repository.ref}" if task.repository.ref else "")),
+        ("submitted", f"{task.created_at:%Y-%m-%d %H:%M:%S} UTC by {task.owner}, queue {task.queue}"),
+        ("took", _seconds(task) if task.started_at and task.ended_at else None),
+        ("exit code", None if task.exit_code is None else str(task.exit_code)),
+        *((f"attempt {a.number}", f"{a.outcome or 'at work'} on {a.worker}" + _detail(a)) for a in task.attempts),
+        *(("output", f"{name}={value}") for name, value in task.outputs.items()),
+        *(("artifact", f"{a.path} ({a.size_bytes} bytes)") for a in task.artifacts),
+        ("log", f"{task.log.bytes} bytes" if task.log.bytes else None),
+    ]
+    for name, value in lines:
+        if value:
+            click.echo(f"{name:<11} {value}")
+
+
+def artifacts(task: TaskView, *, as_json: bool) -> None:
+    """What a script left behind."""
+    for artifact in task.artifacts:
+        if as_json:
+            click.echo(msgspec.json.encode(artifact))
+        else:
+            click.echo(f"{artifact.size_bytes:>12}  {artifact.sha256[:12]}  {artifact.path}")
+    if not task.artifacts and not as_json:
+        note("nothing")
+
+
+def findings(found: list[Finding]) -> None:
+    """What a look at this machine found."""
+    for finding in found:
+        mend = f"\n         {finding.mend}" if finding.mend else ""
+        click.echo(f"{click.style(f'{finding.state:<6}', fg=COLOURS[finding.state])} {finding.what}{mend}")
+
+
+def _detail(attempt: object) -> str:
+    reason, commit = getattr(attempt, "reason", None), getattr(attempt, "commit", None)
+    branch = getattr(attempt, "result_branch", None)
+    return (
+        (f", {reason}" if reason else "") + (f", commit {commit[:12]}" if commit else "") + (f", pushed {branch}" if branch else "")
+    )
+
+
+def _seconds(task: TaskView) -> str:
+    assert task.started_at is not None
+    assert task.ended_at is not None
+    return f"{(task.ended_at - task.started_at).total_seconds():.1f} s"
+
+
+def _ago(at: datetime) -> str:
+    seconds = int((datetime.now(UTC) - at).total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit} ago"
+    return f"{max(seconds, 0)} s ago"

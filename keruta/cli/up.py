@@ -1,0 +1,98 @@
+"""`keruta up`: the system on this machine, a first task on the repository here, and then it stays."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import click
+
+from keruta.cli import showing
+from keruta.client import ApiError, Client
+from keruta.errors import KerutaError
+from keruta.onemachine.state import State
+from keruta.onemachine.system import LOOK_EVERY_SECONDS, System
+
+FIRST_SCRIPT = """\
+echo "This is commit $(git rev-parse --short HEAD) of $(git remote get-url origin)."
+git log -1 --format='  %an: %s'
+files=$(git ls-files | wc -l)
+lines=$(git ls-files -z | xargs -0 cat | wc -l)
+echo "It holds $files files with $lines lines."
+git ls-files | sed 's/.*\\.//' | sort | uniq -c | sort -rn | head -5 > "$KERUTA_ARTIFACTS/kinds.txt"
+echo "files=$files" >> "$KERUTA_OUTPUTS"
+echo "lines=$lines" >> "$KERUTA_OUTPUTS"
+"""
+
+
+def bring_up(*, once: bool, first_task: bool, home: Path | None) -> int:
+    """Runs until Ctrl-C or SIGTERM (or, once, to the first task's end). Returns the exit code."""
+    state = State(root=(home or Path.cwd() / ".keruta").absolute())
+    state.make()
+    ended = threading.Event()
+    for wanted in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(wanted, lambda *_: ended.set())
+    with state.lock():
+        system = System(state, showing.note)
+        began = time.monotonic()
+        code = 0
+        try:
+            showing.note("starting: mongod, create_task, dispatch, report_status, admin, worker …")
+            system.start()
+            showing.note(f"up in {time.monotonic() - began:.1f} s")
+            result: list[int] = []
+            if first_task:
+                _in_background(system, result, ended, once=once)
+            else:
+                _say_where(system, state)
+            while not ended.wait(LOOK_EVERY_SECONDS):
+                system.look()
+                if result and not once:
+                    result.clear()
+                    _say_where(system, state)
+            code = (result or [1])[0] if once else 0
+        except KerutaError as error:
+            showing.fail(str(error))
+            code = 1
+        finally:
+            showing.note("ending …")
+            system.end()
+    return code
+
+
+def _in_background(system: System, result: list[int], ended: threading.Event, *, once: bool) -> None:
+    """The first task; what ends it must not keep the processes from being looked after."""
+
+    def first() -> None:
+        try:
+            result.append(_first_task(Client(system.url, system.token)))
+        except ApiError as error:
+            showing.fail(error.message)
+            result.append(1)
+        if once:
+            ended.set()
+
+    threading.Thread(target=first, daemon=True, name="first-task").start()
+
+
+def _first_task(client: Client) -> int:
+    from keruta.cli.main import follow_to_end
+
+    top = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False)
+    if top.returncode != 0:
+        raise ApiError("there is no Git repository here to run a first task on")
+    repository = Path(top.stdout.strip()).as_uri()
+    task = client.submit({"repository": {"url": repository}, "script": FIRST_SCRIPT, "name": "first task"})
+    showing.note(f"first task {task.id} on {repository}")
+    code = follow_to_end(client, task.id, as_json=False)
+    showing.artifacts(client.task(task.id), as_json=False)
+    return code
+
+
+def _say_where(system: System, state: State) -> None:
+    click.echo(f"keruta is at {system.url}", err=True)
+    click.echo('in another terminal:  eval "$(.venv/bin/keruta env)"; keruta list', err=True)
+    showing.note(f"logs are in {state.root}/log; Ctrl-C ends it all")

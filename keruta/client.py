@@ -1,0 +1,180 @@
+"""A small typed client of keruta's API.
+
+    client = Client("http://127.0.0.1:8480", token)
+    task = client.submit({"repository": {"url": "https://example.com/a.git"}, "script": "make test"})
+    for event in client.follow(task.id):
+        print(event.text, end="")
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, TypeVar, cast
+from urllib.parse import quote, urlencode
+
+import msgspec
+import urllib3
+
+from keruta.domain.task import TaskPage, TaskView
+from keruta.errors import KerutaError
+
+T = TypeVar("T")
+AGAIN_SECONDS = 0.5
+
+
+class ApiError(KerutaError):
+    """keruta answered that something is wrong, or did not answer.
+
+    Args:
+        status: the HTTP status; 0 when there was no answer.
+        faults: where in what was sent, and what.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "", faults: list[dict[str, str]] | None = None):
+        super().__init__(message)
+        self.message, self.status, self.reason = message, status, reason
+        self.faults = faults or []
+
+
+class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What a follower is told: a part of the log (`log`), a change (`status`), or that it is over (`end`)."""
+
+    kind: str
+    text: str = ""
+    status: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    exit_code: int | None = None
+    system: bool = False
+
+
+class Client:
+    """Calls one keruta.
+
+    Args:
+        url: its address.
+        token: a person's or a program's access token.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=60))
+
+    def submit(self, task: Mapping[str, Any], *, idempotency_key: str | None = None) -> TaskView:
+        """Submits a task, as the API's document describes it."""
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._json("POST", "/api/v1/tasks", TaskView, body=task, headers=headers)
+
+    def tasks(self, **filters: str | int | None) -> TaskPage:
+        """One page of tasks, newest first."""
+        query = urlencode({name: value for name, value in filters.items() if value is not None})
+        return self._json("GET", f"/api/v1/tasks?{query}", TaskPage)
+
+    def task(self, task_id: str) -> TaskView:
+        return self._json("GET", self._of(task_id), TaskView)
+
+    def cancel(self, task_id: str) -> TaskView:
+        return self._json("POST", self._of(task_id, "/cancel"), TaskView)
+
+    def retry(self, task_id: str) -> TaskView:
+        return self._json("POST", self._of(task_id, "/retry"), TaskView)
+
+    def accept(self, task_id: str) -> TaskView:
+        return self._json("POST", self._of(task_id, "/accept"), TaskView)
+
+    def input(self, task_id: str, text: str) -> TaskView:
+        return self._json("POST", self._of(task_id, "/input"), TaskView, body={"text": text})
+
+    def logs(self, task_id: str, *, kind: str = "text/plain", attempt: int | None = None) -> Iterator[bytes]:
+        """The log so far, in blocks, as text or (`application/x-ndjson`) as lines of JSON."""
+        query = f"?attempt={attempt}" if attempt else ""
+        answer = self._request("GET", self._of(task_id, f"/logs{query}"), headers={"Accept": kind}, stream=True)
+        yield from answer.stream(65536)
+
+    def artifact(self, task_id: str, path: str, to: BinaryIO) -> None:
+        """Writes a file that the script left behind."""
+        answer = self._request("GET", self._of(task_id, f"/artifacts/{quote(path)}"), stream=True)
+        for block in answer.stream(1 << 20):
+            to.write(block)
+
+    def follow(self, task_id: str) -> Iterator[LogEvent]:
+        """The log as it comes, until the task has ended. A stream that breaks is taken up where it was."""
+        last = ""
+        while True:
+            headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
+            try:
+                answer = self._request("GET", self._of(task_id, "/logs"), headers=headers, stream=True)
+                for name, identity, data in _events(answer):
+                    last = identity or last
+                    event = msgspec.convert(data | {"kind": name}, LogEvent)
+                    yield event
+                    if name == "end":
+                        return
+            except urllib3.exceptions.HTTPError:
+                pass
+            except ApiError as error:
+                if error.status not in (0, 502, 503, 504):
+                    raise
+            time.sleep(AGAIN_SECONDS)
+
+    def _of(self, task_id: str, rest: str = "") -> str:
+        return f"/api/v1/tasks/{quote(task_id, safe='')}{rest}"
+
+    def _json(
+        self, method: str, path: str, cls: type[T], *, body: Any = None, headers: Mapping[str, str] | None = None
+    ) -> T:
+        answer = self._request(method, path, body=body, headers=headers)
+        return msgspec.json.decode(answer.data, type=cls)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        stream: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        sent = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        content = None
+        if body is not None:
+            content = msgspec.json.encode(body)
+            sent["Content-Type"] = "application/json"
+        try:
+            answer = self._pool.request(
+                method, self._url + path, body=content, headers=sent, preload_content=not stream, redirect=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ApiError(f"keruta does not answer at {self._url}; is it running? (`make run`)") from error
+        if answer.status >= 400:
+            raise _problem(answer.status, answer.data)
+        return answer
+
+
+def _problem(status: int, body: bytes) -> ApiError:
+    try:
+        said = cast("dict[str, Any]", msgspec.json.decode(body))
+        return ApiError(said["detail"], status=status, reason=said["reason"], faults=said.get("faults"))
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return ApiError(f"keruta answered {status}", status=status)
+
+
+def _events(answer: urllib3.BaseHTTPResponse) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Server-sent events as (name, id, data)."""
+    name, identity, data = "", "", b""
+    rest = b""
+    # read1 gives what has come; stream() would wait for a whole block
+    while block := answer.read1(65536):
+        *lines, rest = (rest + block).split(b"\n")
+        for line in lines:
+            if line.startswith(b"event: "):
+                name = line[7:].decode()
+            elif line.startswith(b"id: "):
+                identity = line[4:].decode()
+            elif line.startswith(b"data: "):
+                data = line[6:]
+            elif not line and data:
+                yield name, identity, msgspec.json.decode(data)
+                name, identity, data = "", "", b""

@@ -1,0 +1,100 @@
+"""From untrusted JSON to a typed value, with every fault reported at once.
+
+msgspec stops at the first fault; a person who mends a document wants to see them all. So a struct is taken field by
+field, and whatever msgspec says of each is collected with a JSON pointer (RFC 6901).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T", bound=msgspec.Struct)
+Fault = dict[str, str]
+
+_AT = re.compile(r"(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+
+
+def fault(at: str, message: str) -> Fault:
+    """Makes one fault: where (a JSON pointer, "" for the whole document) and what, as a sentence."""
+    return {"at": at, "message": message}
+
+
+def decode_json(body: bytes) -> Any:
+    """Parses JSON. Raises ValueError with a sentence when it is none, or is nested too deeply."""
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ValueError(f"The body is not JSON: {error}.") from error
+
+
+def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]]:
+    """Makes a struct of a parsed document.
+
+    Returns:
+        The value and no fault, or None and all the faults. A struct may have a method `faults()` that yields what is
+        wrong between its fields, as (pointer, message); it is asked once each field is right.
+    """
+    if not isinstance(raw, dict):
+        return None, [fault(at, f"Expected an object, got {_json_type(raw)}.")]
+    fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
+    faults = [
+        fault(f"{at}/{_escape(name)}", f"There is no such field; known are {', '.join(sorted(fields))}.")
+        for name in raw
+        if name not in fields
+    ]
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in raw:
+            if field.required:
+                faults.append(fault(f"{at}/{name}", "This field is required."))
+            continue
+        value, found = _convert_field(raw[name], field.type, f"{at}/{name}")
+        faults += found
+        values[field.name] = value
+    if faults:
+        return None, faults
+    made = cls(**values)
+    faults = [fault(f"{at}{where}", message) for where, message in _own_faults(made)]
+    return (None, faults) if faults else (made, [])
+
+
+def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
+    struct = _struct_in(kind)
+    if struct is not None and isinstance(raw, dict):
+        return convert(raw, struct, at)
+    try:
+        return msgspec.convert(raw, kind, strict=True), []
+    except msgspec.ValidationError as error:
+        match = _AT.match(str(error))
+        assert match is not None
+        return None, [fault(at + _pointer(match["path"] or ""), match["message"] + ".")]
+
+
+def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
+    """Finds the struct in `Struct` or `Struct | None`; None for every other type."""
+    options = getattr(kind, "__args__", (kind,)) if not isinstance(kind, type) else (kind,)
+    structs = [option for option in options if isinstance(option, type) and issubclass(option, msgspec.Struct)]
+    return structs[0] if len(structs) == 1 and len(options) <= 2 else None
+
+
+def _own_faults(value: msgspec.Struct) -> Iterator[tuple[str, str]]:
+    check = getattr(value, "faults", None)
+    if check is not None:
+        yield from check()
+
+
+def _pointer(path: str) -> str:
+    return "".join(f"/{part}" for part in re.findall(r"[^.\[\]]+", path))
+
+
+def _escape(name: str) -> str:
+    return name[:80].replace("~", "~0").replace("/", "~1")
+
+
+def _json_type(raw: Any) -> str:
+    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(raw), "null")

@@ -1,0 +1,37 @@
+"""Names and identities: made here, checked here."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
+
+NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+WORKER_ID = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+TASK_ID = re.compile(r"[0-9abcdefghjkmnpqrstvwxyz]{26}")
+LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
+
+
+def new_id() -> str:
+    """Makes an identity that sorts by the time it was made: a ULID in lower case, valid as a Kubernetes name part.
+
+    Source: https://github.com/ulid/spec (48 bits of milliseconds, 80 random bits, base 32).
+    """
+    number = (time.time_ns() // 1_000_000) << 80 | secrets.randbits(80)
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def attempt_id(task_id: str, number: int) -> str:
+    """Names an attempt; its Job has the same name, so that making it twice makes it once."""
+    return f"{task_id}-{number}"
+
+
+def parse_attempt_id(attempt: str) -> tuple[str, int]:
+    """The inverse of `attempt_id`. Raises ValueError for anything else."""
+    task_id, _, number = attempt.rpartition("-")
+    if not TASK_ID.fullmatch(task_id) or not number.isascii() or not number.isdigit():
+        raise ValueError("not an attempt's name")
+    return task_id, int(number)

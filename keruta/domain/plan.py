@@ -1,0 +1,112 @@
+"""Who gets what: the assignment as a pure plan.
+
+Order: queues by weight, then submitters by what they already have running, then priority, then age. A lane whose
+queue or repository is at its limit is passed over whole, so nothing starves behind it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lane:
+    """Tasks that are interchangeable but for priority and age."""
+
+    queue: str
+    submitter: str
+    repository: str
+    profile: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Candidate:
+    """A task that may be assigned; sorts by who comes first in its lane."""
+
+    rank: int  # minus the priority
+    id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How many tasks may run at once, and a queue's weight; what is not there is not limited."""
+
+    queues: Mapping[str, int] = field(default_factory=dict)
+    repositories: Mapping[str, int] = field(default_factory=dict)
+    weights: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One task for one worker."""
+
+    task: str
+    worker: str
+
+
+class Running:
+    """How many tasks run, by what fairness and limits count; grows with the plan."""
+
+    def __init__(self, by_lane: Mapping[Lane, int]) -> None:
+        self.queues: Counter[str] = Counter()
+        self.submitters: Counter[tuple[str, str]] = Counter()
+        self.repositories: Counter[str] = Counter()
+        for lane, count in by_lane.items():
+            self.add(lane, count)
+
+    def add(self, lane: Lane, count: int = 1) -> None:
+        self.queues[lane.queue] += count
+        self.submitters[lane.queue, lane.submitter] += count
+        self.repositories[lane.repository] += count
+
+
+def blocked(lane: Lane, running: Running, limits: Limits) -> bool:
+    """Says whether nothing of a lane may start now."""
+    queue_limit = limits.queues.get(lane.queue)
+    repository_limit = limits.repositories.get(lane.repository)
+    return (queue_limit is not None and running.queues[lane.queue] >= queue_limit) or (
+        repository_limit is not None and running.repositories[lane.repository] >= repository_limit
+    )
+
+
+def make_plan(
+    lanes: Mapping[Lane, Sequence[Candidate]], free: Mapping[str, int], running: Running, limits: Limits, most: int = 64
+) -> list[Choice]:
+    """Chooses which waiting tasks go to which workers.
+
+    Args:
+        lanes: the waiting tasks of each lane, those that come first at its head; a prefix of each is enough.
+        free: free slots by worker.
+        running: what runs now; changed by the plan.
+        most: how many choices to make at the most.
+
+    Returns:
+        The choices, in order; each goes to the worker with most free slots at that moment.
+    """
+    waiting = {lane: list(reversed(candidates)) for lane, candidates in lanes.items() if candidates}
+    slots = [(-count, worker) for worker, count in free.items() if count > 0]
+    heapq.heapify(slots)
+    choices: list[Choice] = []
+    while waiting and slots and len(choices) < most:
+        open_lanes = [lane for lane in waiting if not blocked(lane, running, limits)]
+        if not open_lanes:
+            break
+        lane = min(open_lanes, key=lambda lane: (_share(lane, running, limits), waiting[lane][-1]))
+        task = waiting[lane].pop()
+        if not waiting[lane]:
+            del waiting[lane]
+        count, worker = heapq.heappop(slots)
+        if count + 1 < 0:
+            heapq.heappush(slots, (count + 1, worker))
+        running.add(lane)
+        choices.append(Choice(task=task.id, worker=worker))
+    return choices
+
+
+def _share(lane: Lane, running: Running, limits: Limits) -> tuple[float, int]:
+    """What a lane's queue and submitter have already: less comes first; a tie is for priority and age to settle."""
+    weight = limits.weights.get(lane.queue, 1.0)
+    return running.queues[lane.queue] / weight, running.submitters[lane.queue, lane.submitter]

@@ -1,0 +1,161 @@
+"""What agents say and are told: the types of `/agent/v1`.
+
+A report is an ordered batch. Each entry names its task, attempt and, once there is one, execution, and gets an outcome
+of its own, in the same order.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keruta.domain.task import Artifact, Specification
+
+CHUNK_LIMIT_BYTES = 256 * 1024
+REPORT_LIMIT_BYTES = 8 * 1024 * 1024
+TAIL_LIMIT_BYTES = 4096
+OUTPUTS_LIMIT = 100
+ARTIFACTS_LIMIT = 10_000
+
+Id = Annotated[str, Meta(min_length=26, max_length=26)]
+Number = Annotated[int, Meta(ge=1, le=1_000_000)]
+Execution = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
+    """What every entry names."""
+
+    task: Id
+    attempt: Number
+
+
+class Preparing(Entry, tag="preparing"):
+    """The agent has begun: checkout and set-up."""
+
+
+class Running(Entry, tag="running"):
+    """The agent asks for the start to be put on record; it starts the script only when this is accepted."""
+
+    execution: Execution
+    commit: Annotated[str, Meta(max_length=64)] | None = None
+
+
+class Waiting(Entry, tag="waiting"):
+    """The script wants input."""
+
+    execution: Execution
+    question: Annotated[str, Meta(max_length=4096)] = ""
+
+
+class Resumed(Entry, tag="resumed"):
+    """The script waits no longer."""
+
+    execution: Execution
+
+
+class LogChunk(Entry, tag="log"):
+    """A part of the log. `sequence` counts from 0 in an attempt; `offset_bytes` is where it begins in the log."""
+
+    sequence: Annotated[int, Meta(ge=0, lt=100_000_000)]
+    offset_bytes: Annotated[int, Meta(ge=0)]
+    data: Annotated[bytes, Meta(max_length=CHUNK_LIMIT_BYTES)]
+    at: datetime
+    system: bool = False
+
+
+class Ended(Entry, tag="ended"):
+    """The attempt is over. `execution` is null if the script never started."""
+
+    status: Literal["succeeded", "failed", "cancelled"]
+    execution: Execution | None = None
+    reason: Annotated[str, Meta(max_length=100)] | None = None
+    message: Annotated[str, Meta(max_length=4096)] | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+    commit: Annotated[str, Meta(max_length=64)] | None = None
+    result_branch: Annotated[str, Meta(max_length=255)] | None = None
+    result_commit: Annotated[str, Meta(max_length=64)] | None = None
+    outputs: Annotated[dict[str, Annotated[str, Meta(max_length=65536)]], Meta(max_length=OUTPUTS_LIMIT)] = {}
+    artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
+
+
+class Lost(Entry, tag="lost"):
+    """The script was started and the agent can't say how it ended: the machine went down under it."""
+
+    execution: Execution | None = None
+
+
+AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Ended | Lost
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that the sender has in hand, and how many inputs it has passed on."""
+
+    task: Id
+    attempt: Number
+    execution: Execution | None = None
+    input_acknowledged: int = 0
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `POST /agent/v1/reports`."""
+
+    entries: Annotated[list[AnyEntry], Meta(max_length=10_000)] = []
+    held: Annotated[list[Held], Meta(max_length=10_000)] = []
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one entry. A refused one will never be accepted: don't send it again."""
+
+    accepted: bool
+    repeat: bool = False
+    reason: str | None = None
+    message: str | None = None
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that a person sent, numbered from 1."""
+
+    number: int
+    text: str
+
+
+class Assigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An attempt that is the sender's to make or to go on with."""
+
+    task: str
+    attempt: int
+    status: str
+    execution: str | None = None
+    stop: bool = False
+    input: list[Input] = []
+    specification: Specification | None = None
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker's token, and when to come for the next."""
+
+    token: str
+    expires_at: datetime
+    heartbeat_seconds: float
+    lease_seconds: float
+
+
+class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One outcome per entry, and all that is assigned to the sender: what it holds and is not named is not its own."""
+
+    outcomes: list[Outcome]
+    assigned: list[Assigned]
+    session: Session | None = None
+
+
+class Registration(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of `PUT /agent/v1/workers/{id}`."""
+
+    slots: Annotated[int, Meta(ge=0, le=1000)]
+    address: Annotated[str, Meta(max_length=500)] | None = None
+    version: Annotated[str, Meta(max_length=100)] = ""
+    boot: Annotated[str, Meta(max_length=100)] = ""

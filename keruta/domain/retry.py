@@ -1,0 +1,78 @@
+"""Why attempts end badly, and which of them get another try.
+
+Ours (the forge was away, the worker was lost) is tried again with backoff and jitter; the user's script is not.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+BACKOFF_FIRST_SECONDS = 5.0
+BACKOFF_MOST_SECONDS = 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reason:
+    """A way to fail: whether another attempt may help, and what a person is told."""
+
+    retried: bool
+    means: str
+
+
+REASONS: dict[str, Reason] = {
+    # the user's own
+    "ScriptFailed": Reason(retried=False, means="The script ended with an exit code other than 0, or by a signal."),
+    "CheckFailed": Reason(retried=False, means="The script ended well and the check that follows it did not."),
+    "SetupFailed": Reason(retried=False, means="A set-up command of the repository or profile ended badly."),
+    "DeadlineExceeded": Reason(retried=False, means="The attempt took longer than its timeout_seconds."),
+    "OutOfMemory": Reason(retried=False, means="The script used more memory than it may."),
+    "OutputTooLarge": Reason(retried=False, means="The script wrote more output than it may."),
+    "CommandNotFound": Reason(retried=False, means="The command cannot be started: it is not there or not executable."),
+    "Cancelled": Reason(retried=False, means="A person cancelled it."),
+    # the repository's
+    "CloneAuthFailed": Reason(retried=False, means="The Git server refused the credentials."),
+    "RepositoryNotFound": Reason(retried=False, means="There is no such repository, or these credentials can't see it."),
+    "RefNotFound": Reason(retried=False, means="The repository has no such branch, tag or commit."),
+    "RepositoryEmpty": Reason(retried=False, means="The repository has no commit."),
+    "HostKeyUnknown": Reason(retried=False, means="The ssh server's key is not among the known hosts."),
+    "TransportRefused": Reason(retried=False, means="The repository's URL uses a transport that is not allowed."),
+    "CheckoutRefused": Reason(retried=False, means="The repository's content tries to leave the workspace."),
+    "PushRefused": Reason(retried=False, means="The Git server refused the result branch."),
+    # ours: another attempt may help
+    "CloneFailed": Reason(retried=True, means="The Git server could not be reached or broke off."),
+    "PushFailed": Reason(retried=False, means="The result branch could not be pushed."),
+    "ArtifactsFailed": Reason(retried=False, means="What the script left behind could not be stored."),
+    "WorkspaceFailed": Reason(retried=True, means="The workspace could not be made: no disk, no inodes, no rights."),
+    "SpoolFull": Reason(retried=False, means="The worker's disk was full while the script ran."),
+    "WorkerLost": Reason(retried=True, means="The worker was lost before the script had started."),
+    "EndNotKnown": Reason(retried=False, means="The script was started and no word of its end came."),
+    "WorkerStopped": Reason(retried=True, means="The worker was shut down, and the attempt with it."),
+    "ImagePullFailed": Reason(retried=True, means="The image could not be pulled."),
+    "Evicted": Reason(retried=True, means="The cluster took the Pod away."),
+    "InternalError": Reason(retried=True, means="A fault in keruta itself; the worker's log tells more."),
+}
+
+POLICIES = ("never", "if_not_started", "always")
+
+
+def may_retry(reason: str, *, policy: str, started: bool, attempt: int, max_attempts: int) -> bool:
+    """Says whether a failed attempt is followed by another of its own accord.
+
+    Args:
+        reason: a key of `REASONS`; one that is not there is taken as the user's own.
+        policy: the task's `retry.policy`.
+        started: whether the script's start is on record.
+        attempt: the number of the attempt that failed, from 1.
+        max_attempts: how many attempts there may be in all.
+    """
+    known = REASONS.get(reason)
+    if known is None or not known.retried or attempt >= max_attempts or policy == "never":
+        return False
+    return not started or policy == "always"
+
+
+def backoff_seconds(attempt: int, *, rng: random.Random) -> float:
+    """Returns how long to wait before the next attempt: doubling from 5 s to 300 s, with full jitter above a half."""
+    ceiling = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** max(0, min(attempt - 1, 16)))
+    return ceiling * (0.5 + rng.random() / 2)

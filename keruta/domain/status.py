@@ -1,0 +1,76 @@
+"""A task's life as data: the statuses, and every change between them that there may be.
+
+This is the one place that says what may follow what. The database's conditional updates, the documentation
+(`docs/states.md`) and the tests are made from it.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Where a task stands."""
+
+    QUEUED = "queued"  # waits for a free slot
+    ASSIGNED = "assigned"  # a worker has been chosen; it may not know yet
+    PREPARING = "preparing"  # the worker checks out the repository and runs the set-up
+    RUNNING = "running"  # the script's start is on record
+    WAITING = "waiting"  # the script runs and wants input from a person
+    UNKNOWN = "unknown"  # started, then no word: its end is not known; not an end
+    SUCCEEDED = "succeeded"  # script and check ended with 0
+    FAILED = "failed"  # it ended otherwise; `reason` says how
+    CANCELLED = "cancelled"  # a person ended it
+
+
+ENDED = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
+NOT_STARTED = frozenset({Status.ASSIGNED, Status.PREPARING})
+STARTED = frozenset({Status.RUNNING, Status.WAITING})
+LEASED = NOT_STARTED | STARTED  # hold a slot and a lease
+OPEN = frozenset(Status) - ENDED
+
+
+class Change(StrEnum):
+    """What makes a task change its status."""
+
+    ASSIGN = "assign"  # the assigner gave it a worker
+    PREPARE = "prepare"  # the agent says it has begun
+    START = "start"  # the agent asks for the start to be put on record
+    ASK = "ask"  # the script wants input
+    RESUME = "resume"  # it got it; or word came from an attempt that was given up
+    SUCCEED = "succeed"  # the agent reports the end
+    FAIL = "fail"
+    END_CANCELLED = "end_cancelled"
+    RETRY = "retry"  # ours went wrong, or its lease ran out and it may run again: back to the queue
+    LOSE = "lose"  # its lease ran out, or its worker can't say how it ended
+    CANCEL = "cancel"  # a person, while nothing runs
+    RERUN = "rerun"  # a person wants another attempt
+    ACCEPT = "accept"  # a person has looked, and says that it is done
+
+
+S, C = Status, Change
+
+# (from, change) → to. What is not here is refused.
+TRANSITIONS: dict[tuple[Status, Change], Status] = {
+    (S.QUEUED, C.ASSIGN): S.ASSIGNED,
+    (S.QUEUED, C.CANCEL): S.CANCELLED,
+    (S.ASSIGNED, C.PREPARE): S.PREPARING,
+    **{(s, C.START): S.RUNNING for s in (S.ASSIGNED, S.PREPARING)},
+    (S.RUNNING, C.ASK): S.WAITING,
+    **{(s, C.RESUME): S.RUNNING for s in (S.WAITING, S.UNKNOWN)},
+    **{(s, C.SUCCEED): S.SUCCEEDED for s in (S.RUNNING, S.WAITING, S.UNKNOWN)},
+    **{(s, C.FAIL): S.FAILED for s in (*sorted(LEASED), S.UNKNOWN)},
+    **{(s, C.END_CANCELLED): S.CANCELLED for s in (*sorted(LEASED), S.UNKNOWN)},
+    **{(s, C.RETRY): S.QUEUED for s in (*sorted(LEASED), S.UNKNOWN)},
+    **{(s, C.LOSE): S.UNKNOWN for s in (S.RUNNING, S.WAITING)},
+    (S.UNKNOWN, C.CANCEL): S.CANCELLED,
+    (S.UNKNOWN, C.ACCEPT): S.SUCCEEDED,
+    **{(s, C.RERUN): S.QUEUED for s in (S.UNKNOWN, S.FAILED, S.CANCELLED)},
+}
+
+del S, C
+
+
+def sources(change: Change) -> list[str]:
+    """Returns the statuses from which a change may be made, sorted."""
+    return sorted(source for source, made in TRANSITIONS if made is change)

@@ -1,0 +1,102 @@
+"""Every exception that keruta raises on purpose.
+
+    KerutaError
+    ├── Problem                 an answer to a client: has a status, a reason and a sentence
+    │   ├── InvalidRequest      422  the body, a parameter or a header is wrong; `faults` says where
+    │   ├── TooLarge            413
+    │   ├── Unauthenticated     401
+    │   ├── Forbidden           403
+    │   ├── NotFound            404
+    │   ├── MethodNotAllowed    405
+    │   ├── Conflict            409  true of the request, not of the state that the thing is in
+    │   ├── UnsupportedMedia    415
+    │   ├── RangeNotSatisfiable 416
+    │   └── Unavailable         503  ours, for now: try again
+    ├── PhaseError              keruta could not do its part of a job (clone, push, …); not the script's fault
+    └── SettingsError           the environment is wrong; every fault at once
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class KerutaError(Exception):
+    """Root of all that keruta raises on purpose."""
+
+
+class Problem(KerutaError):
+    """An answer that is not a success, in the terms of RFC 9457.
+
+    Args:
+        message: one sentence: what was wrong, and what to do.
+        reason: a stable CamelCase word; by default the class's own.
+        faults: for a document with several things wrong, each as `{"at": JSON pointer, "message": sentence}`.
+    """
+
+    status = 500
+    default_reason = "InternalError"
+
+    def __init__(self, message: str, *, reason: str | None = None, faults: Sequence[dict[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.faults = list(faults)
+
+
+class InvalidRequest(Problem):
+    status, default_reason = 422, "InvalidRequest"
+
+
+class TooLarge(Problem):
+    status, default_reason = 413, "TooLarge"
+
+
+class Unauthenticated(Problem):
+    status, default_reason = 401, "Unauthenticated"
+
+
+class Forbidden(Problem):
+    status, default_reason = 403, "Forbidden"
+
+
+class NotFound(Problem):
+    status, default_reason = 404, "NotFound"
+
+
+class MethodNotAllowed(Problem):
+    status, default_reason = 405, "MethodNotAllowed"
+
+
+class Conflict(Problem):
+    status, default_reason = 409, "Conflict"
+
+
+class UnsupportedMedia(Problem):
+    status, default_reason = 415, "UnsupportedMediaType"
+
+
+class RangeNotSatisfiable(Problem):
+    status, default_reason = 416, "RangeNotSatisfiable"
+
+
+class Unavailable(Problem):
+    status, default_reason = 503, "Unavailable"
+
+
+class PhaseError(KerutaError):
+    """Our part of a job failed.
+
+    Args:
+        reason: a key of `keruta.domain.retry.REASONS`.
+        message: one sentence: what happened and what to do. Never holds a secret.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class SettingsError(KerutaError):
+    """The environment is wrong. The message lists every fault."""

@@ -1,0 +1,179 @@
+"""Reads from `knative/` what Knative would: Services, Triggers, sources and the route. It understands what those files
+use, and says so of anything else: what is tried here is what is shipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keruta.errors import SettingsError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A Knative Service, or admin's Deployment: a program that serves HTTP."""
+
+    name: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """How often and how fast what fails is sent again, and where it goes at last: (service, path)."""
+
+    retry: int = 0
+    exponential: bool = True
+    delay_seconds: float = 0.2
+    dead_letters: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trigger:
+    """Events with these attributes go to that service."""
+
+    name: str
+    attributes: tuple[tuple[str, str], ...]
+    subscriber: str
+    delivery: Delivery
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ping:
+    """A tick: every so many seconds to that service."""
+
+    name: str
+    every_seconds: int
+    sink: str
+    data: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Requests that match go to that service; `stream` if the route sets no time limit."""
+
+    exact: bool
+    path: str
+    method: str | None
+    service: str
+    stream: bool
+
+    def matches(self, method: str, path: str) -> bool:
+        if self.method is not None and method != self.method:
+            return False
+        if self.exact:
+            return path == self.path
+        prefix = self.path.rstrip("/")
+        return path == prefix or path.startswith(f"{prefix}/")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifests:
+    """All of it."""
+
+    services: dict[str, Service]
+    triggers: tuple[Trigger, ...]
+    pings: tuple[Ping, ...]
+    rules: tuple[Rule, ...]
+
+    def route(self, method: str, path: str) -> Rule | None:
+        """The rule for a request, by the Gateway API's precedence: exact, then the longest prefix, then a method."""
+        fitting = [rule for rule in self.rules if rule.matches(method, path)]
+        return max(fitting, key=lambda r: (r.exact, len(r.path), r.method is not None), default=None)
+
+
+def load(directory: Path) -> Manifests:
+    """Reads every YAML file there. Raises SettingsError for what the stand-in does not understand."""
+    documents = [
+        document
+        for path in sorted(directory.glob("*.yaml"))
+        for document in yaml.safe_load_all(path.read_text())
+        if document
+    ]
+    if not documents:
+        raise SettingsError(f"there are no manifests in {directory}")
+    try:
+        return Manifests(
+            services={service.name: service for service in _services(documents)},
+            triggers=tuple(_trigger(document) for document in _of(documents, "Trigger")),
+            pings=tuple(_ping(document) for document in _of(documents, "PingSource")),
+            rules=tuple(rule for document in _of(documents, "HTTPRoute") for rule in _rules(document)),
+        )
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise SettingsError(f"a manifest in {directory} is not as the stand-in knows them: {error!r}") from error
+
+
+def _of(documents: Iterable[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [document for document in documents if document["kind"] == kind]
+
+
+def _services(documents: list[dict[str, Any]]) -> Iterable[Service]:
+    knative = [d for d in _of(documents, "Service") if d["apiVersion"].startswith("serving.knative.dev/")]
+    for document in (*knative, *_of(documents, "Deployment")):
+        container = document["spec"]["template"]["spec"]["containers"][0]
+        env = tuple((entry["name"], entry["value"]) for entry in container.get("env", []) if "value" in entry)
+        command = tuple(part for part in container.get("command", ["functions-framework"]) if part not in ("tini", "--"))
+        yield Service(
+            name=document["metadata"]["name"], command=command, args=tuple(container.get("args", [])), env=env
+        )
+
+
+def _trigger(document: dict[str, Any]) -> Trigger:
+    spec = document["spec"]
+    if set(spec) - {"broker", "filter", "subscriber", "delivery"} or set(spec.get("filter", {})) - {"attributes"}:
+        raise SettingsError(f"Trigger {document['metadata']['name']}: the stand-in knows exact attributes only")
+    attributes = spec.get("filter", {}).get("attributes", {})
+    return Trigger(
+        name=document["metadata"]["name"],
+        attributes=tuple(attributes.items()),
+        subscriber=spec["subscriber"]["ref"]["name"],
+        delivery=_delivery(spec.get("delivery", {})),
+    )
+
+
+def _delivery(spec: dict[str, Any]) -> Delivery:
+    sink = spec.get("deadLetterSink")
+    return Delivery(
+        retry=spec.get("retry", 0),
+        exponential=spec.get("backoffPolicy", "exponential") == "exponential",
+        delay_seconds=_seconds(spec.get("backoffDelay", "PT0.2S")),
+        dead_letters=(sink["ref"]["name"], sink.get("uri", "/")) if sink else None,
+    )
+
+
+def _ping(document: dict[str, Any]) -> Ping:
+    spec = document["spec"]
+    match = re.fullmatch(r"\*/(\d+) \* \* \* \* \*", spec["schedule"])
+    if match is None:
+        raise SettingsError(f"PingSource {document['metadata']['name']}: the stand-in knows '*/N * * * * *' only")
+    name, sink = document["metadata"]["name"], spec["sink"]["ref"]["name"]
+    return Ping(name=name, every_seconds=int(match[1]), sink=sink, data=spec.get("data", ""))
+
+
+def _rules(document: dict[str, Any]) -> Iterable[Rule]:
+    for rule in document["spec"]["rules"]:
+        service = rule["backendRefs"][0]["name"]
+        for filter_ in rule.get("filters", []):
+            service = filter_["urlRewrite"]["hostname"].split(".")[0]
+        for match in rule["matches"]:
+            yield Rule(
+                exact=match["path"]["type"] == "Exact",
+                path=match["path"]["value"],
+                method=match.get("method"),
+                service=service,
+                stream=rule.get("timeouts", {}).get("request") == "0s",
+            )
+
+
+def _seconds(duration: str) -> float:
+    match = re.fullmatch(r"PT(\d+(?:\.\d+)?)S", duration)
+    if match is None:
+        raise SettingsError(f"the stand-in knows durations like PT0.5S, not {duration}")
+    return float(match[1])

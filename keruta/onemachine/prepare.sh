@@ -1,0 +1,17 @@
+#!/bin/sh
+# Makes a virtual environment, and installs what only the system's packages give. Usage: prepare PYTHON VENV
+set -eu
+python=$1 venv=$2
+packages() {
+  command -v apt-get >/dev/null || { echo "install by your system's own way: $*" >&2; exit 1; }
+  [ "$(id -u)" = 0 ] || { echo "as root, run: apt-get install $*" >&2; exit 1; }
+  echo "installing $*" >&2
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+command -v "$python" >/dev/null || packages python3 python3-venv
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed" >&2; exit 1; }
+"$python" -c 'import ensurepip' 2>/dev/null || packages python3-venv
+command -v git >/dev/null || packages git
+# The mongod of the wheel is linked against it.
+if command -v ldconfig >/dev/null && ! ldconfig -p | grep -q 'libcurl\.so\.4'; then packages libcurl4; fi
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"

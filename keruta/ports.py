@@ -1,0 +1,143 @@
+"""What the handlers need from the world. The adapters give it; so do the fakes in `keruta.testing`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from keruta.domain.events import Event
+from keruta.domain.plan import Candidate, Choice, Lane, Limits
+from keruta.domain.reports import Assigned, Held, Input, Registration, Report, ReportAnswer
+from keruta.domain.task import NewTask, Specification, TaskView
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdempotencyKey:
+    """A client's word that a request is the same request: valid for 24 hours."""
+
+    subject: str
+    key: str
+    body_hash: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Accepted:
+    """A task that is in the queue, and whether it had been there already."""
+
+    task: TaskView
+    repeated: bool
+
+
+class Intake(Protocol):
+    """Where new tasks go."""
+
+    def accept(self, new: NewTask, key: IdempotencyKey | None) -> Accepted:
+        """The task is stored durably, with its event to be sent.
+
+        Raises:
+            InvalidRequest: the key was used for another body.
+            Unavailable: the database is away; nothing is stored, or a repeat with the same key will tell.
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """Sends what a change recorded, after the answer has gone out."""
+
+    def send(self, task_id: str, events: Sequence[Event]) -> None:
+        """Queues the events for sending; never raises, never waits."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerSlots:
+    """A worker that may be given tasks."""
+
+    id: str
+    address: str | None
+    free: int
+
+
+class AssignmentStore(Protocol):
+    """What the assigner reads and writes. See `keruta.assignment` for how they are used together."""
+
+    def take_assigner(self) -> int | None:
+        """The epoch under which this process may assign for 3 s, or None when another one is at it."""
+        ...
+
+    def release_assigner(self, epoch: int) -> None: ...
+
+    def wanted(self) -> int:
+        """How often assigners found another at work."""
+        ...
+
+    def want(self) -> None:
+        """Adds to it."""
+        ...
+
+    def free_slots(self, worker: str | None) -> list[WorkerSlots]:
+        """Live workers with a free slot: all, or the one that is named."""
+        ...
+
+    def waiting_lanes(self) -> Mapping[Lane, Sequence[Candidate]]:
+        """The head of each lane that waits."""
+        ...
+
+    def running(self, lanes: Iterable[Lane]) -> Mapping[Lane, int]:
+        """How many tasks run, by lane; asked only when lanes compete or are limited."""
+        ...
+
+    def limits(self, lanes: Iterable[Lane]) -> Limits: ...
+
+    def candidates(self, lane: Lane, most: int) -> Sequence[Candidate]: ...
+
+    def write(self, epoch: int, choices: Sequence[Choice]) -> Sequence[tuple[str, Event]]:
+        """All of the choices are written, or none. Returns the events to send, by task.
+
+        Raises:
+            PlanOutdated: something has moved; the plan must be made anew.
+        """
+        ...
+
+
+class PlanOutdated(Exception):  # noqa: N818  it is a turn of events, not an error
+    """What the plan was made from is no longer so."""
+
+
+class Nudges(Protocol):
+    """Tells workers that something is assigned to them. A hint: it may be lost."""
+
+    def nudge(self, worker: WorkerSlots, tasks: Sequence[str]) -> None: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """Who reports: a worker by its session, or an attempt by its own token."""
+
+    worker: str | None = None
+    session: str | None = None
+    attempt: str | None = None
+
+
+class Reports(Protocol):
+    """Where agents' reports are applied."""
+
+    def register(self, worker: str, registration: Registration) -> str:
+        """The worker is known and ready; its earlier sessions are void. Returns the new session's id."""
+        ...
+
+    def apply(self, sender: Sender, report: Report) -> ReportAnswer:
+        """Every entry is applied or refused, task by task, chunks before state; what is held is renewed."""
+        ...
+
+    def assigned(self, worker: str, known: Iterable[Held]) -> list[Assigned]: ...
+
+    def specification(self, sender: Sender, task: str, attempt: int) -> Specification: ...
+
+
+Document = dict[str, Any]
+__all__ = [
+    "Accepted", "AssignmentStore", "Document", "IdempotencyKey", "Input", "Intake", "Nudges", "Outbox", "PlanOutdated",
+    "Reports", "Sender", "WorkerSlots",
+]  # fmt: skip

@@ -1,0 +1,139 @@
+"""What can be set, from the environment: read once where a program starts, all faults told at once.
+
+Every setting's docstring says its meaning, its unit and why its default is what it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from keruta.domain.repository import DEFAULT_TRANSPORTS, TRANSPORTS
+from keruta.errors import SettingsError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One program's settings. A field `mongo_url` is the variable `KERUTA_MONGO_URL`."""
+
+    mongo_url: str = "mongodb://127.0.0.1:27017/?replicaSet=keruta"
+    """Where MongoDB is. It has to be a replica set (one member is enough): transactions and change streams need it."""
+
+    mongo_database: str = "keruta"
+    """The database's name."""
+
+    broker_url: str = ""
+    """Where events are sent, by HTTP. Empty: nowhere; the tick alone then does the work, within its 10 s."""
+
+    public_url: str = ""
+    """The one address that clients see; answers' `Location` begins with it. Empty: answers say paths."""
+
+    agent_url: str = ""
+    """Where agents report to (without `/agent/v1`). The dispatcher asks it too, before it lets any lease expire."""
+
+    lease_seconds: float = 30.0
+    """How long an attempt is believed in without word of it. Six heartbeats, so that one lost does nothing."""
+
+    heartbeat_seconds: float = 5.0
+    """How often a worker reports when it has nothing to say. Shrinks with the lease: at most a third of it."""
+
+    log_limit_bytes: int = 16 * 1024 * 1024
+    """How much of an attempt's log MongoDB keeps: 16 MiB, which is more than a person reads."""
+
+    log_days: float = 30.0
+    """How long logs stay in MongoDB, in days."""
+
+    results_dir: Path = Path("/var/lib/keruta/results")
+    """Where artifacts and whole logs are: the shared volume."""
+
+    trusted_keys: Path = Path("/etc/keruta/keys/trusted.json")
+    """A JWKS file: the public keys of the issuer that people's and service accounts' tokens come from."""
+
+    issuer: str = "keruta-local"
+    """The `iss` that these tokens must have."""
+
+    audience: str = "keruta-api"
+    """The `aud` that these tokens must have."""
+
+    session_key: Path = Path("/etc/keruta/keys/session.pem")
+    """The Ed25519 key (PEM) that signs workers' sessions and attempts' tokens: private for report_status alone."""
+
+    event_auth: bool = True
+    """Whether events must come with a token of the role `dispatcher`. Off only where the network sees to it."""
+
+    event_token_file: Path = Path("/etc/keruta/tokens/events")
+    """The token that events are sent with, in a file; it may be replaced at any time. Not there: sent without."""
+
+    prompt_command: str = ""
+    """The shell command that a task's `prompt` is given to, as $KERUTA_PROMPT. Empty: prompts are refused."""
+
+    transports: frozenset[str] = DEFAULT_TRANSPORTS
+    """Which of https, http, ssh and file a repository's address may use. `file` reads the worker's own disk."""
+
+    worker_addresses: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
+    """Networks that `task.assigned` may be sent to: a worker names its own address, and keruta is no one's proxy."""
+
+    log_level: str = "INFO"
+    """DEBUG, INFO, WARNING or ERROR."""
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.lease_seconds < 1:
+            faults.append("KERUTA_LEASE_SECONDS must be 1 or more")
+        if unknown := sorted(set(self.transports) - set(TRANSPORTS)):
+            faults.append(f"KERUTA_TRANSPORTS knows {', '.join(TRANSPORTS)}; not {', '.join(unknown)}")
+        if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
+            faults.append("KERUTA_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
+        if faults:
+            raise SettingsError("; ".join(faults))
+
+    @property
+    def heartbeat(self) -> float:
+        """The heartbeat in seconds that goes with the lease."""
+        return min(self.heartbeat_seconds, self.lease_seconds / 3)
+
+
+def load(environ: Mapping[str, str], cls: type[T] = Settings) -> T:  # type: ignore[assignment]
+    """Reads a group of settings.
+
+    Args:
+        environ: `os.environ`, or what stands for it.
+        cls: a frozen dataclass whose fields are str, int, float, bool, Path, or a set or tuple of str.
+
+    Raises:
+        SettingsError: a variable can't be read; the message names each one that can't.
+    """
+    values: dict[str, Any] = {}
+    faults = []
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        name = f"KERUTA_{field.name.upper()}"
+        if name not in environ:
+            continue
+        try:
+            values[field.name] = _parse(environ[name], hints[field.name])
+        except ValueError:
+            faults.append(f"{name} must be {_said(hints[field.name])}, not {environ[name]!r}")
+    if faults:
+        raise SettingsError("; ".join(faults))
+    return cls(**values)
+
+
+def _parse(text: str, kind: Any) -> Any:
+    if kind is bool:
+        if text.lower() not in ("0", "1", "true", "false", ""):
+            raise ValueError(text)
+        return text.lower() in ("1", "true")
+    if kind in (int, float, str, Path):
+        return kind(text)
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return frozenset(parts) if kind == frozenset[str] else tuple(parts)
+
+
+def _said(kind: Any) -> str:
+    return {int: "a whole number", float: "a number", bool: "0 or 1"}.get(kind, "text")
