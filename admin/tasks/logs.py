@@ -23,17 +23,17 @@ COMMENT_EVERY_SECONDS = 15.0
 _EVENT_ID = re.compile(r"(\d{1,7})-(\d{1,8})")
 
 
-def answer(ports: Ports, principal: Principal, task: str, attempt: int, *, more: bool, pinned: bool) -> flask.Response:
+def answer(ports: Ports, principal: Principal, task: str, attempt: int, *, pinned: bool) -> flask.Response:
     """The log as the request's Accept asks for it.
 
     Args:
         attempt: which attempt's, 0 before there is one.
-        more: whether more may come.
         pinned: whether the client named the attempt: then its end is the stream's end.
     """
     kind = flask.request.accept_mimetypes.best_match(["text/plain", "application/x-ndjson", "text/event-stream"])
     if kind == "text/event-stream":
-        body = _events(ports, principal, task, attempt, more=more, pinned=pinned)
+        seen = flask.request.headers.get("Last-Event-ID", "")  # read now: the generator outlives the request's context
+        body = _events(ports, principal, task, attempt, seen=seen, pinned=pinned)
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return flask.Response(body, content_type="text/event-stream; charset=utf-8", headers=headers)
     chunks = ports.reading.chunks(task, attempt) if attempt else iter(())
@@ -53,15 +53,15 @@ def _line(chunk: Chunk) -> dict[str, object]:
 
 
 def _events(
-    ports: Ports, principal: Principal, task: str, attempt: int, *, more: bool, pinned: bool
+    ports: Ports, principal: Principal, task: str, attempt: int, *, seen: str, pinned: bool
 ) -> Iterator[bytes]:
     """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
     after = -1
-    seen = _EVENT_ID.fullmatch(flask.request.headers.get("Last-Event-ID", ""))
-    if seen is not None and int(seen[1]) == attempt:
-        after = int(seen[2])
-    elif seen is not None and not pinned and 0 < int(seen[1]) < attempt:
-        attempt, after = int(seen[1]), int(seen[2])
+    last = _EVENT_ID.fullmatch(seen)
+    if last is not None and int(last[1]) == attempt:
+        after = int(last[2])
+    elif last is not None and not pinned and 0 < int(last[1]) < attempt:
+        attempt, after = int(last[1]), int(last[2])
     status = None
     yield b": keruta\n\n"
     with ports.tail.follow(task) as told:

@@ -46,8 +46,8 @@ def show_task(id: str) -> flask.Response:
 @serves(blueprint, "task_logs")
 def task_logs(id: str) -> flask.Response:
     attempt = _number("attempt", None, 1_000_000)
-    number, more = ports().reading.log_attempt(principal().readers, id, attempt)
-    return log_answers.answer(ports(), principal(), id, number, more=more, pinned=attempt is not None)
+    number, _ = ports().reading.log_attempt(principal().readers, id, attempt)
+    return log_answers.answer(ports(), principal(), id, number, pinned=attempt is not None)
 
 
 @serves(blueprint, "cancel_task")
