@@ -136,10 +136,15 @@ def _fill_cache(mirror: Path, workspace: Path, commit: str, git_in: Callable[[Pa
     part = mirror / f".{new_id()}"
     try:
         part.mkdir(parents=True)
-        git_in(workspace)("-c", "pack.threads=1", "pack-objects", "-q", "--revs", str(part / "pack"), stdin=f"{commit}\n".encode())
+        git_in(workspace)(
+            "-c", "pack.threads=1", "pack-objects", "-q", "--revs", str(part / "pack"), stdin=f"{commit}\n".encode()
+        )
         part.rename(mirror / commit)
         _prune(mirror)
     except (OSError, PhaseError):
+        if (mirror / commit).is_dir():  # another attempt was quicker
+            shutil.rmtree(part, ignore_errors=True)
+            return
         log.warning("clone cache not written", exc_info=True, extra={"action": "cache_failed"})
         shutil.rmtree(part, ignore_errors=True)
 

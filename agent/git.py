@@ -1,4 +1,4 @@
-"""Git, by GitPython: run in its own process group, with a time limit, ended when the job is; its faults in our terms."""
+"""Git, by GitPython: in a process group of its own, with a time limit, ended with its job; its faults in our terms."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class Git:
             istream=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             start_new_session=True,
         )
-        running: subprocess.Popen[bytes] = process.proc  # type: ignore[attr-defined,union-attr,assignment]
+        running: subprocess.Popen[bytes] = process.proc  # type: ignore[assignment]
         while True:
             try:
                 out, err = running.communicate(stdin, timeout=LOOK_EVERY_SECONDS)

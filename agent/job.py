@@ -1,6 +1,6 @@
 """One attempt, from specification to end. The same function makes it in a worker's process and beside a Pod's script.
 
-It talks to keruta through `Reporting` and to the script through `Script`; everything that must survive is in its `JobDir`.
+It talks to keruta through `Reporting` and to the script through `Script`; what must survive is in its `JobDir`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -240,7 +241,7 @@ class Job:
                 cache=cache,
             )
 
-    def _git_environment(self, credential: Credential | None):  # type: ignore[no-untyped-def]
+    def _git_environment(self, credential: Credential | None) -> AbstractContextManager[dict[str, str]]:
         settings = self._world.settings
         return environment(
             credential,
@@ -416,7 +417,9 @@ class Job:
         assert streamer is not None
         status, reason, message, code = self._verdict(script)
         streamer.pump(all_=True)
-        outputs, artifacts, result = {}, [], (None, None)
+        outputs: dict[str, str] = {}
+        artifacts: list[Artifact] = []
+        result: tuple[str | None, str | None] = (None, None)
         if not self._gone:
             outputs, wrong = leavings.read_outputs(self._dir.outputs, self._masker)
             for sentence in wrong:

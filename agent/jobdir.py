@@ -1,12 +1,12 @@
 """A job's directory: all that is known of an attempt on this machine, so that a restarted worker takes it up.
 
-    <attempt>/                  0700
-      attempt.json              the specification, without secrets, and the deadline
-      execution                 the execution's id; made once
-      process                   the script's process and when it began
-      chunks                    which parts of the log have been cut: a line "sequence offset length system" each
-      outputs artifacts/ workspace/ private/
-      control/                  see start.sh
+<attempt>/                  0700
+  attempt.json              the specification, without secrets, and the deadline
+  execution                 the execution's id; made once
+  process                   the script's process and when it began
+  chunks                    which parts of the log have been cut: a line "sequence offset length system" each
+  outputs artifacts/ workspace/ private/
+  control/                  see start.sh
 """
 
 from __future__ import annotations

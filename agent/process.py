@@ -167,14 +167,16 @@ def _marked(execution: str) -> Iterator[int]:
     """Processes that carry the execution's mark in their environment, zombies left out."""
     mark = f"{MARK}={execution}".encode()
     for pid in _pids():
-        with contextlib.suppress(OSError):
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                if mark in file.read(1 << 20).split(b"\0"):
-                    yield pid
+        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
+            if mark in file.read(1 << 20).split(b"\0"):
+                yield pid
 
 
 def _reads(pid: int, stdin: os.stat_result) -> bool:
-    """Whether a process is inside read(0, …) on that pipe (proc(5), /proc/PID/syscall; 0 is read on x86-64, 63 on arm64)."""
+    """Whether a process is inside read(0, …) on that pipe.
+
+    Source: proc(5), /proc/PID/syscall; read is 0 on x86-64 and 63 on arm64.
+    """
     try:
         call = Path(f"/proc/{pid}/syscall").read_text().split()
         if call[0] not in ("0", "63") or call[1] != "0x0":
@@ -209,6 +211,6 @@ def _bubblewrap(job: JobDir) -> list[str]:
     """The file system read-only but for the job's own directory; keruta's other directories are not there at all."""
     private = str(job.root.parent.parent)
     return [
-        "bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "--tmpfs", "/tmp",
+        "bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "--tmpfs", "/tmp",  # noqa: S108  its own
         "--tmpfs", private, "--bind", str(job.root), str(job.root), "--ro-bind", str(START), str(START), "--",
     ]  # fmt: skip

@@ -44,9 +44,7 @@ class Worker:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._jobs_dir = settings.worker_dir / "jobs"
-        self._reporter = Reporter(
-            self._transport, held=self._held, anxious=self._anxious, answered=self._reconcile
-        )
+        self._reporter = Reporter(self._transport, held=self._held, anxious=self._anxious, answered=self._reconcile)
         isolation = find_isolation(settings.isolation)
         self._world = World(
             settings=settings,
@@ -92,9 +90,7 @@ class Worker:
     def _register(self, address: str | None) -> bool:
         settings = self._settings
         body = msgspec.json.encode(
-            Registration(
-                slots=settings.worker_slots, address=address, version=__version__, boot=self._world.boot
-            )
+            Registration(slots=settings.worker_slots, address=address, version=__version__, boot=self._world.boot)
         )
         try:
             token = settings.worker_token_file.read_text().strip()

@@ -1,9 +1,9 @@
 """A small typed client of keruta's API.
 
-    client = Client("http://127.0.0.1:8480", token)
-    task = client.submit({"repository": {"url": "https://example.com/a.git"}, "script": "make test"})
-    for event in client.follow(task.id):
-        print(event.text, end="")
+client = Client("http://127.0.0.1:8480", token)
+task = client.submit({"repository": {"url": "https://example.com/a.git"}, "script": "make test"})
+for event in client.follow(task.id):
+    print(event.text, end="")
 """
 
 from __future__ import annotations

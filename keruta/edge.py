@@ -242,5 +242,3 @@ class Function(Generic[P]):
 def _pattern(path: str) -> re.Pattern[str]:
     rest = re.sub(r"\{path\}", r"(?P<path>.+)", path)
     return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", rest))
-
-

@@ -1,19 +1,19 @@
 """Every exception that keruta raises on purpose.
 
-    KerutaError
-    ├── Problem                 an answer to a client: has a status, a reason and a sentence
-    │   ├── InvalidRequest      422  the body, a parameter or a header is wrong; `faults` says where
-    │   ├── TooLarge            413
-    │   ├── Unauthenticated     401
-    │   ├── Forbidden           403
-    │   ├── NotFound            404
-    │   ├── MethodNotAllowed    405
-    │   ├── Conflict            409  true of the request, not of the state that the thing is in
-    │   ├── UnsupportedMedia    415
-    │   ├── RangeNotSatisfiable 416
-    │   └── Unavailable         503  ours, for now: try again
-    ├── PhaseError              keruta could not do its part of a job (clone, push, …); not the script's fault
-    └── SettingsError           the environment is wrong; every fault at once
+KerutaError
+├── Problem                 an answer to a client: has a status, a reason and a sentence
+│   ├── InvalidRequest      422  the body, a parameter or a header is wrong; `faults` says where
+│   ├── TooLarge            413
+│   ├── Unauthenticated     401
+│   ├── Forbidden           403
+│   ├── NotFound            404
+│   ├── MethodNotAllowed    405
+│   ├── Conflict            409  true of the request, not of the state that the thing is in
+│   ├── UnsupportedMedia    415
+│   ├── RangeNotSatisfiable 416
+│   └── Unavailable         503  ours, for now: try again
+├── PhaseError              keruta could not do its part of a job (clone, push, …); not the script's fault
+└── SettingsError           the environment is wrong; every fault at once
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class KerutaError(Exception):
     """Root of all that keruta raises on purpose."""
 
 
-class Problem(KerutaError):
+class Problem(KerutaError):  # noqa: N818  RFC 9457's word
     """An answer that is not a success, in the terms of RFC 9457.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flask
 
 from admin.asking import ports, serves
-from keruta.adapters.mongo.client import translated
+from keruta.adapters.mongo.client import ping
 from keruta.edge import json_answer
 from keruta.openapi import document
 
@@ -19,8 +19,7 @@ def healthz() -> flask.Response:
 
 @serves(blueprint, "readyz")
 def readyz() -> flask.Response:
-    with translated():
-        ports().database.command("ping")
+    ping(ports().database)
     return flask.Response("ok\n", content_type="text/plain")
 
 

@@ -52,9 +52,7 @@ def _line(chunk: Chunk) -> dict[str, object]:
     }
 
 
-def _events(
-    ports: Ports, principal: Principal, task: str, attempt: int, *, seen: str, pinned: bool
-) -> Iterator[bytes]:
+def _events(ports: Ports, principal: Principal, task: str, attempt: int, *, seen: str, pinned: bool) -> Iterator[bytes]:
     """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
     after = -1
     last = _EVENT_ID.fullmatch(seen)

@@ -95,7 +95,8 @@ def get_artifact(id: str, path: str) -> flask.Response:
         response.set_etag(known.sha256)
     response.content_length = file.seek(0, 2)
     file.seek(0)
-    return response.make_conditional(flask.request, accept_ranges=True, complete_length=response.content_length)
+    response.make_conditional(flask.request, accept_ranges=True, complete_length=response.content_length)
+    return response
 
 
 def _task(task_id: str) -> TaskView:

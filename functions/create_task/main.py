@@ -7,9 +7,10 @@ import os
 import flask
 import functions_framework
 
-from functions.create_task.handler import Ports, create_task as handle
+from functions.create_task.handler import Ports
+from functions.create_task.handler import create_task as handle
 from keruta.adapters.cloudevents import HttpEvents
-from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.intake import MongoIntake
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.tokens import Verifier
@@ -24,7 +25,7 @@ def make_ports(settings: Settings) -> Ports:
         settings=settings,
         verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
         intake=MongoIntake(database, MongoOutbox(database, events.send)),
-        check=lambda: None if database.command("ping") else None,
+        check=lambda: ping(database),
     )
 
 

@@ -53,7 +53,7 @@ def dispatch(ports: Ports, asked: Asked) -> flask.Response:
 
     The answer is 204 whatever there was to do. 422 (not 404) for what is no event: Knative retries a 404.
     """
-    event = decode(asked.request.headers, asked.request.get_data(as_text=False)[:EVENT_LIMIT_BYTES])
+    event = decode(dict(asked.request.headers), asked.request.get_data(as_text=False)[:EVENT_LIMIT_BYTES])
     if event.type in TICKS:
         ports.expiry.tick(reports_arrive=ports.reports_arrive())
     assign(ports.assignment, ports.outbox, ports.nudges)

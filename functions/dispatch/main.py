@@ -7,11 +7,12 @@ import os
 import flask
 import functions_framework
 
-from functions.dispatch.handler import Ports, dispatch as handle
+from functions.dispatch.handler import Ports
+from functions.dispatch.handler import dispatch as handle
 from keruta.adapters.cloudevents import HttpEvents
 from keruta.adapters.http import answers
 from keruta.adapters.mongo.assigning import MongoAssignment
-from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.nudges import HttpNudges
@@ -31,7 +32,7 @@ def make_ports(settings: Settings) -> Ports:
         outbox=outbox,
         nudges=HttpNudges(settings.worker_addresses),
         reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
-        check=lambda: None if database.command("ping") else None,
+        check=lambda: ping(database),
     )
 
 

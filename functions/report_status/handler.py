@@ -70,7 +70,10 @@ def report(ports: Ports, asked: Asked) -> flask.Response:
     if (freed or idle) and assign(ports.assignment, ports.outbox, ports.nudges, only=worker):
         assigned = ports.reports.assigned(worker, batch.held)
     session = None
-    if not batch.entries and ports.sessions.seconds_left(asked.request.headers["Authorization"]) < RENEW_WHEN_LEFT_SECONDS:
+    if (
+        not batch.entries
+        and ports.sessions.seconds_left(asked.request.headers["Authorization"]) < RENEW_WHEN_LEFT_SECONDS
+    ):
         session = _session(ports, worker, asked.sender.session or "")
     return json_answer(ReportAnswer(outcomes=answer.outcomes, assigned=assigned, session=session))
 
@@ -93,7 +96,9 @@ def put_artifact(ports: Ports, asked: Asked) -> flask.Response:
     if asked.sender.attempt not in (None, attempt_id(task, number)):
         raise Forbidden("This token speaks for another attempt.")
     ports.reports.specification(asked.sender, task, number)
-    ports.results.store(attempt_id(task, number), asked.parameters["path"], asked.request.stream, asked.request.content_length)
+    ports.results.store(
+        attempt_id(task, number), asked.parameters["path"], asked.request.stream, asked.request.content_length
+    )
     return flask.Response(status=204)
 
 

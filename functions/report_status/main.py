@@ -10,7 +10,7 @@ import functions_framework
 from functions.report_status import handler
 from keruta.adapters.cloudevents import HttpEvents
 from keruta.adapters.mongo.assigning import MongoAssignment
-from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.reporting import MongoReports
 from keruta.adapters.nudges import HttpNudges
@@ -32,7 +32,7 @@ def make_ports(settings: Settings) -> handler.Ports:
         outbox=outbox,
         nudges=HttpNudges(settings.worker_addresses),
         results=Results(settings.results_dir),
-        check=lambda: None if database.command("ping") else None,
+        check=lambda: ping(database),
     )
 
 

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def decode(headers: Mapping[str, str], body: bytes) -> Event:
     """Reads an event from a request. Raises InvalidRequest, which names no header's value."""
     try:
-        event = from_http(dict(headers), body)  # type: ignore[arg-type]
+        event = from_http(dict(headers), body)
         kept = event.data if isinstance(event.data, dict) else {}
         return Event(
             id=event["id"], type=event["type"], source=event["source"], subject=event.get("subject"), data=kept

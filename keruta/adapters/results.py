@@ -1,6 +1,7 @@
 """The shared storage: what attempts leave behind, as files in a directory per attempt.
 
-Names come from scripts: they are hostile. Every path is opened beneath its attempt's directory, without following links.
+Names come from scripts: they are hostile. Every path is opened beneath its attempt's
+directory, and no link is followed.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Results:
             raise InvalidRequest("A file's path is relative and has no '..'.")
         if length is None:
             problem = InvalidRequest("Say the file's Content-Length.", reason="LengthRequired")
-            problem.status = 411  # type: ignore[misc]
+            problem.status = 411
             raise problem
         if length > FILE_LIMIT_BYTES:
             raise TooLarge(f"A file may have {FILE_LIMIT_BYTES} bytes at the most.")

@@ -1,4 +1,4 @@
-"""Tokens: those that the issuer gives to people and service accounts, and those that keruta gives to workers and attempts.
+"""Tokens: the issuer's, for people and service accounts, and keruta's own, for workers and attempts.
 
 Verified here and nowhere else, against known keys, with fixed algorithms. A token's text is never logged nor told.
 """

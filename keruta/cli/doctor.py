@@ -44,7 +44,9 @@ def _git() -> Iterator[Finding]:
     else:
         yield Finding(state="ok", what=said.strip())
     if shutil.which("ssh") is None:
-        yield Finding(state="note", what="ssh is not there: no repositories over ssh", mend="apt-get install openssh-client")
+        yield Finding(
+            state="note", what="ssh is not there: no repositories over ssh", mend="apt-get install openssh-client"
+        )
 
 
 def _mongod() -> Iterator[Finding]:
@@ -52,7 +54,11 @@ def _mongod() -> Iterator[Finding]:
     if url:
         there = mongo_answers(url)
         mend = "" if there else "start it, or unset KERUTA_MONGO_URL to use the one that keruta brings"
-        yield Finding(state="ok" if there else "wrong", what="KERUTA_MONGO_URL" + (" answers" if there else " does not answer"), mend=mend)
+        yield Finding(
+            state="ok" if there else "wrong",
+            what="KERUTA_MONGO_URL" + (" answers" if there else " does not answer"),
+            mend=mend,
+        )
         return
     try:
         program = mongod.find()
@@ -75,13 +81,19 @@ def _isolation() -> Iterator[Finding]:
 def _disk(state: State) -> Iterator[Finding]:
     free = shutil.disk_usage(state.root.parent).free
     if free < DISK_LEAST_BYTES:
-        yield Finding(state="wrong", what=f"{free // 1024**2} MiB are free beside {state.root}", mend="make room: 2 GiB or more")
+        yield Finding(
+            state="wrong", what=f"{free // 1024**2} MiB are free beside {state.root}", mend="make room: 2 GiB or more"
+        )
     else:
         yield Finding(state="ok", what=f"{free // 1024**3} GiB are free")
 
 
 def _keys(state: State) -> Iterator[Finding]:
-    private = [*(state.root / "keys").glob("*.pem"), *(state.root / "tokens").glob("*"), state.root / "credentials.json"]
+    private = [
+        *(state.root / "keys").glob("*.pem"),
+        *(state.root / "tokens").glob("*"),
+        state.root / "credentials.json",
+    ]
     for path in private:
         if path.exists() and path.stat().st_mode & 0o077:
             yield Finding(state="wrong", what=f"{path} can be read by others", mend=f"chmod 600 {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from keruta.domain.task import TaskView
 from keruta.errors import KerutaError
 
 TASK_LIMIT = 200
+Action = Callable[[Client, str], TaskView]
 
 
 class Context:
@@ -68,7 +70,9 @@ def cli() -> None:
 @click.argument("command", nargs=-1)
 @json_option
 @pass_context
-def run(context: Context, command: tuple[str, ...], follow: bool, idempotency_key: str | None, **options: Any) -> None:
+def run(
+    context: Context, /, command: tuple[str, ...], follow: bool, idempotency_key: str | None, **options: Any
+) -> None:
     """Submits a task: keruta run --repo URL -- COMMAND..."""
     client = connect()
     task = client.submit(_task(command, options), idempotency_key=idempotency_key)
@@ -148,24 +152,23 @@ def follow_to_end(client: Client, task_id: str, *, as_json: bool) -> int:
 @click.option("--cursor", help="The page after: what the page before ended with.")
 @json_option
 @pass_context
-def list_(context: Context, **filters: Any) -> None:
+def list_(context: Context, /, **filters: Any) -> None:
     """Lists tasks, newest first."""
     showing.page(connect().tasks(**filters), as_json=context.json)
 
 
-def _for_task(name: str, help_: str) -> Any:
+def _for_task(name: str, help_: str) -> Callable[[Action], Action]:
     """A command on one task that shows it afterwards."""
 
-    def add(action: Any) -> Any:
+    def add(action: Action) -> Action:
         @cli.command(name, help=help_)
         @click.argument("task_id", metavar="ID")
         @json_option
         @pass_context
         def command(context: Context, task_id: str) -> None:
-            task: TaskView = action(connect(), task_id)
-            showing.task(task, as_json=context.json)
+            showing.task(action(connect(), task_id), as_json=context.json)
 
-        return command
+        return action
 
     return add
 

@@ -130,7 +130,9 @@ def _detail(attempt: object) -> str:
     reason, commit = getattr(attempt, "reason", None), getattr(attempt, "commit", None)
     branch = getattr(attempt, "result_branch", None)
     return (
-        (f", {reason}" if reason else "") + (f", commit {commit[:12]}" if commit else "") + (f", pushed {branch}" if branch else "")
+        (f", {reason}" if reason else "")
+        + (f", commit {commit[:12]}" if commit else "")
+        + (f", pushed {branch}" if branch else "")
     )
 
 

@@ -47,7 +47,7 @@ class Route:
 
 _STATUS = {
     "type": "string",
-    "enum": "queued assigned preparing running waiting unknown succeeded failed cancelled".split(),
+    "enum": ["queued", "assigned", "preparing", "running", "waiting", "unknown", "succeeded", "failed", "cancelled"],
 }
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
 
@@ -114,7 +114,10 @@ ROUTES: tuple[Route, ...] = (
         name="openapi", method="GET", path="/api/v1/openapi.json", summary="This document", roles=ANYONE,
         answer="application/json",
     ),
-    Route(name="healthz", method="GET", path="/healthz", summary="The process is alive", roles=ANYONE, answer="text/plain"),
+    Route(
+        name="healthz", method="GET", path="/healthz", summary="The process is alive", roles=ANYONE,
+        answer="text/plain",
+    ),
     Route(
         name="readyz", method="GET", path="/readyz", summary="The database answers", roles=ANYONE, answer="text/plain",
         problems=(503,),

@@ -32,31 +32,31 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     attempt: Number
 
 
-class Preparing(Entry, tag="preparing"):
+class Preparing(Entry, frozen=True, kw_only=True, tag="preparing"):
     """The agent has begun: checkout and set-up."""
 
 
-class Running(Entry, tag="running"):
+class Running(Entry, frozen=True, kw_only=True, tag="running"):
     """The agent asks for the start to be put on record; it starts the script only when this is accepted."""
 
     execution: Execution
     commit: Annotated[str, Meta(max_length=64)] | None = None
 
 
-class Waiting(Entry, tag="waiting"):
+class Waiting(Entry, frozen=True, kw_only=True, tag="waiting"):
     """The script wants input."""
 
     execution: Execution
     question: Annotated[str, Meta(max_length=4096)] = ""
 
 
-class Resumed(Entry, tag="resumed"):
+class Resumed(Entry, frozen=True, kw_only=True, tag="resumed"):
     """The script waits no longer."""
 
     execution: Execution
 
 
-class LogChunk(Entry, tag="log"):
+class LogChunk(Entry, frozen=True, kw_only=True, tag="log"):
     """A part of the log. `sequence` counts from 0 in an attempt; `offset_bytes` is where it begins in the log."""
 
     sequence: Annotated[int, Meta(ge=0, lt=100_000_000)]
@@ -66,7 +66,7 @@ class LogChunk(Entry, tag="log"):
     system: bool = False
 
 
-class Ended(Entry, tag="ended"):
+class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
     """The attempt is over. `execution` is null if the script never started."""
 
     status: Literal["succeeded", "failed", "cancelled"]
@@ -82,7 +82,7 @@ class Ended(Entry, tag="ended"):
     artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
 
 
-class Lost(Entry, tag="lost"):
+class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
     """The script was started and the agent can't say how it ended: the machine went down under it."""
 
     execution: Execution | None = None

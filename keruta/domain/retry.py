@@ -32,7 +32,9 @@ REASONS: dict[str, Reason] = {
     "Cancelled": Reason(retried=False, means="A person cancelled it."),
     # the repository's
     "CloneAuthFailed": Reason(retried=False, means="The Git server refused the credentials."),
-    "RepositoryNotFound": Reason(retried=False, means="There is no such repository, or these credentials can't see it."),
+    "RepositoryNotFound": Reason(
+        retried=False, means="There is no such repository, or these credentials can't see it."
+    ),
     "RefNotFound": Reason(retried=False, means="The repository has no such branch, tag or commit."),
     "RepositoryEmpty": Reason(retried=False, means="The repository has no commit."),
     "HostKeyUnknown": Reason(retried=False, means="The ssh server's key is not among the known hosts."),
@@ -75,4 +77,4 @@ def may_retry(reason: str, *, policy: str, started: bool, attempt: int, max_atte
 def backoff_seconds(attempt: int, *, rng: random.Random) -> float:
     """Returns how long to wait before the next attempt: doubling from 5 s to 300 s, with full jitter above a half."""
     ceiling = min(BACKOFF_MOST_SECONDS, BACKOFF_FIRST_SECONDS * 2 ** max(0, min(attempt - 1, 16)))
-    return ceiling * (0.5 + rng.random() / 2)
+    return float(ceiling * (0.5 + rng.random() / 2))

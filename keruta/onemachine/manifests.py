@@ -119,7 +119,9 @@ def _services(documents: list[dict[str, Any]]) -> Iterable[Service]:
     for document in (*knative, *_of(documents, "Deployment")):
         container = document["spec"]["template"]["spec"]["containers"][0]
         env = tuple((entry["name"], entry["value"]) for entry in container.get("env", []) if "value" in entry)
-        command = tuple(part for part in container.get("command", ["functions-framework"]) if part not in ("tini", "--"))
+        command = tuple(
+            part for part in container.get("command", ["functions-framework"]) if part not in ("tini", "--")
+        )
         yield Service(
             name=document["metadata"]["name"], command=command, args=tuple(container.get("args", [])), env=env
         )

@@ -32,7 +32,9 @@ WAITING_LIMIT = 100_000
 AT_ONCE = 8
 BODY_LIMIT = 1024**3
 _AGAIN = frozenset({404, 408, 409, 429})  # and 5xx: as Knative does
-_HOP = frozenset({"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"})
+_HOP = frozenset(
+    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
+)
 
 Headers = Mapping[str, str]
 
@@ -178,11 +180,19 @@ class StandIn:
             "detail": f"{rule.service} does not answer; it is being restarted. Try again in a few seconds.",
         }
         return web.Response(
-            status=503, body=msgspec.json.encode(problem), content_type="application/problem+json", headers={"Retry-After": "2"}
+            status=503,
+            body=msgspec.json.encode(problem),
+            content_type="application/problem+json",
+            headers={"Retry-After": "2"},
         )
 
     async def _pass_on(
-        self, request: web.Request, url: str, headers: list[tuple[str, str]], body: bytes, timeout: aiohttp.ClientTimeout
+        self,
+        request: web.Request,
+        url: str,
+        headers: list[tuple[str, str]],
+        body: bytes,
+        timeout: aiohttp.ClientTimeout,
     ) -> web.StreamResponse:
         from yarl import URL
 

@@ -1,7 +1,7 @@
 """Starts the processes of one machine, starts again what dies, and ends them all.
 
-Each child gets SIGTERM from the kernel when this process dies, however it dies. Each runs in a session of its own, so that
-Ctrl-C reaches this process alone, which ends the others in order.
+Each child gets SIGTERM from the kernel when this process dies, however it dies. Each runs in a session of its own, so
+that Ctrl-C reaches this process alone, which ends the others in order.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RESTART_MOST_SECONDS = 5.0
 _PR_SET_PDEATHSIG = 1
 
 
-class DiesTooOften(KerutaError):
+class DiesTooOftenError(KerutaError):
     """A process ended again and again."""
 
 
@@ -69,7 +69,7 @@ class Supervisor:
         return self._children[name].alive
 
     def look(self) -> None:
-        """Starts again what has died. Raises DiesTooOften, with where to look."""
+        """Starts again what has died. Raises DiesTooOftenError, with where to look."""
         now = time.monotonic()
         for child in self._children.values():
             if child.alive:
@@ -108,7 +108,7 @@ class Supervisor:
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         child.deaths = [at for at in child.deaths if now - at < RESTARTS_WITHIN_SECONDS] + [now]
         if len(child.deaths) > RESTARTS_MOST:
-            raise DiesTooOften(
+            raise DiesTooOftenError(
                 f"{child.name} ended {how}, for the {len(child.deaths)}th time within a minute; "
                 f"its log says why: {child.log}"
             )

@@ -80,7 +80,7 @@ class System:
         )
 
     def look(self) -> None:
-        """Starts again what has died. Raises DiesTooOften."""
+        """Starts again what has died. Raises DiesTooOftenError."""
         before = self._supervisor.pids()
         self._supervisor.look()
         now = self._supervisor.pids()
@@ -158,7 +158,9 @@ class System:
                 except urllib3.exceptions.HTTPError:
                     pass
             if waiting and time.monotonic() > until:
-                raise KerutaError(f"{', '.join(waiting)} not ready after {READY_SECONDS:g} s; see {self._state.root}/log")
+                raise KerutaError(
+                    f"{', '.join(waiting)} not ready after {READY_SECONDS:g} s; see {self._state.root}/log"
+                )
             time.sleep(0.02)
 
     def _services(self) -> list[tuple[str, int]]:

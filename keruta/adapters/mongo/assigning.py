@@ -71,14 +71,16 @@ class MongoAssignment:
             busy = self._tasks.aggregate([{"$match": held}, {"$group": {"_id": "$holder", "count": {"$sum": 1}}}])
             counts = {row["_id"]: row["count"] for row in busy}
         return [
-            WorkerSlots(id=found["_id"], address=found.get("address"), free=found["slots"] - counts.get(found["_id"], 0))
+            WorkerSlots(
+                id=found["_id"], address=found.get("address"), free=found["slots"] - counts.get(found["_id"], 0)
+            )
             for found in workers
             if found["slots"] > counts.get(found["_id"], 0)
         ]
 
     def waiting_lanes(self) -> Mapping[Lane, Sequence[Candidate]]:
         """One seek of the index for each lane (a distinct scan)."""
-        heads = [
+        heads: list[dict[str, Any]] = [
             {"$match": {"claim": {"$exists": True}}},
             {"$sort": {"claim": 1, "priority": -1, "_id": 1}},
             {"$group": {"_id": "$claim", "id": {"$first": "$_id"}, "priority": {"$first": "$priority"}}},
@@ -174,5 +176,3 @@ def _lane_key(lane: Lane) -> dict[str, str]:
         "repository": lane.repository,
         "profile": lane.profile,
     }
-
-

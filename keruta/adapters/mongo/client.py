@@ -48,6 +48,12 @@ def connect(settings: Settings, **options: Any) -> Database:
     return database
 
 
+def ping(database: Database) -> None:
+    """The database answers. Raises Unavailable."""
+    with translated():
+        database.command("ping")
+
+
 @contextlib.contextmanager
 def translated() -> Iterator[None]:
     """Turns what pymongo raises into `Unavailable`: every fault that is left here is the database's, for now."""

@@ -60,7 +60,9 @@ class MongoExpiry:
         if not started:
             message = f"No word came from worker {attempt['worker']} before the script had started."
             if document.get("cancel_requested_at"):
-                return self._write(Change.END_CANCELLED, document, match, self._ended("cancelled", "Cancelled", message))
+                return self._write(
+                    Change.END_CANCELLED, document, match, self._ended("cancelled", "Cancelled", message)
+                )
             if left and retry["policy"] != "never":
                 return self._requeue(document, match, back_to_queue(reason="WorkerLost", message=message))
             return self._write(Change.FAIL, document, match, self._ended("failed", "WorkerLost", message))
@@ -71,7 +73,7 @@ class MongoExpiry:
             blocked = {"worker": literal(attempt["worker"]), "attempt": literal(attempt["id"])}
             return self._requeue(document, match, {**back, "blocked_by": blocked})
         message = (
-            f"No word came from worker {attempt['worker']} for {self._settings.lease_seconds:g} s while the script ran. "
+            f"No word came from {attempt['worker']} for {self._settings.lease_seconds:g} s while its script ran. "
             "If word comes, the task goes on; else look at its log and branch, then accept, retry or cancel it."
         )
         return self._write(Change.LOSE, document, match, {"reason": "EndNotKnown", "message": literal(message)})

@@ -9,9 +9,9 @@ from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import insert_new, to_view
+from keruta.domain.task import NewTask
 from keruta.errors import InvalidRequest
 from keruta.ports import Accepted, IdempotencyKey, Outbox
-from keruta.domain.task import NewTask
 
 KEY_LIFETIME = datetime.timedelta(hours=24)
 
@@ -47,6 +47,7 @@ class MongoIntake:
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
+        assert held is not None
         if held["body_hash"] != key.body_hash:
             raise InvalidRequest(
                 "This Idempotency-Key was used within 24 hours for another body; choose a new key.",

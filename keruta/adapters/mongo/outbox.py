@@ -104,6 +104,8 @@ class MongoOutbox:
 
 
 def _without(event_ids: Sequence[str]) -> list[dict[str, object]]:
-    left = {"$filter": {"input": {"$ifNull": ["$outbox", []]}, "cond": {"$not": {"$in": ["$$this.id", list(event_ids)]}}}}
+    left = {
+        "$filter": {"input": {"$ifNull": ["$outbox", []]}, "cond": {"$not": {"$in": ["$$this.id", list(event_ids)]}}}
+    }
     at = {"$cond": [{"$eq": ["$outbox", []]}, "$$REMOVE", "$outbox_at"]}
     return [{"$set": {"outbox": left}}, {"$set": {"outbox_at": at}}]

@@ -63,9 +63,11 @@ class Pulse:
             "since": {"$cond": [gap, "$$NOW", f"${kind}.since"]},
             "gaps": {"$add": [{"$ifNull": [f"${kind}.gaps", 0]}, {"$cond": [gap, 1, 0]}]},
         }
-        return self._beats.find_one_and_update(
+        pulse = self._beats.find_one_and_update(
             {"_id": "pulse"}, [{"$set": {kind: beat}}], upsert=True, return_document=ReturnDocument.AFTER
         )
+        assert pulse is not None
+        return pulse
 
     def _extend(self, gaps: int) -> None:
         lease = after(self._lease_seconds)

@@ -154,13 +154,18 @@ class MongoReading:
         with translated():
             for row in self._logs.find({"_id": span}).sort("_id", 1).batch_size(LOG_PAGE):
                 yield Chunk(
-                    attempt=row["attempt"], sequence=row["sequence"], at=row["at"], system=row["system"], data=row["data"]
+                    attempt=row["attempt"],
+                    sequence=row["sequence"],
+                    at=row["at"],
+                    system=row["system"],
+                    data=row["data"],
                 )
 
 
 def _held(document: Document) -> str:
     if "not_before" in document:
-        return f"The last attempt failed ({document.get('reason')}); it is tried again at {document['not_before']:%H:%M:%S} UTC."
+        at = f"{document['not_before']:%H:%M:%S} UTC"
+        return f"The last attempt failed ({document.get('reason')}); it is tried again at {at}."
     if "blocked_by" in document:
         return "The last attempt may still be at work; the next one starts when it is seen gone."
     return "It is about to be assigned."

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -172,7 +171,9 @@ class MongoReports:
         outcomes: list[Outcome | None],
     ) -> None:
         """Applies the entries of one task, in order; what its chunks say of the log goes with the first update."""
-        chunks = [entry for n in numbers if isinstance(entry := entries[n], LogChunk) and outcomes[n] in (ACCEPTED, REPEAT)]
+        chunks = [
+            entry for n in numbers if isinstance(entry := entries[n], LogChunk) and outcomes[n] in (ACCEPTED, REPEAT)
+        ]
         log_fields = _log_fields(chunks)
         states = [n for n in numbers if not isinstance(entries[n], LogChunk)]
         for position, number in enumerate(states):
@@ -222,7 +223,9 @@ class MongoReports:
                 return self._lose(entry, document, same, log_fields)
         raise TypeError(f"no such entry: {entry!r}")
 
-    def _start(self, entry: Running, document: Document, same: Document, set_: Document) -> tuple[Outcome, Document | None]:
+    def _start(
+        self, entry: Running, document: Document, same: Document, set_: Document
+    ) -> tuple[Outcome, Document | None]:
         """The start is on record, once: the same execution is a repeat, another is refused and starts nothing."""
         set_ |= {
             "attempt.execution": literal(entry.execution),
@@ -246,7 +249,9 @@ class MongoReports:
             return refused("Cancelled", "The task was cancelled before it started."), now
         return STALE, now
 
-    def _end(self, entry: Ended, document: Document, same: Document, log_fields: Document) -> tuple[Outcome, Document | None]:
+    def _end(
+        self, entry: Ended, document: Document, same: Document, log_fields: Document
+    ) -> tuple[Outcome, Document | None]:
         same["attempt.execution"] = entry.execution
         result = {
             "outcome": entry.status,
@@ -295,11 +300,17 @@ class MongoReports:
         attempt = now.get("attempt") or {}
         if attempt.get("number") != entry.attempt:
             return STALE, None
-        if now["status"] in ENDED and attempt.get("outcome") == entry.status and attempt.get("execution") == entry.execution:
+        if (
+            now["status"] in ENDED
+            and attempt.get("outcome") == entry.status
+            and attempt.get("execution") == entry.execution
+        ):
             return REPEAT, None
         return refused("AlreadyEnded", f"This attempt is on record as {attempt.get('outcome') or now['status']}."), None
 
-    def _lose(self, entry: Lost, document: Document, same: Document, log_fields: Document) -> tuple[Outcome, Document | None]:
+    def _lose(
+        self, entry: Lost, document: Document, same: Document, log_fields: Document
+    ) -> tuple[Outcome, Document | None]:
         """The agent's own word that an end is not known. What may run again does; the rest waits for a person."""
         same["attempt.execution"] = entry.execution
         retry = document["retry"]
@@ -345,13 +356,13 @@ class MongoReports:
                 self._write(Change.RESUME, entry, match, told)
         if mine:
             names = [attempt_id(one.task, one.attempt) for one in mine]
-            match = {
+            renewed: Document = {
                 "_id": {"$in": [one.task for one in mine]},
                 "attempt.id": {"$in": names},
                 "status": {"$in": sorted(LEASED)},
                 **({"holder": sender.worker} if sender.worker else {}),
             }
-            self._hints.update_many(match, [{"$set": {"lease_until": after(self._settings.lease_seconds)}}])
+            self._hints.update_many(renewed, [{"$set": {"lease_until": after(self._settings.lease_seconds)}}])
         if sender.worker:
             self._unblock(sender.worker, mine)
 
@@ -465,5 +476,3 @@ def _to_specification(document: Document, settings: Settings) -> Specification:
         },
         Specification,
     )
-
-

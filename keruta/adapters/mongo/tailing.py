@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from pymongo.errors import PyMongoError
 
@@ -55,16 +56,22 @@ class MongoTail:
         while True:
             try:
                 self._watch()
-                return
             except PyMongoError as error:
                 log.warning("tail broke off: %s", str(error)[:200], extra={"action": "tail_broken"})
                 time.sleep(_AGAIN_SECONDS)
                 self._tell_all()
+            else:
+                return
 
     def _watch(self) -> None:
         # An insert of a chunk, or a change of a task: only their names are fetched.
-        stages = [
-            {"$match": {"ns.coll": {"$in": ["logs", "tasks"]}, "operationType": {"$in": ["insert", "update", "replace"]}}},
+        stages: list[dict[str, Any]] = [
+            {
+                "$match": {
+                    "ns.coll": {"$in": ["logs", "tasks"]},
+                    "operationType": {"$in": ["insert", "update", "replace"]},
+                }
+            },
             {"$project": {"documentKey": 1}},
         ]
         with self._database.watch(stages, max_await_time_ms=1000) as stream:

@@ -95,6 +95,7 @@ def insert_new(tasks: Collection, new: NewTask) -> tuple[Document, Event | None]
         upsert=True,
         return_document=ReturnDocument.AFTER,
     )
+    assert document is not None
     made = next((event for event in events_of(document) if event.id == event_id), None)
     return document, made
 
@@ -144,9 +145,10 @@ def transition(
 
 def back_to_queue(*, reason: str | None, message: str | None, backoff_seconds: float = 0) -> dict[str, Any]:
     """What RETRY and RERUN set: the attempt is history, and the task may be claimed, now or after a while."""
-    ended = {"$mergeObjects": ["$attempt", {"ended_at": "$$NOW", "outcome": {"$ifNull": ["$attempt.outcome", "lost"]}}]}
+    told: dict[str, Any] = {"ended_at": "$$NOW", "outcome": {"$ifNull": ["$attempt.outcome", "lost"]}}
     if reason is not None:
-        ended["$mergeObjects"][1] |= {"reason": reason, "message": literal(message), "outcome": "retried"}  # type: ignore[index]
+        told |= {"reason": reason, "message": literal(message), "outcome": "retried"}
+    ended = {"$mergeObjects": ["$attempt", told]}
     wait = {"not_before": after(backoff_seconds)} if backoff_seconds > 0 else {"claim": "$lane"}
     has_attempt = {"$eq": [{"$type": "$attempt"}, "object"]}
     return {
@@ -178,9 +180,20 @@ def events_of(document: Mapping[str, Any]) -> list[Event]:
     ]
 
 
-SUMMARY_FIELDS = (
-    "status name owner queue priority labels created_at changed_at reason message exit_code ended_at".split()
-)
+SUMMARY_FIELDS = [
+    "status",
+    "name",
+    "owner",
+    "queue",
+    "priority",
+    "labels",
+    "created_at",
+    "changed_at",
+    "reason",
+    "message",
+    "exit_code",
+    "ended_at",
+]
 SUMMARY_PROJECTION = dict.fromkeys([*SUMMARY_FIELDS, "spec.repository", "attempt.started_at"], 1)
 _ATTEMPT_FIELDS = frozenset(AttemptView.__struct_fields__)
 
