@@ -36,7 +36,7 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
 
     Returns:
         The value and no fault, or None and all the faults. A struct may have a method `faults()` that yields what is
-        wrong between its fields, as (pointer, message); it is asked once each field is right.
+        wrong with its fields, as (pointer, message); fields that are wrong already have their default then.
     """
     if not isinstance(raw, dict):
         return None, [fault(at, f"Expected an object, got {_json_type(raw)}.")]
@@ -47,18 +47,25 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
         if name not in fields
     ]
     values: dict[str, Any] = {}
+    whole = True
     for name, field in fields.items():
         if name not in raw:
             if field.required:
                 faults.append(fault(f"{at}/{name}", "This field is required."))
+                values[field.name], whole = None, False
             continue
         value, found = _convert_field(raw[name], field.type, f"{at}/{name}")
         faults += found
-        values[field.name] = value
-    if faults:
+        if not found:
+            values[field.name] = value
+        elif field.required:
+            # What stands in another struct has been checked there; anything else the checks below would need.
+            values[field.name], whole = None, whole and _struct_in(field.type) is not None
+    if not whole:
         return None, faults
     made = cls(**values)
-    faults = [fault(f"{at}{where}", message) for where, message in _own_faults(made)]
+    # Between the fields, where one of them is wrong, only what points at another is worth saying.
+    faults += [fault(f"{at}{where}", message) for where, message in _own_faults(made) if where or not faults]
     return (None, faults) if faults else (made, [])
 
 

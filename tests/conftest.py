@@ -1,0 +1,32 @@
+"""What every test may use: a real mongod for the run, and a database of its own for each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from keruta.adapters.mongo.client import Database, connect
+from keruta.domain.naming import new_id
+from keruta.settings import Settings
+from tests.support.mongod import Mongod
+
+
+@pytest.fixture(scope="session")
+def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    with Mongod(tmp_path_factory.mktemp("mongod")) as running:
+        yield running
+
+
+@pytest.fixture
+def settings(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    results = tmp_path_factory.mktemp("results")
+    return Settings(mongo_url=mongod.url, mongo_database=f"t{new_id()}", results_dir=results, lease_seconds=30)
+
+
+@pytest.fixture
+def database(settings: Settings) -> Iterator[Database]:
+    database = connect(settings)
+    yield database
+    database.client.drop_database(database.name)
+    database.client.close()

@@ -1,0 +1,47 @@
+"""A real mongod for tests, on a free port; it can be killed and started again."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from types import TracebackType
+
+from keruta.onemachine import mongod
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Mongod:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.port = free_port()
+        self.url = mongod.url(self.port)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Mongod:
+        command = mongod.command(mongod.find(), self._directory / "db", self.port)
+        with (self._directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=_die_with_parent)
+        process = self._process
+        mongod.await_primary(self.port, lambda: process.poll() is None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,158 @@
+"""A whole keruta on this machine, for tests: `keruta up` as a user runs it, in a directory of the test's own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+import psutil
+
+from keruta.client import ApiError, Client
+from keruta.domain.task import TaskView
+from keruta.onemachine.state import Running, State
+
+ENDED = ("succeeded", "failed", "cancelled")
+KERUTA = [sys.executable, "-c", "from keruta.cli.main import main; main()"]
+T = TypeVar("T")
+
+
+def eventually(check: Callable[[], T | None], seconds: float = 30, what: str = "it") -> T:
+    """Waits until a check gives something true; fails after the time."""
+    until = time.monotonic() + seconds
+    while True:
+        found = check()
+        if found:
+            return found
+        if time.monotonic() > until:
+            raise AssertionError(f"{what} did not come about within {seconds} s; last: {found!r}")
+        time.sleep(0.05)
+
+
+class RunningSystem:
+    """`keruta up`, started and ended by the test."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str] | None = None) -> None:
+        self.state = State(root=home)
+        self._environ = {**os.environ, **(environ or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+        self.log = home.parent / f"{home.name}.up.log"
+
+    def start(self) -> RunningSystem:
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*KERUTA, "up", "--home", str(self.state.root)], env=self._environ, stdout=log, stderr=log
+            )
+        process = self._process
+
+        def up() -> Running | None:
+            if process.poll() is not None:
+                raise AssertionError(f"keruta up ended: {self.log.read_text()}")
+            running = self.state.running()
+            return running if running and running.pid == process.pid else None
+
+        self.running = eventually(up, 60, "keruta up")
+        self.client = Client(self.running.url, self.running.token)
+        return self
+
+    def end(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(60)
+            self._process = None
+
+    def kill_parent(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    __enter__ = start
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+        for process in self.processes():
+            process.kill()
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process that has this system's directory in its command line or environment."""
+        found = []
+        mark = str(self.state.root)
+        for process in psutil.process_iter():
+            try:
+                if process.pid != os.getpid() and (
+                    any(mark in part for part in process.cmdline()) or mark in str(process.environ())
+                ):
+                    found.append(process)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                continue
+        return found
+
+    def pid_of(self, name: str) -> int:
+        running = self.state.running()
+        assert running is not None
+        return running.processes[name]
+
+    def kill(self, name: str, how: signal.Signals = signal.SIGKILL) -> None:
+        """Kills one part, with the server processes that it has forked."""
+        pid = self.pid_of(name)
+        if how == signal.SIGKILL and name not in ("worker", "mongod", "standin"):
+            os.killpg(pid, how)
+        else:
+            os.kill(pid, how)
+
+    def run(self, *arguments: str, stdin: str | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """The command `keruta`, with this system's address and token."""
+        env = {**self._environ, "KERUTA_URL": self.running.url, "KERUTA_TOKEN": self.running.token}
+        return subprocess.run(
+            [*KERUTA, *arguments], env=env, input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    def submit(self, repository: str, script: str, **more: object) -> str:
+        body = {"repository": {"url": repository}, "script": script, **more}
+
+        def once() -> str | None:
+            try:
+                return self.client.submit(body).id
+            except ApiError as error:
+                if error.status in (0, 503):
+                    return None
+                raise
+
+        return eventually(once, 30, "the submit")
+
+    def task(self, task_id: str) -> TaskView | None:
+        try:
+            return self.client.task(task_id)
+        except ApiError as error:
+            if error.status in (0, 503):
+                return None
+            raise
+
+    def ended(self, task_id: str, seconds: float = 60) -> TaskView:
+        def check() -> TaskView | None:
+            task = self.task(task_id)
+            return task if task is not None and task.status in ENDED else None
+
+        return eventually(check, seconds, f"the end of {task_id}")
+
+    def reaches(self, task_id: str, status: str, seconds: float = 30) -> TaskView:
+        def check() -> TaskView | None:
+            task = self.task(task_id)
+            return task if task is not None and task.status == status else None
+
+        return eventually(check, seconds, f"{status} of {task_id}")
+
+    def text(self, task_id: str) -> str:
+        return b"".join(self.client.logs(task_id)).decode("utf-8", "replace")
