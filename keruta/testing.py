@@ -1,0 +1,121 @@
+"""Fakes for tests of keruta and of what is built on it. Each passes the contract tests of the real thing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from keruta.domain.events import Event
+from keruta.domain.naming import new_id
+from keruta.domain.plan import Candidate, Choice, Lane, Limits
+from keruta.domain.task import NewTask
+from keruta.errors import InvalidRequest
+from keruta.ports import IdempotencyKey, PlanOutdated, WorkerSlots
+
+
+class RecordedOutbox:
+    """Remembers what was to be sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, Event]] = []
+
+    def send(self, task_id: str, events: Sequence[Event]) -> None:
+        self.sent += [(task_id, event) for event in events]
+
+
+class RecordedNudges:
+    """Remembers who was nudged, for which tasks."""
+
+    def __init__(self) -> None:
+        self.nudged: list[tuple[str, list[str]]] = []
+
+    def nudge(self, worker: WorkerSlots, tasks: Sequence[str]) -> None:
+        self.nudged.append((worker.id, list(tasks)))
+
+
+class MemoryKeys:
+    """Which task an idempotency key stands for, in memory: the rule of `keruta.ports.Intake`, without a database."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, str], tuple[str, str]] = {}
+        self._tasks: dict[str, NewTask] = {}
+        self._lock = threading.Lock()
+
+    def accept(self, new: NewTask, key: IdempotencyKey | None) -> tuple[str, bool]:
+        """Returns the task's identity, and whether it was there before. Raises InvalidRequest as the real one does."""
+        with self._lock:
+            if key is not None:
+                body_hash, task_id = self._keys.setdefault((key.subject, key.key), (key.body_hash, new.id))
+                if body_hash != key.body_hash:
+                    raise InvalidRequest("another body", reason="IdempotencyKeyReused")
+            else:
+                task_id = new.id
+            repeated = task_id in self._tasks
+            self._tasks.setdefault(task_id, new)
+            return task_id, repeated
+
+
+class MemoryAssignment:
+    """`keruta.ports.AssignmentStore` in memory, with a hook to make something happen between plan and write."""
+
+    def __init__(self, slots: dict[str, int], lanes: dict[Lane, list[Candidate]], limits: Limits | None = None) -> None:
+        self.slots = slots
+        self.lanes = lanes
+        self.fixed_limits = limits or Limits()
+        self.choices: list[Choice] = []
+        self.epoch = 0
+        self.taken = False
+        self.seq = 0
+        self.before_write: list[Exception] = []
+        self._lane_of = {candidate.id: lane for lane, waiting in lanes.items() for candidate in waiting}
+
+    def take_assigner(self) -> int | None:
+        if self.taken:
+            return None
+        self.taken = True
+        self.epoch += 1
+        return self.epoch
+
+    def release_assigner(self, epoch: int) -> None:
+        if epoch == self.epoch:
+            self.taken = False
+
+    def wanted(self) -> int:
+        return self.seq
+
+    def want(self) -> None:
+        self.seq += 1
+
+    def free_slots(self, worker: str | None) -> list[WorkerSlots]:
+        used = [choice.worker for choice in self.choices]
+        free = {name: count - used.count(name) for name, count in self.slots.items() if worker in (None, name)}
+        return [WorkerSlots(id=name, address=None, free=count) for name, count in free.items() if count > 0]
+
+    def waiting_lanes(self) -> dict[Lane, list[Candidate]]:
+        return {lane: waiting[:1] for lane, waiting in self._waiting().items()}
+
+    def candidates(self, lane: Lane, most: int) -> list[Candidate]:
+        return self._waiting().get(lane, [])[:most]
+
+    def running(self, lanes: object) -> dict[Lane, int]:
+        counts: dict[Lane, int] = {}
+        for choice in self.choices:
+            lane = self._lane_of[choice.task]
+            counts[lane] = counts.get(lane, 0) + 1
+        return counts
+
+    def limits(self, lanes: object) -> Limits:
+        return self.fixed_limits
+
+    def write(self, epoch: int, choices: Sequence[Choice]) -> list[tuple[str, Event]]:
+        if self.before_write:
+            raise self.before_write.pop(0)
+        if epoch != self.epoch or not self.taken:
+            raise PlanOutdated("another assigner has taken over")
+        self.choices += choices
+        return [(choice.task, Event(id=new_id(), type="assigned", subject=choice.task)) for choice in choices]
+
+    def _waiting(self) -> dict[Lane, list[Candidate]]:
+        gone = {choice.task for choice in self.choices}
+        left = {lane: [one for one in sorted(waiting) if one.id not in gone] for lane, waiting in self.lanes.items()}
+        return {lane: waiting for lane, waiting in left.items() if waiting}

@@ -17,7 +17,7 @@ from keruta.domain.reports import (
     Ended,
     Lost,
     Registration,
-    Report,
+    RawReport,
     ReportAnswer,
     Session,
 )
@@ -59,8 +59,12 @@ def register_worker(ports: Ports, asked: Asked) -> flask.Response:
 def report(ports: Ports, asked: Asked) -> flask.Response:
     """Each entry has its outcome; a worker with a free slot has, in the same answer, what was assigned to it."""
     assert asked.sender is not None
-    batch = read_batch(asked.request, Report, REPORT_LIMIT_BYTES)
+    batch, bad = read_batch(asked.request, RawReport, REPORT_LIMIT_BYTES).read()
     answer = ports.reports.apply(asked.sender, batch)
+    outcomes = list(answer.outcomes)
+    for place in sorted(bad):
+        outcomes.insert(place, bad[place])
+    answer = msgspec.structs.replace(answer, outcomes=outcomes)
     worker = asked.sender.worker
     if worker is None:
         return json_answer(answer)

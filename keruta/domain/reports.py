@@ -107,6 +107,24 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     held: Annotated[list[Held], Meta(max_length=10_000)] = []
 
 
+class RawReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A report whose entries are not read yet: a bad one must not take the others with it."""
+
+    entries: Annotated[list[msgspec.Raw], Meta(max_length=10_000)] = []
+    held: Annotated[list[Held], Meta(max_length=10_000)] = []
+
+    def read(self) -> tuple[Report, dict[int, Outcome]]:
+        """The entries that can be read, in order, and the outcomes of the others by their place."""
+        entries: list[AnyEntry] = []
+        bad: dict[int, Outcome] = {}
+        for place, raw in enumerate(self.entries):
+            try:
+                entries.append(msgspec.json.decode(raw, type=AnyEntry))
+            except msgspec.DecodeError as error:
+                bad[place] = Outcome(accepted=False, reason="InvalidEntry", message=f"{error}.")
+        return Report(entries=entries, held=self.held), bad
+
+
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What became of one entry. A refused one will never be accepted: don't send it again."""
 

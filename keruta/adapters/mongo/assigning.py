@@ -81,7 +81,7 @@ class MongoAssignment:
     def waiting_lanes(self) -> Mapping[Lane, Sequence[Candidate]]:
         """One seek of the index for each lane (a distinct scan)."""
         heads: list[dict[str, Any]] = [
-            {"$match": {"claim": {"$exists": True}}},
+            {"$match": {"claim": {"$type": "object"}}},  # $exists would fetch each document
             {"$sort": {"claim": 1, "priority": -1, "_id": 1}},
             {"$group": {"_id": "$claim", "id": {"$first": "$_id"}, "priority": {"$first": "$priority"}}},
         ]

@@ -52,6 +52,7 @@ _STANDING = {"status": 1, "attempt": 1, "cancel_requested_at": 1, "retry": 1, "l
 _HELD_STATUSES = sorted(LEASED | {Status.UNKNOWN})
 ACCEPTED, REPEAT = Outcome(accepted=True), Outcome(accepted=True, repeat=True)
 RENEW_SECONDS = 1.0
+TAIL_PARTS = 16  # the database can't join bytes, so the tail is kept as the ends of the last batches
 
 
 def refused(reason: str, message: str) -> Outcome:
@@ -440,15 +441,17 @@ def _log_fields(chunks: Sequence[LogChunk]) -> Document:
     """What a batch's chunks say of the whole log: how long it is, and its last lines."""
     if not chunks:
         return {}
-    last = max(chunks, key=lambda chunk: chunk.sequence)
-    tail = b"".join(chunk.data for chunk in sorted(chunks, key=lambda chunk: chunk.sequence) if not chunk.system)
-    newer = {"$gt": [last.sequence + 1, {"$ifNull": ["$log.next_sequence", 0]}]}
+    by_sequence = {chunk.sequence: chunk for chunk in chunks}
+    last = by_sequence[max(by_sequence)]
+    text = b"".join(by_sequence[n].data for n in sorted(by_sequence) if not by_sequence[n].system)
+    known = {"$ifNull": ["$log.tail", []]}
     fresh: dict[str, Any] = {
         "next_sequence": last.sequence + 1,
         "bytes": last.offset_bytes + len(last.data),
-        **({"tail": tail[-TAIL_LIMIT_BYTES:]} if tail else {}),
+        "tail": {"$slice": [{"$concatArrays": [known, [text[-TAIL_LIMIT_BYTES:]]]}, -TAIL_PARTS]} if text else known,
     }
-    return {"log": {"$cond": [newer, {"$mergeObjects": [{"$ifNull": ["$log", {}]}, literal(fresh)]}, "$log"]}}
+    newer = {"$gt": [last.sequence + 1, {"$ifNull": ["$log.next_sequence", 0]}]}
+    return {"log": {"$cond": [newer, {"$mergeObjects": [{"$ifNull": ["$log", {}]}, fresh]}, "$log"]}}
 
 
 def _to_assigned(document: Document, acknowledged: dict[str, int], settings: Settings) -> Assigned:

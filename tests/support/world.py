@@ -1,0 +1,93 @@
+"""The ports on a real database, and short ways to make tasks go through them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.client import Database
+from keruta.adapters.mongo.deciding import MongoDeciding
+from keruta.adapters.mongo.expiry import MongoExpiry
+from keruta.adapters.mongo.intake import MongoIntake
+from keruta.adapters.mongo.reading import MongoReading
+from keruta.adapters.mongo.reporting import MongoReports
+from keruta.assignment import assign
+from keruta.domain.naming import new_id
+from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Outcome, Registration, Report, Running
+from keruta.domain.task import NewTask, RepositoryRef, RetryPolicy, TaskRequest, TaskView
+from keruta.ports import Sender
+from keruta.settings import Settings
+from keruta.testing import RecordedNudges, RecordedOutbox
+
+READERS = ["everyone"]
+
+
+class World:
+    """keruta without HTTP: what the functions' handlers call, on one database."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+        self.outbox = RecordedOutbox()
+        self.nudges = RecordedNudges()
+        self.intake = MongoIntake(database, self.outbox)
+        self.store = MongoAssignment(database, settings)
+        self.reports = MongoReports(database, self.outbox, settings)
+        self.expiry = MongoExpiry(database, self.outbox, settings)
+        self.deciding = MongoDeciding(database, self.outbox)
+        self.reading = MongoReading(database, settings)
+        self.sessions: dict[str, str] = {}
+
+    def submit(self, *, owner: str = "ann", url: str = "https://example.com/a.git", **fields: Any) -> str:
+        retry = RetryPolicy(**fields.pop("retry", {}))
+        request = TaskRequest(repository=RepositoryRef(url=url), script="true", retry=retry, **fields)
+        return self.intake.accept(NewTask(id=new_id(), request=request, owner=owner), None).task.id
+
+    def worker(self, name: str = "w1", slots: int = 2) -> str:
+        self.sessions[name] = self.reports.register(name, Registration(slots=slots, boot=new_id()))
+        return name
+
+    def assign(self) -> int:
+        return assign(self.store, self.outbox, self.nudges)
+
+    def task(self, task_id: str) -> TaskView:
+        return self.reading.task(READERS, task_id)
+
+    def document(self, task_id: str) -> dict[str, Any]:
+        found = self.database["tasks"].find_one({"_id": task_id})
+        assert found is not None
+        return found
+
+    def report(self, worker: str, *entries: AnyEntry, held: Sequence[Held] = ()) -> list[Outcome]:
+        sender = Sender(worker=worker, session=self.sessions[worker])
+        return self.reports.apply(sender, Report(entries=list(entries), held=list(held))).outcomes
+
+    def assigned(self, worker: str) -> list[Assigned]:
+        return self.reports.assigned(worker, ())
+
+    def start(self, task_id: str, worker: str = "w1", execution: str = "x1") -> Outcome:
+        number = self.document(task_id)["attempt_count"]
+        return self.report(worker, Running(task=task_id, attempt=number, execution=execution, commit="c" * 40))[0]
+
+    def end(
+        self, task_id: str, worker: str = "w1", execution: str | None = "x1", status: str = "succeeded", **more: Any
+    ) -> Outcome:
+        number = more.pop("attempt", self.document(task_id)["attempt_count"])
+        entry = Ended(task=task_id, attempt=number, execution=execution, status=status, **more)  # type: ignore[arg-type]
+        return self.report(worker, entry)[0]
+
+    def lease_runs_out(self, task_id: str) -> None:
+        """As if a lease's time had passed for this task, while keruta was at work all along."""
+        past = {"$subtract": ["$$NOW", 1000]}
+        self.database["tasks"].update_one({"_id": task_id}, [{"$set": {"lease_until": past}}])
+        self.at_work_for_long()
+
+    def at_work_for_long(self) -> None:
+        long_ago = {"$subtract": ["$$NOW", int(self.settings.lease_seconds * 2000)]}
+        beat = {"at": "$$NOW", "since": long_ago, "gaps": 0}
+        pulse = {"ticks": beat, "reports": beat, "extended": 0}
+        self.database["control"].update_one({"_id": "pulse"}, [{"$set": pulse}], upsert=True)
+
+    def tick(self) -> int:
+        return self.expiry.tick(reports_arrive=True)
