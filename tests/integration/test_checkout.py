@@ -1,0 +1,404 @@
+"""Checkout and push against real Git servers, over http with a token and over ssh."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from agent.checkout import Cache, checkout
+from agent.credentials import Credential, choose, environment
+from agent.git import Git, Stopped
+from agent.pushing import push_result
+from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.domain.task import RepositoryRef
+from keruta.errors import PhaseError
+from tests.support.gitservers import GitHttp, GitSsh
+from tests.support.repositories import add_commit, git, make_repository
+
+TOKEN = "s3cr3t-t0ken-of-the-test"
+
+
+class Place:
+    """A place to check out in."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.stop = threading.Event()
+        self.number = 0
+        self.workspace = root / "none"
+
+    def checkout(
+        self,
+        url: str,
+        credential: Credential | None = None,
+        *,
+        ref: str | None = None,
+        submodules: bool = False,
+        transports: frozenset[str] = DEFAULT_TRANSPORTS,
+        cache: Path | None = None,
+        seconds: float = 60,
+    ) -> str:
+        self.number += 1
+        self.workspace = self.root / f"w{self.number}"
+        deadline = time.monotonic() + seconds
+        with environment(
+            credential, self.root / f"private{self.number}", url=url, transports=transports, own=False
+        ) as env:
+            return checkout(
+                RepositoryRef(url=url, ref=ref, submodules=submodules),
+                self.workspace,
+                lambda directory: Git(directory, env, self.stop, deadline),
+                transports=transports,
+                cache=cache,
+            )
+
+    def push(self, url: str, credential: Credential | None, base: str, branch: str = "result") -> str:
+        with environment(
+            credential, self.root / "private-push", url=url, transports=DEFAULT_TRANSPORTS, own=False
+        ) as env:
+            return push_result(
+                self.workspace,
+                self.root / "push.git",
+                url=url,
+                base=base,
+                branch=branch,
+                message="result",
+                git_in=lambda directory: Git(directory, env, self.stop, time.monotonic() + 60),
+            )
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    made = Place(tmp_path / "place")
+    made.root.mkdir()
+    yield made
+    assert not [p for p in made.root.rglob("private*")], "a file with a secret stayed"
+    for path in made.root.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            assert TOKEN.encode() not in path.read_bytes(), path
+
+
+@pytest.fixture
+def http(tmp_path: Path) -> Iterator[GitHttp]:
+    root = tmp_path / "git"
+    root.mkdir()
+    with GitHttp(root, {"reader": (TOKEN, False), "pusher": (TOKEN + "p", True)}) as server:
+        yield server
+
+
+def reader(server: GitHttp, token: str = TOKEN) -> Credential:
+    return Credential(url=server.url(""), username="reader", token=token)
+
+
+def reason_of(call: object, *args: object, **kwargs: object) -> PhaseError:
+    with pytest.raises(PhaseError) as caught:
+        call(*args, **kwargs)  # type: ignore[operator]
+    assert TOKEN not in str(caught.value)
+    return caught.value
+
+
+def test_a_private_repository_over_http(place: Place, http: GitHttp) -> None:
+    """The exact commit, shallow, and no credential in the workspace."""
+    commit = make_repository(http.root / "a.git")
+
+    assert place.checkout(http.url("a.git"), reader(http)) == commit
+
+    assert (place.workspace / "README.md").read_text() == "# A repository\n"
+    assert git(place.workspace, "rev-list", "--count", "HEAD") == "1"
+    assert git(place.workspace, "status", "--porcelain") == ""
+    assert git(place.workspace, "remote", "get-url", "origin") == http.url("a.git")
+
+
+@pytest.mark.parametrize("kind", ["branch", "tag", "annotated", "full", "commit"])
+def test_every_way_to_name_a_commit(place: Place, http: GitHttp, kind: str) -> None:
+    make_repository(http.root / "a.git")
+    work = http.root / "a.git.work"
+    git(work, "checkout", "-q", "-b", "feature/x")
+    commit = add_commit(work, {"b": "b"}, "second")
+    git(work, "tag", "v1")
+    git(work, "tag", "-a", "v1-annotated", "-m", "a tag")
+    git(work, "push", "-q", "--all")
+    git(work, "push", "-q", "--tags")
+    names = {"branch": "feature/x", "tag": "v1", "annotated": "v1-annotated", "full": "refs/heads/feature/x"}
+
+    assert place.checkout(http.url("a.git"), reader(http), ref=names.get(kind, commit)) == commit
+    assert (place.workspace / "b").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [
+        ("wrong token", "CloneAuthFailed"),
+        ("no token", "CloneAuthFailed"),
+        ("no such repository", "RepositoryNotFound"),
+        ("no such ref", "RefNotFound"),
+        ("no such commit", "RefNotFound"),
+        ("empty", "RepositoryEmpty"),
+        ("server away", "CloneFailed"),
+    ],
+)
+def test_each_way_to_fail_has_its_reason(place: Place, http: GitHttp, what: str, reason: str) -> None:
+    """A stable word, and a sentence that holds no secret."""
+    make_repository(http.root / "a.git")
+    git(http.root, "init", "-q", "--bare", "empty.git")
+    url, credential, ref = http.url("a.git"), reader(http), None
+    if what == "wrong token":
+        credential = reader(http, "wrong-token")
+    elif what == "no such repository":
+        url = http.url("none.git")
+    elif what == "no such ref":
+        ref = "none"
+    elif what == "no such commit":
+        ref = "0" * 39 + "1"
+    elif what == "empty":
+        url = http.url("empty.git")
+    elif what == "server away":
+        http.away = True
+
+    error = reason_of(place.checkout, url, None if what == "no token" else credential, ref=ref)
+
+    assert error.reason == reason
+    assert error.message.endswith((".", "server"))
+
+
+def test_a_ref_that_moves_between_the_question_and_the_fetch(
+    place: Place, http: GitHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit that was resolved is the commit that is checked out, even when the branch is elsewhere by then."""
+    from agent import checkout as module
+
+    first = make_repository(http.root / "a.git")
+    work = http.root / "a.git.work"
+    resolve = module.resolve
+
+    def resolve_then_move(repository: RepositoryRef, git_: Git) -> str:
+        commit = resolve(repository, git_)
+        add_commit(work, {"later": "later"}, "later")
+        git(work, "push", "-q", "origin", "main")
+        return commit
+
+    monkeypatch.setattr(module, "resolve", resolve_then_move)
+
+    assert place.checkout(http.url("a.git"), reader(http), ref="main") == first
+    assert not (place.workspace / "later").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["--upload-pack=touch /tmp/keruta-pwned", "ext::sh -c touch% /tmp/keruta-pwned", "file:///etc", "-oProxyCommand=x", "/etc"],
+)
+def test_addresses_that_are_options_commands_or_local_are_refused(place: Place, url: str) -> None:
+    assert reason_of(place.checkout, url).reason == "TransportRefused"
+    assert not Path("/tmp/keruta-pwned").exists()
+
+
+def test_a_file_address_where_it_is_allowed(place: Place, tmp_path: Path) -> None:
+    commit = make_repository(tmp_path / "local.git")
+
+    allowed = DEFAULT_TRANSPORTS | {"file"}
+    assert place.checkout((tmp_path / "local.git").as_uri(), transports=allowed) == commit
+
+
+def test_a_path_that_tries_to_leave_the_workspace(place: Place, http: GitHttp) -> None:
+    """A tree with `..` in it is not written anywhere."""
+    make_repository(http.root / "a.git")
+    work = http.root / "a.git.work"
+    blob = git(work, "hash-object", "-w", "--stdin", stdin=b"evil")
+    inner = f"100644 evil\0".encode() + bytes.fromhex(blob)
+    tree = git(work, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=inner)
+    outer = f"40000 ..\0".encode() + bytes.fromhex(tree)
+    top = git(work, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=outer)
+    commit = git(work, "commit-tree", top, "-m", "evil")
+    git(work, "push", "-q", "origin", f"{commit}:refs/heads/evil")
+
+    assert reason_of(place.checkout, http.url("a.git"), reader(http), ref="evil").reason == "CheckoutRefused"
+    assert not (place.root / "evil").exists()
+
+
+def test_a_repository_of_100_mb(place: Place, http: GitHttp) -> None:
+    make_repository(http.root / "a.git", {"big": os.urandom(100 * 1024 * 1024)})
+
+    place.checkout(http.url("a.git"), reader(http))
+
+    assert (place.workspace / "big").stat().st_size == 100 * 1024 * 1024
+
+
+def test_a_checkout_ends_when_its_job_is_to_end(place: Place, http: GitHttp) -> None:
+    """Cancelled, or out of time: Git and its helpers are gone."""
+    make_repository(http.root / "a.git")
+    http.slow_seconds = 30
+    before = {process.pid for process in psutil.process_iter()}
+    threading.Timer(0.5, place.stop.set).start()
+
+    with pytest.raises(Stopped):
+        place.checkout(http.url("a.git"), reader(http))
+    place.stop.clear()
+    with pytest.raises(Stopped):
+        place.checkout(http.url("a.git"), reader(http), seconds=0.5)
+
+    after = [p for p in psutil.process_iter(["name", "status"]) if p.pid not in before and "git" in (p.info["name"] or "")]
+    assert [p for p in after if p.info["status"] != psutil.STATUS_ZOMBIE] == []
+
+
+def test_the_token_is_in_no_process_list(place: Place, http: GitHttp) -> None:
+    """While Git runs, neither arguments nor environment hold it."""
+    make_repository(http.root / "a.git")
+    http.slow_seconds = 0.4
+    seen: list[str] = []
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            for process in psutil.process_iter():
+                try:
+                    if process.pid != os.getpid():
+                        seen.append(" ".join(process.cmdline()) + str(process.environ()))
+                except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+                    continue
+            done.wait(0.02)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    place.checkout(http.url("a.git"), reader(http))
+    done.set()
+    looking.join()
+
+    assert any("ls-remote" in line for line in seen)
+    assert not [line for line in seen if TOKEN in line]
+
+
+def test_a_submodule_elsewhere_is_not_given_the_credential(place: Place, http: GitHttp, tmp_path: Path) -> None:
+    """askpass answers for the repository's own host alone."""
+    make_repository(http.root / "sub.git")
+    make_repository(http.root / "a.git")
+    elsewhere_root = tmp_path / "elsewhere"
+    elsewhere_root.mkdir()
+    make_repository(elsewhere_root / "trap.git")
+    work = http.root / "a.git.work"
+    with GitHttp(elsewhere_root, {"reader": (TOKEN, False)}) as elsewhere:
+        for name, url in (("own", http.url("sub.git")), ("trap", elsewhere.url("trap.git"))):
+            (work / ".gitmodules").write_text(f'[submodule "m"]\n\tpath = m\n\turl = {url}\n')
+            head = git(http.root / "sub.git" if name == "own" else elsewhere_root / "trap.git", "rev-parse", "main")
+            git(work, "add", ".gitmodules")
+            git(work, "update-index", "--add", "--cacheinfo", f"160000,{head},m")
+            git(work, "commit", "-q", "-m", name)
+            git(work, "push", "-q", "origin", f"HEAD:refs/heads/{name}")
+
+        place.checkout(http.url("a.git"), reader(http), ref="own", submodules=True)
+        assert (place.workspace / "m" / "README.md").exists()
+        error = reason_of(place.checkout, http.url("a.git"), reader(http), ref="trap", submodules=True)
+
+    assert error.reason == "CloneAuthFailed"
+
+
+def test_the_cache_spares_the_transfer_and_not_the_question(place: Place, http: GitHttp, tmp_path: Path) -> None:
+    """Filled from the mirror by a copy; a credential that is refused gets nothing out of it."""
+    commit = make_repository(http.root / "a.git")
+    cache = Cache(root=tmp_path / "cache")
+    url = http.url("a.git")
+    place.checkout(url, reader(http), cache=cache.mirror(url, reader(http)))
+    packs = list((tmp_path / "cache").rglob("*.pack"))
+    assert len(packs) == 1
+
+    again = place.checkout(url, reader(http), cache=cache.mirror(url, reader(http)))
+
+    assert again == commit
+    assert git(place.workspace, "status", "--porcelain") == ""
+    assert git(place.workspace, "fsck", "--strict") == ""
+    assert all(file.stat().st_nlink == 1 for file in (place.workspace / ".git").rglob("*") if file.is_file())
+    wrong = reader(http, "wrong")
+    error = reason_of(place.checkout, url, wrong, cache=cache.mirror(url, reader(http)))
+    assert error.reason == "CloneAuthFailed"
+    assert cache.mirror(url, wrong) != cache.mirror(url, reader(http))
+
+
+def test_a_commit_named_by_its_id_is_always_asked_of_the_remote(place: Place, http: GitHttp, tmp_path: Path) -> None:
+    """Nobody has said that this credential may have it: the cache is no way around the server."""
+    commit = make_repository(http.root / "a.git")
+    url = http.url("a.git")
+    mirror = Cache(root=tmp_path / "cache").mirror(url, reader(http))
+    place.checkout(url, reader(http), cache=mirror)
+
+    assert reason_of(place.checkout, url, reader(http, "wrong"), ref=commit, cache=mirror).reason == "CloneAuthFailed"
+
+
+def test_separate_credentials_to_read_and_to_push(place: Place, http: GitHttp) -> None:
+    """The reader's can't push; the pusher's can."""
+    base = make_repository(http.root / "a.git")
+    url = http.url("a.git")
+    place.checkout(url, reader(http))
+    (place.workspace / "README.md").write_text("changed\n")
+    pusher = Credential(url=http.url(""), username="pusher", token=TOKEN + "p", push=True)
+    chosen = choose([reader(http), pusher], url, "push")
+    assert chosen is pusher
+
+    assert reason_of(place.push, url, reader(http), base).reason == "PushRefused"
+    commit = place.push(url, pusher, base)
+
+    assert git(http.root / "a.git", "rev-parse", "result") == commit
+    assert git(http.root / "a.git", "show", "result:README.md") == "changed"
+
+
+def test_a_workspace_that_leads_elsewhere_pushes_nothing_of_it(place: Place, http: GitHttp, tmp_path: Path) -> None:
+    """Alternates, links and hostile configuration are not followed."""
+    base = make_repository(http.root / "a.git")
+    secret = make_repository(tmp_path / "secret.git", {"secret": "secret"})
+    url = http.url("a.git")
+    place.checkout(url, reader(http))
+    pusher = Credential(url=http.url(""), username="pusher", token=TOKEN + "p", push=True)
+    info = place.workspace / ".git" / "objects" / "info"
+    info.mkdir(exist_ok=True)
+    (info / "alternates").write_text(f"{tmp_path}/secret.git/objects\n")
+    (place.workspace / ".git" / "HEAD").write_text(f"{secret}\n")
+    with (place.workspace / ".git" / "config").open("a") as config:
+        config.write('[core]\n\tsshCommand = touch /tmp/keruta-pwned\n\tfsmonitor = touch /tmp/keruta-pwned\n')
+        config.write('[credential]\n\thelper = "!touch /tmp/keruta-pwned"\n[url "ext::x"]\n\tinsteadOf = http\n')
+
+    assert reason_of(place.push, url, pusher, base).reason == "PushFailed"
+    (place.workspace / ".git" / "HEAD").write_text("ref: ../../../../etc/passwd\n")
+    (place.workspace / "link").symlink_to("/etc/passwd")
+    place.push(url, pusher, base)
+
+    assert not Path("/tmp/keruta-pwned").exists()
+    assert git(http.root / "a.git", "cat-file", "-p", "result:link") == "/etc/passwd"  # the link itself, not the file
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Iterator[GitSsh]:
+    directory = tmp_path / "ssh"
+    directory.mkdir()
+    with GitSsh(directory) as server:
+        yield server
+
+
+def test_a_repository_over_ssh(place: Place, ssh: GitSsh, tmp_path: Path) -> None:
+    """With key and known hosts; there and back."""
+    base = make_repository(tmp_path / "a.git")
+    url = ssh.url(tmp_path / "a.git")
+    credential = Credential(url=url, ssh_key=ssh.key, known_hosts=ssh.known_hosts)
+
+    assert place.checkout(url, credential) == base
+    (place.workspace / "new").write_text("new\n")
+    commit = place.push(url, credential, base)
+
+    assert git(tmp_path / "a.git", "rev-parse", "result") == commit
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"), [("unknown host", "HostKeyUnknown"), ("wrong key", "CloneAuthFailed"), ("none", "RepositoryNotFound")]
+)
+def test_each_way_to_fail_over_ssh(place: Place, ssh: GitSsh, tmp_path: Path, what: str, reason: str) -> None:
+    make_repository(tmp_path / "a.git")
+    url = ssh.url(tmp_path / ("none.git" if what == "none" else "a.git"))
+    known = "" if what == "unknown host" else ssh.known_hosts
+    key = ssh.strange_key if what == "wrong key" else ssh.key
+
+    error = reason_of(place.checkout, url, Credential(url=url, ssh_key=key, known_hosts=known))
+
+    assert error.reason == reason
