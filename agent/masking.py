@@ -34,4 +34,10 @@ class Masker:
                 if data.endswith(secret[:length]):
                     longest = length
                     break
-        return longest
+        if not longest or self._pattern is None:
+            return 0
+        cut = len(data) - longest
+        for found in self._pattern.finditer(data):  # nor inside one that is whole
+            if found.start() < cut < found.end():
+                cut = found.end()
+        return len(data) - cut

@@ -106,14 +106,13 @@ class Streamer:
             return data
         whole = len(data) == READ_BYTES
         if not all_ or whole:
-            held = self._masker.held_back(data)
             end = data.rfind(b"\n") + 1
-            if end and (whole or end < len(data)):
-                data = data[:end]
-            elif not whole and not self._waited():
+            if not end and not whole and not self._waited():
                 return b""
-            elif held < len(data):
-                data = data[: len(data) - held]
+            data = data[: end or len(data)]
+            data = data[: len(data) - self._masker.held_back(data)]
+            if not data:
+                return data
         self._waits_since = None
         return data
 

@@ -249,11 +249,12 @@ def env() -> None:
 @click.option("--once", is_flag=True, help="End after the first task; with 0 only if it succeeded.")
 @click.option("--first-task/--no-first-task", default=False, help="Run a first task on the repository here.")
 @click.option("--home", type=click.Path(path_type=Path), help="Where its state is; by default .keruta here.")
-def up(once: bool, first_task: bool, home: Path | None) -> None:
+@click.option("--manifests", type=click.Path(path_type=Path, exists=True), help="Other manifests than knative/base.")
+def up(once: bool, first_task: bool, home: Path | None, manifests: Path | None) -> None:
     """Brings up the whole system on this machine, until Ctrl-C."""
     from keruta.cli.up import bring_up
 
-    sys.exit(bring_up(once=once, first_task=first_task or once, home=home))
+    sys.exit(bring_up(once=once, first_task=first_task or once, home=home, manifests=manifests))
 
 
 @cli.command()

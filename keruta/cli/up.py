@@ -28,7 +28,7 @@ echo "lines=$lines" >> "$KERUTA_OUTPUTS"
 """
 
 
-def bring_up(*, once: bool, first_task: bool, home: Path | None) -> int:
+def bring_up(*, once: bool, first_task: bool, home: Path | None, manifests: Path | None = None) -> int:
     """Runs until Ctrl-C or SIGTERM (or, once, to the first task's end). Returns the exit code."""
     state = State(root=(home or Path.cwd() / ".keruta").absolute())
     state.make()
@@ -36,7 +36,7 @@ def bring_up(*, once: bool, first_task: bool, home: Path | None) -> int:
     for wanted in (signal.SIGINT, signal.SIGTERM):
         signal.signal(wanted, lambda *_: ended.set())
     with state.lock():
-        system = System(state, showing.note)
+        system = System(state, showing.note, manifests=manifests)
         began = time.monotonic()
         code = 0
         try:

@@ -76,9 +76,16 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
     try:
         return msgspec.convert(raw, kind, strict=True), []
     except msgspec.ValidationError as error:
+        if isinstance(raw, dict) and len(raw) > 1:  # msgspec does not say under which key
+            each = [_convert_field({key: value}, kind, at)[1] for key, value in raw.items()]
+            if any(each):
+                return None, [found for faults in each for found in faults]
         match = _AT.match(str(error))
         assert match is not None
-        return None, [fault(at + _pointer(match["path"] or ""), match["message"] + ".")]
+        path = match["path"] or ""
+        if isinstance(raw, dict) and path.startswith("[...]") and len(raw) == 1:
+            path = f"[{_escape(next(iter(raw)))}]{path[5:]}"
+        return None, [fault(at + _pointer(path), match["message"] + ".")]
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:

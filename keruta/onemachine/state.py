@@ -95,6 +95,11 @@ class State:
         path.write_text(json.dumps(chosen))
         return chosen
 
+    def ports_in_use(self) -> dict[str, int]:
+        """The ports that were chosen last."""
+        ports: dict[str, int] = json.loads((self.root / "ports.json").read_text())
+        return ports
+
     def running(self) -> Running | None:
         """The system that runs on this directory, if one does."""
         try:

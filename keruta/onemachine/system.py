@@ -34,7 +34,6 @@ class System:
         state: its directory.
         said: told what happens, a sentence at a time.
         manifests: the directory of manifests; by default `knative/base`.
-        environ: settings for every part, over this machine's defaults.
     """
 
     def __init__(
@@ -43,12 +42,10 @@ class System:
         said: Callable[[str], None],
         *,
         manifests: Path | None = None,
-        environ: Mapping[str, str] | None = None,
     ) -> None:
         self._state = state
         self._said = said
         self._manifests_dir = manifests or PROJECT / "knative" / "base"
-        self._environ = dict(environ or {})
         self._supervisor = Supervisor(said)
         self._ports: dict[str, int] = {}
         self.url = ""
@@ -62,7 +59,7 @@ class System:
         self.url = f"http://127.0.0.1:{self._ports['public']}"
         manifests = load(self._manifests_dir)
         env = self._environment()
-        if not self._environ.get("KERUTA_MONGO_URL"):
+        if not env.get("KERUTA_MONGO_URL"):
             self._start_mongod(env)
         for name, service in manifests.services.items():
             command = [*_program(service.command), *service.args]
@@ -120,7 +117,7 @@ class System:
         )
 
     def _environment(self) -> dict[str, str]:
-        """This machine's settings for every part; what the environment sets already stays."""
+        """This machine's settings for every part; what the environment sets stays."""
         root = self._state.root
         here = {
             "KERUTA_BROKER_URL": f"http://127.0.0.1:{self._ports['broker']}/keruta/default",
@@ -141,8 +138,7 @@ class System:
             # 20 MiB less for each process: arenas are for programs with many threads that allocate at once
             "MALLOC_ARENA_MAX": "2",
         }
-        own = {name: value for name, value in os.environ.items() if not name.startswith("KERUTA_") or name not in here}
-        return {**own, **here, **self._environ}
+        return {**here, **os.environ}
 
     def _await_ready(self) -> None:
         pool = urllib3.PoolManager(retries=False, timeout=2.0)

@@ -38,7 +38,8 @@ def eventually(check: Callable[[], T | None], seconds: float = 30, what: str = "
 class RunningSystem:
     """`keruta up`, started and ended by the test."""
 
-    def __init__(self, home: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, home: Path, environ: Mapping[str, str] | None = None, manifests: Path | None = None) -> None:
+        self._manifests = ["--manifests", str(manifests)] if manifests else []
         self.state = State(root=home)
         self._environ = {**os.environ, **(environ or {})}
         self._process: subprocess.Popen[bytes] | None = None
@@ -47,7 +48,7 @@ class RunningSystem:
     def start(self) -> RunningSystem:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*KERUTA, "up", "--home", str(self.state.root)], env=self._environ, stdout=log, stderr=log
+                [*KERUTA, "up", "--home", str(self.state.root), *self._manifests], env=self._environ, stdout=log, stderr=log
             )
         process = self._process
 

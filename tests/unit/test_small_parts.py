@@ -1,0 +1,199 @@
+"""Names, retry, settings, masking, manifests: small parts that others stand on."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.credentials import Credential, choose
+from agent.masking import Masker
+from agent.settings import WorkerSettings
+from keruta import logs
+from keruta.adapters.results import Results, safe_parts
+from keruta.domain.naming import TASK_ID, attempt_id, new_id, parse_attempt_id
+from keruta.domain.retry import BACKOFF_MOST_SECONDS, REASONS, backoff_seconds, may_retry
+from keruta.errors import NotFound, SettingsError
+from keruta.onemachine.manifests import load as load_manifests
+from keruta.settings import Settings, load
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_identities_sort_by_time_and_are_valid_in_kubernetes(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = []
+    for at in (1, 10**15, 1_700_000_000_000_000_000, 1_800_000_000_000_000_000):
+        monkeypatch.setattr("time.time_ns", lambda at=at: at)
+        ids.append(new_id())
+
+    assert ids == sorted(ids)
+    assert all(re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", attempt_id(one, 1)) for one in ids)
+    assert all(TASK_ID.fullmatch(one) for one in ids)
+    assert parse_attempt_id(attempt_id(ids[0], 12)) == (ids[0], 12)
+
+
+@pytest.mark.parametrize("name", ["", "x", "../../etc-1", "0" * 26, f"{'0' * 26}-", f"{'0' * 26}-x", f"{'0' * 26}-１"])
+def test_what_names_no_attempt(name: str) -> None:
+    with pytest.raises(ValueError, match="not an attempt"):
+        parse_attempt_id(name)
+
+
+@pytest.mark.parametrize("reason", REASONS)
+@pytest.mark.parametrize("policy", ["never", "if_not_started", "always"])
+@pytest.mark.parametrize("started", [True, False])
+def test_who_gets_another_try(reason: str, policy: str, started: bool) -> None:
+    """Ours, unless the policy forbids it; the user's never; and not after the last attempt."""
+    again = may_retry(reason, policy=policy, started=started, attempt=1, max_attempts=3)
+
+    assert again == (REASONS[reason].retried and policy != "never" and (not started or policy == "always"))
+    assert not may_retry(reason, policy=policy, started=started, attempt=3, max_attempts=3)
+
+
+def test_an_unknown_reason_is_the_users_own() -> None:
+    assert not may_retry("NeverHeardOf", policy="always", started=False, attempt=1, max_attempts=9)
+
+
+@given(st.integers(1, 1000), st.randoms())
+def test_backoffs_grow_to_a_limit(attempt: int, rng: random.Random) -> None:
+    assert 2.5 <= backoff_seconds(attempt, rng=rng) <= BACKOFF_MOST_SECONDS
+
+
+def test_settings_tell_every_fault_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"KERUTA_LEASE_SECONDS": "soon", "KERUTA_LOG_LIMIT_BYTES": "1.5", "KERUTA_EVENT_AUTH": "perhaps"})
+
+    assert all(name in str(caught.value) for name in ("LEASE_SECONDS", "LOG_LIMIT_BYTES", "EVENT_AUTH"))
+    with pytest.raises(SettingsError, match="TRANSPORTS"):
+        load({"KERUTA_TRANSPORTS": "https,ext"})
+
+
+def test_every_setting_says_what_it_is() -> None:
+    """A docstring beneath each field."""
+    for cls, path in ((Settings, "keruta/settings.py"), (WorkerSettings, "agent/settings.py")):
+        source = (ROOT / path).read_text()
+        for name in cls.__dataclass_fields__:
+            assert re.search(rf"^    {name}: .*\n    \"\"\"", source, re.MULTILINE), name
+
+
+def test_the_heartbeat_goes_with_the_lease() -> None:
+    assert Settings().heartbeat == 5
+    assert Settings(lease_seconds=6).heartbeat == 2
+
+
+@given(st.lists(st.text("ab-", min_size=4, max_size=9).map(str.encode), min_size=1, max_size=3), st.data())
+def test_no_secret_leaves_wherever_the_log_is_cut(secrets: list[bytes], data: st.DataObject) -> None:
+    masker = Masker(secrets)
+    text = b" ".join(data.draw(st.lists(st.sampled_from([*secrets, b"x", b"\n", b"a", b"ab"]), max_size=8)))
+    out = kept = b""
+    for at in range(0, len(text), step := data.draw(st.integers(1, 9))):
+        kept += text[at : at + step]
+        cut = len(kept) - masker.held_back(kept)
+        out, kept = out + masker.mask(kept[:cut]), kept[cut:]
+    out += masker.mask(kept)
+
+    assert not [secret for secret in secrets if secret in out]
+
+
+def test_short_values_are_not_masked() -> None:
+    assert Masker([b"a"]).mask(b"a cat") == b"a cat"
+
+
+@pytest.mark.parametrize("path", ["../x", "/etc/passwd", "a/../../x", "", "a/./../b", "x" * 2000, "a\0b"])
+def test_paths_that_lead_elsewhere(path: str, tmp_path: Path) -> None:
+    assert safe_parts(path) is None
+    with pytest.raises(NotFound):
+        Results(tmp_path).open(attempt_id(new_id(), 1), path)
+
+
+def test_a_link_among_the_results_is_not_followed(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    attempt = attempt_id(new_id(), 1)
+    directory = results.directory(attempt)
+    directory.mkdir(parents=True)
+    (directory / "link").symlink_to("/etc/passwd")
+    (directory / "inner").symlink_to("/etc")
+    (directory / "real").write_text("real")
+
+    with results.open(attempt, "real") as file:
+        assert file.read() == b"real"
+    for path in ("link", "inner/passwd", "none", "real/x"):
+        with pytest.raises(NotFound):
+            results.open(attempt, path)
+
+
+def test_the_longest_address_that_fits_gives_the_credential() -> None:
+    whole = Credential(url="https://example.com", token="a" * 8)
+    team = Credential(url="https://example.com/team", token="b" * 8)
+    push = Credential(url="https://example.com", token="c" * 8, push=True)
+    every = [whole, team, push]
+
+    assert choose(every, "https://example.com/team/a.git", "read") is team
+    assert choose(every, "https://example.com/teams/a.git", "read") is whole
+    assert choose(every, "https://example.com.evil/a.git", "read") is None
+    assert choose(every, "https://example.com/a.git", "push") is push
+    assert "aaaa" not in repr(whole)
+
+
+def test_a_log_line_is_json_with_its_context(capsys: pytest.CaptureFixture[str]) -> None:
+    root = logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        logs.configure("test")
+        with logs.bind(task="t1", attempt=2):
+            logging.getLogger("x").info("said %s", "so", extra={"action": "test_said"})
+    finally:
+        root.handlers[:], root.level = before[0], before[1]
+
+    line = msgspec.json.decode(capsys.readouterr().err)
+    assert line | {"time": None} == {
+        "time": None, "level": "INFO", "part": "test", "message": "said so", "task": "t1", "attempt": 2, "action": "test_said",
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- manifests
+
+
+def test_the_one_address_sends_each_request_where_it_belongs() -> None:
+    manifests = load_manifests(ROOT / "knative" / "base")
+
+    def to(method: str, path: str) -> str:
+        rule = manifests.route(method, path)
+        assert rule is not None
+        return rule.service
+
+    assert to("POST", "/api/v1/tasks") == "create-task"
+    assert to("GET", "/api/v1/tasks") == "admin"
+    assert to("POST", "/api/v1/tasks/x/cancel") == "admin"
+    assert to("POST", "/agent/v1/reports") == "report-status"
+    assert to("POST", "/agent/v1x") == "admin"
+    assert manifests.route("GET", "/api/v1/tasks/x/logs").stream  # type: ignore[union-attr]
+
+
+def test_the_threads_of_a_function_are_what_its_concurrency_lets_in() -> None:
+    services = [
+        document
+        for path in (ROOT / "knative" / "base").glob("*.yaml")
+        for document in yaml.safe_load_all(path.read_text())
+        if document["apiVersion"].startswith("serving.knative.dev")
+    ]
+    assert len(services) == 3
+    for service in services:
+        spec = service["spec"]["template"]["spec"]
+        env = {entry["name"]: entry["value"] for entry in spec["containers"][0]["env"]}
+        assert int(env["THREADS"]) == spec["containerConcurrency"]
+
+
+def test_what_the_stand_in_does_not_understand_it_refuses(tmp_path: Path) -> None:
+    (tmp_path / "tick.yaml").write_text(
+        "kind: PingSource\napiVersion: v1\nmetadata: {name: t}\n"
+        "spec: {schedule: '1 2 3 * *', sink: {ref: {name: dispatch}}}\n"
+    )
+    with pytest.raises(SettingsError, match="knows"):
+        load_manifests(tmp_path)
