@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import flask
 
+from admin.dead_letters import routes as dead_letters
 from admin.health import routes as health
 from admin.tasks import routes as tasks
 from keruta import logs
@@ -80,6 +81,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     app.extensions["keruta"] = Lazily(settings, make_ports)
     app.register_blueprint(tasks.blueprint)
     app.register_blueprint(health.blueprint)
+    app.register_blueprint(dead_letters.blueprint)
 
     @app.before_request
     def begin() -> None:

@@ -174,7 +174,7 @@ class Job:
             except Exception as error:
                 log.exception("job failed", extra={"action": "job_failed"})
                 full = isinstance(error, OSError) and error.errno == 28
-                reason = "WorkspaceFailed" if full else "InternalError"
+                reason = "InternalError" if not full else "SpoolFull" if self._execution else "WorkspaceFailed"
                 ended = self._failed(reason, f"The worker could not go on: {type(error).__name__}: {error}")
             self._deliver(ended)
 
@@ -205,6 +205,9 @@ class Job:
         try:
             script.start()
             return self._follow(script, attempt.deadline_at, commit)
+        except BaseException:
+            script.kill()  # nobody would follow it
+            raise
         finally:
             script.close()
 
@@ -224,6 +227,9 @@ class Job:
                 return Lost(task=self._spec.task, attempt=self._spec.attempt, execution=self._execution)
             log.info("taken up", extra={"action": "job_taken_up"})
             return self._follow(script, attempt.deadline_at, attempt.commit)
+        except BaseException:
+            script.kill()
+            raise
         finally:
             script.close()
 

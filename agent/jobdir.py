@@ -117,8 +117,10 @@ class JobDir:
 
     def note_cause(self, cause: str) -> None:
         """Writes down why the script is to end."""
-        if self.root.is_dir():
+        try:
             (self.root / "cause").write_text(cause)
+        except OSError:
+            pass  # a full disk may be the cause itself
 
     @property
     def cause(self) -> str:

@@ -128,6 +128,8 @@ class Reporter:
                 self._report(batch)
                 pause = AGAIN_FIRST_SECONDS
             except OSError as error:
+                if self._ending:  # the next worker of this name tells what could not be told
+                    return
                 log.warning("no answer: %s; again in %.1f s", error, pause, extra={"action": "report_failed"})
                 with self._changed:
                     self._nudged = True

@@ -67,7 +67,11 @@ class Streamer:
     def say(self, text: str) -> None:
         """A line of keruta's own, in a chunk of its own. Only while no script runs, or the two would mix."""
         self.pump(all_=True)
-        os.write(self._writer, self._masker.text(f"{text}\n").encode())
+        line = self._masker.text(f"{text}\n").encode()
+        try:
+            os.write(self._writer, line)
+        except OSError:  # a full disk must not keep keruta from saying so
+            self._chunk(line, system=True)
         self.pump(all_=True, system=True)
 
     def pump(self, *, all_: bool = False, system: bool = False) -> bool:

@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from keruta import logs
 from keruta.adapters.tokens import Principal, Verifier
-from keruta.domain.api import AGENT, ANYONE, BY_NAME, Route
+from keruta.domain.api import AGENT, ANYONE, BY_NAME, DISPATCHER, Route
 from keruta.domain.decode import convert, decode_json
 from keruta.domain.naming import new_id
 from keruta.errors import (
@@ -223,7 +223,7 @@ class Function(Generic[P]):
 
     def _ask(self, route: Route, request: flask.Request, parameters: Mapping[str, str]) -> Asked:
         ports: Any = self.ports()
-        if route.roles == ANYONE or (route.name == "dispatch" and not ports.settings.event_auth):
+        if route.roles == ANYONE or (route.roles == DISPATCHER and not ports.settings.event_auth):
             return Asked(request=request, parameters=parameters)
         if route.roles == AGENT:
             sender = ports.sessions.verify(bearer_token(request))

@@ -144,6 +144,10 @@ ROUTES: tuple[Route, ...] = (
         summary="Store a file, for agents without the shared volume", status=204, problems=(404, 411, 413, 422),
     ),
     Route(
+        name="dead_letters", method="POST", path="/events/dead-letters", roles=DISPATCHER, status=204,
+        summary="An event that could not be delivered", problems=(422,),
+    ),
+    Route(
         name="dispatch", method="POST", path="/", summary="An event from the broker", roles=DISPATCHER, status=204,
         problems=(422,),
     ),

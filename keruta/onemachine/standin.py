@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 100_000
 AT_ONCE = 8
-BODY_LIMIT = 1024**3
+BODY_HELD_BYTES = 16 * 1024 * 1024
 _AGAIN = frozenset({404, 408, 409, 429})  # and 5xx: as Knative does
 _HOP = frozenset(
     {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
@@ -160,7 +160,13 @@ class StandIn:
             return web.Response(status=404)
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP]
         headers += [("X-Forwarded-For", request.remote or ""), ("X-Forwarded-Host", request.host)]
-        body = await request.read() if request.can_read_body else b""
+        body: bytes | aiohttp.StreamReader = b""
+        if request.can_read_body:
+            # What is small is read first: a server that refuses it early would else cut the connection.
+            small = request.content_length is not None and request.content_length <= BODY_HELD_BYTES
+            body = await request.content.read() if small else request.content
+            if request.content_length is not None:
+                headers.append(("Content-Length", str(request.content_length)))
         timeout = aiohttp.ClientTimeout(total=None if rule.stream else 60)
         url = self._config.services[rule.service] + request.raw_path
         tries = 2 if request.method in ("GET", "HEAD") else 1
@@ -191,7 +197,7 @@ class StandIn:
         request: web.Request,
         url: str,
         headers: list[tuple[str, str]],
-        body: bytes,
+        body: bytes | aiohttp.StreamReader,
         timeout: aiohttp.ClientTimeout,
     ) -> web.StreamResponse:
         from yarl import URL

@@ -54,8 +54,12 @@ def _logs(database: Database[dict[str, Any]]) -> None:
     database["audit"].create_index([("readers", ASCENDING), ("_id", DESCENDING)], name="readers")
 
 
+def _dead_letters(database: Database[dict[str, Any]]) -> None:
+    database["dead_letters"].create_index("at", name="at", expireAfterSeconds=14 * 86400)
+
+
 # In order; what has been released is never changed, only followed.
-MIGRATIONS: tuple[Migration, ...] = (_first, _logs)
+MIGRATIONS: tuple[Migration, ...] = (_first, _logs, _dead_letters)
 
 
 def ensure_schema(database: Database[dict[str, Any]]) -> None:

@@ -1,0 +1,236 @@
+"""The API as its own document describes it, and what it does with bad input."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+import schemathesis
+import urllib3
+from hypothesis import HealthCheck, Phase, given, settings
+
+from keruta.domain.api import ANYONE, ROUTES
+from keruta.domain.naming import new_id
+from keruta.onemachine.state import State
+from tests.support.system import RunningSystem, eventually
+
+CASES_EACH = 40
+_pool = urllib3.PoolManager(retries=False, timeout=20.0)
+
+
+def ask(
+    system: RunningSystem, method: str, path: str, body: Any = None, *, token: str | None = "", **headers: str
+) -> urllib3.BaseHTTPResponse:
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token or system.running.token}"
+    if body is not None:
+        headers.setdefault("Content-Type", "application/json")
+        body = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return _pool.request(method, system.running.url + path, body=body, headers=headers)
+
+
+def problem(answer: urllib3.BaseHTTPResponse) -> dict[str, Any]:
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    return answer.json()  # type: ignore[no-any-return]
+
+
+def token_for(state: State, *roles: str) -> str:
+    from datetime import timedelta
+
+    return state.issuer().issue("someone", list(roles), lifetime=timedelta(minutes=5))
+
+
+def test_a_submit_is_201_with_its_location_and_a_repeat_200(system: RunningSystem, repository: str) -> None:
+    body = {"repository": {"url": repository}, "script": "true"}
+    key = new_id()
+
+    first = ask(system, "POST", "/api/v1/tasks", body, **{"Idempotency-Key": key})
+    again = ask(system, "POST", "/api/v1/tasks", body, **{"Idempotency-Key": key})
+    other = ask(system, "POST", "/api/v1/tasks", {**body, "priority": 1}, **{"Idempotency-Key": key})
+
+    assert (first.status, again.status, other.status) == (201, 200, 422)
+    assert first.json()["id"] == again.json()["id"]
+    assert problem(other)["reason"] == "IdempotencyKeyReused"
+    location = first.headers["Location"].removeprefix(system.running.url)
+    assert ask(system, "GET", location).json()["id"] == first.json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"[" * 200_000, 400),
+        (b"x" * (1024 * 1024 + 1), 413),
+        (b'{"script": 1}', 422),
+        (b"null", 422),
+        (b"", 400),
+    ],
+)
+def test_bad_bodies_get_a_problem_and_change_nothing(system: RunningSystem, body: bytes, status: int) -> None:
+    answer = ask(system, "POST", "/api/v1/tasks", body)
+
+    assert answer.status == status
+    told = problem(answer)
+    assert told["detail"]
+    assert told["request_id"] == answer.headers["X-Request-Id"]
+    assert "Traceback" not in answer.data.decode()
+
+
+def test_another_content_type_is_refused(system: RunningSystem) -> None:
+    assert ask(system, "POST", "/api/v1/tasks", b"a=b", **{"Content-Type": "text/plain"}).status == 415
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.roles != ANYONE and route.path != "/"], ids=lambda r: r.name)
+def test_every_route_demands_a_token_of_its_roles(system: RunningSystem, route: Any) -> None:
+    """None: 401. A stranger's, or one for something else: 401. One without the role: 403."""
+    path = route.path.replace("{id}", "0" * 26).replace("{n}", "1").replace("{path}", "x")
+    body = {} if route.body else None
+
+    without = ask(system, route.method, path, body, token=None)
+    forged = ask(system, route.method, path, body, token="eyJhbGciOiJub25lIn0.eyJzdWIiOiJhIn0.")
+    roleless = ask(system, route.method, path, body, token=token_for(system.state, "nobody"))
+
+    assert (without.status, forged.status) == (401, 401)
+    assert without.headers["WWW-Authenticate"].startswith("Bearer")
+    assert roleless.status in (401, 403)
+    assert "eyJ" not in without.data.decode() + forged.data.decode() + roleless.data.decode()
+
+
+def test_a_viewer_reads_and_nothing_more(system: RunningSystem, repository: str) -> None:
+    viewer = token_for(system.state, "viewer")
+    task_id = system.submit(repository, "true")
+
+    assert ask(system, "GET", f"/api/v1/tasks/{task_id}", token=viewer).status == 200
+    answer = ask(system, "POST", f"/api/v1/tasks/{task_id}/cancel", token=viewer)
+    assert (answer.status, problem(answer)["reason"]) == (403, "RoleMissing")
+    assert "admin or developer" in problem(answer)["detail"]
+
+
+def test_a_batch_with_bad_entries_is_answered_entry_by_entry(system: RunningSystem) -> None:
+    """What can't be read is an outcome, never the batch's status."""
+    worker_token = (system.state.root / "tokens" / "worker").read_text()
+    session = ask(system, "PUT", "/agent/v1/workers/test-worker", {"slots": 0}, token=worker_token)
+    assert session.status == 200
+    entries = [
+        {"kind": "preparing", "task": "0" * 26, "attempt": 1},
+        {"kind": "no such kind"},
+        17,
+        {"kind": "log", "task": "0" * 26, "attempt": 1, "sequence": -1, "offset_bytes": 0, "data": "", "at": "x"},
+        {"kind": "ended", "task": "0" * 26, "attempt": 1, "status": "failed"},
+    ]
+
+    answer = ask(system, "POST", "/agent/v1/reports", {"entries": entries}, token=session.json()["token"])
+
+    assert answer.status == 200
+    reasons = [outcome["reason"] for outcome in answer.json()["outcomes"]]
+    assert reasons == ["NoSuchTask", "InvalidEntry", "InvalidEntry", "InvalidEntry", "NoSuchTask"]
+
+
+def test_artifacts_have_ranges_and_safe_names(system: RunningSystem, repository: str) -> None:
+    task_id = system.submit(repository, 'printf 0123456789 > "$KERUTA_ARTIFACTS/a b.html"; ln -s /etc/passwd "$KERUTA_ARTIFACTS/link"')
+    task = system.ended(task_id)
+    path = f"/api/v1/tasks/{task_id}/artifacts/a%20b.html"
+
+    whole = ask(system, "GET", path)
+    part = ask(system, "GET", path, Range="bytes=2-4")
+    beyond = ask(system, "GET", path, Range="bytes=50-60")
+
+    assert [artifact.path for artifact in task.artifacts] == ["a b.html", "log.gz"]
+    assert (whole.status, whole.data) == (200, b"0123456789")
+    assert whole.headers["Content-Type"] == "application/octet-stream"
+    assert whole.headers["Content-Disposition"].startswith("attachment")
+    assert (part.status, part.data, part.headers["Content-Range"]) == (206, b"234", "bytes 2-4/10")
+    assert beyond.status == 416
+    for wrong in ("link", "../../../keys/session.pem", "%2e%2e/%2e%2e/x", "none"):
+        assert ask(system, "GET", f"/api/v1/tasks/{task_id}/artifacts/{wrong}").status == 404
+
+
+def test_lists_are_paged_and_filtered(system: RunningSystem, repository: str) -> None:
+    ids = [system.submit(repository, "true", labels={"page": "of-this-test"}) for _ in range(5)]
+    seen: list[str] = []
+    cursor = ""
+    for _ in range(3):
+        page = ask(system, "GET", f"/api/v1/tasks?label=page%3Dof-this-test&limit=2{cursor}").json()
+        seen += [item["id"] for item in page["items"]]
+        cursor = f"&cursor={page['next']}"
+
+    assert seen == sorted(ids, reverse=True)
+    assert page["next"] is None
+    for wrong in ("limit=0", "limit=x", "cursor=x", "status=none", "label=x"):
+        assert ask(system, "GET", f"/api/v1/tasks?{wrong}").status == 422
+
+
+def test_a_dead_letter_is_kept(system: RunningSystem) -> None:
+    token = (system.state.root / "tokens" / "events").read_text()
+    headers = {"ce-specversion": "1.0", "ce-id": new_id(), "ce-type": "t", "ce-source": "/s"}
+
+    answer = ask(system, "POST", "/events/dead-letters", {}, token=token, **headers)
+    refused = ask(system, "POST", "/events/dead-letters", {}, token=token)
+
+    assert (answer.status, refused.status) == (204, 422)
+
+
+def test_every_route_of_the_servers_is_in_the_table() -> None:
+    """And every route of the table is served by one of them."""
+    import importlib
+    import logging
+    import os
+
+    from admin.app import create_app
+    from keruta.settings import Settings
+
+    root = logging.getLogger()
+    handlers = root.handlers[:], root.level
+    try:
+        rules = {
+            (method, rule.rule.replace("<path:path>", "{path}").replace("<", "{").replace(">", "}"))
+            for rule in create_app(Settings()).url_map.iter_rules()
+            for method in rule.methods - {"HEAD", "OPTIONS"}
+        }
+        served = set(rules) | {("GET", "/agent/v1/readyz")}
+        for name in ("create_task", "dispatch", "report_status"):
+            module = importlib.import_module(f"functions.{name}.main")
+            served |= {(route.method, route.path) for route, _, _ in module.function._routes}
+    finally:
+        root.handlers[:], root.level = handlers
+    assert os.environ.get("KERUTA_URL") is None
+    assert served == {(route.method, route.path) for route in ROUTES}
+
+
+@pytest.mark.timeout(280)
+def test_every_operation_keeps_to_the_document(system: RunningSystem, repository: str) -> None:
+    """40 made-up requests for each of its operations, with every check that schemathesis has but two."""
+    task_id = system.submit(repository, "echo x")
+    eventually(lambda: system.ended(task_id))
+    document = json.loads(ask(system, "GET", "/api/v1/openapi.json").data)
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=system.running.url)
+    left_out = [
+        schemathesis.checks.CHECKS.get_by_names([name])[0]
+        for name in (
+            "unsupported_method",  # a function answers 405 where admin, under the same address, serves the method
+            "positive_data_acceptance",  # what the document can't say: which repository addresses are good ones
+        )
+    ]
+    tried = 0
+    for result in schema.get_all_operations():
+        operation = result.ok()
+        if operation.path.startswith("/agent"):
+            continue  # tokens that keruta signs itself: tested above
+
+        def one(case: Any) -> None:
+            nonlocal tried
+            tried += 1
+            case.call_and_validate(
+                headers={"Authorization": f"Bearer {system.running.token}"}, excluded_checks=left_out, timeout=20
+            )
+
+        run = settings(
+            max_examples=CASES_EACH, deadline=None, database=None, derandomize=True, phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )  # fmt: skip
+        run(given(case=operation.as_strategy())(one))()
+    print(f"schemathesis: {tried} cases")
+    assert tried >= 400
