@@ -1,0 +1,1 @@
+"""The figures, each beside its baseline in the same run. `make bench`."""

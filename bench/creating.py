@@ -1,0 +1,190 @@
+"""create_task alone: beside a bare Flask view, from a cold start, and what a history of a million tasks costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pymongo
+import urllib3
+
+from bench.figure import Figure, median, percentile
+from bench.machine import ROOT, Machine
+from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.reading import MongoReading, TaskFilter
+from keruta.assignment import assign
+from keruta.domain.naming import new_id
+from keruta.domain.reports import Ended, Running
+from keruta.settings import Settings
+from tests.support.mongod import free_port
+from tests.support.world import READERS, World
+
+SECONDS = 4
+ROUNDS = 3
+CLIENTS = 4
+STARTS = 7
+FINISHED = 1_000_000
+RUNNING = 1000
+QUERIES = 60
+
+_BARE = """
+import os, flask, functions_framework, pymongo
+collection = None
+@functions_framework.http
+def bare(request):
+    global collection
+    if collection is None:
+        collection = pymongo.MongoClient(os.environ["KERUTA_MONGO_URL"], w="majority")["bench"]["bare"]
+    collection.insert_one(request.get_json())
+    return flask.Response("{}", 201, content_type="application/json")
+"""
+
+
+def measure(machine: Machine) -> dict[str, Figure]:
+    env = _environment(machine)
+    figures = {"cold_start_ms": median([_cold_start(env) for _ in range(STARTS)], "ms, process start to first answer")}
+    bare = machine.directory / "bare.py"
+    bare.write_text(_BARE)
+    ratios = []
+    for _ in range(ROUNDS):
+        base = _rate(env, "bare", bare)
+        own = _rate(env, "create_task", ROOT / "functions/create_task/main.py")
+        print(f"  create: bare {base:.0f}/s, create_task {own:.0f}/s")
+        ratios.append(own / base)
+    figures["create_ratio"] = median(ratios, "create_task's requests/s / bare Flask view's")
+    figures |= _history(machine, env)
+    return figures
+
+
+def _environment(machine: Machine) -> dict[str, str]:
+    root = machine.system.state.root
+    ports = machine.system.state.ports_in_use()
+    return {
+        **os.environ,
+        "KERUTA_MONGO_URL": f"mongodb://127.0.0.1:{ports['mongod']}/?replicaSet=keruta",
+        "KERUTA_MONGO_DATABASE": "bench",
+        "KERUTA_TRUSTED_KEYS": str(root / "keys" / "trusted.json"),
+        "THREADS": "16",
+        "KERUTA_TOKEN": machine.system.running.token,
+    }
+
+
+class _Served:
+    """One function under functions-framework."""
+
+    def __init__(self, env: Mapping[str, str], target: str, source: Path) -> None:
+        self.port = free_port()
+        program = str(Path(sys.executable).with_name("functions-framework"))
+        command = [program, f"--target={target}", f"--source={source}", f"--port={self.port}", "--host=127.0.0.1"]
+        self._process = subprocess.Popen(command, env=dict(env), cwd=ROOT, stderr=subprocess.DEVNULL)
+        self._pool = urllib3.PoolManager(maxsize=CLIENTS, retries=False, timeout=10.0)
+        self._headers = {"Authorization": f"Bearer {env['KERUTA_TOKEN']}", "Content-Type": "application/json"}
+
+    def post(self) -> int:
+        body = b'{"repository": {"url": "https://example.com/a.git"}, "script": "true"}'
+        url = f"http://127.0.0.1:{self.port}/api/v1/tasks"
+        return self._pool.request("POST", url, body=body, headers=self._headers).status
+
+    def await_first(self) -> None:
+        while True:
+            try:
+                assert self.post() == 201
+                return
+            except urllib3.exceptions.HTTPError:
+                time.sleep(0.002)
+
+    def end(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+def _cold_start(env: Mapping[str, str]) -> float:
+    began = time.perf_counter()
+    served = _Served(env, "create_task", ROOT / "functions/create_task/main.py")
+    served.await_first()
+    took = (time.perf_counter() - began) * 1000
+    served.end()
+    return took
+
+
+def _rate(env: Mapping[str, str], target: str, source: Path) -> float:
+    served = _Served(env, target, source)
+    served.await_first()
+    until = time.perf_counter() + SECONDS
+    counts = [0] * CLIENTS
+
+    def ask(number: int) -> None:
+        while time.perf_counter() < until:
+            assert served.post() == 201
+            counts[number] += 1
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    served.end()
+    return sum(counts) / SECONDS
+
+
+def _history(machine: Machine, env: Mapping[str, str]) -> dict[str, Figure]:
+    """p50 of an assignment, a list and a show, with 1,000 running and 1,000,000 finished, beside an empty database."""
+    ratios: list[float] = []
+    empty = _times(env["KERUTA_MONGO_URL"], 0, 0)
+    full = _times(env["KERUTA_MONGO_URL"], RUNNING, FINISHED)
+    for name, base in empty.items():
+        ratios.append(full[name] / base)
+        print(f"  history: {name} {base * 1000:.2f} ms empty, {full[name] * 1000:.2f} ms full")
+    # The worst of the three is the figure.
+    worst = max(ratios)
+    return {"history_ratio": Figure(value=worst, spread=(min(ratios), worst), unit="p50 full / empty, worst of 3", runs=QUERIES)}
+
+
+def _times(url: str, running: int, finished: int) -> dict[str, float]:
+    settings = Settings(mongo_url=url, mongo_database=f"history{new_id()}")
+    world = World(connect(settings), settings)
+    try:
+        _fill(world, running, finished)
+        store = MongoAssignment(world.database, settings)
+        reading = MongoReading(world.database, settings)
+        worker = world.worker("bench", slots=1)
+        took: dict[str, list[float]] = {"assignment": [], "list": [], "show": []}
+        for _ in range(QUERIES):
+            task_id = world.submit()
+            began = time.perf_counter()
+            assert assign(store, world.outbox, world.nudges, only=worker) == 1
+            took["assignment"].append(time.perf_counter() - began)
+            began = time.perf_counter()
+            reading.page(READERS, TaskFilter(), limit=50, cursor=None)
+            took["list"].append(time.perf_counter() - began)
+            began = time.perf_counter()
+            reading.task(READERS, task_id)
+            took["show"].append(time.perf_counter() - began)
+            world.report(worker, Running(task=task_id, attempt=1, execution="x"))
+            world.report(worker, Ended(task=task_id, attempt=1, execution="x", status="succeeded"))
+        return {name: percentile(values, 50) for name, values in took.items()}
+    finally:
+        world.database.client.drop_database(world.database.name)
+        world.database.client.close()
+
+
+def _fill(world: World, running: int, finished: int) -> None:
+    """Copies of one real task: 50 at least, so that a list's page is full on both sides."""
+    model = world.document(world.submit())
+    ended = {k: v for k, v in model.items() if k not in ("claim", "outbox", "outbox_at")} | {"status": "succeeded"}
+    world.database["tasks"].delete_many({})
+    tasks = world.database["tasks"].with_options(write_concern=pymongo.WriteConcern(w=1))
+    left = max(finished, 60)
+    while left:
+        count = min(left, 10_000)
+        tasks.insert_many([{**ended, "_id": new_id()} for _ in range(count)], ordered=False)
+        left -= count
+    if running:
+        held = {**ended, "status": "running", "holder": "other", "lease_until": model["created_at"]}
+        tasks.insert_many([{**held, "_id": new_id(), "holder": f"w{n % 100}"} for n in range(running)], ordered=False)

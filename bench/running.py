@@ -1,0 +1,126 @@
+"""Whole tasks, beside a bare loop: `xargs -P2` around a shallow clone and the same script."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from resource import RUSAGE_CHILDREN, getrusage
+
+from bench.figure import Figure, median
+from bench.machine import SCRIPT, Machine
+
+TASKS = 200
+ROUNDS = 3
+IDLE_ROUNDS = 15
+STAMPED = "date +%s%N\n" + SCRIPT
+
+_LOOP = """
+set -e
+d={directory}/loop/$1
+git clone -q --depth 1 {repository} "$d/w"
+cd "$d/w"
+sh {script} > "$d/log" 2>&1 && code=0 || code=$?
+echo $code > "$d/exit"
+cd / && rm -rf "$d/w"
+"""
+
+
+def measure(machine: Machine) -> dict[str, Figure]:
+    _warm(machine)
+    throughput, cpu, loops = [], [], []
+    for _ in range(ROUNDS):
+        loop_seconds, loop_cpu = _loop(machine)
+        own_seconds, own_cpu = _own(machine)
+        loops.append(loop_seconds)
+        throughput.append(loop_seconds / own_seconds)
+        cpu.append(own_cpu / loop_cpu)
+        print(
+            f"  {TASKS} tasks: loop {loop_seconds:.2f} s, {loop_cpu / TASKS * 1000:.0f} ms CPU each; "
+            f"keruta {own_seconds:.2f} s, {own_cpu / TASKS * 1000:.0f} ms"
+        )
+    machine.settle()
+    bare = [_first_line_bare(machine) for _ in range(IDLE_ROUNDS)]
+    own = [_first_line(machine) for _ in range(IDLE_ROUNDS)]
+    base = median(bare, "ms").value
+    print(f"  first line: loop {base:.0f} ms, keruta {median(own, 'ms').value:.0f} ms")
+    return {
+        "throughput_ratio": median(throughput, "loop's time / keruta's"),
+        "cpu_ratio": median(cpu, "keruta's CPU / loop's"),
+        "loop_seconds": median(loops, "s for 200 tasks"),
+        "idle_overhead_ms": median([value - base for value in own], "ms, p50, over the loop's p50"),
+    }
+
+
+def _warm(machine: Machine) -> None:
+    for _ in range(4):
+        machine.system.ended(machine.system.submit(machine.repository, SCRIPT))
+
+
+def _loop(machine: Machine) -> tuple[float, float]:
+    """The bare loop; returns seconds and CPU seconds, the Git server's among them."""
+    directory = machine.directory / "loop"
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    (machine.directory / "script.sh").write_text(SCRIPT)
+    one = machine.directory / "one.sh"
+    one.write_text(
+        _LOOP.format(directory=machine.directory, repository=machine.repository, script=machine.directory / "script.sh")
+    )
+    numbers = "".join(f"{n}\n" for n in range(TASKS)).encode()
+    cpu = machine.cpu_seconds(with_system=False) + _children()
+    began = time.perf_counter()
+    make = f"mkdir {directory}/$1 && sh {one} $1"
+    subprocess.run(["xargs", "-P2", "-I{}", "sh", "-c", make, "-", "{}"], input=numbers, check=True)
+    for number in range(TASKS):
+        assert "line 19" in (directory / str(number) / "log").read_text()
+        assert (directory / str(number) / "exit").read_text() == "0\n"
+    return time.perf_counter() - began, machine.cpu_seconds(with_system=False) + _children() - cpu
+
+
+def _own(machine: Machine) -> tuple[float, float]:
+    """The same by keruta: from the first submit to the last result read back by its identity."""
+    cpu = machine.cpu_seconds()
+    client = machine.system.client
+    body = {"repository": {"url": machine.repository}, "script": SCRIPT}
+    began = time.perf_counter()
+    with ThreadPoolExecutor(4) as pool:
+        ids = list(pool.map(lambda _: client.submit(body).id, range(TASKS)))
+    for task_id in ids:
+        while (task := client.task(task_id)).status != "succeeded":
+            assert task.status not in ("failed", "cancelled"), task.message
+            time.sleep(0.1)
+        assert task.exit_code == 0
+        assert b"line 19" in b"".join(client.logs(task_id))
+    return time.perf_counter() - began, machine.cpu_seconds() - cpu
+
+
+def _children() -> float:
+    used = getrusage(RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _first_line_bare(machine: Machine) -> float:
+    """From nothing to the script's first line, as the loop does it: milliseconds."""
+    target = machine.directory / "first"
+    shutil.rmtree(target, ignore_errors=True)
+    script = machine.directory / "stamped.sh"
+    script.write_text(STAMPED)
+    began = time.time_ns()
+    command = f"git clone -q --depth 1 {machine.repository} {target} && cd {target} && sh {script}"
+    out = subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout
+    time.sleep(0.2)
+    return (int(out.split()[0]) - began) / 1e6
+
+
+def _first_line(machine: Machine) -> float:
+    """From the submit to the script's first line on an idle system: milliseconds."""
+    began = time.time_ns()
+    task_id = machine.system.submit(machine.repository, STAMPED)
+    machine.system.ended(task_id)
+    match = re.search(r"^(\d{19})$", machine.system.text(task_id), re.MULTILINE)
+    assert match is not None
+    time.sleep(0.3)
+    return (int(match[1]) - began) / 1e6
