@@ -73,6 +73,10 @@ class Reporting(Protocol):
 class Script(Protocol):
     """The script, wherever it runs."""
 
+    def await_ready(self, stop: threading.Event) -> None:
+        """The script could start now; returns early when told to stop."""
+        ...
+
     def start(self) -> None: ...
     def take_up(self) -> bool: ...
     def wait(self, seconds: float) -> bool: ...
@@ -84,6 +88,11 @@ class Script(Protocol):
 
     @property
     def died_by(self) -> int | None: ...
+
+    @property
+    def told_elsewhere(self) -> bool:
+        """Whether, when it left no exit code, somebody else knows how it ended and will tell."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +200,8 @@ class Job:
         self._dir.save(msgspec.structs.replace(attempt, commit=commit))
         self._write_scripts()
         execution = self._dir.execution(world.boot)
+        script = world.script(self._dir, self._environment(commit))
+        script.await_ready(self._stop)
         entry = Running(task=spec.task, attempt=spec.attempt, execution=execution, commit=commit)
         outcome = world.reporting.ask(entry, self._stop)
         if outcome is None:
@@ -201,7 +212,6 @@ class Job:
             log.warning("start refused: %s", outcome.reason, extra={"action": "start_refused"})
             return None
         self._execution = execution
-        script = world.script(self._dir, self._environment(commit))
         try:
             script.start()
             return self._follow(script, attempt.deadline_at, commit)
@@ -423,6 +433,8 @@ class Job:
         assert streamer is not None
         status, reason, message, code = self._verdict(script)
         streamer.pump(all_=True)
+        if code is None and script.told_elsewhere:
+            return None
         outputs: dict[str, str] = {}
         artifacts: list[Artifact] = []
         result: tuple[str | None, str | None] = (None, None)

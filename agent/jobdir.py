@@ -33,25 +33,36 @@ class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class JobDir:
-    """The paths of one job, and what is on record there."""
+    """The paths of one job, and what is on record there.
+
+    Args:
+        root: the agent's own.
+        shared: in a Pod, the directory that the script's container mounts too, by a group that both have.
+    """
 
     root: Path
+    shared: Path | None = None
+
+    @property
+    def _open(self) -> Path:
+        """Where the script may write; in a Pod that is a volume of its own."""
+        return self.shared or self.root
 
     @property
     def workspace(self) -> Path:
-        return self.root / "workspace"
+        return self._open / "workspace"
 
     @property
     def artifacts(self) -> Path:
-        return self.root / "artifacts"
+        return self._open / "artifacts"
 
     @property
     def outputs(self) -> Path:
-        return self.root / "outputs"
+        return self._open / "outputs"
 
     @property
     def control(self) -> Path:
-        return self.root / "control"
+        return self._open / "control"
 
     @property
     def output(self) -> Path:
@@ -67,13 +78,18 @@ class JobDir:
 
     def make(self, attempt: AttemptFile) -> None:
         """The directory is there and empty but for its frame; what an unstarted try left behind is gone."""
-        shutil.rmtree(self.root, ignore_errors=True)
-        for directory in (self.root, self.control, self.artifacts):
-            directory.mkdir(mode=0o700, parents=True)
+        if self.shared is None:
+            shutil.rmtree(self.root, ignore_errors=True)
+            self.root.mkdir(mode=0o700, parents=True)
+        mode = 0o700 if self.shared is None else 0o770
+        for directory in (self.control, self.artifacts):
+            directory.mkdir(mode=mode, exist_ok=True)
         self.save(attempt)
-        self.output.touch()
-        self.outputs.touch()
-        os.mkfifo(self.control / "stdin", 0o600)
+        for path in (self.output, self.outputs):
+            path.touch(mode & 0o660)
+        stdin = self.control / "stdin"
+        stdin.unlink(missing_ok=True)
+        os.mkfifo(stdin, mode & 0o660)
 
     def save(self, attempt: AttemptFile) -> None:
         part = self.root / ".attempt.json"
@@ -131,6 +147,8 @@ class JobDir:
             return ""
 
     def remove(self) -> None:
+        if self.shared is not None:
+            return  # it goes with the Pod
         shutil.rmtree(self.root, ignore_errors=True)
 
 

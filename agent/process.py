@@ -14,6 +14,7 @@ import select
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -41,6 +42,9 @@ class ProcessScript:
         self._child: subprocess.Popen[bytes] | None = None
         self._pid = 0
         self._pidfd = -1
+
+    def await_ready(self, stop: threading.Event) -> None:
+        """A process of this machine can start at once."""
 
     def start(self) -> None:
         """The script runs. The start must be on record before. Raises OSError when nothing can be started."""
@@ -88,6 +92,10 @@ class ProcessScript:
             return None
         code = self._child.wait()
         return -code if code < 0 else None
+
+    @property
+    def told_elsewhere(self) -> bool:
+        return False
 
     def stop(self) -> None:
         """SIGTERM to all of it."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import shutil
 import signal
 import threading
 import time
@@ -20,6 +22,7 @@ import msgspec
 from agent.credentials import load as load_credentials
 from agent.job import Job, World
 from agent.jobdir import JobDir
+from agent.process import START
 from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.settings import WorkerSettings
 from keruta.domain.naming import attempt_id, parse_attempt_id
@@ -31,6 +34,10 @@ log = logging.getLogger(__name__)
 
 HERE_LOOK_SECONDS = 0.05
 AGAIN_SECONDS = 1.0
+LAST_WORDS_SECONDS = 1.0  # between the container's end and the last of its files
+NOT_PASSED = ("PATH", "HOME", "USER", "TMPDIR")
+# The workspace belongs to the agent's user; Git, run by the script's, is to know that this is meant.
+SAFE_GIT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +56,29 @@ class SidecarSettings:
     job_dir: Path = Path("/job")
     """The directory that both containers mount."""
 
+    agent_dir: Path = Path("/agent")
+    """The agent's own directory: what is on record, and credentials while Git runs."""
+
 
 class ContainerScript:
-    """The script in the container beside this one: told by files, seen by files."""
+    """The script in the container beside this one: told by files, seen by files.
 
-    def __init__(self, job: JobDir) -> None:
+    Args:
+        over: set when the Pod ends; the script's container has ended then, or is about to.
+    """
+
+    def __init__(self, job: JobDir, env: Mapping[str, str], over: threading.Event) -> None:
         self._job = job
+        self._env = env
+        self._over = over
+        self._over_at: float | None = None
+
+    def await_ready(self, stop: threading.Event) -> None:
+        """The script's container is up, so its image was pulled."""
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._env.items() if name not in NOT_PASSED]
+        (self._job.control / "environment").write_text("".join(lines))
+        while not (self._job.control / "here").exists() and not stop.wait(HERE_LOOK_SECONDS):
+            pass
 
     def start(self) -> None:
         (self._job.control / "go").touch()
@@ -63,14 +87,20 @@ class ContainerScript:
         return True
 
     def wait(self, seconds: float) -> bool:
-        if self._job.finished:
-            return True
-        time.sleep(seconds)
-        return self._job.finished
+        if not self._job.finished:
+            time.sleep(seconds)
+        if self._over.is_set() and self._over_at is None:
+            self._over_at = time.monotonic()
+        gone = self._over_at is not None and time.monotonic() - self._over_at > LAST_WORDS_SECONDS
+        return self._job.finished or gone
 
     @property
     def died_by(self) -> int | None:
-        return None  # the worker tells, from the Pod's status
+        return None
+
+    @property
+    def told_elsewhere(self) -> bool:
+        return True  # the worker tells, from the Pod's status
 
     def stop(self) -> None:
         (self._job.control / "stop").touch()
@@ -88,14 +118,6 @@ class ContainerScript:
         pass
 
 
-class PodJobDir(JobDir):
-    """A job's directory that the Pod has made: it is filled, never made anew or removed."""
-
-    def prepare(self) -> None:
-        for directory in (self.control, self.artifacts, self.workspace):
-            directory.mkdir(parents=True, exist_ok=True)
-
-
 def run(settings: WorkerSettings, own: SidecarSettings) -> int:
     """Makes the one attempt, and returns when all that it had to tell has been taken. Raises SettingsError."""
     try:
@@ -103,12 +125,17 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
     except ValueError as error:
         raise SettingsError("KERUTA_ATTEMPT names no attempt") from error
     transport = HttpTransport(settings.agent_url, own.attempt_token_file.read_text().strip())
+    os.umask(0o007)  # the script is another user, of the same group
+    control = own.job_dir / "control"
+    control.mkdir(mode=0o770, exist_ok=True)
+    shutil.copy(START, control / "start.sh")  # from here on the script's container may start
     specification = _fetch(transport, task, number)
     if specification is None:
         log.warning("the attempt is not ours any more", extra={"action": "attempt_gone"})
         return 0
-    directory = JobDir(root=own.job_dir)
+    directory = JobDir(root=own.agent_dir, shared=own.job_dir)
     holder: list[Job] = []
+    over = threading.Event()
 
     def answered(answer: ReportAnswer, held: Sequence[Held]) -> None:
         mine = next((one for one in answer.assigned if attempt_id(one.task, one.attempt) == own.attempt), None)
@@ -126,21 +153,16 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
         answered=answered,
     )
 
-    def script(job: JobDir, env: Mapping[str, str]) -> ContainerScript:
-        _write_environment(job, env)
-        _await_here(job)
-        return ContainerScript(job)
-
     world = World(
         settings=settings,
         reporting=reporter,
         credentials=load_credentials(settings.credentials_file),
-        script=script,
+        script=lambda job, env: ContainerScript(job, {**env, **SAFE_GIT}, over),
         boot=own.pod_uid or "pod",
     )
     job = Job(world, directory, specification)
     holder.append(job)
-    signal.signal(signal.SIGTERM, lambda *_: None if directory.finished else job.shut_down())
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
     thread = threading.Thread(target=_report, args=(reporter,), daemon=True)
     thread.start()
     job.run()
@@ -170,17 +192,3 @@ def _fetch(transport: HttpTransport, task: str, number: int) -> Specification | 
         except OSError as error:
             log.warning("no specification yet: %s", error, extra={"action": "specification_failed"})
         time.sleep(AGAIN_SECONDS)
-
-
-def _write_environment(job: JobDir, env: Mapping[str, str]) -> None:
-    """For start.sh, which reads it before anything else; the container's own environment knows none of this."""
-    import shlex
-
-    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in env.items() if name not in ("PATH", "HOME")]
-    (job.control / "environment").write_text("".join(lines))
-
-
-def _await_here(job: JobDir) -> None:
-    """The script's container is up, so its image was pulled."""
-    while not (job.control / "here").exists():
-        time.sleep(HERE_LOOK_SECONDS)

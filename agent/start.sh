@@ -16,12 +16,14 @@ while [ ! -e "$c/go" ]; do
   [ -e "$c/stop" ] && exit 0
   sleep 0.05
 done
+[ -e "$c/environment" ] && . "$c/environment"
 exec >>"$c/output" 2>&1 0<>"$c/stdin"
 # The script gets the signal; this shell waits for it and writes down how it ended.
 trap : TERM INT HUP
 cd "$KERUTA_WORKSPACE" || exit 126
 
 if [ -n "$KERUTA_WATCH_STOP" ]; then
+  trap ': >"$c/stop"' TERM INT HUP
   run() {
     setsid sh "$1" &
     child=$!

@@ -41,7 +41,9 @@ def main(wanted: list[str]) -> int:
     for name, figure in figures.items():
         low, high = figure.spread
         reach = REACH.get(name, "")
-        print(f"{name:<26}{figure.value:>12.4g}  {f'{low:.4g} to {high:.4g}':<22}{figure.runs:>5}  {reach}  {figure.unit}")
+        print(
+            f"{name:<26}{figure.value:>12.4g}  {f'{low:.4g} to {high:.4g}':<22}{figure.runs:>5}  {reach}  {figure.unit}"
+        )
     out = Path(__file__).with_name("out.json")
     out.write_text(json.dumps({name: figure.plain() for name, figure in figures.items()}, indent=2) + "\n")
     return 0

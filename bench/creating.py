@@ -143,7 +143,11 @@ def _history(machine: Machine, env: Mapping[str, str]) -> dict[str, Figure]:
         print(f"  history: {name} {base * 1000:.2f} ms empty, {full[name] * 1000:.2f} ms full")
     # The worst of the three is the figure.
     worst = max(ratios)
-    return {"history_ratio": Figure(value=worst, spread=(min(ratios), worst), unit="p50 full / empty, worst of 3", runs=QUERIES)}
+    return {
+        "history_ratio": Figure(
+            value=worst, spread=(min(ratios), worst), unit="p50 full / empty, worst of 3", runs=QUERIES
+        )
+    }
 
 
 def _times(url: str, running: int, finished: int) -> dict[str, float]:

@@ -24,7 +24,9 @@ def measure(machine: Machine) -> dict[str, Figure]:
 
 def _delay(machine: Machine) -> float:
     """Each line says when it was written; the follower knows when it came."""
-    task_id = machine.system.submit(machine.repository, f"for i in $(seq {LINES}); do echo at $(date +%s%N); sleep 0.05; done")
+    task_id = machine.system.submit(
+        machine.repository, f"for i in $(seq {LINES}); do echo at $(date +%s%N); sleep 0.05; done"
+    )
     delays = []
     for event in machine.system.client.follow(task_id):
         now = time.time_ns()

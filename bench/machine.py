@@ -38,13 +38,17 @@ class Machine:
         git.mkdir()
         files: dict[str, str | bytes] = {f"src/d{n % 8}/file{n}.txt": f"content {n}\n" * 60 for n in range(120)}
         make_repository(git / "a.git", files)
-        self._git = subprocess.Popen([sys.executable, "-m", "bench.gitserver", str(git)], stdout=subprocess.PIPE, cwd=ROOT)
+        self._git = subprocess.Popen(
+            [sys.executable, "-m", "bench.gitserver", str(git)], stdout=subprocess.PIPE, cwd=ROOT
+        )
         assert self._git.stdout is not None
         self.repository = self._git.stdout.readline().decode().strip() + "/a.git"
         self.system.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         import shutil
 
         self.system.__exit__(kind, error, trace)

@@ -14,7 +14,14 @@ STATES = Path(__file__).with_name("states.md")
 
 def states() -> str:
     """The page of a task's life."""
-    lines = ["# A task's life", "", "Made from `keruta/domain/status.py` and `retry.py` by `make docs`.", "", "## Statuses", ""]
+    lines = [
+        "# A task's life",
+        "",
+        "Made from `keruta/domain/status.py` and `retry.py` by `make docs`.",
+        "",
+        "## Statuses",
+        "",
+    ]
     lines += ["| Status | Means | Holds a slot | An end |", "|---|---|---|---|"]
     words = _comments(Status)
     for one in Status:
@@ -28,7 +35,14 @@ def states() -> str:
         froms = ", ".join(f"`{source}`" for source in status.sources(change))
         to = next(target for (_, made), target in TRANSITIONS.items() if made is change)
         lines.append(f"| `{change}` | {words[change.name]} | {froms} | `{to}` |")
-    lines += ["", "## Reasons", "", "Stable words. What is *ours* is tried again with backoff, unless the task's policy", "forbids it.", ""]
+    lines += [
+        "",
+        "## Reasons",
+        "",
+        "Stable words. What is *ours* is tried again with backoff, unless the task's policy",
+        "forbids it.",
+        "",
+    ]
     lines += ["| Reason | Means | Tried again |", "|---|---|---|"]
     lines += [f"| `{name}` | {reason.means} | {_yes(reason.retried)} |" for name, reason in retry.REASONS.items()]
     return "\n".join(lines) + "\n"

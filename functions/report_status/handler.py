@@ -16,8 +16,8 @@ from keruta.domain.reports import (
     REPORT_LIMIT_BYTES,
     Ended,
     Lost,
-    Registration,
     RawReport,
+    Registration,
     ReportAnswer,
     Session,
 )

@@ -82,7 +82,9 @@ def test_another_content_type_is_refused(system: RunningSystem) -> None:
     assert ask(system, "POST", "/api/v1/tasks", b"a=b", **{"Content-Type": "text/plain"}).status == 415
 
 
-@pytest.mark.parametrize("route", [route for route in ROUTES if route.roles != ANYONE and route.path != "/"], ids=lambda r: r.name)
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.roles != ANYONE and route.path != "/"], ids=lambda r: r.name
+)
 def test_every_route_demands_a_token_of_its_roles(system: RunningSystem, route: Any) -> None:
     """None: 401. A stranger's, or one for something else: 401. One without the role: 403."""
     path = route.path.replace("{id}", "0" * 26).replace("{n}", "1").replace("{path}", "x")
@@ -129,7 +131,9 @@ def test_a_batch_with_bad_entries_is_answered_entry_by_entry(system: RunningSyst
 
 
 def test_artifacts_have_ranges_and_safe_names(system: RunningSystem, repository: str) -> None:
-    task_id = system.submit(repository, 'printf 0123456789 > "$KERUTA_ARTIFACTS/a b.html"; ln -s /etc/passwd "$KERUTA_ARTIFACTS/link"')
+    task_id = system.submit(
+        repository, 'printf 0123456789 > "$KERUTA_ARTIFACTS/a b.html"; ln -s /etc/passwd "$KERUTA_ARTIFACTS/link"'
+    )
     task = system.ended(task_id)
     path = f"/api/v1/tasks/{task_id}/artifacts/a%20b.html"
 

@@ -230,9 +230,7 @@ def test_of_100_mb_of_log_the_head_the_tail_and_the_whole_file_are_kept(system: 
     assert len(gzip.decompress(log.getvalue())) > 100_000_000
 
 
-def test_a_result_branch_is_pushed_with_what_the_script_changed(
-    system: RunningSystem, tmp_path: Path
-) -> None:
+def test_a_result_branch_is_pushed_with_what_the_script_changed(system: RunningSystem, tmp_path: Path) -> None:
     """Commits and uncommitted changes are on the branch; the hooks and configuration of the workspace are not used."""
     commit = make_repository(tmp_path / "push.git")
     script = """

@@ -164,7 +164,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 3 MiB."""
     path = tmp_path / "disk"
     path.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(path)], capture_output=True, check=False
+    )
     if done.returncode != 0:
         pytest.skip("SKIPPED LOUDLY: a small disk needs the right to mount")
     yield path

@@ -191,7 +191,13 @@ def test_a_ref_that_moves_between_the_question_and_the_fetch(
 
 @pytest.mark.parametrize(
     "url",
-    ["--upload-pack=touch /tmp/keruta-pwned", "ext::sh -c touch% /tmp/keruta-pwned", "file:///etc", "-oProxyCommand=x", "/etc"],
+    [
+        "--upload-pack=touch /tmp/keruta-pwned",
+        "ext::sh -c touch% /tmp/keruta-pwned",
+        "file:///etc",
+        "-oProxyCommand=x",
+        "/etc",
+    ],
 )
 def test_addresses_that_are_options_commands_or_local_are_refused(place: Place, url: str) -> None:
     assert reason_of(place.checkout, url).reason == "TransportRefused"
@@ -210,9 +216,9 @@ def test_a_path_that_tries_to_leave_the_workspace(place: Place, http: GitHttp) -
     make_repository(http.root / "a.git")
     work = http.root / "a.git.work"
     blob = git(work, "hash-object", "-w", "--stdin", stdin=b"evil")
-    inner = f"100644 evil\0".encode() + bytes.fromhex(blob)
+    inner = b"100644 evil\0" + bytes.fromhex(blob)
     tree = git(work, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=inner)
-    outer = f"40000 ..\0".encode() + bytes.fromhex(tree)
+    outer = b"40000 ..\0" + bytes.fromhex(tree)
     top = git(work, "hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=outer)
     commit = git(work, "commit-tree", top, "-m", "evil")
     git(work, "push", "-q", "origin", f"{commit}:refs/heads/evil")
@@ -242,7 +248,9 @@ def test_a_checkout_ends_when_its_job_is_to_end(place: Place, http: GitHttp) -> 
     with pytest.raises(Stopped):
         place.checkout(http.url("a.git"), reader(http), seconds=0.5)
 
-    after = [p for p in psutil.process_iter(["name", "status"]) if p.pid not in before and "git" in (p.info["name"] or "")]
+    after = [
+        p for p in psutil.process_iter(["name", "status"]) if p.pid not in before and "git" in (p.info["name"] or "")
+    ]
     assert [p for p in after if p.info["status"] != psutil.STATUS_ZOMBIE] == []
 
 
@@ -357,7 +365,7 @@ def test_a_workspace_that_leads_elsewhere_pushes_nothing_of_it(place: Place, htt
     (info / "alternates").write_text(f"{tmp_path}/secret.git/objects\n")
     (place.workspace / ".git" / "HEAD").write_text(f"{secret}\n")
     with (place.workspace / ".git" / "config").open("a") as config:
-        config.write('[core]\n\tsshCommand = touch /tmp/keruta-pwned\n\tfsmonitor = touch /tmp/keruta-pwned\n')
+        config.write("[core]\n\tsshCommand = touch /tmp/keruta-pwned\n\tfsmonitor = touch /tmp/keruta-pwned\n")
         config.write('[credential]\n\thelper = "!touch /tmp/keruta-pwned"\n[url "ext::x"]\n\tinsteadOf = http\n')
 
     assert reason_of(place.push, url, pusher, base).reason == "PushFailed"
@@ -391,7 +399,8 @@ def test_a_repository_over_ssh(place: Place, ssh: GitSsh, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"), [("unknown host", "HostKeyUnknown"), ("wrong key", "CloneAuthFailed"), ("none", "RepositoryNotFound")]
+    ("what", "reason"),
+    [("unknown host", "HostKeyUnknown"), ("wrong key", "CloneAuthFailed"), ("none", "RepositoryNotFound")],
 )
 def test_each_way_to_fail_over_ssh(place: Place, ssh: GitSsh, tmp_path: Path, what: str, reason: str) -> None:
     make_repository(tmp_path / "a.git")

@@ -20,9 +20,7 @@ from tests.support.world import READERS, World
 def chunk(task: str, sequence: int, data: bytes, offset: int = 0, attempt: int = 1) -> LogChunk:
     from datetime import UTC, datetime
 
-    return LogChunk(
-        task=task, attempt=attempt, sequence=sequence, offset_bytes=offset, data=data, at=datetime.now(UTC)
-    )
+    return LogChunk(task=task, attempt=attempt, sequence=sequence, offset_bytes=offset, data=data, at=datetime.now(UTC))
 
 
 def test_ten_processes_may_bring_the_schema_at_once(settings: Settings) -> None:
@@ -351,7 +349,9 @@ def test_cancel_against_every_other_change_at_once_has_one_true_outcome(world: W
             except Conflict:
                 pass
 
-        def end(task_id: str = task_id, execution: str | None = execution, accepted: dict[str, bool] = accepted) -> None:
+        def end(
+            task_id: str = task_id, execution: str | None = execution, accepted: dict[str, bool] = accepted
+        ) -> None:
             status = "succeeded" if execution else "failed"
             accepted["end"] = world.end(task_id, execution=execution, status=status, reason=None).accepted
 

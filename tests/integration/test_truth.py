@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from keruta.adapters.mongo.client import connect
 from keruta.domain.naming import new_id
@@ -239,7 +246,9 @@ class Truth(RuleBasedStateMachine):
     # ------------------------------------------------------------ a worker's side
 
     def _finish(self, worker: str) -> None:
-        self.world.database["workers"].update_one({"_id": worker}, [{"$set": {"seen_at": {"$subtract": ["$$NOW", 5000]}}}])
+        self.world.database["workers"].update_one(
+            {"_id": worker}, [{"$set": {"seen_at": {"$subtract": ["$$NOW", 5000]}}}]
+        )
         self._report(worker)
         for script in list(self.disks[worker].jobs.values()):
             if not script.started:
@@ -262,7 +271,8 @@ class Truth(RuleBasedStateMachine):
         if worker not in self.world.sessions or not disk.registered:
             return None
         held = [
-            Held(task=s.task, attempt=s.attempt, execution=s.execution if s.started else None) for s in disk.jobs.values()
+            Held(task=s.task, attempt=s.attempt, execution=s.execution if s.started else None)
+            for s in disk.jobs.values()
         ]
         try:
             outcomes = self.world.report(worker, *([entry] if entry else []), held=held)

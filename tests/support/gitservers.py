@@ -56,7 +56,9 @@ class GitHttp:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -143,9 +145,7 @@ class GitSsh:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         for name in ("host", "client", "stranger"):
-            subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True
-            )
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)], check=True)
         public = (directory / "host.pub").read_text().split()
         self.known_hosts = f"[127.0.0.1]:{self.port} {public[0]} {public[1]}\n"
         self.key = (directory / "client").read_text()
@@ -178,7 +178,9 @@ class GitSsh:
             time.sleep(0.02)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGTERM)
         self._process.wait()

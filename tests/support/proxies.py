@@ -20,7 +20,9 @@ class Proxy:
         delay_seconds: the most that a request is held back, so that requests overtake each other.
     """
 
-    def __init__(self, *, lose: float = 0, double: float = 0, delay_seconds: float = 0, answer_first: bool = False) -> None:
+    def __init__(
+        self, *, lose: float = 0, double: float = 0, delay_seconds: float = 0, answer_first: bool = False
+    ) -> None:
         self.target = ""
         self.passed = self.lost = self.doubled = 0
         self._rng = random.Random(11)
@@ -35,7 +37,9 @@ class Proxy:
                     self.send_response(202)
                     self.send_header("Content-Length", "0")
                     self.end_headers()
-                    threading.Thread(target=proxy._later, args=(self.path, dict(self.headers), body, delay_seconds, double)).start()
+                    threading.Thread(
+                        target=proxy._later, args=(self.path, dict(self.headers), body, delay_seconds, double)
+                    ).start()
                     return
                 if proxy._rng.random() < double:
                     proxy.doubled += 1
@@ -75,7 +79,9 @@ class Proxy:
         parts = urlsplit(self.target)
         connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=30)
         try:
-            connection.request(method, path, body, {n: v for n, v in headers.items() if n.lower() not in ("host", "connection")})
+            connection.request(
+                method, path, body, {n: v for n, v in headers.items() if n.lower() not in ("host", "connection")}
+            )
             response = connection.getresponse()
             self.passed += 1
             return response.status, response.read()
@@ -88,6 +94,8 @@ class Proxy:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._server.shutdown()
         self._server.server_close()

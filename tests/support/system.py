@@ -48,7 +48,10 @@ class RunningSystem:
     def start(self) -> RunningSystem:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*KERUTA, "up", "--home", str(self.state.root), *self._manifests], env=self._environ, stdout=log, stderr=log
+                [*KERUTA, "up", "--home", str(self.state.root), *self._manifests],
+                env=self._environ,
+                stdout=log,
+                stderr=log,
             )
         process = self._process
 
@@ -76,7 +79,9 @@ class RunningSystem:
 
     __enter__ = start
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.end()
         for process in self.processes():
             process.kill()

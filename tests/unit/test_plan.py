@@ -64,7 +64,9 @@ def test_a_lane_at_its_limit_is_passed_over() -> None:
 
 @given(
     st.dictionaries(
-        st.builds(lane, st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from("rst")), st.integers(0, 20), max_size=8
+        st.builds(lane, st.sampled_from("ab"), st.sampled_from("xyz"), st.sampled_from("rst")),
+        st.integers(0, 20),
+        max_size=8,
     ),
     st.dictionaries(st.sampled_from(["w1", "w2", "w3"]), st.integers(0, 6)),
     st.dictionaries(st.sampled_from("rst"), st.integers(0, 4)),

@@ -43,6 +43,6 @@ def test_only_what_provably_never_started_can_start() -> None:
 
 
 def test_the_groups_part_the_statuses() -> None:
-    assert ENDED | OPEN == set(Status)
+    assert set(Status) == ENDED | OPEN
     assert LEASED == NOT_STARTED | STARTED
     assert not ENDED & OPEN

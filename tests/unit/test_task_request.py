@@ -110,7 +110,14 @@ def test_what_git_would_take_an_address_for(url: str, kind: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["https://user:token@example.com/a", "https://token@example.com/a", "https:///a", "ssh://-oProxyCommand=x/a", "http://[x/a"]
+    "url",
+    [
+        "https://user:token@example.com/a",
+        "https://token@example.com/a",
+        "https:///a",
+        "ssh://-oProxyCommand=x/a",
+        "http://[x/a",
+    ],
 )
 def test_addresses_that_hold_what_they_must_not(url: str) -> None:
     assert url_fault(url)
@@ -121,7 +128,9 @@ def test_good_refs(ref: str) -> None:
     assert ref_fault(ref) is None
 
 
-@pytest.mark.parametrize("ref", ["-x", "a..b", "a b", "a~1", "a^", "a:b", "@{1}", "@", "a.lock", "/a", "a/", "a\n", "x*", "a//b", "a."])
+@pytest.mark.parametrize(
+    "ref", ["-x", "a..b", "a b", "a~1", "a^", "a:b", "@{1}", "@", "a.lock", "/a", "a/", "a\n", "x*", "a//b", "a."]
+)
 def test_bad_refs(ref: str) -> None:
     assert ref_fault(ref)
 
