@@ -33,8 +33,13 @@ lint: $(STAMP) ## style, layers
 types: $(STAMP) ## strict types
 	$(BIN)/mypy
 
+PARTS := lint types test-unit test-integration test-e2e test-faults test-cluster
 .PHONY: test test-unit test-integration test-e2e test-faults test-cluster
-test: lint types test-unit test-integration test-e2e test-faults test-cluster ## every check and test
+test: $(STAMP) ## every check and test, and what each part took
+	@for part in $(PARTS); do \
+	  began=$$(date +%s); $(MAKE) --no-print-directory $$part || exit 1; \
+	  echo "--- $$part took $$(( $$(date +%s) - began )) s"; \
+	done
 test-unit: $(STAMP) ## pure parts
 	$(PYTEST) tests/unit
 test-integration: $(STAMP) ## each part on real servers: mongod, git, functions-framework
@@ -56,7 +61,7 @@ docs: $(STAMP) ## docs that are made from the code
 
 .PHONY: lock
 lock: ## the lock files anew, from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes --extra mongod -o requirements.lock
+	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes -o requirements.lock
 	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes --extra mongod --extra dev -o requirements-dev.lock
 
 .PHONY: clean

@@ -490,6 +490,13 @@ class Job:
             return "failed", "CheckFailed", f"The script ended well; the check that follows it {how}.", checked
         if code is None:
             return "failed", "ScriptFailed", "The script was killed, and what ran it with it.", None
+        if codes.get("oom"):
+            return (
+                "failed",
+                "OutOfMemory",
+                "The script used more memory than its limit; give it more, or use less.",
+                code,
+            )
         if code in (126, 127) and self._spec.command is not None:
             return "failed", "CommandNotFound", f"The command {self._spec.command[0]!r} can't be run here.", code
         return "failed", "ScriptFailed", f"The script {_how(code)}.", code

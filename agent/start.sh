@@ -9,7 +9,8 @@
 #   stdin   a named pipe: what people send
 #   output  the log, appended to
 #   stop    when it comes, the script is to end (for an agent that can't signal it)
-#   exit    written last: a line "script CODE", and a line "check CODE" if there was one
+#   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out
+#   done    written last
 c=$1
 : >"$c/here"
 while [ ! -e "$c/go" ]; do
@@ -50,6 +51,11 @@ if [ "$code" -eq 0 ] && [ -e "$c/check" ]; then
   printf 'check %d\n' "$?" >>"$c/exit"
   : >"$c/done"
 else
-  printf 'script %d\n' "$code" >"$c/exit"
+  # The kernel kills the largest process of the container, not this shell: it can still say so.
+  if [ "$code" -eq 137 ] && [ -n "$KERUTA_WATCH_STOP" ]; then
+    grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control &&
+      printf 'oom 1\n' >"$c/exit"
+  fi
+  printf 'script %d\n' "$code" >>"$c/exit"
   : >"$c/done"
 fi

@@ -51,9 +51,9 @@ def states() -> str:
 def _comments(enum: type) -> dict[str, str]:
     """The comment beside each member, in the source."""
     source = inspect.getsource(enum)
-    return {name: text for name, text in re.findall(r"^    ([A-Z_]+) = .*?#\s*(.+)$", source, re.MULTILINE)} | {
-        name: _before(source, name) for name in re.findall(r"^    ([A-Z_]+) = [^#\n]*$", source, re.MULTILINE)
-    }
+    own = dict(re.findall(r"^    ([A-Z_]+) = .*?#\s*(.+)$", source, re.MULTILINE))
+    shared = {name: _before(source, name) for name in re.findall(r"^    ([A-Z_]+) = [^#\n]*$", source, re.MULTILINE)}
+    return own | shared
 
 
 def _before(source: str, name: str) -> str:

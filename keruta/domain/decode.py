@@ -6,6 +6,7 @@ field, and whatever msgspec says of each is collected with a JSON pointer (RFC 6
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any, TypeVar
@@ -40,7 +41,7 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
     """
     if not isinstance(raw, dict):
         return None, [fault(at, f"Expected an object, got {_json_type(raw)}.")]
-    fields = {field.encode_name: field for field in msgspec.structs.fields(cls)}
+    fields = _fields(cls)
     faults = [
         fault(f"{at}/{_escape(name)}", f"There is no such field; known are {', '.join(sorted(fields))}.")
         for name in raw
@@ -67,6 +68,12 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
     # Between the fields, where one of them is wrong, only what points at another is worth saying.
     faults += [fault(f"{at}{where}", message) for where, message in _own_faults(made) if where or not faults]
     return (None, faults) if faults else (made, [])
+
+
+@functools.cache
+def _fields(cls: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """A struct's fields by their name in JSON; msgspec reads annotations anew each time, which takes half a ms."""
+    return {field.encode_name: field for field in msgspec.structs.fields(cls)}
 
 
 def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:

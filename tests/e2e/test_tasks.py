@@ -34,7 +34,7 @@ git rev-parse HEAD
     assert [artifact.path for artifact in task.artifacts] == ["deep/file.txt", "log.gz"]
     assert task.attempts[0].commit is not None
     assert task.attempts[0].commit in system.text(task_id)
-    assert [entry.status for entry in task.history][0] == "queued"
+    assert task.history[0].status == "queued"
     assert task.started_at is not None
     content = io.BytesIO()
     system.client.artifact(task_id, "deep/file.txt", content)
@@ -236,7 +236,8 @@ def test_a_result_branch_is_pushed_with_what_the_script_changed(system: RunningS
     script = """
 git -c user.name=a -c user.email=a@b commit -q --allow-empty -m 'the script commits'
 echo changed > README.md; echo new > new.txt; rm src/a.txt
-mkdir -p .git/hooks; printf '#!/bin/sh\\ntouch /tmp/keruta-hook-ran\\n' > .git/hooks/pre-push; chmod +x .git/hooks/pre-push
+mkdir -p .git/hooks; cd .git/hooks
+printf '#!/bin/sh\\ntouch /tmp/keruta-hook-ran\\n' > pre-push; chmod +x pre-push; cd ../..
 git config core.fsmonitor 'touch /tmp/keruta-hook-ran'
 git config filter.x.clean 'touch /tmp/keruta-hook-ran'; echo '* filter=x' > .git/info/attributes 2>/dev/null || true
 """

@@ -78,7 +78,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made = Place(tmp_path / "place")
     made.root.mkdir()
     yield made
-    assert not [p for p in made.root.rglob("private*")], "a file with a secret stayed"
+    assert not list(made.root.rglob("private*")), "a file with a secret stayed"
     for path in made.root.rglob("*"):
         if path.is_file() and not path.is_symlink():
             assert TOKEN.encode() not in path.read_bytes(), path

@@ -94,8 +94,8 @@ def test_one_idempotency_key_makes_one_task(world: World) -> None:
     assert (first.repeated, again.repeated) == (False, True)
     assert first.task.id == again.task.id
     assert world.database["tasks"].count_documents({}) == 1
+    other = IdempotencyKey(subject="ann", key="k", body_hash="other")
     with pytest.raises(InvalidRequest, match="another body"):
-        other = IdempotencyKey(subject="ann", key="k", body_hash="other")
         world.intake.accept(NewTask(id=new_id(), request=request, owner="ann"), other)
 
 

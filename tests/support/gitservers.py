@@ -26,7 +26,9 @@ class GitHttp:
         slow_seconds: how long each answer is held back.
     """
 
-    def __init__(self, root: Path, users: dict[str, tuple[str, bool]] | None = None) -> None:
+    def __init__(
+        self, root: Path, users: dict[str, tuple[str, bool]] | None = None, *, host: str = "127.0.0.1"
+    ) -> None:
         self.root = root
         self.users = users or {}
         self.slow_seconds = 0.0
@@ -39,12 +41,12 @@ class GitHttp:
             def do_GET(self) -> None:
                 server._serve(self)
 
-            do_POST = do_GET
+            do_POST = do_GET  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = http.server.ThreadingHTTPServer((host, 0), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

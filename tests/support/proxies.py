@@ -59,7 +59,7 @@ class Proxy:
                 self.end_headers()
                 self.wfile.write(content)
 
-            do_GET = do_PUT = do_POST
+            do_GET = do_PUT = do_POST  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

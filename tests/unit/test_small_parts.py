@@ -153,7 +153,8 @@ def test_a_log_line_is_json_with_its_context(capsys: pytest.CaptureFixture[str])
 
     line = msgspec.json.decode(capsys.readouterr().err)
     assert line | {"time": None} == {
-        "time": None, "level": "INFO", "part": "test", "message": "said so", "task": "t1", "attempt": 2, "action": "test_said",
+        "time": None, "level": "INFO", "part": "test", "message": "said so", "task": "t1", "attempt": 2,
+        "action": "test_said",
     }  # fmt: skip
 
 

@@ -1,0 +1,52 @@
+"""What is written about the code is true of it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from docs.generate import STATES, states
+from keruta.cli.main import cli
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "README.ja.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_generated_page_is_up_to_date() -> None:
+    """`make docs` writes it."""
+    assert STATES.read_text() == states()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+def test_modules_that_the_architecture_names_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    for name in re.findall(r"`((?:keruta|agent|admin)(?:\.\w+)+)`", text):
+        path = ROOT.joinpath(*name.split("."))
+        parent = path.parent.with_suffix(".py")
+        assert path.with_suffix(".py").exists() or path.is_dir() or parent.exists(), name
+
+
+def test_commands_and_targets_that_the_readme_names_exist() -> None:
+    text = (ROOT / "README.md").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    commands = set(cli.commands)
+
+    assert set(re.findall(r"make ([a-z-]+)", text)) <= targets
+    named = re.findall(r"keruta (run|list|show|logs|artifacts|cancel|retry|accept|input|doctor|env)\b", text)
+    assert set(named) <= commands
+    assert {"run", "list", "show", "logs", "cancel", "retry", "input", "artifacts", "doctor", "env"} <= commands
+
+
+def test_every_command_explains_itself() -> None:
+    for name in cli.commands:
+        done = CliRunner().invoke(cli, [name, "--help"])
+        assert done.exit_code == 0
+        assert len(done.output.splitlines()) > 3
