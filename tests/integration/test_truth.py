@@ -69,9 +69,14 @@ class Truth(RuleBasedStateMachine):
         self.rerun_by_hand: dict[str, int] = defaultdict(int)
         self.world.at_work_for_long()
 
-    @initialize()
-    def begin(self) -> None:
-        self.register("w1")
+    @initialize(policies=st.lists(st.sampled_from(["never", "if_not_started", "always"]), min_size=2, max_size=4))
+    def begin(self, policies: list[str]) -> None:
+        """Every run begins with something to do and someone to do it."""
+        for worker in WORKERS:
+            self.register(worker)
+        for policy in policies:
+            self.submit(policy, 0)
+        self.event(nudge_lost=False)
 
     # ------------------------------------------------------------ what happens
 
@@ -85,9 +90,23 @@ class Truth(RuleBasedStateMachine):
         self.world.worker(worker, slots=2)
         self.disks[worker].registered = True
 
-    @rule()
-    def event(self) -> None:
+    @rule(nudge_lost=st.booleans())
+    def event(self, nudge_lost: bool) -> None:
         self.world.assign()
+        if not nudge_lost:
+            for worker in WORKERS:
+                self._report(worker)
+
+    @rule(worker=st.sampled_from(WORKERS), which=st.integers(0, 3), lose_answer=st.booleans())
+    def work(self, worker: str, which: int, lose_answer: bool) -> None:
+        """What mostly happens: the next step of some attempt."""
+        script = self._pick(worker, which, lambda s: True)
+        if script is None:
+            self.event(nudge_lost=False)
+        elif not script.started:
+            self.start(worker, lose_answer, which)
+        else:
+            self.end(worker, lose_answer, which, "succeeded", "ScriptFailed")
 
     @rule()
     def tick(self) -> None:
@@ -114,6 +133,22 @@ class Truth(RuleBasedStateMachine):
         if accepted:
             script.started = True
             self.starts[script.task].append(script.execution)
+
+    @rule(worker=st.sampled_from(WORKERS), which=st.integers(0, 3))
+    def an_agent_that_forgot_starts_again(self, worker: str, which: int) -> None:
+        """The same attempt, by another execution: what it is told decides whether it starts anything."""
+        script = self._pick(worker, which, lambda s: s.ended is None)
+        if script is None:
+            return
+        entry = Running(task=script.task, attempt=script.attempt, execution=new_id())
+        held = [Held(task=s.task, attempt=s.attempt) for s in self.disks[worker].jobs.values()]
+        try:
+            outcome = self.world.report(worker, entry, held=held)[0]
+        except Unauthenticated:
+            return
+        if outcome.accepted:
+            script.execution, script.started = entry.execution, True
+            self.starts[script.task].append(entry.execution)
 
     @rule(
         worker=st.sampled_from(WORKERS),
