@@ -9,18 +9,31 @@ from dataclasses import dataclass
 
 import flask
 
+from admin.audit import routes as audit
+from admin.catalog import routes as catalog
+from admin.circuits import routes as circuits
 from admin.dead_letters import routes as dead_letters
+from admin.documents import routes as documents
 from admin.health import routes as health
+from admin.queues import routes as queues
+from admin.repositories import routes as repositories
+from admin.retention import routes as retention
 from admin.tasks import routes as tasks
+from admin.transfer import routes as transfer
 from keruta import logs
 from keruta.adapters.cloudevents import HttpEvents
 from keruta.adapters.mongo.client import Database, connect
 from keruta.adapters.mongo.deciding import MongoDeciding
+from keruta.adapters.mongo.extras import Catalogs
+from keruta.adapters.mongo.opening import MongoOpening
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.reading import MongoReading
+from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.tailing import MongoTail
+from keruta.adapters.mongo.transfer import MongoTransfer
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
+from keruta.adapters.sealing import Sealer
 from keruta.adapters.tokens import Verifier
 from keruta.domain.naming import new_id
 from keruta.edge import as_problem, problem_answer
@@ -39,10 +52,16 @@ class Ports:
     tail: MongoTail
     nudges: HttpNudges
     results: Results
+    catalogs: Catalogs
+    opening: MongoOpening
+    transfer: MongoTransfer
+    retention: MongoRetention
 
 
 def make_ports(settings: Settings) -> Ports:
     database = connect(settings, maxPoolSize=200)
+    sealer = Sealer(settings.credentials_key)
+    catalogs = Catalogs(database, sealer, keeps_values=settings.credentials_store == "sealed")
     outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
     return Ports(
         settings=settings,
@@ -53,6 +72,10 @@ def make_ports(settings: Settings) -> Ports:
         tail=MongoTail(database),
         nudges=HttpNudges(settings.worker_addresses),
         results=Results(settings.results_dir),
+        catalogs=catalogs,
+        opening=MongoOpening(database, sealer),
+        transfer=MongoTransfer(database, catalogs),
+        retention=MongoRetention(database, settings),
     )
 
 
@@ -79,13 +102,21 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     app = flask.Flask("admin", static_folder=None)
     app.url_map.strict_slashes = True
     app.extensions["keruta"] = Lazily(settings, make_ports)
-    app.register_blueprint(tasks.blueprint)
-    app.register_blueprint(health.blueprint)
-    app.register_blueprint(dead_letters.blueprint)
+    for feature in (
+        tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, health,
+    ):  # fmt: skip
+        app.register_blueprint(feature.blueprint)
 
     @app.before_request
     def begin() -> None:
         flask.g.request_id = new_id()
+        flask.g.logged = logs.bind(request=flask.g.request_id)
+        flask.g.logged.__enter__()
+
+    @app.teardown_request
+    def end(error: BaseException | None) -> None:
+        if (bound := flask.g.pop("logged", None)) is not None:
+            bound.__exit__(None, None, None)
 
     @app.errorhandler(Exception)
     def problem(error: Exception) -> flask.Response:

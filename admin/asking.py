@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import flask
 
 from keruta.adapters.tokens import Principal
-from keruta.domain.api import ANYONE, BY_NAME, DISPATCHER
+from keruta.domain.api import BY_NAME
+from keruta.domain.roles import ANYONE, DISPATCHER
 from keruta.edge import authorize
+from keruta.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from admin.app import Ports
@@ -26,6 +28,29 @@ def ports() -> Ports:
 def principal() -> Principal:
     """Who asks; known once `serves` has let the request in."""
     return cast(Principal, flask.g.principal)
+
+
+def number(name: str, default: Any, most: int) -> Any:
+    """A whole number of the query, from 1. Raises InvalidRequest."""
+    text = flask.request.args.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+        refuse(name, f"A whole number from 1 to {most}.")
+    return int(text)
+
+
+def flag(name: str) -> bool:
+    """A yes or no of the query; the bare name is a yes. Raises InvalidRequest."""
+    text = flask.request.args.get(name, "false").lower()
+    if text not in ("", "1", "true", "0", "false"):
+        refuse(name, "true or false.")
+    return text in ("", "1", "true")
+
+
+def refuse(name: str, message: str) -> NoReturn:
+    """Raises InvalidRequest for a parameter of the query."""
+    raise InvalidRequest(f"{name}: {message}", faults=[{"at": f"?{name}", "message": message}])
 
 
 def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from agent.credentials import Credential
-from agent.git import Git
+from keruta.adapters.git.command import Git
+from keruta.adapters.git.credentials import Credential
+from keruta.adapters.git.remote import resolve
 from keruta.domain.naming import new_id
 from keruta.domain.repository import is_commit, transport
 from keruta.domain.task import RepositoryRef
@@ -37,7 +38,7 @@ class Cache:
     root: Path
 
     def mirror(self, url: str, credential: Credential | None) -> Path:
-        whose = repr((url, credential and (credential.username, credential.token, credential.ssh_key)))
+        whose = repr((url, credential and credential.name))
         return self.root / f"{hashlib.sha256(whose.encode()).hexdigest()[:32]}.git"
 
 
@@ -48,6 +49,7 @@ def checkout(
     *,
     transports: frozenset[str],
     cache: Path | None = None,
+    lfs: bool = False,
 ) -> str:
     """The workspace holds the commit; returns its id.
 
@@ -55,10 +57,11 @@ def checkout(
         workspace: made here; must not exist or be empty.
         git_in: gives Git for a directory, with the credential's environment.
         cache: this repository's mirror, or None.
+        lfs: whether the files that Git LFS keeps are wanted.
 
     Raises:
         PhaseError: with the reason and a sentence.
-        agent.git.Stopped: the job is to end.
+        Stopped: the job is to end.
     """
     if transport(repository.url) not in transports:
         raise PhaseError("TransportRefused", "The repository's address uses a transport that is not allowed here.")
@@ -74,24 +77,16 @@ def checkout(
     git(*_QUIET, "checkout", "-q", "--detach", commit, reason="CheckoutRefused")
     if repository.submodules:
         git("submodule", "update", "-q", "--init", "--recursive", "--depth=1")
+    if lfs:
+        _fetch_lfs(git)
     return commit
 
 
-def resolve(repository: RepositoryRef, git: Git) -> str:
-    """Asks the remote for the commit that the ref names now."""
-    ref = repository.ref or "HEAD"
-    if is_commit(ref):
-        return ref
-    patterns = [ref] if ref == "HEAD" or ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
-    peeled = [f"{pattern}^{{}}" for pattern in patterns if not pattern.startswith("refs/heads/")]
-    listed = git("ls-remote", "-q", "--", repository.url, *patterns, *peeled)
-    found = {name: commit for commit, _, name in (line.partition("\t") for line in listed.splitlines())}
-    for pattern in patterns:
-        if pattern in found:
-            return found.get(f"{pattern}^{{}}", found[pattern])
-    if ref == "HEAD":
-        raise PhaseError("RepositoryEmpty", "The repository has no commit yet; push one first.")
-    raise PhaseError("RefNotFound", f"The repository has no branch or tag {ref!r}.")
+def _fetch_lfs(git: Git) -> None:
+    """The files that Git LFS keeps are there in place of their pointers. Raises PhaseError: LfsFailed."""
+    if shutil.which("git-lfs") is None:
+        raise PhaseError("LfsFailed", "Git LFS is not installed on the worker; install git-lfs there.")
+    git("-c", "credential.helper=", "lfs", "pull", reason="LfsFailed")
 
 
 def _make_repository(workspace: Path, url: str, commit: str) -> None:

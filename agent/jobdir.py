@@ -5,7 +5,7 @@
   execution                 the execution's id; made once
   process                   the script's process and when it began
   chunks                    which parts of the log have been cut: a line "sequence offset length system" each
-  outputs artifacts/ workspace/ private/
+  outputs artifacts/ documents/ workspace/ private/
   control/                  see start.sh
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from keruta.domain.naming import attempt_id, new_id
-from keruta.domain.task import Specification
+from keruta.domain.specification import Specification
 
 
 class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,6 +61,10 @@ class JobDir:
         return self._open / "outputs"
 
     @property
+    def documents(self) -> Path:
+        return self._open / "documents"
+
+    @property
     def control(self) -> Path:
         return self._open / "control"
 
@@ -79,10 +83,10 @@ class JobDir:
     def make(self, attempt: AttemptFile) -> None:
         """The directory is there and empty but for its frame; what an unstarted try left behind is gone."""
         if self.shared is None:
-            shutil.rmtree(self.root, ignore_errors=True)
+            self.remove()
             self.root.mkdir(mode=0o700, parents=True)
         mode = 0o700 if self.shared is None else 0o770
-        for directory in (self.control, self.artifacts):
+        for directory in (self.control, self.artifacts, self.documents):
             directory.mkdir(mode=mode, exist_ok=True)
         self.save(attempt)
         for path in (self.output, self.outputs):
@@ -93,7 +97,8 @@ class JobDir:
 
     def save(self, attempt: AttemptFile) -> None:
         part = self.root / ".attempt.json"
-        part.write_bytes(msgspec.json.encode(attempt))
+        bare = msgspec.structs.replace(attempt, specification=attempt.specification.without_tokens())
+        part.write_bytes(msgspec.json.encode(bare))
         part.rename(self.root / "attempt.json")
 
     def load(self) -> AttemptFile | None:
@@ -119,7 +124,7 @@ class JobDir:
         return (self.control / "go").exists()
 
     def exit_codes(self) -> dict[str, int]:
-        """What the script and its check ended with, as far as is known: keys `script` and `check`."""
+        """What set-up, script and check ended with, as far as is known, by those names; and `oom`."""
         try:
             lines = (self.control / "exit").read_text().splitlines(keepends=True)
         except OSError:
@@ -149,6 +154,8 @@ class JobDir:
     def remove(self) -> None:
         if self.shared is not None:
             return  # it goes with the Pod
+        if self.documents.is_dir():
+            self.documents.chmod(0o700)  # read-only until now
         shutil.rmtree(self.root, ignore_errors=True)
 
 

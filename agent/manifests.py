@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keruta.domain.naming import attempt_id
-from keruta.domain.task import Specification
+from keruta.domain.specification import Specification
 
 AGENT_USER, SCRIPT_USER, GROUP = 10002, 10003, 10004
 GRACE_SECONDS = 60  # the script's grace and the time for the last of its log and results

@@ -16,9 +16,16 @@ class Masker:
     """
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
-        kept = sorted({secret for secret in secrets if len(secret) >= 4}, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(map(re.escape, kept))) if kept else None
-        self._secrets = kept
+        self._secrets: list[bytes] = []
+        self._pattern: re.Pattern[bytes] | None = None
+        self.add(secrets)
+
+    def add(self, secrets: Iterable[bytes]) -> None:
+        """Masks these from now on, too."""
+        kept = {secret for secret in (*self._secrets, *secrets) if len(secret) >= 4}
+        if kept:
+            self._secrets = sorted(kept, key=len, reverse=True)
+            self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
 
     def mask(self, data: bytes) -> bytes:
         return self._pattern.sub(MASK, data) if self._pattern else data

@@ -220,5 +220,6 @@ def _bubblewrap(job: JobDir) -> list[str]:
     private = str(job.root.parent.parent)
     return [
         "bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "--tmpfs", "/tmp",  # noqa: S108  its own
-        "--tmpfs", private, "--bind", str(job.root), str(job.root), "--ro-bind", str(START), str(START), "--",
+        "--tmpfs", private, "--bind", str(job.root), str(job.root), "--ro-bind", str(job.documents), str(job.documents),
+        "--ro-bind", str(START), str(START), "--",
     ]  # fmt: skip

@@ -13,8 +13,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from agent.git import Git
 from agent.leavings import regular_files
+from keruta.adapters.git.command import Git
 from keruta.errors import PhaseError
 
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")

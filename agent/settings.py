@@ -36,17 +36,17 @@ class WorkerSettings:
     results_dir: Path = Path("/var/lib/keruta/results")
     """Where artifacts go: the shared volume."""
 
-    credentials_file: Path = Path("/etc/keruta/credentials.json")
-    """Credentials for Git servers by address; see `agent.credentials`. Not there: none."""
+    credentials_key: Path = Path("/etc/keruta/keys/credentials.key")
+    """The key file that opens sealed credentials; on one machine alone."""
+
+    secrets_dir: Path = Path("/credentials")
+    """Where Kubernetes Secrets are mounted, each by its name; in a Job Pod's agent alone."""
 
     transports: frozenset[str] = DEFAULT_TRANSPORTS
     """Which of https, http, ssh and file Git may use, in submodules too."""
 
     own_git: bool = False
     """Whether Git may use this user's own configuration, ssh keys and agent: on one's own machine."""
-
-    prompt_command: str = ""
-    """The shell command that a task's prompt is given to, as $KERUTA_PROMPT."""
 
     clone_cache: bool = True
     """Whether commits that were fetched before are kept, to spare the transfer. The remote is asked all the same."""

@@ -19,15 +19,17 @@ from pathlib import Path
 
 import msgspec
 
-from agent.credentials import load as load_credentials
-from agent.job import Job, World
+from agent.access import Opener
+from agent.asking import HttpAsking
+from agent.job import Job
 from agent.jobdir import JobDir
 from agent.process import START
 from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.settings import WorkerSettings
+from agent.world import World
 from keruta.domain.naming import attempt_id, parse_attempt_id
 from keruta.domain.reports import Held, ReportAnswer
-from keruta.domain.task import Specification
+from keruta.domain.specification import Specification
 from keruta.errors import SettingsError
 
 log = logging.getLogger(__name__)
@@ -35,7 +37,6 @@ log = logging.getLogger(__name__)
 HERE_LOOK_SECONDS = 0.05
 AGAIN_SECONDS = 1.0
 LAST_WORDS_SECONDS = 1.0  # between the container's end and the last of its files
-NOT_PASSED = ("PATH", "HOME", "USER", "TMPDIR")
 # The workspace belongs to the agent's user; Git, run by the script's, is to know that this is meant.
 SAFE_GIT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 
@@ -75,7 +76,7 @@ class ContainerScript:
 
     def await_ready(self, stop: threading.Event) -> None:
         """The script's container is up, so its image was pulled."""
-        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._env.items() if name not in NOT_PASSED]
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._env.items()]
         (self._job.control / "environment").write_text("".join(lines))
         while not (self._job.control / "here").exists() and not stop.wait(HERE_LOOK_SECONDS):
             pass
@@ -156,9 +157,11 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
     world = World(
         settings=settings,
         reporting=reporter,
-        credentials=load_credentials(settings.credentials_file),
+        asking=HttpAsking(transport),
+        opener=Opener(settings.credentials_key, settings.secrets_dir),
         script=lambda job, env: ContainerScript(job, {**env, **SAFE_GIT}, over),
         boot=own.pod_uid or "pod",
+        in_pod=True,
     )
     job = Job(world, directory, specification)
     holder.append(job)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs a task's script, then its check, and leaves their exit codes in a file. It needs nothing but a shell.
+# Runs a task's set-up, its script, then its check, and leaves their exit codes in a file. It needs nothing but a shell.
 #
 #   start.sh CONTROL
 #
@@ -9,7 +9,7 @@
 #   stdin   a named pipe: what people send
 #   output  the log, appended to
 #   stop    when it comes, the script is to end (for an agent that can't signal it)
-#   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out
+#   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out; or "setup CODE"
 #   done    written last
 c=$1
 : >"$c/here"
@@ -42,6 +42,15 @@ else
   run() { sh "$1"; }
 fi
 
+if [ -e "$c/setup" ]; then
+  run "$c/setup"
+  code=$?
+  if [ "$code" -ne 0 ]; then
+    printf 'setup %d\n' "$code" >"$c/exit"
+    : >"$c/done"
+    exit 0
+  fi
+fi
 run "$c/script"
 code=$?
 if [ "$code" -eq 0 ] && [ -e "$c/check" ]; then

@@ -16,12 +16,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from agent.credentials import load as load_credentials
-from agent.job import Job, World
+from agent.access import Opener
+from agent.asking import HttpAsking
+from agent.job import Job
 from agent.jobdir import JobDir, existing
 from agent.process import ProcessScript, find_isolation
 from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.settings import WorkerSettings
+from agent.world import World
 from keruta import __version__
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.reports import Assigned, Held, Lost, Registration, ReportAnswer, Session
@@ -32,6 +34,7 @@ log = logging.getLogger(__name__)
 
 REGISTER_AGAIN_SECONDS = 1.0
 REPORT_SECONDS = 5.0
+PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")  # of this process, to scripts
 
 
 class Worker:
@@ -49,9 +52,11 @@ class Worker:
         self._world = World(
             settings=settings,
             reporting=self._reporter,
-            credentials=load_credentials(settings.credentials_file),
+            asking=HttpAsking(self._transport),
+            opener=Opener(settings.credentials_key, settings.secrets_dir),
             script=lambda job, env: ProcessScript(job, env, isolation),
             boot=new_id(),
+            inherited={name: os.environ[name] for name in PASSED_ON if name in os.environ},
         )
 
     def run(self) -> None:

@@ -70,7 +70,7 @@ def _round(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, o
     if not workers:
         return 0
     limits = store.limits(heads)
-    competing = len(heads) > 1 or limits.queues or limits.repositories
+    competing = len(heads) > 1 or limits.queues or limits.repositories or limits.profiles
     by_lane = store.running(heads) if competing else {}
     free = {worker.id: worker.free for worker in workers.values()}
     most = min(BATCH, sum(free.values()))

@@ -18,15 +18,17 @@ from werkzeug.exceptions import HTTPException
 
 from keruta import logs
 from keruta.adapters.tokens import Principal, Verifier
-from keruta.domain.api import AGENT, ANYONE, BY_NAME, DISPATCHER, Route
+from keruta.domain.api import BY_NAME, Route
 from keruta.domain.decode import convert, decode_json
 from keruta.domain.naming import new_id
+from keruta.domain.roles import AGENT, ANYONE, DISPATCHER
 from keruta.errors import (
     Forbidden,
     InvalidRequest,
     KerutaError,
     MethodNotAllowed,
     NotFound,
+    PreconditionFailed,
     Problem,
     TooLarge,
     Unauthenticated,
@@ -71,6 +73,8 @@ def problem_answer(problem: Problem, request_id: str) -> flask.Response:
     if problem.faults:
         body["faults"] = problem.faults
     response = flask.Response(msgspec.json.encode(body), problem.status, content_type=PROBLEM)
+    if isinstance(problem, PreconditionFailed) and problem.etag:
+        response.headers["ETag"] = problem.etag
     if problem.status == 401:
         given = flask.request.headers.get("Authorization")
         response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if given else "Bearer"
@@ -124,6 +128,14 @@ def read_body(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
     return value
 
 
+def read_text(request: flask.Request, kind: str, limit_bytes: int) -> str:
+    """The body as text of that media type. Raises UnsupportedMedia, TooLarge, BadRequest."""
+    try:
+        return _read_bytes(request, limit_bytes, kind).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest("The body is not UTF-8.") from error
+
+
 def read_batch(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
     """The body of an agent, decoded in one go: it is a program's, so the first fault is enough."""
     try:
@@ -146,9 +158,9 @@ def _read_json(request: flask.Request, limit_bytes: int) -> Any:
         raise BadRequest(str(error), reason="MalformedJson") from error
 
 
-def _read_bytes(request: flask.Request, limit_bytes: int) -> bytes:
-    if request.mimetype != "application/json":
-        raise UnsupportedMedia("Send the body as Content-Type: application/json.")
+def _read_bytes(request: flask.Request, limit_bytes: int, kind: str = "application/json") -> bytes:
+    if request.mimetype != kind:
+        raise UnsupportedMedia(f"Send the body as Content-Type: {kind}.")
     if (request.content_length or 0) > limit_bytes:
         raise TooLarge(f"The body may have {limit_bytes} bytes at the most.")
     body = request.stream.read(limit_bytes + 1)

@@ -9,6 +9,8 @@ KerutaError
 │   ├── NotFound            404
 │   ├── MethodNotAllowed    405
 │   ├── Conflict            409  true of the request, not of the state that the thing is in
+│   ├── PreconditionFailed  412  it was changed meanwhile; `etag` is what it is now
+│   ├── PreconditionRequired 428 a change must say from which version it was made
 │   ├── UnsupportedMedia    415
 │   ├── RangeNotSatisfiable 416
 │   └── Unavailable         503  ours, for now: try again
@@ -70,6 +72,18 @@ class MethodNotAllowed(Problem):
 
 class Conflict(Problem):
     status, default_reason = 409, "Conflict"
+
+
+class PreconditionFailed(Problem):
+    status, default_reason = 412, "PreconditionFailed"
+
+    def __init__(self, message: str, *, faults: Sequence[dict[str, str]] = (), etag: str = "") -> None:
+        super().__init__(message, faults=faults)
+        self.etag = etag
+
+
+class PreconditionRequired(Problem):
+    status, default_reason = 428, "PreconditionRequired"
 
 
 class UnsupportedMedia(Problem):

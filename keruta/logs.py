@@ -52,6 +52,11 @@ def configure(part: str, level: str = "INFO") -> None:
         logging.getLogger(noisy).setLevel("WARNING")
 
 
+def bound(name: str) -> Any:
+    """What the context holds under a name, or None."""
+    return (_context.get() or {}).get(name)
+
+
 @contextlib.contextmanager
 def bind(**context: Any) -> Iterator[None]:
     """Adds to the context of every line logged inside, in this thread."""

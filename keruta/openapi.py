@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from keruta import __version__
-from keruta.domain.api import AGENT, ANYONE, ROUTES, Route
+from keruta.domain.api import ROUTES, Parameter, Route
+from keruta.domain.roles import AGENT, ANYONE
 
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
@@ -38,7 +40,7 @@ PROBLEM_SCHEMA: dict[str, Any] = {
 @functools.cache
 def document() -> dict[str, Any]:
     """The whole document, as plain data."""
-    types = [kind for route in ROUTES for kind in (route.body, route.answer) if isinstance(kind, type)]
+    types = list(dict.fromkeys(kind for route in ROUTES for kind in (route.body, route.answer) if _is_type(kind)))
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     by_type = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -63,21 +65,29 @@ def document() -> dict[str, Any]:
     }
 
 
-def _operation(route: Route, by_type: dict[type, Any]) -> dict[str, Any]:
+def _is_type(kind: Any) -> bool:
+    return kind is not None and not isinstance(kind, str)
+
+
+def _operation(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
-        "parameters": [*_path_parameters(route.path), *_query_parameters(route)],
+        "parameters": [
+            *_path_parameters(route.path),
+            *_parameters(route.query, "query"),
+            *_parameters(route.headers, "header"),
+        ],
         "responses": {str(route.status): _answer(route, by_type)},
         "security": [] if route.roles == ANYONE else [{"agent" if route.roles == AGENT else "person": []}],
     }
     if route.name == "create_task":
         operation["responses"]["200"] = {**_answer(route, by_type), "description": "It had been submitted already."}
-        key = {"type": "string", "pattern": "^[!-~]{1,255}$"}
-        operation["parameters"].append({"name": "Idempotency-Key", "in": "header", "schema": key})
     if route.name == "get_artifact":
         operation["responses"]["206"] = {**_answer(route, by_type), "description": "A part of the file."}
-    if route.body is not None:
+    if isinstance(route.body, str):
+        operation["requestBody"] = {"required": True, "content": {route.body: {}}}
+    elif route.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": by_type[route.body]}}}
     problems = {*route.problems, *(() if route.roles == ANYONE else (401, 403, 503))}
     for status in sorted(problems):
@@ -88,7 +98,7 @@ def _operation(route: Route, by_type: dict[type, Any]) -> dict[str, Any]:
     return operation
 
 
-def _answer(route: Route, by_type: dict[type, Any]) -> dict[str, Any]:
+def _answer(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": route.summary}
     if isinstance(route.answer, str):
         answer["content"] = {route.answer: {}}
@@ -101,10 +111,15 @@ def _answer(route: Route, by_type: dict[type, Any]) -> dict[str, Any]:
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "integer" if name == "n" else "string"}}
+        {
+            "name": name,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "integer" if name in ("n", "version") else "string"},
+        }
         for name in re.findall(r"\{(\w+)\}", path)
     ]
 
 
-def _query_parameters(route: Route) -> list[dict[str, Any]]:
-    return [{"name": q.name, "in": "query", "description": q.description, "schema": q.schema} for q in route.query]
+def _parameters(parameters: Iterable[Parameter], where: str) -> list[dict[str, Any]]:
+    return [{"name": p.name, "in": where, "description": p.description, "schema": p.schema} for p in parameters]

@@ -9,7 +9,9 @@ from typing import Any, Protocol
 from keruta.domain.events import Event
 from keruta.domain.plan import Candidate, Choice, Lane, Limits
 from keruta.domain.reports import Assigned, Held, Input, Registration, Report, ReportAnswer
-from keruta.domain.task import NewTask, Specification, TaskView
+from keruta.domain.specification import Specification
+from keruta.domain.submission import Found
+from keruta.domain.task import NewTask, TaskRequest, TaskView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,12 @@ class Accepted:
 
     task: TaskView
     repeated: bool
+
+
+class Lookup(Protocol):
+    """What the catalog has of what a request names, for those whose `readers` names are given."""
+
+    def find(self, readers: Sequence[str], request: TaskRequest) -> Found: ...
 
 
 class Intake(Protocol):
@@ -138,6 +146,6 @@ class Reports(Protocol):
 
 Document = dict[str, Any]
 __all__ = [
-    "Accepted", "AssignmentStore", "Document", "IdempotencyKey", "Input", "Intake", "Nudges", "Outbox", "PlanOutdated",
-    "Reports", "Sender", "WorkerSlots",
+    "Accepted", "AssignmentStore", "Document", "IdempotencyKey", "Input", "Intake", "Lookup", "Nudges", "Outbox",
+    "PlanOutdated", "Reports", "Sender", "WorkerSlots",
 ]  # fmt: skip

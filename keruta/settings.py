@@ -48,6 +48,15 @@ class Settings:
     log_days: float = 30.0
     """How long logs stay in MongoDB, in days."""
 
+    artifact_days: float = 90.0
+    """How long what attempts left behind stays on the shared storage after their task has ended, in days."""
+
+    task_days: float = 365.0
+    """How long finished tasks are known, in days: a year, so that last year's release can still be looked at."""
+
+    audit_days: float = 730.0
+    """How long the audit record goes back, in days: two years, as auditors ask for."""
+
     results_dir: Path = Path("/var/lib/keruta/results")
     """Where artifacts and whole logs are: the shared volume."""
 
@@ -63,17 +72,23 @@ class Settings:
     session_key: Path = Path("/etc/keruta/keys/session.pem")
     """The Ed25519 key (PEM) that signs workers' sessions and attempts' tokens: private for report_status alone."""
 
+    credentials_key: Path = Path("/etc/keruta/keys/credentials.key")
+    """The keys that seal credentials, one a line, the first for new ones; for report_status and admin alone."""
+
+    credentials_store: str = "kubernetes"
+    """Where long-lived credentials are: `kubernetes` (Secrets, by name) or `sealed` (in MongoDB, on one machine)."""
+
     event_auth: bool = True
     """Whether events must come with a token of the role `dispatcher`. Off only where the network sees to it."""
 
     event_token_file: Path = Path("/etc/keruta/tokens/events")
     """The token that events are sent with, in a file; it may be replaced at any time. Not there: sent without."""
 
-    prompt_command: str = ""
-    """The shell command that a task's `prompt` is given to, as $KERUTA_PROMPT. Empty: prompts are refused."""
-
     transports: frozenset[str] = DEFAULT_TRANSPORTS
     """Which of https, http, ssh and file a repository's address may use. `file` reads the worker's own disk."""
+
+    own_git: bool = False
+    """Whether looks at a repository may use this user's own Git configuration and keys: on one's own machine."""
 
     worker_addresses: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
     """Networks that `task.assigned` may be sent to: a worker names its own address, and keruta is no one's proxy."""
@@ -87,6 +102,11 @@ class Settings:
             faults.append("KERUTA_LEASE_SECONDS must be 1 or more")
         if unknown := sorted(set(self.transports) - set(TRANSPORTS)):
             faults.append(f"KERUTA_TRANSPORTS knows {', '.join(TRANSPORTS)}; not {', '.join(unknown)}")
+        if self.credentials_store not in ("kubernetes", "sealed"):
+            faults.append("KERUTA_CREDENTIALS_STORE must be kubernetes or sealed")
+        for name in ("log_days", "artifact_days", "task_days", "audit_days"):
+            if getattr(self, name) <= 0:
+                faults.append(f"KERUTA_{name.upper()} must be more than 0")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             faults.append("KERUTA_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
         if faults:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from keruta.adapters.mongo.client import Database, connect
+from keruta.adapters.sealing import new_sealing_key
 from keruta.domain.naming import new_id
+from keruta.onemachine.state import write_private
 from keruta.settings import Settings
 from tests.support.mongod import Mongod
 
@@ -21,7 +23,16 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
 @pytest.fixture
 def settings(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     results = tmp_path_factory.mktemp("results")
-    return Settings(mongo_url=mongod.url, mongo_database=f"t{new_id()}", results_dir=results, lease_seconds=30)
+    key = results / "credentials.key"
+    write_private(key, new_sealing_key())
+    return Settings(
+        mongo_url=mongod.url,
+        mongo_database=f"t{new_id()}",
+        results_dir=results,
+        lease_seconds=30,
+        credentials_key=key,
+        credentials_store="sealed",
+    )
 
 
 @pytest.fixture

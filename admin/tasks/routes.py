@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import ports, principal, serves
+from admin.asking import number, ports, principal, refuse, serves
 from admin.tasks import logs as log_answers
 from keruta.adapters.mongo.reading import TaskFilter, parse_label
 from keruta.domain.naming import attempt_id
 from keruta.domain.status import Status
 from keruta.domain.task import BODY_LIMIT_BYTES, InputRequest, TaskView
 from keruta.edge import json_answer, read_body
-from keruta.errors import InvalidRequest, NotFound
+from keruta.errors import NotFound
 from keruta.ports import WorkerSlots
 
 blueprint = flask.Blueprint("tasks", __name__)
@@ -25,14 +25,17 @@ def list_tasks() -> flask.Response:
     query = flask.request.args
     status = query.get("status")
     if status is not None and status not in frozenset(Status):
-        _refuse("status", f"Known are {', '.join(Status)}.")
-    facets = [f"{name}={query[name]}" for name in ("queue", "repository", "owner") if name in query]
+        refuse("status", f"Known are {', '.join(Status)}.")
+    sort = query.get("sort", "-created")
+    if sort not in ("created", "-created"):
+        refuse("sort", "Known are created, -created.")
+    facets = [f"{name}={query[name]}" for name in ("queue", "repository", "profile", "owner") if name in query]
     if "label" in query:
         facets.insert(0, parse_label(query["label"]))
     page = ports().reading.page(
         principal().readers,
-        TaskFilter(status=status, facets=facets),
-        limit=_number("limit", LIMIT_DEFAULT, LIMIT_MOST),
+        TaskFilter(status=status, facets=facets, oldest_first=sort == "created"),
+        limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST),
         cursor=query.get("cursor"),
     )
     return json_answer(page)
@@ -45,9 +48,9 @@ def show_task(id: str) -> flask.Response:
 
 @serves(blueprint, "task_logs")
 def task_logs(id: str) -> flask.Response:
-    attempt = _number("attempt", None, 1_000_000)
-    number, _ = ports().reading.log_attempt(principal().readers, id, attempt)
-    return log_answers.answer(ports(), principal(), id, number, pinned=attempt is not None)
+    asked = number("attempt", None, 1_000_000)
+    attempt, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    return log_answers.answer(ports(), principal(), id, attempt, pinned=asked is not None)
 
 
 @serves(blueprint, "cancel_task")
@@ -106,16 +109,3 @@ def _task(task_id: str) -> TaskView:
 def _nudge(worker: WorkerSlots | None, task_id: str) -> None:
     if worker is not None:
         ports().nudges.nudge(worker, [task_id])
-
-
-def _number(name: str, default: int | None, most: int) -> int:
-    text = flask.request.args.get(name)
-    if text is None:
-        return default  # type: ignore[return-value]
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
-        _refuse(name, f"A whole number from 1 to {most}.")
-    return int(text)
-
-
-def _refuse(name: str, message: str) -> None:
-    raise InvalidRequest(f"{name}: {message}", faults=[{"at": f"?{name}", "message": message}])

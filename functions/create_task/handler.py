@@ -12,11 +12,11 @@ import msgspec
 
 from keruta.adapters.tokens import Verifier
 from keruta.domain.naming import new_id
-from keruta.domain.repository import transport
-from keruta.domain.task import BODY_LIMIT_BYTES, NewTask, TaskRequest
+from keruta.domain.submission import make_task
+from keruta.domain.task import BODY_LIMIT_BYTES, TaskRequest
 from keruta.edge import Asked, json_answer, read_body
 from keruta.errors import InvalidRequest
-from keruta.ports import IdempotencyKey, Intake
+from keruta.ports import IdempotencyKey, Intake, Lookup
 from keruta.settings import Settings
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -28,6 +28,7 @@ class Ports:
 
     settings: Settings
     verifier: Verifier
+    lookup: Lookup
     intake: Intake
     check: Callable[[], None]
 
@@ -37,13 +38,16 @@ def create_task(ports: Ports, asked: Asked) -> flask.Response:
     assert asked.principal is not None
     key = _key(asked)
     request = read_body(asked.request, TaskRequest, BODY_LIMIT_BYTES)
-    _check_allowed(request, ports.settings)
     owner = asked.principal.subject
+    found = ports.lookup.find(asked.principal.readers, request)
+    task, faults = make_task(new_id(), request, owner, found, ports.settings.transports)
+    if task is None:
+        raise InvalidRequest(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)
     idempotency = None
     if key is not None:
         digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
         idempotency = IdempotencyKey(subject=owner, key=key, body_hash=digest)
-    accepted = ports.intake.accept(NewTask(id=new_id(), request=request, owner=owner), idempotency)
+    accepted = ports.intake.accept(task, idempotency)
     location = f"{ports.settings.public_url}/api/v1/tasks/{accepted.task.id}"
     return json_answer(accepted.task, 200 if accepted.repeated else 201, {"Location": location})
 
@@ -53,17 +57,3 @@ def _key(asked: Asked) -> str | None:
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.", reason="InvalidHeader")
     return key
-
-
-def _check_allowed(request: TaskRequest, settings: Settings) -> None:
-    """What this installation does not allow, though it is well-formed. Raises InvalidRequest with each."""
-    faults = []
-    kind = transport(request.repository.url)
-    if kind not in settings.transports:
-        allowed = ", ".join(sorted(settings.transports))
-        faults.append({"at": "/repository/url", "message": f"The transport {kind} is not allowed here; use {allowed}."})
-    if request.prompt is not None and not settings.prompt_command:
-        message = "No coding agent is set up here: set KERUTA_PROMPT_COMMAND, or give a script."
-        faults.append({"at": "/prompt", "message": message})
-    if faults:
-        raise InvalidRequest(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)

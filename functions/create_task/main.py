@@ -12,6 +12,7 @@ from functions.create_task.handler import create_task as handle
 from keruta.adapters.cloudevents import HttpEvents
 from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.intake import MongoIntake
+from keruta.adapters.mongo.lookup import MongoLookup
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.tokens import Verifier
 from keruta.edge import Function
@@ -24,6 +25,7 @@ def make_ports(settings: Settings) -> Ports:
     return Ports(
         settings=settings,
         verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        lookup=MongoLookup(database),
         intake=MongoIntake(database, MongoOutbox(database, events.send)),
         check=lambda: ping(database),
     )

@@ -15,6 +15,7 @@ from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.tokens import Verifier
 from keruta.edge import Function
@@ -23,6 +24,7 @@ from keruta.settings import Settings, load
 
 def make_ports(settings: Settings) -> Ports:
     database = connect(settings)
+    MongoRetention(database, settings).apply_settings()
     outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
     return Ports(
         settings=settings,

@@ -21,6 +21,7 @@ from keruta.domain.reports import (
     ReportAnswer,
     Session,
 )
+from keruta.domain.specification import Specification
 from keruta.edge import Asked, json_answer, read_batch, read_body
 from keruta.errors import Forbidden, InvalidRequest, NotFound
 from keruta.ports import AssignmentStore, Nudges, Outbox, Reports
@@ -41,6 +42,8 @@ class Ports:
     outbox: Outbox
     nudges: Nudges
     results: Results
+    mint: Callable[[Specification], Specification]
+    document_text: Callable[[str, int], str | None]
     check: Callable[[], None]
 
 
@@ -86,11 +89,23 @@ def specification(ports: Ports, asked: Asked) -> flask.Response:
     """All that the attempt needs, with a token that speaks for this attempt alone."""
     assert asked.sender is not None
     task, number = _attempt(asked)
-    found = ports.reports.specification(asked.sender, task, number)
+    found = ports.mint(ports.reports.specification(asked.sender, task, number))
     token = ports.sessions.for_attempt(
         attempt_id(task, number), timeout_seconds=found.timeout_seconds, lease_seconds=ports.settings.lease_seconds
     )
     return json_answer(msgspec.structs.replace(found, token=token))
+
+
+def attempt_document(ports: Ports, asked: Asked) -> flask.Response:
+    """A document that the attempt has, at its version."""
+    assert asked.sender is not None
+    task, number = _attempt(asked)
+    wanted = ports.reports.specification(asked.sender, task, number).documents
+    version = next((one.version for one in wanted if one.name == asked.parameters["name"]), None)
+    text = ports.document_text(asked.parameters["name"], version) if version is not None else None
+    if text is None:
+        raise NotFound("The attempt has no such document.")
+    return flask.Response(text, content_type="text/plain; charset=utf-8")
 
 
 def put_artifact(ports: Ports, asked: Asked) -> flask.Response:
@@ -125,5 +140,6 @@ HANDLERS = {
     "register_worker": register_worker,
     "report": report,
     "specification": specification,
+    "attempt_document": attempt_document,
     "put_artifact": put_artifact,
 }

@@ -9,10 +9,13 @@ import functions_framework
 
 from functions.report_status import handler
 from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.github import mint
 from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import connect, ping
+from keruta.adapters.mongo.extras import Documents
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.reporting import MongoReports
+from keruta.adapters.mongo.specifying import MongoSpecifications
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions, Verifier
@@ -22,6 +25,7 @@ from keruta.settings import Settings, load
 
 def make_ports(settings: Settings) -> handler.Ports:
     database = connect(settings)
+    specifications = MongoSpecifications(database, settings)
     outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
     return handler.Ports(
         settings=settings,
@@ -32,6 +36,8 @@ def make_ports(settings: Settings) -> handler.Ports:
         outbox=outbox,
         nudges=HttpNudges(settings.worker_addresses),
         results=Results(settings.results_dir),
+        mint=lambda specification: specifications.minted(specification, mint),
+        document_text=Documents(database).text,
         check=lambda: ping(database),
     )
 

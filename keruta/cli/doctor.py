@@ -92,7 +92,7 @@ def _keys(state: State) -> Iterator[Finding]:
     private = [
         *(state.root / "keys").glob("*.pem"),
         *(state.root / "tokens").glob("*"),
-        state.root / "credentials.json",
+        state.sealing_key,
     ]
     for path in private:
         if path.exists() and path.stat().st_mode & 0o077:

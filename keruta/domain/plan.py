@@ -32,10 +32,14 @@ class Candidate:
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How many tasks may run at once, and a queue's weight; what is not there is not limited."""
+    """How many tasks may run at once, and a queue's weight; what is not there is not limited.
+
+    What is paused has 0; what is tried again after failures has 1.
+    """
 
     queues: Mapping[str, int] = field(default_factory=dict)
     repositories: Mapping[str, int] = field(default_factory=dict)
+    profiles: Mapping[str, int] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -54,6 +58,7 @@ class Running:
         self.queues: Counter[str] = Counter()
         self.submitters: Counter[tuple[str, str]] = Counter()
         self.repositories: Counter[str] = Counter()
+        self.profiles: Counter[str] = Counter()
         for lane, count in by_lane.items():
             self.add(lane, count)
 
@@ -61,15 +66,19 @@ class Running:
         self.queues[lane.queue] += count
         self.submitters[lane.queue, lane.submitter] += count
         self.repositories[lane.repository] += count
+        self.profiles[lane.profile] += count
 
 
 def blocked(lane: Lane, running: Running, limits: Limits) -> bool:
     """Says whether nothing of a lane may start now."""
-    queue_limit = limits.queues.get(lane.queue)
-    repository_limit = limits.repositories.get(lane.repository)
-    return (queue_limit is not None and running.queues[lane.queue] >= queue_limit) or (
-        repository_limit is not None and running.repositories[lane.repository] >= repository_limit
-    )
+    for limit, count in (
+        (limits.queues.get(lane.queue), running.queues[lane.queue]),
+        (limits.repositories.get(lane.repository), running.repositories[lane.repository]),
+        (limits.profiles.get(lane.profile), running.profiles[lane.profile]),
+    ):
+        if limit is not None and count >= limit:
+            return True
+    return False
 
 
 def make_plan(

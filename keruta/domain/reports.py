@@ -12,7 +12,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from keruta.domain.task import Artifact, Specification
+from keruta.domain.specification import Specification
+from keruta.domain.task import Artifact
 
 CHUNK_LIMIT_BYTES = 256 * 1024
 REPORT_LIMIT_BYTES = 8 * 1024 * 1024
@@ -41,6 +42,8 @@ class Running(Entry, frozen=True, kw_only=True, tag="running"):
 
     execution: Execution
     commit: Annotated[str, Meta(max_length=64)] | None = None
+    profile_revision: int | None = None
+    notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
 
 
 class Waiting(Entry, frozen=True, kw_only=True, tag="waiting"):
@@ -80,6 +83,7 @@ class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
     result_commit: Annotated[str, Meta(max_length=64)] | None = None
     outputs: Annotated[dict[str, Annotated[str, Meta(max_length=65536)]], Meta(max_length=OUTPUTS_LIMIT)] = {}
     artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
+    usage: Annotated[dict[str, float], Meta(max_length=10)] = {}
 
 
 class Lost(Entry, frozen=True, kw_only=True, tag="lost"):

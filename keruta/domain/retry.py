@@ -41,6 +41,13 @@ REASONS: dict[str, Reason] = {
     "TransportRefused": Reason(retried=False, means="The repository's URL uses a transport that is not allowed."),
     "CheckoutRefused": Reason(retried=False, means="The repository's content tries to leave the workspace."),
     "PushRefused": Reason(retried=False, means="The Git server refused the result branch."),
+    "LfsFailed": Reason(retried=False, means="The files that Git LFS keeps could not be fetched."),
+    # what the task draws on
+    "ResourceDeleted": Reason(retried=False, means="What the task draws on was deleted while it waited."),
+    "RepositoryMissing": Reason(retried=False, means="The catalog has no repository of that name any more."),
+    "ProfileMissing": Reason(retried=False, means="The catalog has no profile of that name any more."),
+    "DocumentMissing": Reason(retried=False, means="A document's version is not there any more."),
+    "CredentialMissing": Reason(retried=False, means="A credential is not there, or can't be opened here."),
     # ours: another attempt may help
     "CloneFailed": Reason(retried=True, means="The Git server could not be reached or broke off."),
     "PushFailed": Reason(retried=False, means="The result branch could not be pushed."),

@@ -41,6 +41,7 @@ class Change(StrEnum):
     SUCCEED = "succeed"  # the agent reports the end
     FAIL = "fail"
     END_CANCELLED = "end_cancelled"
+    REFUSE = "refuse"  # what it draws on was deleted while it waited
     RETRY = "retry"  # ours went wrong, or its lease ran out and it may run again: back to the queue
     LOSE = "lose"  # its lease ran out, or its worker can't say how it ended
     CANCEL = "cancel"  # a person, while nothing runs
@@ -54,6 +55,7 @@ S, C = Status, Change
 TRANSITIONS: dict[tuple[Status, Change], Status] = {
     (S.QUEUED, C.ASSIGN): S.ASSIGNED,
     (S.QUEUED, C.CANCEL): S.CANCELLED,
+    (S.QUEUED, C.REFUSE): S.FAILED,
     (S.ASSIGNED, C.PREPARE): S.PREPARING,
     **{(s, C.START): S.RUNNING for s in (S.ASSIGNED, S.PREPARING)},
     (S.RUNNING, C.ASK): S.WAITING,

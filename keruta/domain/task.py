@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME
 from keruta.domain.repository import ref_fault, url_fault
 
@@ -26,18 +27,35 @@ StatusName = Literal[
 ]
 Text = Annotated[str, Meta(max_length=SCRIPT_LIMIT_BYTES)]
 Problems = Iterator[tuple[str, str]]
+NAME_SAID = "A name has lower-case letters, digits, dots, dashes and underscores, and begins and ends with no sign."
 
 
-class RepositoryRef(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A repository at a ref. Without a ref: the server's default branch."""
+class RepositoryRef(msgspec.Struct, frozen=True, kw_only=True):
+    """A repository at a ref. Without a ref: the server's default branch. `name`: by what the catalog knows it."""
 
-    url: Annotated[str, Meta(min_length=1, max_length=2048, description="https://, ssh:// or user@host:path")]
-    ref: Annotated[str, Meta(min_length=1, max_length=255, description="branch, tag or commit")] | None = None
+    url: str
+    ref: str | None = None
     submodules: bool = False
+    name: str | None = None
+
+
+class RepositoryAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The repository that a task asks for: by its name in the catalog, or by its address."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=63)] | None = None
+    url: (
+        Annotated[str, Meta(min_length=1, max_length=2048, description="https://, ssh:// or user@host:path")] | None
+    ) = None
+    ref: Annotated[str, Meta(min_length=1, max_length=255, description="branch, tag or commit")] | None = None
+    submodules: bool | None = None
 
     def faults(self) -> Problems:
-        if wrong := url_fault(self.url):
+        if (self.name is None) == (self.url is None):
+            yield "", "Give the repository's name or its url, and not both."
+        if self.url is not None and (wrong := url_fault(self.url)):
             yield "/url", wrong
+        if self.name is not None and not NAME.fullmatch(self.name):
+            yield "/name", NAME_SAID
         if self.ref is not None and (wrong := ref_fault(self.ref)):
             yield "/ref", wrong
 
@@ -52,17 +70,22 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of `POST /api/v1/tasks`. Exactly one of script, command and prompt is given."""
 
-    repository: RepositoryRef
+    repository: RepositoryAsk | Annotated[str, Meta(min_length=1, max_length=63)]
     script: Text | None = None
     command: Annotated[list[Annotated[str, Meta(max_length=32768)]], Meta(min_length=1, max_length=256)] | None = None
     prompt: Text | None = None
     check: Text | None = None
     name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     queue: Annotated[str, Meta(min_length=1, max_length=63)] = "default"
-    priority: Annotated[int, Meta(ge=-100, le=100)] = 0
+    profile: Annotated[str, Meta(min_length=1, max_length=63)] | None = None
+    documents: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=70, description="a document's name, or tag:NAME")]],
+        Meta(max_length=50),
+    ] = []
+    priority: Annotated[int, Meta(ge=-100, le=100)] | None = None
     env: Annotated[dict[str, str], Meta(max_length=ENV_LIMIT)] = {}
-    timeout_seconds: Annotated[int, Meta(ge=1, le=7 * 86400)] = DEFAULT_TIMEOUT_SECONDS
-    retry: RetryPolicy = RetryPolicy()
+    timeout_seconds: Annotated[int, Meta(ge=1, le=7 * 86400)] | None = None
+    retry: RetryPolicy | None = None
     result_branch: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     labels: Annotated[dict[str, Annotated[str, Meta(max_length=200)]], Meta(max_length=LABELS_LIMIT)] = {}
 
@@ -75,8 +98,14 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield from _text_faults(f"/{name}", getattr(self, name))
         for number, part in enumerate(self.command or ()):
             yield from _text_faults(f"/command/{number}", part)
-        if not NAME.fullmatch(self.queue):
-            yield "/queue", "A queue's name has lower-case letters, digits, dots and dashes."
+        if isinstance(self.repository, str) and not NAME.fullmatch(self.repository):
+            yield "/repository", f'{NAME_SAID} An address goes into {{"url": …}}.'
+        for field in ("queue", "profile"):
+            if (name := getattr(self, field)) is not None and not NAME.fullmatch(name):
+                yield f"/{field}", NAME_SAID
+        for number, wanted in enumerate(self.documents):
+            if not NAME.fullmatch(wanted) and not (wanted.startswith("tag:") and len(wanted) > 4):
+                yield f"/documents/{number}", "Say a document's name, or tag: and a tag."
         yield from _env_faults(self.env)
         for key in self.labels:
             if not LABEL_KEY.fullmatch(key):
@@ -134,6 +163,9 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     message: str | None = None
     exit_code: int | None = None
     signal: int | None = None
+    profile_revision: int | None = None
+    notes: list[str] = []
+    usage: dict[str, float] = {}
 
 
 class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -170,6 +202,8 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     labels: dict[str, str]
     repository: RepositoryRef
+    profile: str
+    documents: list[DocumentRef]
     retry: RetryPolicy
     timeout_seconds: int
     created_at: datetime
@@ -206,6 +240,7 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     priority: int
     labels: dict[str, str]
     repository: RepositoryRef
+    profile: str
     created_at: datetime
     changed_at: datetime
     reason: str | None = None
@@ -229,11 +264,17 @@ class InputRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A task that has passed every check and is to be stored."""
+    """A task that has passed every check, with what it draws on looked up, and is to be stored."""
 
     id: str
     request: TaskRequest
     owner: str
+    repository: RepositoryRef
+    profile: str
+    priority: int = 0
+    retry: RetryPolicy = RetryPolicy()
+    timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
+    documents: tuple[DocumentRef, ...] = ()
     readers: tuple[str, ...] = ("everyone",)
 
     @property
@@ -242,30 +283,27 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
         return {
             "queue": self.request.queue,
             "submitter": self.owner,
-            "repository": self.request.repository.url,
-            "profile": "",
+            "repository": self.repository.name or self.repository.url,
+            "profile": self.profile,
         }
+
+    @property
+    def draws_on(self) -> list[str]:
+        """The entries of the catalog that must be there until it has ended."""
+        named = [f"queue:{self.request.queue}", f"profile:{self.profile}"]
+        if self.repository.name is not None:
+            named.append(f"repository:{self.repository.name}")
+        return [*named, *(f"document:{one.name}" for one in self.documents)]
 
     @property
     def spec(self) -> dict[str, Any]:
         """What the job needs, as plain data."""
-        wanted = ("repository", "script", "command", "prompt", "check", "env", "timeout_seconds", "result_branch")
         plain = msgspec.to_builtins(self.request)
-        return {name: plain[name] for name in wanted}
-
-
-class Specification(msgspec.Struct, frozen=True, kw_only=True):
-    """All that an agent needs to make one attempt."""
-
-    task: str
-    attempt: int
-    repository: RepositoryRef
-    script: str | None = None
-    command: list[str] | None = None
-    prompt: str | None = None
-    check: str | None = None
-    env: dict[str, str] = {}
-    timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
-    result_branch: str | None = None
-    log_limit_bytes: int = 16 * 1024 * 1024
-    token: str | None = None
+        asked = {name: plain[name] for name in ("script", "command", "prompt", "check", "env", "result_branch")}
+        return {
+            **asked,
+            "repository": msgspec.to_builtins(self.repository),
+            "profile": self.profile,
+            "documents": msgspec.to_builtins(self.documents),
+            "timeout_seconds": self.timeout_seconds,
+        }

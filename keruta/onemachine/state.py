@@ -13,6 +13,7 @@ from typing import IO
 
 import msgspec
 
+from keruta.adapters.sealing import new_sealing_key
 from keruta.adapters.tokens import Issuer, new_key
 from keruta.errors import KerutaError
 from keruta.settings import Settings
@@ -70,10 +71,17 @@ class State:
             write_private(path, new_key())
         return path.read_bytes()
 
+    @property
+    def sealing_key(self) -> Path:
+        """The keys that seal credentials, the first for new ones."""
+        return self.root / "keys" / "credentials.key"
+
     def write_identity(self) -> str:
         """Trusted keys and service accounts' tokens are there; returns the person's token."""
         issuer = self.issuer()
         self.key("session")
+        if not self.sealing_key.exists():
+            write_private(self.sealing_key, new_sealing_key())
         (self.root / "keys" / "trusted.json").write_text(json.dumps(issuer.jwks))
         for name, role in (("events", "dispatcher"), ("worker", "worker")):
             token = issuer.issue(f"service:{name}", [role], lifetime=SERVICE_TOKEN_LIFETIME, client=f"keruta-{name}")

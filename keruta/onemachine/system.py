@@ -133,7 +133,8 @@ class System:
             "KERUTA_WORKER_SLOTS": str(os.cpu_count() or 2),
             "KERUTA_WORKER_TOKEN_FILE": str(root / "tokens" / "worker"),
             "KERUTA_WORKER_DIR": str(root / "worker"),
-            "KERUTA_CREDENTIALS_FILE": str(root / "credentials.json"),
+            "KERUTA_CREDENTIALS_KEY": str(root / "keys" / "credentials.key"),
+            "KERUTA_CREDENTIALS_STORE": "sealed",
             "KERUTA_OWN_GIT": "1",
             # 20 MiB less for each process: arenas are for programs with many threads that allocate at once
             "MALLOC_ARENA_MAX": "2",

@@ -12,7 +12,7 @@ import pytest
 
 from agent.manifests import JobSettings, job_manifest, secret_manifest
 from keruta.domain.naming import attempt_id
-from keruta.domain.task import Specification
+from keruta.domain.specification import Specification
 from tests.cluster.conftest import NAMESPACE, Cluster, await_true
 from tests.support.gitservers import GitHttp
 from tests.support.repositories import make_repository

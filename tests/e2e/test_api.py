@@ -11,8 +11,9 @@ import schemathesis
 import urllib3
 from hypothesis import HealthCheck, Phase, given, settings
 
-from keruta.domain.api import ANYONE, ROUTES
+from keruta.domain.api import ROUTES
 from keruta.domain.naming import new_id
+from keruta.domain.roles import ANYONE
 from keruta.onemachine.state import State
 from tests.support.system import RunningSystem, eventually
 

@@ -10,6 +10,7 @@ import pytest
 from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import connect
 from keruta.assignment import assign
+from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.plan import Choice
 from keruta.domain.reports import Ended, Report, Running
 from keruta.ports import PlanOutdated, Sender
@@ -79,7 +80,9 @@ def test_eight_dispatchers_and_eight_workers_on_a_thousand_tasks(world: World) -
 
 def test_a_full_head_starves_nobody(world: World) -> None:
     """5,000 tasks of a repository at its limit wait before one that could run: the one runs at once."""
-    world.database["repositories"].insert_one({"_id": "full", "url": "https://example.com/full.git", "max_running": 1})
+    world.catalogs["repository"].create(
+        "ann", RepositorySpec(name="full", url="https://example.com/full.git", max_running=1)
+    )
     first = world.submit(url="https://example.com/full.git", priority=100)
     world.worker(slots=4)
     assert world.assign() == 1

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from agent.checkout import Cache, checkout
-from agent.credentials import Credential, choose, environment
-from agent.git import Git, Stopped
 from agent.pushing import push_result
+from keruta.adapters.git.command import Git, Stopped
+from keruta.adapters.git.credentials import Credential, environment
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
@@ -93,7 +93,8 @@ def http(tmp_path: Path) -> Iterator[GitHttp]:
 
 
 def reader(server: GitHttp, token: str = TOKEN) -> Credential:
-    return Credential(url=server.url(""), username="reader", token=token)
+    revision = 1 if token == TOKEN else 2  # another value is another revision
+    return Credential(name=f"reader@{revision}", username="reader", token=token)
 
 
 def reason_of(call: object, *args: object, **kwargs: object) -> PhaseError:
@@ -342,9 +343,7 @@ def test_separate_credentials_to_read_and_to_push(place: Place, http: GitHttp) -
     url = http.url("a.git")
     place.checkout(url, reader(http))
     (place.workspace / "README.md").write_text("changed\n")
-    pusher = Credential(url=http.url(""), username="pusher", token=TOKEN + "p", push=True)
-    chosen = choose([reader(http), pusher], url, "push")
-    assert chosen is pusher
+    pusher = Credential(name="pusher", username="pusher", token=TOKEN + "p")
 
     assert reason_of(place.push, url, reader(http), base).reason == "PushRefused"
     commit = place.push(url, pusher, base)
@@ -359,7 +358,7 @@ def test_a_workspace_that_leads_elsewhere_pushes_nothing_of_it(place: Place, htt
     secret = make_repository(tmp_path / "secret.git", {"secret": "secret"})
     url = http.url("a.git")
     place.checkout(url, reader(http))
-    pusher = Credential(url=http.url(""), username="pusher", token=TOKEN + "p", push=True)
+    pusher = Credential(name="pusher", username="pusher", token=TOKEN + "p")
     info = place.workspace / ".git" / "objects" / "info"
     info.mkdir(exist_ok=True)
     (info / "alternates").write_text(f"{tmp_path}/secret.git/objects\n")
@@ -389,7 +388,7 @@ def test_a_repository_over_ssh(place: Place, ssh: GitSsh, tmp_path: Path) -> Non
     """With key and known hosts; there and back."""
     base = make_repository(tmp_path / "a.git")
     url = ssh.url(tmp_path / "a.git")
-    credential = Credential(url=url, ssh_key=ssh.key, known_hosts=ssh.known_hosts)
+    credential = Credential(name="ssh", ssh_key=ssh.key, known_hosts=ssh.known_hosts)
 
     assert place.checkout(url, credential) == base
     (place.workspace / "new").write_text("new\n")
@@ -408,6 +407,6 @@ def test_each_way_to_fail_over_ssh(place: Place, ssh: GitSsh, tmp_path: Path, wh
     known = "" if what == "unknown host" else ssh.known_hosts
     key = ssh.strange_key if what == "wrong key" else ssh.key
 
-    error = reason_of(place.checkout, url, Credential(url=url, ssh_key=key, known_hosts=known))
+    error = reason_of(place.checkout, url, Credential(name="ssh", ssh_key=key, known_hosts=known))
 
     assert error.reason == reason

@@ -147,18 +147,19 @@ class RunningSystem:
             raise
 
     def ended(self, task_id: str, seconds: float = 60) -> TaskView:
-        def check() -> TaskView | None:
+        return self.reaches(task_id, *ENDED, seconds=seconds)
+
+    def reaches(self, task_id: str, *statuses: str, seconds: float = 30) -> TaskView:
+        """Waits until a task is in one of these statuses; a failure says where it stands instead."""
+        until = time.monotonic() + seconds
+        while True:
             task = self.task(task_id)
-            return task if task is not None and task.status in ENDED else None
-
-        return eventually(check, seconds, f"the end of {task_id}")
-
-    def reaches(self, task_id: str, status: str, seconds: float = 30) -> TaskView:
-        def check() -> TaskView | None:
-            task = self.task(task_id)
-            return task if task is not None and task.status == status else None
-
-        return eventually(check, seconds, f"{status} of {task_id}")
+            if task is not None and task.status in statuses:
+                return task
+            if time.monotonic() > until:
+                stands = task and (task.status, task.reason, task.message, task.waiting, task.history)
+                raise AssertionError(f"{task_id} is not {' or '.join(statuses)} after {seconds} s: {stands}")
+            time.sleep(0.05)
 
     def text(self, task_id: str) -> str:
         return b"".join(self.client.logs(task_id)).decode("utf-8", "replace")

@@ -9,13 +9,18 @@ from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import Database
 from keruta.adapters.mongo.deciding import MongoDeciding
 from keruta.adapters.mongo.expiry import MongoExpiry
+from keruta.adapters.mongo.extras import Catalogs
 from keruta.adapters.mongo.intake import MongoIntake
+from keruta.adapters.mongo.lookup import MongoLookup
 from keruta.adapters.mongo.reading import MongoReading
 from keruta.adapters.mongo.reporting import MongoReports
+from keruta.adapters.sealing import Sealer
 from keruta.assignment import assign
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Outcome, Registration, Report, Running
-from keruta.domain.task import NewTask, RepositoryRef, RetryPolicy, TaskRequest, TaskView
+from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.domain.submission import make_task
+from keruta.domain.task import NewTask, RepositoryAsk, RetryPolicy, TaskRequest, TaskView
 from keruta.ports import Sender
 from keruta.settings import Settings
 from keruta.testing import RecordedNudges, RecordedOutbox
@@ -31,7 +36,10 @@ class World:
         self.settings = settings
         self.outbox = RecordedOutbox()
         self.nudges = RecordedNudges()
+        self.lookup = MongoLookup(database)
         self.intake = MongoIntake(database, self.outbox)
+        self.sealer = Sealer(settings.credentials_key)
+        self.catalogs = Catalogs(database, self.sealer, keeps_values=True)
         self.store = MongoAssignment(database, settings)
         self.reports = MongoReports(database, self.outbox, settings)
         self.expiry = MongoExpiry(database, self.outbox, settings)
@@ -41,8 +49,15 @@ class World:
 
     def submit(self, *, owner: str = "ann", url: str = "https://example.com/a.git", **fields: Any) -> str:
         retry = RetryPolicy(**fields.pop("retry", {}))
-        request = TaskRequest(repository=RepositoryRef(url=url), script="true", retry=retry, **fields)
-        return self.intake.accept(NewTask(id=new_id(), request=request, owner=owner), None).task.id
+        ask = fields.pop("repository", None) or RepositoryAsk(url=url)
+        fields.setdefault("script", None if "prompt" in fields else "true")
+        request = TaskRequest(repository=ask, retry=retry, **fields)
+        return self.intake.accept(self.new_task(request, owner), None).task.id
+
+    def new_task(self, request: TaskRequest, owner: str = "ann") -> NewTask:
+        task, faults = make_task(new_id(), request, owner, self.lookup.find(READERS, request), DEFAULT_TRANSPORTS)
+        assert task is not None, faults
+        return task
 
     def worker(self, name: str = "w1", slots: int = 2) -> str:
         self.sessions[name] = self.reports.register(name, Registration(slots=slots, boot=new_id()))

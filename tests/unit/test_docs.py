@@ -31,7 +31,7 @@ def test_modules_that_the_architecture_names_exist() -> None:
     for name in re.findall(r"`((?:keruta|agent|admin)(?:\.\w+)+)`", text):
         path = ROOT.joinpath(*name.split("."))
         parent = path.parent.with_suffix(".py")
-        assert path.with_suffix(".py").exists() or path.is_dir() or parent.exists(), name
+        assert path.with_suffix(".py").exists() or path.is_dir() or parent.exists(), name  # a module, or a name in one
 
 
 def test_commands_and_targets_that_the_readme_names_exist() -> None:

@@ -9,7 +9,8 @@ import pytest
 from agent.manifests import JobSettings, job_manifest, secret_manifest
 from agent.pod_status import how_it_ended
 from keruta.domain.naming import new_id
-from keruta.domain.task import RepositoryRef, Specification
+from keruta.domain.specification import Specification
+from keruta.domain.task import RepositoryRef
 
 SETTINGS = JobSettings(namespace="keruta", agent_image="agent", agent_url="http://x", script_image="python:3.11")
 

@@ -13,7 +13,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.credentials import Credential, choose
 from agent.masking import Masker
 from agent.settings import WorkerSettings
 from keruta import logs
@@ -126,19 +125,6 @@ def test_a_link_among_the_results_is_not_followed(tmp_path: Path) -> None:
     for path in ("link", "inner/passwd", "none", "real/x"):
         with pytest.raises(NotFound):
             results.open(attempt, path)
-
-
-def test_the_longest_address_that_fits_gives_the_credential() -> None:
-    whole = Credential(url="https://example.com", token="a" * 8)
-    team = Credential(url="https://example.com/team", token="b" * 8)
-    push = Credential(url="https://example.com", token="c" * 8, push=True)
-    every = [whole, team, push]
-
-    assert choose(every, "https://example.com/team/a.git", "read") is team
-    assert choose(every, "https://example.com/teams/a.git", "read") is whole
-    assert choose(every, "https://example.com.evil/a.git", "read") is None
-    assert choose(every, "https://example.com/a.git", "push") is push
-    assert "aaaa" not in repr(whole)
 
 
 def test_a_log_line_is_json_with_its_context(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,7 @@ def test_the_least_that_a_task_needs() -> None:
 
     assert found == []
     assert value is not None
-    assert (value.queue, value.priority, value.retry.policy) == ("default", 0, "if_not_started")
+    assert (value.queue, value.priority, value.retry, value.profile) == ("default", None, None, None)
 
 
 def test_every_fault_is_told_at_once() -> None:
@@ -66,7 +66,11 @@ def test_every_fault_is_told_at_once() -> None:
         ({"timeout_seconds": 0}, "/timeout_seconds"),
         ({"repository": ...}, "/repository"),
         ({"repository": None}, "/repository"),
-        ({"repository": {}}, "/repository/url"),
+        ({"repository": {}}, "/repository"),
+        ({"repository": {"url": "https://a/b", "name": "c"}}, "/repository"),
+        ({"repository": "No/Such"}, "/repository"),
+        ({"documents": ["a", "tag:"]}, "/documents/1"),
+        ({"documents": ["../x"]}, "/documents/0"),
     ],
 )
 def test_one_fault_and_where_it_is(changes: dict[str, Any], at: str) -> None:

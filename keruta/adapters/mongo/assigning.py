@@ -9,10 +9,11 @@ from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import OperationFailure
 from pymongo.write_concern import WriteConcern
 
+from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import TARGETS, after, literal, transition
 from keruta.domain.events import Event, task_event
-from keruta.domain.naming import new_id
+from keruta.domain.naming import NAME, new_id
 from keruta.domain.plan import Candidate, Choice, Lane, Limits
 from keruta.domain.status import LEASED, Change
 from keruta.ports import PlanOutdated, WorkerSlots
@@ -34,6 +35,7 @@ class MongoAssignment:
         self._quick = database["control"].with_options(write_concern=WriteConcern(w=1))
         self._queues = database["queues"]
         self._repositories = database["repositories"]
+        self._circuits = MongoCircuits(database)
         self._settings = settings
 
     def take_assigner(self) -> int | None:
@@ -107,16 +109,27 @@ class MongoAssignment:
         return {Lane(**row["_id"]): row["count"] for row in rows}
 
     def limits(self, lanes: Iterable[Lane]) -> Limits:
-        queues = sorted({lane.queue for lane in lanes})
-        urls = sorted({lane.repository for lane in lanes})
+        lanes = list(lanes)
+        names = sorted({lane.queue for lane in lanes})
+        known = sorted({lane.repository for lane in lanes if NAME.fullmatch(lane.repository)})
+        most: dict[str, dict[str, int]] = {"queue": {}, "repository": {}, "profile": {}}
         with translated():
-            queue_rows = list(self._queues.find({"_id": {"$in": queues}}, {"max_running": 1, "weight": 1}))
-            repository_rows = list(self._repositories.find({"url": {"$in": urls}}, {"url": 1, "max_running": 1}))
-        return Limits(
-            queues={row["_id"]: row["max_running"] for row in queue_rows if row.get("max_running") is not None},
-            weights={row["_id"]: row["weight"] for row in queue_rows if row.get("weight")},
-            repositories={r["url"]: r["max_running"] for r in repository_rows if r.get("max_running") is not None},
-        )
+            queues = list(self._queues.find({"_id": {"$in": names}}, ["spec.max_running", "spec.weight", "paused"]))
+            limited = {"_id": {"$in": known}, "spec.max_running": {"$ne": None}}
+            repositories = list(self._repositories.find(limited, ["spec.max_running"])) if known else []
+            circuits = self._circuits.open_ones()
+        for row in queues:
+            if row.get("paused"):
+                most["queue"][row["_id"]] = 0
+            elif row["spec"].get("max_running") is not None:
+                most["queue"][row["_id"]] = row["spec"]["max_running"]
+        for row in repositories:
+            most["repository"][row["_id"]] = row["spec"]["max_running"]
+        for row in circuits:
+            known_most = most[row["kind"]]
+            known_most[row["name"]] = min(known_most.get(row["name"], 1), int(row["due"]))
+        weights = {row["_id"]: row["spec"]["weight"] for row in queues if row["spec"].get("weight")}
+        return Limits(queues=most["queue"], repositories=most["repository"], profiles=most["profile"], weights=weights)
 
     def write(self, epoch: int, choices: Sequence[Choice]) -> Sequence[tuple[str, Event]]:
         events: list[tuple[str, Event]] = []

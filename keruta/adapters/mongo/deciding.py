@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from pymongo import ReturnDocument
 
+from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, transition
 from keruta.domain.naming import new_id
@@ -22,7 +21,7 @@ class MongoDeciding:
     def __init__(self, database: Database, outbox: Outbox) -> None:
         self._tasks = database["tasks"]
         self._workers = database["workers"]
-        self._audit = database["audit"]
+        self._audit = MongoAudit(database)
         self._outbox = outbox
 
     def cancel(self, who: str, readers: list[str], task_id: str) -> WorkerSlots | None:
@@ -97,6 +96,14 @@ class MongoDeciding:
             self._record(who, "input", now)
             return self._worker(now)
 
+    def refuse_queued(self, who: str, match: Document, what: str) -> int:
+        """Queued tasks that need what was deleted have failed, each with the reason; returns how many."""
+        message = f"{what} was deleted by {who} while it waited; submit it again with another."
+        end = {"reason": "ResourceDeleted", "message": literal(message), "ended_at": "$$NOW"}
+        with translated():
+            waiting = self._tasks.find({**match, "status": Status.QUEUED.value}, ["_id"]).hint("draws_on")
+            return sum(self._write(Change.REFUSE, row["_id"], match, end) is not None for row in waiting)
+
     def _write(self, change: Change, task_id: str, match: Document, set_: Document) -> Document | None:
         event_id = new_id()
         filter_, pipeline = transition(change, task_id, match={}, set_=set_, event_id=event_id)
@@ -118,7 +125,4 @@ class MongoDeciding:
         return WorkerSlots(id=worker["_id"], address=worker.get("address"), free=0) if worker else None
 
     def _record(self, who: str, action: str, task: Document) -> None:
-        entry: dict[str, Any] = {"who": who, "action": action, "kind": "task", "of": task["_id"]}
-        self._audit.update_one(
-            {"_id": new_id()}, [{"$set": {**entry, "readers": task["readers"], "at": "$$NOW"}}], upsert=True
-        )
+        self._audit.record(who, action, "task", task["_id"], readers=task["readers"])

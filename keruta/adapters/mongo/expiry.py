@@ -63,7 +63,7 @@ class MongoExpiry:
                 return self._write(
                     Change.END_CANCELLED, document, match, self._ended("cancelled", "Cancelled", message)
                 )
-            if left and retry["policy"] != "never":
+            if left:  # it provably never started, so this breaks no policy
                 return self._requeue(document, match, back_to_queue(reason="WorkerLost", message=message))
             return self._write(Change.FAIL, document, match, self._ended("failed", "WorkerLost", message))
         if retry["policy"] == "always" and left and not document.get("cancel_requested_at"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 
+import msgspec
 from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.client import Database, translated
@@ -53,4 +54,4 @@ class MongoIntake:
                 "This Idempotency-Key was used within 24 hours for another body; choose a new key.",
                 reason="IdempotencyKeyReused",
             )
-        return NewTask(id=held["task"], request=new.request, owner=new.owner, readers=new.readers)
+        return msgspec.structs.replace(new, id=held["task"])

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary, to_view
 from keruta.domain.naming import TASK_ID, attempt_id
@@ -28,6 +29,7 @@ class TaskFilter:
     """What a list is narrowed to; `facets` as `queue=…`, `repository=…`, `owner=…`, `label=key=value`."""
 
     status: str | None = None
+    oldest_first: bool = False
     facets: Sequence[str] = field(default_factory=tuple)
 
 
@@ -51,15 +53,16 @@ class MongoReading:
         self._workers = database["workers"]
         self._queues = database["queues"]
         self._repositories = database["repositories"]
+        self._circuits = MongoCircuits(database)
         self._settings = settings
 
     def page(self, readers: Sequence[str], wanted: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage:
-        """One page, newest first. Raises InvalidRequest for a cursor that is none of ours."""
+        """One page, by when they were submitted. Raises InvalidRequest for a cursor that is none of ours."""
         match: dict[str, Any] = {}
         if cursor is not None:
             if not TASK_ID.fullmatch(cursor):
                 raise InvalidRequest("The cursor is none that a list gave out.", faults=[_at("cursor")])
-            match["_id"] = {"$lt": cursor}
+            match["_id"] = {"$gt" if wanted.oldest_first else "$lt": cursor}
         if wanted.facets:
             match["seen_by"] = {"$in": [f"{reader} {wanted.facets[0]}" for reader in readers]}
             rest = [{"seen_by": {"$in": [f"{r} {facet}" for r in readers]}} for facet in wanted.facets[1:]]
@@ -72,8 +75,9 @@ class MongoReading:
             if not wanted.facets:
                 match["readers"] = {"$in": list(readers)}
         hint = "readers_status" if "readers" in match else "seen_by"
+        order = 1 if wanted.oldest_first else -1
         with translated():
-            found = list(self._tasks.find(match, SUMMARY_PROJECTION).sort("_id", -1).hint(hint).limit(limit + 1))
+            found = list(self._tasks.find(match, SUMMARY_PROJECTION).sort("_id", order).hint(hint).limit(limit + 1))
         more = len(found) > limit
         items = [to_summary(document) for document in found[:limit]]
         return TaskPage(items=items, next=items[-1].id if more else None)
@@ -110,9 +114,9 @@ class MongoReading:
         return WaitingView(position=position, why=self._why(lane))
 
     def _why(self, lane: Mapping[str, str]) -> str:
-        limited = self._limited(lane)
-        if limited:
-            return limited
+        held = self._held_by(lane)
+        if held:
+            return held
         seconds = int(self._settings.lease_seconds * 1000)
         live = {"$expr": {"$gte": ["$seen_at", {"$subtract": ["$$NOW", seconds]}]}}
         workers = list(self._workers.find(live, {"slots": 1, "draining": 1}))
@@ -123,13 +127,25 @@ class MongoReading:
             return "Every worker is being drained; none takes new tasks."
         return f"All {slots} slots of {len(workers)} workers are taken, or are about to be given out."
 
-    def _limited(self, lane: Mapping[str, str]) -> str | None:
+    def _held_by(self, lane: Mapping[str, str]) -> str | None:
+        """What keeps a whole lane from running: a pause, an open circuit, a limit."""
         queue = self._queues.find_one({"_id": lane["queue"]}) or {}
-        repository = self._repositories.find_one({"url": lane["repository"]}) or {}
-        for name, limit, match in (
-            ("queue", queue.get("max_running"), {"lane.queue": lane["queue"]}),
-            ("repository", repository.get("max_running"), {"lane.repository": lane["repository"]}),
+        if pause := queue.get("paused"):
+            return f"The queue {lane['queue']} is paused by {pause['by']}: {pause['reason']}"
+        for kind in ("queue", "repository", "profile"):
+            circuit = self._circuits.of(kind, [lane.get(kind) or ""]).get(lane.get(kind) or "")
+            if circuit is not None and circuit.open:
+                at = f"{circuit.probe_at:%H:%M:%S} UTC" if circuit.probe_at else "soon"
+                return (
+                    f"The {kind} {circuit.name} failed {circuit.failures} times in a row ({circuit.reason}): "
+                    f"{circuit.message} One task is let through to try at {at}; mend it and close the circuit to go on."
+                )
+        repository = self._repositories.find_one({"_id": lane["repository"]}) or {}
+        for name, entry, match in (
+            ("queue", queue, {"lane.queue": lane["queue"]}),
+            ("repository", repository, {"lane.repository": lane["repository"]}),
         ):
+            limit = entry.get("spec", {}).get("max_running")
             if limit is not None and self._tasks.count_documents({"holder": {"$exists": True}, **match}) >= limit:
                 return f"Its {name} runs {limit} tasks at once, and {limit} are running."
         return None

@@ -17,9 +17,12 @@ from pymongo import ReturnDocument
 from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
+from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.pulse import Pulse
+from keruta.adapters.mongo.specifying import MongoSpecifications
 from keruta.adapters.mongo.tasks import after, back_to_queue, events_of, literal, transition
+from keruta.domain.catalog.circuits import BLAMED
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.reports import (
     TAIL_LIMIT_BYTES,
@@ -40,15 +43,17 @@ from keruta.domain.reports import (
     Waiting,
 )
 from keruta.domain.retry import backoff_seconds, may_retry
+from keruta.domain.specification import Specification
 from keruta.domain.status import ENDED, LEASED, Change, Status
-from keruta.domain.task import Specification
 from keruta.errors import Forbidden, NotFound, Unauthenticated
 from keruta.ports import Document, Outbox, Sender
 from keruta.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_STANDING = {"status": 1, "attempt": 1, "cancel_requested_at": 1, "retry": 1, "log.next_sequence": 1, "holder": 1}
+_STANDING = dict.fromkeys(
+    ["status", "attempt", "cancel_requested_at", "retry", "log.next_sequence", "holder", "lane"], 1
+)
 _HELD_STATUSES = sorted(LEASED | {Status.UNKNOWN})
 ACCEPTED, REPEAT = Outcome(accepted=True), Outcome(accepted=True, repeat=True)
 RENEW_SECONDS = 1.0
@@ -72,6 +77,8 @@ class MongoReports:
         self._workers = database["workers"]
         self._worker_beats = database["workers"].with_options(write_concern=WriteConcern(w=1))
         self._pulse = Pulse(database, settings.lease_seconds)
+        self._circuits = MongoCircuits(database)
+        self._specifications = MongoSpecifications(database, settings)
         self._outbox = outbox
         self._settings = settings
         self._rng = random.SystemRandom()
@@ -130,6 +137,7 @@ class MongoReports:
                     self._apply_task(sender, documents.get(task_id), report.entries, numbers, outcomes)
                 except (ValueError, TypeError):  # one bad entry is its own outcome, never the batch's end
                     log.exception("entry not applied", extra={"action": "entry_failed", "task": task_id})
+            self._note_successes(report.entries, outcomes, documents)
             if renew:
                 self._renew(sender, report.held, documents)
             broken = refused("InternalError", "This entry could not be applied; the log of report_status tells more.")
@@ -233,6 +241,8 @@ class MongoReports:
             "attempt.commit": literal(entry.commit),
             "attempt.started_at": "$$NOW",
             "attempt.preparing_at": {"$ifNull": ["$attempt.preparing_at", "$$NOW"]},
+            "attempt.profile_revision": entry.profile_revision,
+            "attempt.notes": literal(entry.notes),
         }
         match = {**same, "attempt.execution": None, "cancel_requested_at": None}
         changed = self._write(Change.START, entry, match, set_)
@@ -263,6 +273,7 @@ class MongoReports:
             "result_branch": entry.result_branch,
             "result_commit": entry.result_commit,
             "outputs": entry.outputs,
+            "usage": entry.usage,
             "artifacts": msgspec.to_builtins(entry.artifacts),
             **({"commit": entry.commit} if entry.commit else {}),
         }
@@ -275,27 +286,18 @@ class MongoReports:
             "question": None,
             "ended_at": "$$NOW",
         }
-        attempt = document.get("attempt") or {}
         if entry.status == "failed":
-            retry = document["retry"]
-            again = may_retry(
-                entry.reason or "",
-                policy=retry["policy"],
-                started=entry.execution is not None,
-                attempt=entry.attempt,
-                max_attempts=retry["max_attempts"],
-            )
-            if again:
-                wait = backoff_seconds(entry.attempt, rng=self._rng)
-                back = back_to_queue(reason=entry.reason, message=entry.message, backoff_seconds=wait)
-                changed = self._write(Change.RETRY, entry, {**same, "cancel_requested_at": None}, back)
-                if changed is not None:
-                    return ACCEPTED, changed
+            changed = self._try_again(entry, document, same)
+            if changed is not None:
+                self._circuits.failed(document["lane"], entry.task, entry.reason or "", entry.message or "")
+                return ACCEPTED, changed
         kind = {"succeeded": Change.SUCCEED, "failed": Change.FAIL, "cancelled": Change.END_CANCELLED}[entry.status]
         if entry.execution is None and document.get("cancel_requested_at"):
             kind = Change.END_CANCELLED  # it never started, and no one wants it any more
         changed = self._write(kind, entry, same, fields)
         if changed is not None:
+            if entry.status == "failed":
+                self._circuits.failed(document["lane"], entry.task, entry.reason or "", entry.message or "")
             return ACCEPTED, changed
         now = self._tasks.find_one({"_id": entry.task}, _STANDING) or {}
         attempt = now.get("attempt") or {}
@@ -308,6 +310,37 @@ class MongoReports:
         ):
             return REPEAT, None
         return refused("AlreadyEnded", f"This attempt is on record as {attempt.get('outcome') or now['status']}."), None
+
+    def _try_again(self, entry: Ended, document: Document, same: Document) -> Document | None:
+        """Back to the queue: after a while if it was ours, or behind a circuit if what it draws on fails for all."""
+        retry, reason = document["retry"], entry.reason or ""
+        left = entry.attempt < retry["max_attempts"] and retry["policy"] != "never"
+        again = may_retry(
+            reason,
+            policy=retry["policy"],
+            started=entry.execution is not None,
+            attempt=entry.attempt,
+            max_attempts=retry["max_attempts"],
+        )
+        held = left and entry.execution is None and self._circuits.holds(document["lane"], reason)
+        if not again and not held:
+            return None
+        wait = 0.0 if held else backoff_seconds(entry.attempt, rng=self._rng)
+        back = back_to_queue(reason=entry.reason, message=entry.message, backoff_seconds=wait)
+        return self._write(Change.RETRY, entry, {**same, "cancel_requested_at": None}, back)
+
+    def _note_successes(
+        self, entries: Sequence[AnyEntry], outcomes: Sequence[Outcome | None], documents: dict[str, Document]
+    ) -> None:
+        """Where a script ran to an end of its own, what it draws on works."""
+        self._circuits.succeeded(
+            documents[entry.task]["lane"]
+            for entry, outcome in zip(entries, outcomes, strict=True)
+            if isinstance(entry, Ended)
+            and outcome is ACCEPTED
+            and entry.execution is not None
+            and entry.reason not in BLAMED
+        )
 
     def _lose(
         self, entry: Lost, document: Document, same: Document, log_fields: Document
@@ -376,19 +409,19 @@ class MongoReports:
         )
 
     def assigned(self, worker: str, known: Iterable[Held]) -> list[Assigned]:
-        acknowledged = {attempt_id(one.task, one.attempt): one.input_acknowledged for one in known}
         fields = {"status": 1, "attempt": 1, "cancel_requested_at": 1, "input": 1, "spec": 1}
-        found = self._tasks.find({"holder": worker, "status": {"$in": _HELD_STATUSES}}, fields)
-        return [_to_assigned(document, acknowledged, self._settings) for document in found]
+        return self._told(list(self._tasks.find({"holder": worker, "status": {"$in": _HELD_STATUSES}}, fields)), known)
 
     def _own(self, sender: Sender, held: Iterable[Held]) -> list[Assigned]:
-        acknowledged = {attempt_id(one.task, one.attempt): one.input_acknowledged for one in held}
         found = self._tasks.find({"attempt.id": sender.attempt, "_id": (sender.attempt or "")[:26]})
-        return [
-            _to_assigned(document, acknowledged, self._settings)
-            for document in found
-            if document["status"] in _HELD_STATUSES
-        ]
+        return self._told([document for document in found if document["status"] in _HELD_STATUSES], held)
+
+    def _told(self, documents: Sequence[Document], held: Iterable[Held]) -> list[Assigned]:
+        """What an answer says of each; what the sender does not hold yet comes with its specification."""
+        acknowledged = {attempt_id(one.task, one.attempt): one.input_acknowledged for one in held}
+        fresh = [document for document in documents if document["attempt"]["id"] not in acknowledged]
+        specifications = {one.task: one for one in self._specifications.of(fresh)}
+        return [_to_assigned(d, acknowledged, specifications.get(d["_id"])) for d in documents]
 
     def specification(self, sender: Sender, task: str, attempt: int) -> Specification:
         with translated():
@@ -398,7 +431,8 @@ class MongoReports:
             raise NotFound("No such attempt.")
         if sender.attempt not in (None, current["id"]) or (sender.worker and sender.worker != current["worker"]):
             raise Forbidden("This attempt is another worker's.")
-        return _to_specification(document, self._settings)
+        with translated():
+            return self._specifications.of([document])[0]
 
 
 def literal_fields(fields: Document) -> Document:
@@ -454,9 +488,8 @@ def _log_fields(chunks: Sequence[LogChunk]) -> Document:
     return {"log": {"$cond": [newer, {"$mergeObjects": [{"$ifNull": ["$log", {}]}, fresh]}, "$log"]}}
 
 
-def _to_assigned(document: Document, acknowledged: dict[str, int], settings: Settings) -> Assigned:
+def _to_assigned(document: Document, acknowledged: dict[str, int], specification: Specification | None) -> Assigned:
     attempt = document["attempt"]
-    known = attempt["id"] in acknowledged
     passed = acknowledged.get(attempt["id"], 0)
     return Assigned(
         task=document["_id"],
@@ -465,17 +498,5 @@ def _to_assigned(document: Document, acknowledged: dict[str, int], settings: Set
         execution=attempt.get("execution"),
         stop=document.get("cancel_requested_at") is not None,
         input=[Input(number=i["number"], text=i["text"]) for i in document["input"] if i["number"] > passed],
-        specification=None if known else _to_specification(document, settings),
-    )
-
-
-def _to_specification(document: Document, settings: Settings) -> Specification:
-    return msgspec.convert(
-        {
-            **document["spec"],
-            "task": document["_id"],
-            "attempt": document["attempt"]["number"],
-            "log_limit_bytes": settings.log_limit_bytes,
-        },
-        Specification,
+        specification=specification,
     )

@@ -9,6 +9,7 @@ going on, whatever the history:
     holder       the worker, while an attempt is its own (leased or unknown)
     lease_until  while a lease runs
     outbox_at    while an event waits to be sent
+    draws_on     the entries of the catalog that it needs, until it has ended
 """
 
 from __future__ import annotations
@@ -18,10 +19,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel
+from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
+from keruta.adapters.mongo.entries import new_entry
+from keruta.adapters.mongo.ready import ready_entries
+from keruta.domain.catalog.kinds import KINDS
+
+DAY_SECONDS = 86400
 Migration = Callable[[Database[dict[str, Any]]], None]
 
 
@@ -55,11 +61,50 @@ def _logs(database: Database[dict[str, Any]]) -> None:
 
 
 def _dead_letters(database: Database[dict[str, Any]]) -> None:
-    database["dead_letters"].create_index("at", name="at", expireAfterSeconds=14 * 86400)
+    database["dead_letters"].create_index("at", name="at", expireAfterSeconds=14 * DAY_SECONDS)
+
+
+def _catalog(database: Database[dict[str, Any]]) -> None:
+    for kind in KINDS.values():
+        entries = database[kind.collection]
+        for narrowed in ((), *((f"spec.{name}",) for name in kind.filters)):
+            ahead = [("readers", ASCENDING), *((name, ASCENDING) for name in narrowed)]
+            entries.create_index([*ahead, ("_id", ASCENDING)])
+            entries.create_index([*ahead, ("updated_at", ASCENDING), ("_id", ASCENDING)])
+    database["repositories"].create_index([("spec.url", ASCENDING), ("_id", ASCENDING)], name="url")
+    for field in ("read_credential", "push_credential", "default_profile"):
+        database["repositories"].create_index(f"spec.{field}", name=field, sparse=True)
+    # No language: words are parted by `keruta.domain.catalog.documents.grams` already.
+    database["documents"].create_index(
+        [("grams", TEXT), ("letters", TEXT)], name="text", default_language="none", language_override="none"
+    )
+    database["documents"].create_index("spec.tags", name="tags")
+    database["document_versions"].create_index([("document", ASCENDING), ("version", DESCENDING)], name="versions")
+    database["circuits"].create_index("open", name="open")
+    database["tasks"].create_index("draws_on", name="draws_on", **_there("draws_on"))
+    for field in ("who", "kind"):
+        database["audit"].create_index([(field, ASCENDING), ("_id", DESCENDING)], name=field)
+
+
+def _ready(database: Database[dict[str, Any]]) -> None:
+    """The entries that keruta brings are there; what a person has made of them stays."""
+    for collection, spec in ready_entries():
+        fields = {"owner": "keruta", "readers": ["everyone"], "spec": spec, "updated_by": "keruta"}
+        database[collection].update_one({"_id": spec["name"]}, new_entry(fields), upsert=True)
+
+
+def _ends(database: Database[dict[str, Any]]) -> None:
+    database["tasks"].create_index(
+        "ended_at",
+        name="ended_at",
+        expireAfterSeconds=366 * DAY_SECONDS,
+        partialFilterExpression={"ended_at": {"$type": "date"}},
+    )
+    database["audit"].create_index("at", name="at", expireAfterSeconds=731 * DAY_SECONDS)
 
 
 # In order; what has been released is never changed, only followed.
-MIGRATIONS: tuple[Migration, ...] = (_first, _logs, _dead_letters)
+MIGRATIONS: tuple[Migration, ...] = (_first, _logs, _dead_letters, _catalog, _ready, _ends)
 
 
 def ensure_schema(database: Database[dict[str, Any]]) -> None:

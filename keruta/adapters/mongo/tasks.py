@@ -16,7 +16,7 @@ from keruta.adapters.mongo.client import Collection
 from keruta.domain.events import Event, task_event
 from keruta.domain.naming import new_id
 from keruta.domain.reports import TAIL_LIMIT_BYTES
-from keruta.domain.status import LEASED, TRANSITIONS, Change, sources
+from keruta.domain.status import ENDED, LEASED, TRANSITIONS, Change, sources
 from keruta.domain.task import AttemptView, NewTask, TaskSummary, TaskView
 from keruta.ports import Document
 
@@ -50,12 +50,14 @@ def new_document(new: NewTask) -> Document:
         "status": TARGETS[Change.RERUN],
         "name": request.name,
         "queue": request.queue,
-        "priority": request.priority,
+        "priority": new.priority,
         "labels": request.labels,
         "lane": new.lane,
         "claim": new.lane,
+        "named": new.draws_on,
+        "draws_on": new.draws_on,
         "spec": new.spec,
-        "retry": {"policy": request.retry.policy, "max_attempts": request.retry.max_attempts},
+        "retry": {"policy": new.retry.policy, "max_attempts": new.retry.max_attempts},
         "attempt_count": 0,
         "past_attempts": [],
         "input": [],
@@ -67,7 +69,9 @@ def seen_by(new: NewTask) -> list[str]:
     request = new.request
     facets = [
         f"queue={request.queue}",
-        f"repository={request.repository.url}",
+        f"repository={new.repository.url}",
+        *([f"repository={new.repository.name}"] if new.repository.name is not None else []),
+        f"profile={new.profile}",
         f"owner={new.owner}",
         *(f"label={key}={value}" for key, value in request.labels.items()),
     ]
@@ -123,8 +127,10 @@ def transition(
         gone += _WHILE_LEASED
         if change is not Change.LOSE:
             gone += _WHILE_HELD
-    if change in (Change.ASSIGN, Change.CANCEL):
+    if change in (Change.ASSIGN, Change.CANCEL, Change.REFUSE):
         gone += ["claim", "not_before", "blocked_by"]
+    if to in ENDED:
+        gone += ["draws_on"]
     number = {"$ifNull": ["$attempt.number", "$attempt_count"]}
     said = {"status": to, "at": "$$NOW", "attempt": number}
     pipeline: Pipeline = [
@@ -160,6 +166,7 @@ def back_to_queue(*, reason: str | None, message: str | None, backoff_seconds: f
         "exit_code": None,
         "question": None,
         "ended_at": None,
+        "draws_on": "$named",
         "cancel_requested_at": None,
         "input": [],
         "log": None,
@@ -195,7 +202,7 @@ SUMMARY_FIELDS = [
     "exit_code",
     "ended_at",
 ]
-SUMMARY_PROJECTION = dict.fromkeys([*SUMMARY_FIELDS, "spec.repository", "attempt.started_at"], 1)
+SUMMARY_PROJECTION = dict.fromkeys([*SUMMARY_FIELDS, "spec.repository", "spec.profile", "attempt.started_at"], 1)
 _ATTEMPT_FIELDS = frozenset(AttemptView.__struct_fields__)
 
 
@@ -210,6 +217,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             **_common(document, last.get("started_at")),
             **{name: spec.get(name) for name in ("script", "command", "prompt", "check", "result_branch")},
             "env": spec.get("env", {}),
+            "documents": spec.get("documents", []),
             "timeout_seconds": spec["timeout_seconds"],
             "retry": document["retry"],
             "cancel_requested_at": document.get("cancel_requested_at"),
@@ -236,4 +244,5 @@ def to_summary(document: Mapping[str, Any]) -> TaskSummary:
 def _common(document: Mapping[str, Any], started_at: Any) -> dict[str, Any]:
     fields = {name: document.get(name) for name in SUMMARY_FIELDS}
     repository = document["spec"]["repository"]
-    return {**fields, "id": document["_id"], "repository": repository, "started_at": started_at}
+    profile = document["spec"].get("profile", "")
+    return {**fields, "id": document["_id"], "repository": repository, "profile": profile, "started_at": started_at}

@@ -1,72 +1,41 @@
-"""Credentials for Git servers, and how Git gets them: never in an address, an argument or its configuration.
-
-The file is JSON: a list of objects, each with `url` (a prefix of the repositories' addresses) and either `username` and
-`token`, or `ssh_key` and `known_hosts` (texts); `push: true` marks what is for pushing only. It must be of mode 0600.
-"""
+"""Credentials for Git servers, and how Git gets them: never in an address, an argument or its configuration."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
-import msgspec
-
 from keruta.domain.repository import transport
-from keruta.errors import SettingsError
+from keruta.errors import PhaseError
 
 
-class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """What opens a Git server. Its parts are secrets; `repr` shows none."""
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Credential:
+    """What opens a Git server. `token` and `ssh_key` are secrets; `repr` shows none.
 
-    url: str
+    Args:
+        name: by what the clone cache tells whose a commit is; the credential's own name and revision.
+    """
+
+    name: str = ""
     username: str = ""
     token: str = ""
     ssh_key: str = ""
     known_hosts: str = ""
-    push: bool = False
 
     def __repr__(self) -> str:
-        return f"Credential(url={self.url!r})"
+        return f"Credential({self.name!r})"
 
     @property
     def secrets(self) -> list[bytes]:
         """What must not leave the job in any output."""
         key_lines = [line for line in self.ssh_key.splitlines() if line and not line.startswith("-----")]
         return [part.encode() for part in (self.token, *key_lines) if len(part) >= 4]
-
-
-def load(path: Path) -> list[Credential]:
-    """Reads the file; none where there is no file.
-
-    Raises:
-        SettingsError: it is malformed, or others can read it.
-    """
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return []
-    if stat.S_IMODE(mode) & 0o077:
-        raise SettingsError(f"{path} can be read by others; chmod 600 it")
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=list[Credential])
-    except msgspec.DecodeError as error:
-        raise SettingsError(f"{path} is not a list of credentials: {error}") from error
-
-
-def choose(credentials: list[Credential], url: str, purpose: Literal["read", "push"]) -> Credential | None:
-    """The credential with the longest address that a repository's begins with, at a border between its parts."""
-    fitting = [
-        one
-        for one in credentials
-        if one.push is (purpose == "push") and (url == one.url or url.startswith(one.url.rstrip("/") + "/"))
-    ]
-    return max(fitting, key=lambda one: len(one.url), default=None)
 
 
 _ASKPASS = """#!/bin/sh
@@ -131,9 +100,9 @@ def _write(credential: Credential, directory: Path, url: str) -> None:
 
 
 def _quotable(text: str) -> str:
-    """What can stand in the double-quoted pattern of a shell's `case`. Raises SettingsError for what can't."""
-    if any(c in text for c in '"`$\\*?[\n'):
-        raise SettingsError("a Git server's user name or address has a character that can't be used")
+    """What can stand in the pattern of a shell's `case`. Raises PhaseError for what can't."""
+    if any(c in text for c in "\"`$\\*?['\n"):
+        raise PhaseError("CloneAuthFailed", "The repository's address has a character that can't be used with a token.")
     return text
 
 

@@ -1,0 +1,1 @@
+"""The five operations that every kind of the catalog has."""

@@ -1,0 +1,109 @@
+"""Lists, adds, shows, changes and deletes entries of every kind, all in the same way.
+
+A change says which version it was made from (`If-Match`), so that what came between is not lost.
+Source: https://www.rfc-editor.org/rfc/rfc9110#section-13.1.1
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import flask
+
+from admin.asking import View, flag, number, ports, principal, serves
+from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
+from keruta.domain.catalog.common import Page
+from keruta.domain.catalog.kinds import KINDS, Kind
+from keruta.edge import json_answer, read_body
+from keruta.errors import InvalidRequest, PreconditionRequired
+
+blueprint = flask.Blueprint("catalog", __name__)
+
+LIMIT_MOST = 200
+LIMIT_DEFAULT = 50
+_ETAG = re.compile(r'"(\d{1,9})"')
+
+
+def entry_answer(view: Any, status: int = 200, location: str | None = None) -> flask.Response:
+    """An entry with its ETag."""
+    headers = {"ETag": f'"{view.meta.revision}"', **({"Location": location} if location else {})}
+    return json_answer(view, status, headers)
+
+
+def revision_asked(*, required: bool) -> int | None:
+    """The revision that `If-Match` names; None for `*`, or where it is not there and need not be.
+
+    Raises:
+        PreconditionRequired, InvalidRequest.
+    """
+    given = flask.request.headers.get("If-Match")
+    if given is None:
+        if required:
+            raise PreconditionRequired("Say which version the change was made from: If-Match with the ETag, or *.")
+        return None
+    if given.strip() == "*":
+        return None
+    match = _ETAG.fullmatch(given.strip().removeprefix("W/"))
+    if match is None:
+        fault = {"at": "If-Match", "message": "The ETag of the entry, or *."}
+        raise InvalidRequest("If-Match is none of this entry's ETags.", faults=[fault])
+    return int(match[1])
+
+
+def _views(kind: Kind) -> dict[str, View]:
+    def catalog() -> MongoCatalog:
+        return ports().catalogs[kind.name]
+
+    def listed() -> flask.Response:
+        query = flask.request.args
+        filters = {name: query[name.removesuffix("s") if name == "tags" else name] for name in kind.filters
+                   if (name.removesuffix("s") if name == "tags" else name) in query}  # fmt: skip
+        wanted = Wanted(
+            filters=filters,
+            search=query.get("q"),
+            sort=query.get("sort", "name"),
+            limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST),
+            cursor=query.get("cursor"),
+        )
+        items, after = catalog().page(principal().readers, wanted)
+        return json_answer(Page(items=items, next=after))
+
+    def create() -> flask.Response:
+        spec = read_body(flask.request, kind.spec, kind.body_limit_bytes)
+        made = catalog().create(principal().name, spec)
+        return entry_answer(made, 201, f"{ports().settings.public_url}/api/v1/{kind.collection}/{made.name}")
+
+    def show(name: str) -> flask.Response:
+        view = catalog().show(principal().readers, name)
+        response = entry_answer(view)
+        response.make_conditional(flask.request)
+        return response
+
+    def replace(name: str) -> flask.Response:
+        revision = revision_asked(required=True)
+        spec = read_body(flask.request, kind.spec, kind.body_limit_bytes)
+        return entry_answer(catalog().replace(principal().name, principal().readers, name, spec, revision))
+
+    def delete(name: str) -> flask.Response:
+        force = flag("force")
+        revision = revision_asked(required=False)
+        catalog().delete(principal().name, principal().readers, name, revision, force=force)
+        if force:
+            what = f"The {kind.name} {name}"
+            ports().deciding.refuse_queued(principal().name, catalog().needing(name), what)
+        return flask.Response(status=204)
+
+    one, many = kind.name, kind.collection
+    return {
+        f"list_{many}": listed,
+        f"create_{one}": create,
+        f"show_{one}": show,
+        f"replace_{one}": replace,
+        f"delete_{one}": delete,
+    }
+
+
+for _kind in KINDS.values():
+    for _name, _view in _views(_kind).items():
+        serves(blueprint, _name)(_view)

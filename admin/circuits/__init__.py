@@ -1,0 +1,1 @@
+"""What fails again and again, and letting it run again."""

@@ -1,0 +1,1 @@
+"""What only documents have: their versions."""

@@ -1,0 +1,1 @@
+"""What only queues have: pause and resume."""

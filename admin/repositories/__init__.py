@@ -1,0 +1,1 @@
+"""What only repositories have: a look at the real server."""

@@ -1,0 +1,54 @@
+"""Looks at a repository's real server, with its credential, and says what is there."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import flask
+
+from admin.asking import ports, principal, serves
+from keruta.adapters.git.command import Git
+from keruta.adapters.git.credentials import environment
+from keruta.adapters.git.remote import look
+from keruta.adapters.sealing import CannotOpenError
+from keruta.domain.catalog.repositories import RepositoryView, Validation
+from keruta.edge import json_answer
+from keruta.errors import PhaseError, SettingsError
+
+blueprint = flask.Blueprint("repositories", __name__)
+
+LOOK_SECONDS = 9.0  # of the 10 s that an answer may take
+
+
+@serves(blueprint, "validate_repository")
+def validate_repository(name: str) -> flask.Response:
+    """What is found. Where it works, the repository's circuit is closed: its tasks run again."""
+    view = ports().catalogs["repository"].show(principal().readers, name)
+    found = _look(view)
+    if found.reason is None:
+        ports().catalogs.circuits.close_of("repository", name)
+    return json_answer(found)
+
+
+def _look(view: RepositoryView) -> Validation:
+    settings = ports().settings
+    deadline = time.monotonic() + LOOK_SECONDS
+    try:
+        credential = ports().opening.of(view.read_credential, view.url) if view.read_credential else None
+        with tempfile.TemporaryDirectory(prefix="keruta-look-") as place:
+            private = Path(place) / "private"
+            with environment(
+                credential, private, url=view.url, transports=settings.transports, own=settings.own_git
+            ) as env:
+                return look(view.url, view.default_ref, Git(Path(place), env, threading.Event(), deadline))
+    except PhaseError as error:
+        return _not_looked(error.reason, error.message)
+    except (CannotOpenError, SettingsError) as error:
+        return _not_looked("CredentialMissing", str(error))
+
+
+def _not_looked(reason: str, message: str) -> Validation:
+    return Validation(reachable=False, authenticated=False, message=message, reason=reason)

@@ -1,0 +1,28 @@
+"""Removes what is older than the settings say: at a person's word, and at the clock's."""
+
+from __future__ import annotations
+
+import flask
+
+from admin.asking import flag, ports, principal, serves
+from keruta.adapters.cloudevents import decode
+from keruta.edge import json_answer
+
+blueprint = flask.Blueprint("retention", __name__)
+
+
+@serves(blueprint, "prune")
+def prune() -> flask.Response:
+    dry_run = flag("dry_run")
+    pruned = ports().retention.prune(dry_run=dry_run)
+    if not dry_run:
+        ports().catalogs.audit.record(principal().name, "prune", "storage", "results", readers=["everyone"])
+    return json_answer(pruned)
+
+
+@serves(blueprint, "sweep")
+def sweep() -> flask.Response:
+    """The clock's own: an event of a PingSource."""
+    decode(dict(flask.request.headers), flask.request.get_data())
+    ports().retention.prune(dry_run=False)
+    return flask.Response(status=204)

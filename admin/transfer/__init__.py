@@ -1,0 +1,1 @@
+"""The catalog as YAML, out and in."""

@@ -1,0 +1,25 @@
+"""The catalog as YAML, out and in."""
+
+from __future__ import annotations
+
+import flask
+
+from admin.asking import flag, ports, principal, serves
+from keruta.edge import json_answer, read_text
+
+blueprint = flask.Blueprint("transfer", __name__)
+
+BODY_LIMIT_BYTES = 32 * 1024 * 1024
+
+
+@serves(blueprint, "export_catalog")
+def export_catalog() -> flask.Response:
+    return flask.Response(ports().transfer.export(), content_type="application/yaml; charset=utf-8")
+
+
+@serves(blueprint, "import_catalog")
+def import_catalog() -> flask.Response:
+    """All of it is done, or nothing; what stands there already changes nothing."""
+    dry_run = flag("dry_run")
+    text = read_text(flask.request, "application/yaml", BODY_LIMIT_BYTES)
+    return json_answer(ports().transfer.bring_in(principal().name, principal().readers, text, dry_run=dry_run))

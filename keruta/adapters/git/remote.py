@@ -1,0 +1,91 @@
+"""What a Git server says of a repository: the commit that a ref names, and what there is."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+from keruta.adapters.git.command import Git, Stopped
+from keruta.domain.catalog.repositories import Validation
+from keruta.domain.repository import is_commit
+from keruta.domain.task import RepositoryRef
+from keruta.errors import PhaseError
+
+SHOWN_REFS = 200
+# A server that said one of these was reached, and one that said another let us in.
+_NOT_REACHED = frozenset({"CloneFailed", "HostKeyUnknown", "TransportRefused"})
+_NOT_LET_IN = frozenset({"CloneAuthFailed"})
+
+
+def resolve(repository: RepositoryRef, git: Git) -> str:
+    """Asks the remote for the commit that the ref names now. Raises PhaseError."""
+    ref = repository.ref or "HEAD"
+    if is_commit(ref):
+        return ref
+    patterns = [ref] if ref == "HEAD" or ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+    peeled = [f"{pattern}^{{}}" for pattern in patterns if not pattern.startswith("refs/heads/")]
+    found = _listed(git("ls-remote", "-q", "--", repository.url, *patterns, *peeled))
+    for pattern in patterns:
+        if pattern in found:
+            return found.get(f"{pattern}^{{}}", found[pattern])
+    if ref == "HEAD":
+        raise PhaseError("RepositoryEmpty", "The repository has no commit yet; push one first.")
+    raise PhaseError("RefNotFound", f"The repository has no branch or tag {ref!r}.")
+
+
+def look(url: str, default_ref: str | None, git: Git) -> Validation:
+    """Says what a server has, or the one sentence of what is wrong. Never raises for what the server says."""
+    began = time.monotonic()
+    reason: str | None
+    try:
+        said = git("ls-remote", "-q", "--symref", "--", url)
+    except Stopped:
+        reason, message = "CloneFailed", "The Git server did not answer in time."
+    except PhaseError as error:
+        reason, message = error.reason, error.message
+    else:
+        return _found(said, default_ref, time.monotonic() - began)
+    return Validation(
+        reachable=reason not in _NOT_REACHED,
+        authenticated=reason not in _NOT_REACHED | _NOT_LET_IN,
+        reason=reason,
+        message=message,
+        took_seconds=round(time.monotonic() - began, 3),
+        at=datetime.now(UTC),
+    )
+
+
+def _found(said: str, default_ref: str | None, seconds: float) -> Validation:
+    head = next((line for line in said.splitlines() if line.startswith("ref: refs/heads/")), "")
+    default_branch = head.partition("\t")[0].removeprefix("ref: refs/heads/") or None
+    refs = [name for name in _listed(said) if name != "HEAD" and not name.endswith("^{}")]
+    branches = [name.removeprefix("refs/heads/") for name in refs if name.startswith("refs/heads/")]
+    tags = [name.removeprefix("refs/tags/") for name in refs if name.startswith("refs/tags/")]
+    there = None
+    message = f"It answers, with {len(branches)} branches and {len(tags)} tags."
+    reason = None
+    if not branches and not tags:
+        message, reason = "It answers, and has no commit yet; push one first.", "RepositoryEmpty"
+    elif default_ref is not None and not is_commit(default_ref):
+        there = default_ref in branches or default_ref in tags or default_ref in refs
+        if not there:
+            message, reason = f"It answers, and has no branch or tag {default_ref!r}.", "RefNotFound"
+    return Validation(
+        reachable=True,
+        authenticated=True,
+        reason=reason,
+        message=message,
+        default_branch=default_branch,
+        default_ref_found=there,
+        branches=branches[:SHOWN_REFS],
+        tags=tags[-SHOWN_REFS:],
+        refs_total=len(refs),
+        took_seconds=round(seconds, 3),
+        at=datetime.now(UTC),
+    )
+
+
+def _listed(said: str) -> dict[str, str]:
+    """Commits by the names of their refs, as `git ls-remote` tells them."""
+    rows = (line.partition("\t") for line in said.splitlines() if not line.startswith("ref: "))
+    return {name: commit for commit, _, name in rows}

@@ -1,0 +1,55 @@
+"""Mints a GitHub App's tokens: for one repository, for one hour, for no more than is needed.
+
+Source: https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app
+"""
+
+from __future__ import annotations
+
+import re
+import time
+
+import jwt
+import msgspec
+import urllib3
+
+from keruta.errors import KerutaError
+
+DEFAULT_API = "https://api.github.com"
+_OWNER_AND_NAME = re.compile(r"[/:]([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+?)(?:\.git)?/?$")
+_pool = urllib3.PoolManager(maxsize=2, retries=False, timeout=urllib3.Timeout(connect=3, read=7))
+
+
+class NotMintedError(KerutaError):
+    """GitHub gave no token; the message says why, and holds no secret."""
+
+
+class _Minted(msgspec.Struct):
+    token: str
+
+
+def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | None, url: str, write: bool) -> str:
+    """Returns a token for the repository at `url` alone, to read its contents or to write them.
+
+    Raises:
+        NotMintedError: the key is none, GitHub refused, or did not answer within 10 s.
+    """
+    match = _OWNER_AND_NAME.search(url)
+    if match is None:
+        raise NotMintedError("The repository's address names no owner and repository.")
+    now = int(time.time())
+    try:
+        # A minute back: GitHub refuses a clock that is ahead of its own.
+        claims = {"iat": now - 60, "exp": now + 540, "iss": app_id}
+        proof = jwt.encode(claims, private_key, algorithm="RS256")
+    except (ValueError, TypeError, jwt.PyJWTError) as error:
+        raise NotMintedError("The App's private key is not a readable RSA key.") from error
+    wanted = {"repositories": [match[2]], "permissions": {"contents": "write" if write else "read"}}
+    headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json"}
+    address = f"{(api_url or DEFAULT_API).rstrip('/')}/app/installations/{installation_id}/access_tokens"
+    try:
+        answer = _pool.request("POST", address, body=msgspec.json.encode(wanted), headers=headers, redirect=False)
+        if answer.status == 201:
+            return msgspec.json.decode(answer.data, type=_Minted).token
+    except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
+        raise NotMintedError(f"GitHub did not answer: {type(error).__name__}.") from error
+    raise NotMintedError(f"GitHub refused to give the App a token for {match[1]}/{match[2]} ({answer.status}).")

@@ -1,0 +1,71 @@
+"""The audit record: appended to, read in pages, never changed; what is old goes by its index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from pymongo.client_session import ClientSession
+
+from keruta import logs
+from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.audit import AuditEntry, AuditPage
+from keruta.domain.naming import TASK_ID, new_id
+from keruta.errors import InvalidRequest
+from keruta.ports import Document
+
+
+class MongoAudit:
+    """What was changed, by whom."""
+
+    def __init__(self, database: Database) -> None:
+        self._audit = database["audit"]
+
+    def record(
+        self,
+        who: str,
+        action: str,
+        kind: str,
+        of: str,
+        *,
+        readers: Sequence[str],
+        changes: Sequence[str] = (),
+        session: ClientSession | None = None,
+    ) -> None:
+        """The change is on record, timed by the server, with the request that made it."""
+        entry: dict[str, Any] = {
+            "who": who,
+            "action": action,
+            "kind": kind,
+            "of": of,
+            "changes": list(changes),
+            "request": logs.bound("request"),
+            "readers": list(readers),
+        }
+        pipeline = [{"$set": {**{name: {"$literal": value} for name, value in entry.items()}, "at": "$$NOW"}}]
+        self._audit.update_one({"_id": new_id()}, pipeline, upsert=True, session=session)
+
+    def page(self, *, who: str | None, kind: str | None, of: str | None, limit: int, cursor: str | None) -> AuditPage:
+        """One page, newest first. Raises InvalidRequest for a cursor that is none of ours."""
+        match: Document = {}
+        if cursor is not None:
+            if not TASK_ID.fullmatch(cursor):
+                raise InvalidRequest(
+                    "The cursor is none that a list gave out.", faults=[{"at": "?cursor", "message": "?"}]
+                )
+            match["_id"] = {"$lt": cursor}
+        hint = "_id_"
+        if who is not None:
+            match["who"], hint = who, "who"
+        if kind is not None:
+            match["kind"], hint = kind, "kind"
+        if of is not None:
+            match["of"] = of
+        with translated():
+            found = list(self._audit.find(match).sort("_id", -1).hint(hint).limit(limit + 1))
+        items = [
+            msgspec.convert({**{k: v for k, v in row.items() if v is not None}, "id": row["_id"]}, AuditEntry)
+            for row in found[:limit]
+        ]
+        return AuditPage(items=items, next=items[-1].id if len(found) > limit else None)

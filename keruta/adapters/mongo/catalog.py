@@ -1,0 +1,343 @@
+"""The catalog: entries by name, each changed by one conditional update under its revision.
+
+An entry is `{_id: name, owner, readers, spec, revision, created_at, updated_at, updated_by, …}`; what a kind has beside
+these is made by its `Extras`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo.client_session import ClientSession
+from pymongo.errors import DuplicateKeyError
+
+from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.entries import new_entry
+from keruta.domain.catalog.kinds import KINDS, Kind
+from keruta.domain.naming import NAME
+from keruta.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed
+from keruta.ports import Document
+
+EVERYONE = ("everyone",)
+_SORTS = {"name": ("_id", 1), "-name": ("_id", -1), "updated": ("updated_at", 1), "-updated": ("updated_at", -1)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What a list is narrowed to, and its order."""
+
+    filters: Mapping[str, str] = field(default_factory=dict)
+    search: str | None = None
+    sort: str = "name"
+    limit: int = 50
+    cursor: str | None = None
+
+
+class Extras:
+    """What a kind stores and shows beside what was written. The plain kinds store and show nothing more."""
+
+    def stored(self, spec: Any, before: Document | None) -> Document:
+        """Fields to set beside `spec`, given the entry as it was. May raise InvalidRequest."""
+        return {}
+
+    def written(self, spec: Any) -> Document:
+        """The spec as it is stored."""
+        plain: Document = msgspec.to_builtins(spec)
+        return plain
+
+    def also(self, entry: Document, session: ClientSession) -> None:
+        """What is to be written with the entry, or not at all."""
+
+    def search(self, text: str) -> Document:
+        """The condition that a search means. Raises InvalidRequest where nothing can be searched."""
+        raise InvalidRequest("This list can't be searched.", faults=[{"at": "?q", "message": "Not known here."}])
+
+    def views(self, rows: Sequence[Document], kind: type[Any]) -> list[Any]:
+        """What is shown of entries, as `view` or `item` of the kind."""
+        return [msgspec.convert({**row["spec"], "meta": kept(row), **self.shown(row)}, kind) for row in rows]
+
+    def shown(self, row: Document) -> Document:
+        return {}
+
+    def hidden(self) -> Document:
+        """What a list need not read of each entry."""
+        return {}
+
+
+def kept(row: Document) -> Document:
+    """The `meta` of an entry."""
+    return {name: row[name] for name in ("revision", "created_at", "updated_at", "updated_by")}
+
+
+class MongoCatalog:
+    """The entries of one kind, for those whose `readers` names are given."""
+
+    def __init__(self, database: Database, kind: Kind, extras: Extras, audit: MongoAudit) -> None:
+        self.kind = kind
+        self.extras = extras
+        self._database = database
+        self._entries = database[kind.collection]
+        self._tasks = database["tasks"]
+        self._audit = audit
+
+    # ------------------------------------------------------------ reading
+
+    def show(self, readers: Sequence[str], name: str) -> Any:
+        """One entry. Raises NotFound, also for what the reader may not see."""
+        with translated():
+            return self.extras.views([self._row(readers, name)], self.kind.view)[0]
+
+    def page(self, readers: Sequence[str], wanted: Wanted) -> tuple[list[Any], str | None]:
+        """One page and the cursor of the next. Raises InvalidRequest for a bad cursor or sort."""
+        if wanted.sort not in _SORTS:
+            raise InvalidRequest(
+                f"sort: Known are {', '.join(_SORTS)}.", faults=[{"at": "?sort", "message": "Unknown."}]
+            )
+        key, direction = _SORTS[wanted.sort]
+        match: Document = {"readers": {"$in": list(readers)}}
+        match |= {f"spec.{name}": value for name, value in wanted.filters.items()}
+        if wanted.search is not None:
+            match |= self.extras.search(wanted.search)
+        if wanted.cursor is not None:
+            match["$or"] = _after(wanted.cursor, key, direction)
+        order = [(key, direction)] if key == "_id" else [(key, direction), ("_id", direction)]
+        with translated():
+            found = self._entries.find(match, self.extras.hidden() or None).sort(order).limit(wanted.limit + 1)
+            if wanted.search is None:
+                found = found.hint(self._index(wanted, key))
+            rows = list(found)
+            more = len(rows) > wanted.limit
+            items = self.extras.views(rows[: wanted.limit], self.kind.item)
+        return items, _cursor(rows[wanted.limit - 1], key) if more else None
+
+    def all(self) -> Iterator[Document]:
+        """Every entry's spec as it is stored, by name."""
+        with translated():
+            yield from self._entries.find({}).sort("_id", 1)
+
+    def _index(self, wanted: Wanted, key: str) -> list[tuple[str, int]]:
+        narrowed = [(f"spec.{name}", ASCENDING) for name in list(wanted.filters)[:1]]
+        return [("readers", ASCENDING), *narrowed, (key, ASCENDING), *([] if key == "_id" else [("_id", ASCENDING)])]
+
+    def _row(self, readers: Sequence[str], name: str, session: ClientSession | None = None) -> Document:
+        seen = {"_id": name, "readers": {"$in": list(readers)}}
+        row = self._entries.find_one(seen, session=session) if NAME.fullmatch(name) else None
+        if row is None:
+            raise NotFound(
+                f"There is no {self.kind.name} {name[:80]!r}.", reason=f"{self.kind.name.capitalize()}NotFound"
+            )
+        return row
+
+    # ------------------------------------------------------------ changing
+
+    def create(self, who: str, spec: Any) -> Any:
+        """The entry is there, at revision 1. Raises Conflict when the name is taken, InvalidRequest."""
+        return self._changed(lambda session: self.create_in(session, who, spec))
+
+    def create_in(self, session: ClientSession, who: str, spec: Any) -> Document:
+        """The same, within a transaction; pymongo's own errors pass, so that it can be run again."""
+        self._check_references(spec, session)
+        fields = {
+            "owner": who,
+            "readers": list(EVERYONE),
+            "updated_by": who,
+            "spec": self.extras.written(spec),
+            **_set_beside(self.extras.stored(spec, None)),
+        }
+        update = new_entry(fields)
+        before = self._entries.find_one_and_update({"_id": spec.name}, update, upsert=True, session=session)
+        if before is not None:
+            raise Conflict(f"There is a {self.kind.name} {spec.name!r} already.", reason="NameTaken")
+        row = self._entries.find_one({"_id": spec.name}, session=session)
+        assert row is not None
+        self.extras.also(row, session)
+        self._audit.record(who, "create", self.kind.name, spec.name, readers=row["readers"], session=session)
+        return row
+
+    def replace(self, who: str, readers: Sequence[str], name: str, spec: Any, revision: int | None) -> Any:
+        """The entry is as it was written. What would change nothing changes nothing, the revision neither.
+
+        Args:
+            revision: the one that the change was made from; None for whatever is there.
+
+        Raises:
+            NotFound.
+            PreconditionFailed: it was changed meanwhile; `faults` names what is different.
+            InvalidRequest.
+        """
+        return self._changed(lambda session: self.replace_in(session, who, readers, name, spec, revision))
+
+    def replace_in(
+        self, session: ClientSession, who: str, readers: Sequence[str], name: str, spec: Any, revision: int | None
+    ) -> Document:
+        """The same, within a transaction; pymongo's own errors pass, so that it can be run again."""
+        if spec.name != name:
+            fault = {"at": "/name", "message": f"It is {name}."}
+            raise InvalidRequest("/name: A name can't be changed.", faults=[fault])
+        self._check_references(spec, session)
+        row = self._row(readers, name, session)
+        if revision is not None and row["revision"] != revision:
+            raise self._outdated(row, spec)
+        beside, written = self.extras.stored(spec, row), self.extras.written(spec)
+        changes = changed_fields(row, written, beside)
+        if not changes:
+            return row
+        fields = {"spec": written, "updated_by": who, "revision": row["revision"] + 1, **_set_beside(beside)}
+        # In a transaction: who was quicker by a moment makes this one run again, and find another revision.
+        now = self._entries.find_one_and_update(
+            {"_id": name, "revision": row["revision"]},
+            [{"$set": {**{k: {"$literal": v} for k, v in fields.items()}, "updated_at": "$$NOW"}}],
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        if now is None:
+            raise self._outdated(row, spec)
+        self.extras.also(now, session)
+        self._audit.record(
+            who, "change", self.kind.name, name, readers=now["readers"], changes=changes, session=session
+        )
+        return now
+
+    def set_field(self, who: str, readers: Sequence[str], name: str, action: str, change: list[Document]) -> Any:
+        """A field beside the spec is other than before (`change` is a pipeline). Raises NotFound."""
+        with translated():
+            row = self._row(readers, name)
+            now = self._entries.find_one_and_update({"_id": name}, change, return_document=ReturnDocument.AFTER)
+            if now is None:
+                raise NotFound(f"There is no {self.kind.name} {name!r} any more.")
+            self._audit.record(who, action, self.kind.name, name, readers=row["readers"])
+            return self.extras.views([now], self.kind.view)[0]
+
+    def delete(self, who: str, readers: Sequence[str], name: str, revision: int | None, *, force: bool) -> None:
+        """The entry is gone.
+
+        Raises:
+            NotFound, PreconditionFailed.
+            Conflict: other entries name it, or tasks need it and `force` is not set; with their names or count.
+        """
+        with translated():
+            row = self._row(readers, name)
+            if revision is not None and row["revision"] != revision:
+                raise self._outdated(row, None)
+            if users := self.used_by(name):
+                said = ", ".join(users[:10])
+                raise Conflict(
+                    f"The {self.kind.name} {name} is used by {said}; take it out there first.", reason="InUse",
+                    faults=[{"at": user, "message": f"Names {name}."} for user in users[:50]],
+                )  # fmt: skip
+            if not force and (count := self._tasks.count_documents(self.needing(name), hint="draws_on")):
+                raise Conflict(
+                    f"{count} tasks that have not ended need the {self.kind.name} {name}; wait for them, cancel them, "
+                    "or delete it with force: then those that wait fail.",
+                    reason="InUse",
+                )
+            if self._entries.delete_one({"_id": name, "revision": row["revision"]}).deleted_count != 1:
+                raise self._outdated(self._row(readers, name), None)
+            self._audit.record(who, "delete", self.kind.name, name, readers=row["readers"])
+
+    def needing(self, name: str) -> Document:
+        """Which open tasks draw on an entry."""
+        return {"draws_on": f"{self.kind.name}:{name}"}
+
+    def used_by(self, name: str) -> list[str]:
+        """What of the catalog names an entry, each as `kind name`."""
+        found = []
+        for kind in KINDS.values():
+            for path in _paths_to(kind, self.kind.name):
+                condition = {path: name} if "*" not in path else _any_value(path, name)
+                found += [f"{kind.name} {r['_id']}" for r in self._database[kind.collection].find(condition, ["_id"])]
+        return sorted(set(found))
+
+    def _check_references(self, spec: Any, session: ClientSession) -> None:
+        faults = [
+            {"at": at, "message": f"There is no {kind} {name!r}."}
+            for at, kind, name in self.kind.references(spec)
+            if self._database[KINDS[kind].collection].count_documents({"_id": name}, limit=1, session=session) == 0
+        ]
+        if faults:
+            raise InvalidRequest(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)
+
+    def _outdated(self, row: Document, spec: Any) -> PreconditionFailed:
+        """Names the differences between what was sent and what is there now."""
+        faults = []
+        if spec is not None:
+            mine = self.extras.written(spec)
+            for name in changed_fields(row, mine, {}):
+                message = f"You have {_short(mine.get(name))}; there is {_short(row['spec'].get(name))}."
+                faults.append({"at": f"/{name}", "message": message})
+        return PreconditionFailed(
+            f"It was changed meanwhile, by {row['updated_by']} to revision {row['revision']}; take that one, "
+            "and make your change to it.",
+            faults=faults,
+            etag=f'"{row["revision"]}"',
+        )
+
+    def _changed(self, write: Callable[[ClientSession], Document]) -> Any:
+        """Makes a change in a transaction of its own, and the view of what came of it."""
+        with translated():
+            try:
+                with self._database.client.start_session() as session:
+                    row = session.with_transaction(write)
+            except DuplicateKeyError as error:
+                raise Conflict(f"There is such a {self.kind.name} already.", reason="NameTaken") from error
+            return self.extras.views([row], self.kind.view)[0]
+
+
+def _set_beside(beside: Document) -> Document:
+    """What is stored of a kind's extras; `changed` only says what a person changed."""
+    return {name: value for name, value in beside.items() if name != "changed"}
+
+
+def changed_fields(row: Document, written: Document, extra: Document) -> list[str]:
+    """The fields that are other than in an entry; of what lies beside the spec, those of a person's own doing."""
+    before = row["spec"]
+    names = [name for name in written if written[name] != before.get(name)]
+    names += [name for name in before if name not in written]
+    return names + [name for name in extra.get("changed", ()) if name not in names]
+
+
+def _short(value: Any) -> str:
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
+
+
+def _paths_to(kind: Kind, target: str) -> list[str]:
+    """Where in a kind's entries the names of another kind stand."""
+    if kind.name == "repository":
+        names = {"credential": ["read_credential", "push_credential"], "profile": ["default_profile"]}
+        return [f"spec.{name}" for name in names.get(target, [])]
+    return ["spec.secrets.*"] if kind.name == "profile" and target == "credential" else []
+
+
+def _any_value(path: str, name: str) -> Document:
+    values = {"$map": {"input": {"$objectToArray": f"${path.removesuffix('.*')}"}, "in": "$$this.v"}}
+    return {"$expr": {"$in": [name, values]}}
+
+
+def _cursor(row: Document, key: str) -> str:
+    value = [row["_id"]] if key == "_id" else [row["_id"], int(row[key].timestamp() * 1000)]
+    return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
+
+
+def _after(cursor: str, key: str, direction: int) -> list[Document]:
+    import datetime
+
+    more = "$gt" if direction == ASCENDING else "$lt"
+    try:
+        name, *rest = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=list[Any])
+        if key == "_id" and not rest and isinstance(name, str):
+            return [{"_id": {more: name}}]
+        at = datetime.datetime.fromtimestamp(rest[0] / 1000, datetime.UTC)
+        assert direction in (ASCENDING, DESCENDING)
+        return [{key: {more: at}}, {key: at, "_id": {more: str(name)}}]
+    except (ValueError, TypeError, IndexError, OverflowError, OSError) as error:
+        raise InvalidRequest(
+            "The cursor is none that this list gave out.",
+            faults=[{"at": "?cursor", "message": "Take `next` of the page before."}],
+        ) from error

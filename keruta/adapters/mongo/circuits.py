@@ -1,0 +1,130 @@
+"""Circuits: failures in a row that are not the script's, counted by repository, profile and queue.
+
+A document is there while something fails; a success removes it. So where all is well there is nothing to read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import literal
+from keruta.domain.catalog.circuits import (
+    BLAMED,
+    PROBE_FIRST_SECONDS,
+    PROBE_MOST_SECONDS,
+    CircuitKind,
+    CircuitView,
+    opens_after,
+)
+from keruta.errors import NotFound
+from keruta.ports import Document
+
+KINDS: tuple[CircuitKind, ...] = ("repository", "profile", "queue")
+
+
+def circuit_id(kind: str, name: str) -> str:
+    """A circuit's identity: a repository's name may be an address, which no path could hold."""
+    return hashlib.sha256(f"{kind}:{name}".encode()).hexdigest()[:20]
+
+
+class MongoCircuits:
+    """Counts, opens, closes."""
+
+    def __init__(self, database: Database) -> None:
+        self._circuits = database["circuits"]
+
+    def failed(self, lane: Mapping[str, str], task_id: str, reason: str, message: str) -> None:
+        """Another failure in a row, of whoever is to blame and of the queue. Does nothing for the script's own."""
+        blamed = BLAMED.get(reason)
+        if blamed is None:
+            return
+        kinds: tuple[CircuitKind, ...] = (blamed, "queue")
+        for kind in kinds:
+            name = lane.get(kind) or ""
+            if name:
+                self._count(kind, name, task_id, reason, message)
+
+    def succeeded(self, lanes: Iterable[Mapping[str, str]]) -> None:
+        """What these tasks drew on works: their circuits are closed."""
+        ids = {circuit_id(kind, lane[kind]) for lane in lanes for kind in KINDS if lane.get(kind)}
+        if ids:
+            self._circuits.delete_many({"_id": {"$in": sorted(ids)}})
+
+    def holds(self, lane: Mapping[str, str], reason: str) -> bool:
+        """Whether one more failure for this reason opens a circuit, or finds it open: then its task is to wait."""
+        kind = BLAMED.get(reason)
+        if kind is None or not lane.get(kind):
+            return False
+        limit = opens_after(kind)
+        return self._circuits.count_documents({"_id": circuit_id(kind, lane[kind]), "failures": {"$gte": limit}}) == 1
+
+    def open_ones(self) -> list[Document]:
+        """Every open circuit, with whether it is time to try one task."""
+        due = {"$lte": ["$probe_at", "$$NOW"]}
+        return list(self._circuits.aggregate([{"$match": {"open": True}}, {"$set": {"due": due}}], hint="open"))
+
+    def page(self) -> list[CircuitView]:
+        """All that count failures; there are few, or everything is on fire."""
+        with translated():
+            return [to_circuit(row) for row in self._circuits.find().sort([("open", -1), ("_id", 1)]).limit(500)]
+
+    def of(self, kind: str, names: Iterable[str]) -> dict[str, CircuitView]:
+        """The circuits of some entries, by name."""
+        by_id = {circuit_id(kind, name): name for name in names}
+        return {by_id[row["_id"]]: to_circuit(row) for row in self._circuits.find({"_id": {"$in": list(by_id)}})}
+
+    def close(self, identity: str) -> CircuitView:
+        """A person says that it works again. Raises NotFound."""
+        with translated():
+            row = self._circuits.find_one_and_delete({"_id": identity})
+        if row is None:
+            raise NotFound("There is no such circuit; it may have been closed already.")
+        return to_circuit(row)
+
+    def close_of(self, kind: str, name: str) -> None:
+        """A look at it has shown that it works."""
+        with translated():
+            self._circuits.delete_one({"_id": circuit_id(kind, name)})
+
+    def _count(self, kind: CircuitKind, name: str, task_id: str, reason: str, message: str) -> None:
+        limit = opens_after(kind)
+        failures = {"$add": [{"$ifNull": ["$failures", 0]}, 1]}
+        wait = {"$multiply": [PROBE_FIRST_SECONDS, {"$pow": [2, {"$min": [10, {"$subtract": ["$failures", limit]}]}]}]}
+        milliseconds = {"$toLong": {"$multiply": [1000, {"$min": [PROBE_MOST_SECONDS, wait]}]}}
+        told: dict[str, Any] = {
+            "kind": kind, "name": literal(name), "failures": failures, "reason": literal(reason),
+            "message": literal(message), "last_task": task_id,
+        }  # fmt: skip
+        self._circuits.update_one(
+            {"_id": circuit_id(kind, name)},
+            [
+                {"$set": told},
+                {"$set": {"open": {"$gte": ["$failures", limit]}}},
+                {
+                    "$set": {
+                        "opened_at": {"$cond": ["$open", {"$ifNull": ["$opened_at", "$$NOW"]}, None]},
+                        "probe_at": {"$cond": ["$open", {"$add": ["$$NOW", milliseconds]}, None]},
+                    }
+                },
+            ],
+            upsert=True,
+        )
+
+
+def to_circuit(row: Mapping[str, Any]) -> CircuitView:
+    """What the API shows of a circuit's document."""
+    return CircuitView(
+        id=row["_id"],
+        kind=row["kind"],
+        name=row["name"],
+        open=row["open"],
+        failures=row["failures"],
+        reason=row["reason"],
+        message=row["message"],
+        last_task=row["last_task"],
+        opened_at=row.get("opened_at"),
+        probe_at=row.get("probe_at"),
+    )

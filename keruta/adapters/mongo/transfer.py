@@ -1,0 +1,134 @@
+"""The catalog out as YAML, and in: checked whole, then written in one transaction, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from pymongo.client_session import ClientSession
+
+from keruta.adapters.mongo.catalog import changed_fields
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.extras import Catalogs
+from keruta.domain.catalog.common import ImportResult, Planned
+from keruta.domain.catalog.credentials import ALL_SECRETS
+from keruta.domain.catalog.kinds import KINDS
+from keruta.domain.catalog.transfer import ORDER, Entry, dump, parse
+from keruta.domain.decode import Fault
+from keruta.errors import InvalidRequest
+from keruta.ports import Document
+
+
+class MongoTransfer:
+    """Import and export of everything in the catalog."""
+
+    def __init__(self, database: Database, catalogs: Catalogs) -> None:
+        self._database = database
+        self._catalogs = catalogs
+
+    def export(self) -> str:
+        """All entries, without any secret; what is at its default is left out."""
+        return dump(
+            (kind, _without_defaults(kind, row["spec"])) for kind in ORDER for row in self._catalogs[kind].all()
+        )
+
+    def bring_in(self, who: str, readers: Sequence[str], text: str, *, dry_run: bool) -> ImportResult:
+        """Entries are as the document says; what it does not name stays. The same document again changes nothing.
+
+        Raises:
+            InvalidRequest: with every fault and its line; nothing was changed.
+        """
+        entries, faults = parse(text)
+        entries.sort(key=lambda entry: ORDER.index(entry.kind))
+        there = self._there(entries)
+        faults = faults or [*self._missing(entries), *_without_value(entries, there)]
+        if faults:
+            raise InvalidRequest(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults[:500])
+        plan = [(entry, self._planned(entry, there.get((entry.kind, entry.spec.name)))) for entry in entries]
+        if not dry_run:
+            with translated(), self._database.client.start_session() as session:
+                session.with_transaction(lambda session: self._write(who, readers, plan, session))
+        actions = [planned.action for _, planned in plan]
+        return ImportResult(
+            dry_run=dry_run,
+            created=actions.count("create"),
+            changed=actions.count("change"),
+            unchanged=actions.count("none"),
+            entries=[planned for _, planned in plan if planned.action != "none"],
+        )
+
+    def _write(
+        self, who: str, readers: Sequence[str], plan: Sequence[tuple[Entry, Planned]], session: ClientSession
+    ) -> None:
+        for entry, planned in plan:
+            catalog = self._catalogs[entry.kind]
+            if planned.action == "create":
+                catalog.create_in(session, who, entry.spec)
+            elif planned.action == "change":
+                catalog.replace_in(session, who, readers, entry.spec.name, entry.spec, None)
+
+    def _there(self, entries: Sequence[Entry]) -> dict[tuple[str, str], Document]:
+        found: dict[tuple[str, str], Document] = {}
+        with translated():
+            for name, kind in KINDS.items():
+                wanted = [entry.spec.name for entry in entries if entry.kind == name]
+                if wanted:
+                    rows = self._database[kind.collection].find({"_id": {"$in": wanted}}, {"grams": 0, "letters": 0})
+                    found |= {(name, row["_id"]): row for row in rows}
+        return found
+
+    def _planned(self, entry: Entry, row: Document | None) -> Planned:
+        if row is None:
+            return Planned(kind=entry.kind, name=entry.spec.name, action="create")
+        changes = changed_fields(row, self._catalogs[entry.kind].extras.written(entry.spec), {})
+        if entry.kind == "credential" and entry.spec.values:
+            changes += sorted(entry.spec.values)  # what is stored can't be compared: it is sealed anew
+        action = "change" if changes else "none"
+        return Planned(kind=entry.kind, name=entry.spec.name, action=action, changes=changes)  # type: ignore[arg-type]
+
+    def _missing(self, entries: Sequence[Entry]) -> list[Fault]:
+        """What entries name that is neither here nor comes with them."""
+        coming = {(entry.kind, entry.spec.name) for entry in entries}
+        faults = []
+        with translated():
+            for entry in entries:
+                for at, kind, name in KINDS[entry.kind].references(entry.spec):
+                    if (kind, name) in coming:
+                        continue
+                    if not self._database[KINDS[kind].collection].count_documents({"_id": name}, limit=1):
+                        faults.append(_fault(entry, at, f"There is no {kind} {name!r}, here or in this document."))
+        return faults
+
+
+def _without_value(entries: Sequence[Entry], there: Mapping[tuple[str, str], Document]) -> list[Fault]:
+    """Credentials whose value is neither in the document nor here already."""
+    return [
+        _fault(entry, "", f"The credential {entry.spec.name!r} has no value here: add it with its value first.")
+        for entry in entries
+        if entry.kind == "credential"
+        and not entry.spec.values
+        and entry.spec.kubernetes_secret is None
+        and not (there.get((entry.kind, entry.spec.name)) or {}).get("sealed")
+    ]
+
+
+def _fault(entry: Entry, at: str, message: str) -> Fault:
+    return {"at": f"line {entry.line(at)}: {at}".rstrip(": "), "message": message}
+
+
+def _without_defaults(kind: str, spec: Document) -> dict[str, Any]:
+    defaults = {
+        field.encode_name: msgspec.to_builtins(_default(field)) for field in msgspec.structs.fields(KINDS[kind].spec)
+    }
+    return {
+        name: value
+        for name, value in spec.items()
+        if name not in ALL_SECRETS and (name in ("name", "kind") or value != defaults.get(name))
+    }
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    if field.default is not msgspec.NODEFAULT:
+        return field.default
+    return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else None

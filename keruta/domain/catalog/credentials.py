@@ -1,0 +1,102 @@
+"""A credential: what opens a Git server, or a value that a script asks for by name. Its secret parts are write-only."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keruta.domain.catalog.common import Description, Kept, Name, Problems
+
+SECRET_PREFIX = "keruta-job-"  # noqa: S105  a name's beginning
+SecretText = Annotated[str, Meta(min_length=1, max_length=65536)]
+
+# By kind: the parts that are secret, and those that are needed beside them.
+SECRET_FIELDS: dict[str, tuple[str, ...]] = {
+    "token": ("token",),
+    "ssh": ("private_key",),
+    "github_app": ("private_key",),
+    "secret": ("value",),
+}
+NEEDED_FIELDS: dict[str, tuple[str, ...]] = {
+    "token": ("username",),
+    "ssh": ("known_hosts",),
+    "github_app": ("app_id", "installation_id"),
+    "secret": (),
+}
+ALL_SECRETS = ("token", "private_key", "value")
+CredentialKind = Literal["token", "ssh", "github_app", "secret"]
+
+
+class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a person writes. On a change, a secret part that is left out stays as it was."""
+
+    name: Name
+    kind: CredentialKind
+    description: Description = ""
+    username: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    known_hosts: Annotated[str, Meta(min_length=1, max_length=65536)] | None = None
+    app_id: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    installation_id: Annotated[str, Meta(pattern="^[0-9]{1,20}$")] | None = None
+    api_url: Annotated[str, Meta(max_length=500, pattern="^https?://[^/]")] | None = None
+    kubernetes_secret: Annotated[str, Meta(max_length=253)] | None = None
+    token: SecretText | None = None
+    private_key: SecretText | None = None
+    value: SecretText | None = None
+
+    def faults(self) -> Problems:
+        secret, needed = SECRET_FIELDS[self.kind], NEEDED_FIELDS[self.kind]
+        for field in needed:
+            if getattr(self, field) is None:
+                yield f"/{field}", f"A credential of the kind {self.kind} needs it."
+        own = {"name", "kind", "description", "kubernetes_secret", *secret, *needed}
+        own |= {"api_url"} if self.kind == "github_app" else set()
+        for field in self.__struct_fields__:
+            if field not in own and getattr(self, field) is not None:
+                yield f"/{field}", f"A credential of the kind {self.kind} has no such part."
+        if self.kubernetes_secret is not None:
+            if not self.kubernetes_secret.startswith(SECRET_PREFIX):
+                yield "/kubernetes_secret", f"The Secret's name must begin with {SECRET_PREFIX}."
+            if self.values:
+                yield "/kubernetes_secret", "Give the Secret's name or the values, not both."
+            if self.kind == "github_app":
+                yield "/kubernetes_secret", "An App's key stays with keruta, which mints tokens; give private_key."
+        if self.username is not None and any(c in self.username for c in '"`$\\*?[\n\r\0'):
+            yield "/username", "Holds a character that no Git server's user name has."
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The secret parts that are given."""
+        found = {field: getattr(self, field) for field in ALL_SECRETS}
+        return {field: value for field, value in found.items() if value is not None}
+
+    def __repr__(self) -> str:
+        return f"CredentialSpec(name={self.name!r}, kind={self.kind!r})"
+
+
+class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown: never a value, only whether one is there, its fingerprint, and what uses it."""
+
+    name: str
+    kind: CredentialKind
+    description: str = ""
+    username: str | None = None
+    known_hosts: str | None = None
+    app_id: str | None = None
+    installation_id: str | None = None
+    api_url: str | None = None
+    kubernetes_secret: str | None = None
+    fingerprint: str | None = None
+    used_by: list[str] = []
+    meta: Kept
+
+
+def fingerprint(values: dict[str, str], salt: bytes) -> str:
+    """Tells two values apart without telling either: cut, and salted with the installation's own secret.
+
+    A short token could be found from a bare hash by trying; without the salt nothing can be tried.
+    """
+    text = "\n".join(f"{name}={values[name]}" for name in sorted(values))
+    return hashlib.blake2b(text.encode(), key=salt[:64], digest_size=8).hexdigest()

@@ -1,0 +1,150 @@
+"""A profile: how a job runs. A coding agent or a language's tools are set up once and picked by name."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from keruta.domain.catalog.circuits import CircuitView
+from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
+from keruta.domain.naming import ENV_NAME
+
+PROMPT_PLACE = "{prompt}"
+FILE_PLACE = "{prompt_file}"
+ARGUMENT_LIMIT_BYTES = 120_000  # Linux takes 128 KiB in one argument
+QUANTITY = r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,499}")
+
+Quantity = Annotated[str, Meta(pattern=QUANTITY, description="a Kubernetes quantity, such as 500m or 2Gi")]
+Pairs = Annotated[dict[str, Annotated[str, Meta(max_length=32768)]], Meta(max_length=100)]
+
+
+class PromptCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a coding agent is called: its command line, with the prompt's place.
+
+    `{prompt}` in a word becomes the prompt, `{prompt_file}` the path of a file that holds it; with neither, the prompt
+    comes on standard input.
+    """
+
+    command: Annotated[list[Annotated[str, Meta(min_length=1, max_length=4096)]], Meta(min_length=1, max_length=100)]
+
+    def faults(self) -> Problems:
+        for number, word in enumerate(self.command):
+            if "\0" in word:
+                yield f"/command/{number}", "Holds a NUL character."
+        if PROMPT_PLACE in self.command[0] or FILE_PLACE in self.command[0]:
+            yield "/command/0", "The program itself is not the prompt's to choose."
+
+    @property
+    def by_argument(self) -> bool:
+        return any(PROMPT_PLACE in word for word in self.command)
+
+    def script(self, prompt: str, prompt_file: str) -> str:
+        """The shell text that runs it. Every word is quoted: a prompt is a text, never a part of the command."""
+        words = [word.replace(PROMPT_PLACE, prompt).replace(FILE_PLACE, prompt_file) for word in self.command]
+        by_input = not self.by_argument and not any(FILE_PLACE in word for word in self.command)
+        return f"exec {shlex.join(words)}" + (f" <{shlex.quote(prompt_file)}\n" if by_input else "\n")
+
+
+class Amounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """So much of a machine."""
+
+    cpu: Quantity | None = None
+    memory: Quantity | None = None
+    ephemeral_storage: Quantity | None = None
+
+
+class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a script is promised, and what it may use at most."""
+
+    requests: Amounts = Amounts()
+    limits: Amounts = Amounts()
+
+
+class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A taint of nodes that its Pods may run on in spite of."""
+
+    key: Annotated[str, Meta(max_length=317)] | None = None
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: Annotated[str, Meta(max_length=63)] | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class UsageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a coding agent's output says what it used: a number in a line of JSON, or in a line of text.
+
+    Of a JSON line: `pointer` (RFC 6901) to the number, and `where`, other pointers and the texts that must be there. Of
+    a text line: `pattern`, whose first group is the number; 1.5k is 1500. `fold` takes the last one, or adds them up.
+    """
+
+    measure: Literal["input_tokens", "output_tokens", "cost_usd"]
+    pointer: Annotated[str, Meta(max_length=200, pattern="^/")] | None = None
+    where: Annotated[dict[str, str], Meta(max_length=10)] = {}
+    pattern: Annotated[str, Meta(max_length=300)] | None = None
+    fold: Literal["last", "sum"] = "last"
+
+    def faults(self) -> Problems:
+        if (self.pointer is None) == (self.pattern is None):
+            yield "/pointer", "Give either a pointer into a line of JSON, or a pattern."
+        if self.pattern is not None:
+            try:
+                if re.compile(self.pattern).groups < 1:
+                    yield "/pattern", "The number is what the pattern's first group holds; there is no group."
+            except re.error as error:
+                yield "/pattern", f"Not a regular expression: {error}."
+
+
+class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a team says of a way to run."""
+
+    name: Name
+    description: Description = ""
+    image: Annotated[str, Meta(min_length=1, max_length=500)] | None = None
+    setup: Commands = []
+    prompt: PromptCommand | None = None
+    resources: Resources = Resources()
+    timeout_seconds: Annotated[int, Meta(ge=1, le=7 * 86400)] | None = None
+    env: Pairs = {}
+    secrets: Annotated[
+        dict[str, Name], Meta(max_length=50, description="variables for the script, each by a credential's name")
+    ] = {}
+    network: Literal["open", "closed"] = "open"
+    node_selector: Annotated[dict[str, str], Meta(max_length=20)] = {}
+    tolerations: Annotated[list[Toleration], Meta(max_length=20)] = []
+    usage: Annotated[list[UsageRule], Meta(max_length=20)] = []
+
+    def faults(self) -> Problems:
+        if self.image is not None and not _IMAGE.fullmatch(self.image):
+            yield "/image", "Not an image's name."
+        yield from command_faults("/setup", self.setup)
+        if self.prompt is not None:
+            yield from ((f"/prompt{at}", message) for at, message in self.prompt.faults())
+        for number, rule in enumerate(self.usage):
+            yield from ((f"/usage/{number}{at}", message) for at, message in rule.faults())
+        for field in ("env", "secrets"):
+            for name in getattr(self, field):
+                if not ENV_NAME.fullmatch(name):
+                    yield f"/{field}/{name[:80]}", "A variable's name has letters, digits and underscores."
+                elif name.startswith("KERUTA_"):
+                    yield f"/{field}/{name[:80]}", "Names that begin with KERUTA_ are keruta's own."
+
+
+class ProfileView(ProfileSpec, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A profile as the API shows it."""
+
+    meta: Kept
+    circuit: CircuitView | None = None
+
+
+def needs_cluster(profile: ProfileSpec) -> list[str]:
+    """What of a profile only a Pod can honour, as the names of its fields."""
+    found = [name for name in ("image", "node_selector", "tolerations") if getattr(profile, name)]
+    if profile.network == "closed":
+        found.append("network")
+    if profile.resources != Resources():
+        found.append("resources")
+    return found

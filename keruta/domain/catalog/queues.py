@@ -1,0 +1,48 @@
+"""A queue: where tasks wait, how many of them run at once, and what share they get beside other queues."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from keruta.domain.catalog.circuits import CircuitView
+from keruta.domain.catalog.common import Description, Kept, Name
+from keruta.domain.task import RetryPolicy
+
+DEFAULT_QUEUE = "default"
+
+
+class QueueSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a team says of a queue."""
+
+    name: Name
+    description: Description = ""
+    max_running: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    weight: Annotated[float, Meta(ge=0.01, le=1000)] = 1.0
+    default_priority: Annotated[int, Meta(ge=-100, le=100)] = 0
+    default_retry: RetryPolicy | None = None
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """Why nothing of a queue is started."""
+
+    reason: str
+    by: str
+    at: datetime
+
+
+class PauseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of a pause."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class QueueView(QueueSpec, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A queue as the API shows it."""
+
+    meta: Kept
+    paused: Pause | None = None
+    circuit: CircuitView | None = None

@@ -1,0 +1,75 @@
+"""A repository that tasks work on: its address, who opens it, and how its tasks run."""
+
+from __future__ import annotations
+
+import fnmatch
+from datetime import datetime
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from keruta.domain.catalog.circuits import CircuitView
+from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
+from keruta.domain.repository import is_commit, ref_fault, url_fault
+
+
+class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a team says of a repository."""
+
+    name: Name
+    url: Annotated[str, Meta(min_length=1, max_length=2048, description="https://, ssh:// or user@host:path")]
+    description: Description = ""
+    default_ref: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+    read_credential: Name | None = None
+    push_credential: Name | None = None
+    setup: Commands = []
+    default_profile: Name | None = None
+    submodules: bool = False
+    lfs: bool = False
+    allowed_refs: Annotated[
+        list[Annotated[str, Meta(min_length=1, max_length=255)]],
+        Meta(max_length=100, description="patterns such as main or release/*; empty for all"),
+    ] = []
+    max_running: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+
+    def faults(self) -> Problems:
+        if wrong := url_fault(self.url):
+            yield "/url", wrong
+        if self.default_ref is not None and (wrong := ref_fault(self.default_ref)):
+            yield "/default_ref", wrong
+        elif self.default_ref is not None and not self.allows(self.default_ref):
+            yield "/default_ref", "The default ref is none of allowed_refs."
+        yield from command_faults("/setup", self.setup)
+
+    def allows(self, ref: str | None) -> bool:
+        """Says whether a task may name this ref; a bare commit is allowed by `*` alone."""
+        if not self.allowed_refs or ref is None:
+            return True
+        if is_commit(ref):
+            return "*" in self.allowed_refs
+        short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+        return any(fnmatch.fnmatchcase(one, pattern) for one in (ref, short) for pattern in self.allowed_refs)
+
+
+class RepositoryView(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_fields=False):
+    """A repository as the API shows it; `circuit` is there while it fails again and again."""
+
+    meta: Kept
+    circuit: CircuitView | None = None
+
+
+class Validation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a look at the real server found: `message` is the one sentence of what is wrong, or says that nothing is."""
+
+    reachable: bool
+    authenticated: bool
+    message: str
+    reason: str | None = None
+    default_branch: str | None = None
+    default_ref_found: bool | None = None
+    branches: list[str] = []
+    tags: list[str] = []
+    refs_total: int = 0
+    took_seconds: float = 0.0
+    at: datetime | None = None

@@ -1,0 +1,134 @@
+"""The catalog as YAML, out and in: a document for each entry, `kind: queue` and then the entry's own fields.
+
+What comes in is checked whole before anything is done, and every fault is told with its line. Anchors and tags are
+refused: nothing that is said twice by reference, nothing that makes objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from keruta.domain.catalog.kinds import KINDS
+from keruta.domain.decode import Fault, convert
+
+ORDER = ("credential", "profile", "document", "repository", "queue")
+ENTRIES_LIMIT = 20_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One entry of an import: its kind, what was written, and the lines of its parts by JSON pointer."""
+
+    kind: str
+    spec: Any
+    lines: Mapping[str, int]
+
+    def line(self, pointer: str) -> int:
+        """The line of a place, or of what it stands in."""
+        while pointer and pointer not in self.lines:
+            pointer = pointer.rpartition("/")[0]
+        return self.lines.get(pointer, 1)
+
+
+class Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks."""
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+Dumper.add_representer(str, _text)
+
+
+def dump(entries: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """Writes entries, each as (kind, its fields); what is at its default is left out."""
+    documents = [{"kind": kind, **fields} for kind, fields in entries]
+    return yaml.dump_all(documents, Dumper=Dumper, sort_keys=False, allow_unicode=True, explicit_start=True, width=120)
+
+
+def parse(text: str) -> tuple[list[Entry], list[Fault]]:
+    """Reads entries. Returns them, or every fault, each at `line N`."""
+    entries: list[Entry] = []
+    faults: list[Fault] = []
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken):
+                return [], [_at(token.start_mark.line, "Anchors, aliases and tags are not taken here.")]
+        nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except (yaml.YAMLError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or "it is nested too deeply"
+        return [], [_at(mark.line if mark else 0, f"Not YAML: {problem}.")]
+    seen: dict[tuple[str, str], int] = {}
+    for node in nodes:
+        if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
+            continue
+        entry, found = _entry(node)
+        faults += found
+        if entry is None:
+            continue
+        key = (entry.kind, entry.spec.name)
+        if key in seen:
+            faults.append(_at(entry.line("") - 1, f"The {entry.kind} {key[1]!r} stands at line {seen[key]} already."))
+        seen[key] = entry.line("")
+        entries.append(entry)
+    if len(entries) > ENTRIES_LIMIT:
+        faults.append(_at(0, f"More than {ENTRIES_LIMIT} entries; bring them in parts."))
+    return (entries if not faults else []), faults
+
+
+def _entry(node: yaml.Node) -> tuple[Entry | None, list[Fault]]:
+    if not isinstance(node, yaml.MappingNode):
+        return None, [_at(node.start_mark.line, "Expected an entry: kind, name, and its fields.")]
+    lines: dict[str, int] = {}
+    faults: list[Fault] = []
+    raw = _plain(node, "", lines, faults)
+    if faults:
+        return None, faults
+    name = raw.pop("kind", None)
+    kind = KINDS.get(name) if isinstance(name, str) else None
+    if kind is None:
+        line = lines.get("/kind", lines[""]) - 1
+        return None, [_at(line, f"kind must be one of {', '.join(KINDS)}.")]
+    spec, found = convert(raw, kind.spec)
+    entry = Entry(kind=kind.name, spec=spec, lines=lines)
+    said = [{"at": f"line {entry.line(one['at'])}: {one['at']}", "message": one["message"]} for one in found]
+    return (entry if not said else None), said
+
+
+_YAML = yaml.SafeLoader("")
+
+
+def _plain(node: yaml.Node, at: str, lines: dict[str, int], faults: list[Fault]) -> Any:
+    """A node as plain data, its line noted under its pointer."""
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        made: dict[str, Any] = {}
+        for key, value in node.value:
+            name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
+            if not name or name in made:
+                said = f"{name!r} stands here twice." if name else "A key must be a text."
+                faults.append(_at(key.start_mark.line, said))
+                continue
+            pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+            made[name] = _plain(value, pointer, lines, faults)
+            lines[pointer] = key.start_mark.line + 1
+        return made
+    if isinstance(node, yaml.SequenceNode):
+        return [_plain(value, f"{at}/{number}", lines, faults) for number, value in enumerate(node.value)]
+    if node.tag in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary"):
+        return node.value
+    try:
+        return _YAML.construct_object(node)
+    except (yaml.YAMLError, ValueError) as error:
+        faults.append(_at(node.start_mark.line, f"Can't be read: {error}."))
+        return None
+
+
+def _at(line: int, message: str) -> Fault:
+    return {"at": f"line {line + 1}", "message": message}

@@ -1,0 +1,88 @@
+"""All that an agent needs to make one attempt: the task as it was asked for, and what it draws on, looked up."""
+
+from __future__ import annotations
+
+import msgspec
+
+from keruta.domain.catalog.documents import DocumentRef
+from keruta.domain.catalog.profiles import PromptCommand, Resources, Toleration, UsageRule
+from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, RepositoryRef
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the agent comes by a credential, and what of it is no secret.
+
+    Exactly one of these holds: `sealed`, to be opened with this machine's key; `secret`, the Kubernetes Secret that the
+    agent mounts; `minted`, a short-lived token that only `GET /agent/v1/tasks/{id}/attempts/{n}` fills into `token`.
+    """
+
+    name: str
+    revision: int = 0
+    kind: str = "token"
+    username: str = ""
+    known_hosts: str = ""
+    sealed: bytes | None = None
+    secret: str | None = None
+    minted: bool = False
+    token: str | None = None
+
+
+class Fault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the attempt can't be made: what the task draws on is not there any more."""
+
+    reason: str
+    message: str
+
+
+class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the profile asks of the place where the script runs."""
+
+    image: str | None = None
+    resources: Resources = Resources()
+    network: str = "open"
+    node_selector: dict[str, str] = {}
+    tolerations: list[Toleration] = []
+
+
+class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt's specification."""
+
+    task: str
+    attempt: int
+    repository: RepositoryRef
+    script: str | None = None
+    command: list[str] | None = None
+    prompt: str | None = None
+    prompt_command: PromptCommand | None = None
+    check: str | None = None
+    setup: list[str] = []
+    env: dict[str, str] = {}
+    secrets: dict[str, Access] = {}
+    read: Access | None = None
+    push: Access | None = None
+    documents: list[DocumentRef] = []
+    profile: str = ""
+    profile_revision: int = 0
+    placement: Placement = Placement()
+    unhonoured: list[str] = []
+    usage: list[UsageRule] = []
+    lfs: bool = False
+    timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
+    result_branch: str | None = None
+    log_limit_bytes: int = 16 * 1024 * 1024
+    fault: Fault | None = None
+    token: str | None = None
+
+    @property
+    def accesses(self) -> list[Access]:
+        """Every credential that the attempt has."""
+        return [one for one in (self.read, self.push, *self.secrets.values()) if one is not None]
+
+    def without_tokens(self) -> Specification:
+        """What may be written down: nothing in it opens anything by itself."""
+
+        def bare(access: Access | None) -> Access | None:
+            return msgspec.structs.replace(access, token=None) if access is not None else None
+
+        secrets = {name: msgspec.structs.replace(access, token=None) for name, access in self.secrets.items()}
+        return msgspec.structs.replace(self, token=None, read=bare(self.read), push=bare(self.push), secrets=secrets)

@@ -1,0 +1,120 @@
+"""From what a person asks for to the task that is stored: names looked up, defaults filled in, all faults told."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef
+from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ProfileSpec
+from keruta.domain.catalog.queues import QueueSpec
+from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.decode import Fault, fault
+from keruta.domain.repository import transport
+from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, NewTask, RepositoryAsk, RepositoryRef, RetryPolicy, TaskRequest
+
+DEFAULT_PROFILE = "shell"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What the catalog has of what a request names; None and absent for what it does not have."""
+
+    repository: RepositorySpec | None = None
+    queue: QueueSpec | None = None
+    profile: ProfileSpec | None = None
+    documents: Sequence[DocumentRef] = ()
+
+
+def asked(request: TaskRequest) -> RepositoryAsk:
+    """The repository that is asked for; a bare text is its name."""
+    return RepositoryAsk(name=request.repository) if isinstance(request.repository, str) else request.repository
+
+
+def profile_name(request: TaskRequest, repository: RepositorySpec | None) -> str:
+    """The task's own profile, else its repository's, else the plain one."""
+    return request.profile or (repository and repository.default_profile) or DEFAULT_PROFILE
+
+
+def make_task(
+    identity: str, request: TaskRequest, owner: str, found: Found, transports: frozenset[str]
+) -> tuple[NewTask | None, list[Fault]]:
+    """Makes the task, or says everything that stands against it, each with where it is."""
+    faults = [
+        *_repository_faults(request, found.repository, transports),
+        *_profile_faults(request, found),
+        *_document_faults(request, found.documents),
+    ]
+    if found.queue is None:
+        faults.append(fault("/queue", f"There is no queue {request.queue!r}."))
+    if faults or found.queue is None or found.profile is None:
+        return None, faults
+    priority = found.queue.default_priority if request.priority is None else request.priority
+    timeout = request.timeout_seconds or found.profile.timeout_seconds or DEFAULT_TIMEOUT_SECONDS
+    task = NewTask(
+        id=identity,
+        request=request,
+        owner=owner,
+        repository=_resolved(request, found.repository),
+        profile=found.profile.name,
+        priority=priority,
+        retry=request.retry or found.queue.default_retry or RetryPolicy(),
+        timeout_seconds=timeout,
+        documents=tuple(found.documents),
+    )
+    return task, []
+
+
+def _resolved(request: TaskRequest, known: RepositorySpec | None) -> RepositoryRef:
+    ask = asked(request)
+    if known is None:
+        assert ask.url is not None
+        return RepositoryRef(url=ask.url, ref=ask.ref, submodules=bool(ask.submodules))
+    return RepositoryRef(
+        name=known.name,
+        url=known.url,
+        ref=ask.ref or known.default_ref,
+        submodules=known.submodules if ask.submodules is None else ask.submodules,
+    )
+
+
+def _repository_faults(request: TaskRequest, known: RepositorySpec | None, transports: frozenset[str]) -> list[Fault]:
+    ask = asked(request)
+    at = "/repository" if isinstance(request.repository, str) else "/repository/name"
+    if known is None and ask.url is None:
+        return [fault(at, f"There is no repository {ask.name!r}; `keruta repositories list` shows those there are.")]
+    faults = []
+    kind = transport(known.url if known else ask.url or "")
+    if kind not in transports:
+        where = at if known and ask.url is None else "/repository/url"
+        allowed = ", ".join(sorted(transports))
+        faults.append(fault(where, f"The transport {kind} is not allowed here; use {allowed}."))
+    if known is not None and not known.allows(ask.ref):
+        said = ", ".join(known.allowed_refs)
+        faults.append(fault("/repository/ref", f"Tasks on {known.name} may name only these refs: {said}."))
+    return faults
+
+
+def _profile_faults(request: TaskRequest, found: Found) -> list[Fault]:
+    name = profile_name(request, found.repository)
+    if found.profile is None:
+        return [fault("/profile", f"There is no profile {name!r}; `keruta profiles list` shows those there are.")]
+    if request.prompt is None:
+        return []
+    if found.profile.prompt is None:
+        return [fault("/profile", f"The profile {name} takes no prompt; name one that does, such as claude-code.")]
+    if found.profile.prompt.by_argument and len(request.prompt.encode("utf-8", "replace")) > ARGUMENT_LIMIT_BYTES:
+        return [fault("/prompt", f"The profile {name} takes at most {ARGUMENT_LIMIT_BYTES} bytes.")]
+    return []
+
+
+def _document_faults(request: TaskRequest, documents: Sequence[DocumentRef]) -> list[Fault]:
+    names = {one.name for one in documents}
+    faults = [
+        fault(f"/documents/{number}", f"There is no document {wanted!r}.")
+        for number, wanted in enumerate(request.documents)
+        if not wanted.startswith("tag:") and wanted not in names
+    ]
+    if len(documents) > DOCUMENTS_OF_A_TASK:
+        faults.append(fault("/documents", f"They are {len(documents)}; a task takes {DOCUMENTS_OF_A_TASK} at most."))
+    return faults
