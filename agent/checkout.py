@@ -24,6 +24,11 @@ from keruta.errors import PhaseError
 
 log = logging.getLogger(__name__)
 
+# Git LFS does nothing where its filter is not set up; no configuration of this machine's is asked.
+LFS_FILTER = (
+    "-c", "filter.lfs.clean=git-lfs clean -- %f", "-c", "filter.lfs.smudge=git-lfs smudge -- %f",
+    "-c", "filter.lfs.process=git-lfs filter-process", "-c", "filter.lfs.required=true", "-c", "credential.helper=",
+)  # fmt: skip
 _QUIET = ("-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 
 
@@ -86,7 +91,7 @@ def _fetch_lfs(git: Git) -> None:
     """The files that Git LFS keeps are there in place of their pointers. Raises PhaseError: LfsFailed."""
     if shutil.which("git-lfs") is None:
         raise PhaseError("LfsFailed", "Git LFS is not installed on the worker; install git-lfs there.")
-    git("-c", "credential.helper=", "lfs", "pull", reason="LfsFailed")
+    git(*LFS_FILTER, "lfs", "pull", reason="LfsFailed")
 
 
 def _make_repository(workspace: Path, url: str, commit: str) -> None:

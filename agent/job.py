@@ -398,6 +398,7 @@ class Job:
                     branch=branch,
                     message=f"{self._spec.task}: result",
                     git_in=lambda directory: Git(directory, env, stop, deadline),
+                    lfs=self._spec.lfs,
                 )
         except PhaseError as error:
             return Verdict(status="failed", reason=error.reason, message=error.message, exit_code=0), (None, None)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from agent.checkout import LFS_FILTER
 from agent.leavings import regular_files
 from keruta.adapters.git.command import Git
 from keruta.errors import PhaseError
@@ -35,12 +36,14 @@ def push_result(
     branch: str,
     message: str,
     git_in: Callable[[Path], Git],
+    lfs: bool = False,
 ) -> str:
     """The branch is on the server; returns the commit that it is at.
 
     Args:
         bare: where the fresh repository is made; gone afterwards.
         base: the commit that was checked out.
+        lfs: whether large files stand in Git as pointers; what they point at is pushed first.
 
     Raises:
         PhaseError: PushRefused when the server would not take it, PushFailed for all else.
@@ -54,9 +57,12 @@ def push_result(
         (bare / "shallow").write_text(f"{base}\n")
         head = _head(workspace / ".git") or base
         git("fsck", "--strict", "--no-dangling", "--no-reflogs", head, reason="PushFailed")
-        tree = _worktree(git, workspace, head)
+        filters = LFS_FILTER if lfs else ()
+        tree = _worktree(git, workspace, head, filters)
         if tree != git("rev-parse", f"{head}^{{tree}}", reason="PushFailed").strip():
             head = git(*_AUTHOR, "commit-tree", tree, "-p", head, "-m", message, reason="PushFailed").strip()
+        if lfs and (large := sorted(file.name for file in (bare / "lfs" / "objects").rglob("*") if file.is_file())):
+            git(*filters, "lfs", "push", "--object-id", url, *large, reason="PushFailed")
         name = branch if branch.startswith("refs/heads/") else f"refs/heads/{branch}"
         git(*_DEAF, "push", "-q", "--no-verify", "--", url, f"{head}:{name}", reason="PushFailed")
     except OSError as error:
@@ -66,9 +72,9 @@ def push_result(
     return head
 
 
-def _worktree(git: Git, workspace: Path, head: str) -> str:
+def _worktree(git: Git, workspace: Path, head: str, filters: Sequence[str]) -> str:
     """The tree of what lies in the workspace now, by our own index and configuration."""
-    there = (*_DEAF, f"--work-tree={workspace}", "--git-dir=.")
+    there = (*_DEAF, *filters, f"--work-tree={workspace}", "--git-dir=.")
     git(*there, "read-tree", head, reason="PushFailed")
     git(*there, "add", "--all", reason="PushFailed")
     return git(*there, "write-tree", reason="PushFailed").strip()

@@ -104,11 +104,12 @@ class Streamer:
 
     def _next(self, all_: bool) -> bytes:
         self._file.seek(self._read)
-        data = self._file.read(READ_BYTES)
+        most = min(READ_BYTES, max(1, self._limit - self._sent))  # beyond the limit there is room for the end alone
+        data = self._file.read(most)
         if not data:
             self._waits_since = None
             return data
-        whole = len(data) == READ_BYTES
+        whole = len(data) == most
         if not all_ or whole:
             end = data.rfind(b"\n") + 1
             if not end and not whole and not self._waited():

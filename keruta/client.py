@@ -16,6 +16,14 @@ from urllib.parse import quote, urlencode
 import msgspec
 import urllib3
 
+from keruta.domain.audit import AuditPage
+from keruta.domain.catalog.circuits import CircuitView
+from keruta.domain.catalog.common import ImportResult, Page
+from keruta.domain.catalog.documents import DocumentView, VersionSummary
+from keruta.domain.catalog.kinds import KINDS
+from keruta.domain.catalog.queues import QueueView
+from keruta.domain.catalog.repositories import Validation
+from keruta.domain.retention import Pruned
 from keruta.domain.task import TaskPage, TaskView
 from keruta.errors import KerutaError
 
@@ -119,6 +127,71 @@ class Client:
                     raise
             time.sleep(AGAIN_SECONDS)
 
+    # ------------------------------------------------------------ the catalog
+
+    def entries(self, kind: str, **filters: str | int | None) -> Page[Any]:
+        """One page of the entries of a kind (`repository`, `credential`, `document`, `profile`, `queue`)."""
+        query = urlencode({name: value for name, value in filters.items() if value is not None})
+        page: Any = Page
+        found: Page[Any] = self._json("GET", f"{_address(kind)}?{query}", page[KINDS[kind].item])
+        return found
+
+    def entry(self, kind: str, name: str) -> Any:
+        """One entry, as its kind's view; `meta.revision` is what a change is made from."""
+        return self._json("GET", _address(kind, name), KINDS[kind].view)
+
+    def create(self, kind: str, spec: Mapping[str, Any]) -> Any:
+        return self._json("POST", _address(kind), KINDS[kind].view, body=spec)
+
+    def replace(self, kind: str, spec: Mapping[str, Any], *, revision: int | None) -> Any:
+        """Changes an entry. Raises ApiError with status 412 when it is no longer at that revision; None: whatever."""
+        headers = {"If-Match": "*" if revision is None else f'"{revision}"'}
+        return self._json("PUT", _address(kind, str(spec["name"])), KINDS[kind].view, body=spec, headers=headers)
+
+    def delete(self, kind: str, name: str, *, force: bool = False) -> None:
+        self._request("DELETE", _address(kind, name) + ("?force=true" if force else ""))
+
+    def validate(self, name: str) -> Validation:
+        """What a look at a repository's real server finds."""
+        return self._json("POST", _address("repository", name, "/validate"), Validation)
+
+    def pause(self, name: str, reason: str) -> QueueView:
+        return self._json("POST", _address("queue", name, "/pause"), QueueView, body={"reason": reason})
+
+    def resume(self, name: str) -> QueueView:
+        return self._json("POST", _address("queue", name, "/resume"), QueueView)
+
+    def versions(self, name: str, **filters: str | int | None) -> Page[VersionSummary]:
+        query = urlencode({key: value for key, value in filters.items() if value is not None})
+        return self._json("GET", _address("document", name, f"/versions?{query}"), Page[VersionSummary])
+
+    def version(self, name: str, number: int) -> DocumentView:
+        return self._json("GET", _address("document", name, f"/versions/{number}"), DocumentView)
+
+    def circuits(self) -> Page[CircuitView]:
+        return self._json("GET", "/api/v1/circuits", Page[CircuitView])
+
+    def close_circuit(self, identity: str) -> None:
+        self._request("POST", f"/api/v1/circuits/{quote(identity, safe='')}/close")
+
+    def export(self) -> str:
+        """All of the catalog, as YAML."""
+        return self._request("GET", "/api/v1/export").data.decode()
+
+    def bring_in(self, text: str, *, dry_run: bool) -> ImportResult:
+        """Imports what `export` gave: all of it, or nothing. Raises ApiError, whose `faults` name lines."""
+        path = "/api/v1/import" + ("?dry_run=true" if dry_run else "")
+        return msgspec.json.decode(self._request("POST", path, text=text).data, type=ImportResult)
+
+    def prune(self, *, dry_run: bool) -> Pruned:
+        return self._json("POST", "/api/v1/prune" + ("?dry_run=true" if dry_run else ""), Pruned)
+
+    def audit(self, **filters: str | int | None) -> AuditPage:
+        query = urlencode({name: value for name, value in filters.items() if value is not None})
+        return self._json("GET", f"/api/v1/audit?{query}", AuditPage)
+
+    # ------------------------------------------------------------ requests
+
     def _of(self, task_id: str, rest: str = "") -> str:
         return f"/api/v1/tasks/{quote(task_id, safe='')}{rest}"
 
@@ -134,6 +207,7 @@ class Client:
         path: str,
         *,
         body: Any = None,
+        text: str | None = None,
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
@@ -142,6 +216,9 @@ class Client:
         if body is not None:
             content = msgspec.json.encode(body)
             sent["Content-Type"] = "application/json"
+        elif text is not None:
+            content = text.encode()
+            sent["Content-Type"] = "application/yaml"
         try:
             answer = self._pool.request(
                 method, self._url + path, body=content, headers=sent, preload_content=not stream, redirect=False
@@ -151,6 +228,11 @@ class Client:
         if answer.status >= 400:
             raise _problem(answer.status, answer.data)
         return answer
+
+
+def _address(kind: str, name: str | None = None, rest: str = "") -> str:
+    collection = f"/api/v1/{KINDS[kind].collection}"
+    return collection if name is None else f"{collection}/{quote(name, safe='')}{rest}"
 
 
 def _problem(status: int, body: bytes) -> ApiError:

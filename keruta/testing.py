@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 
 from keruta.domain.events import Event
 from keruta.domain.naming import new_id
 from keruta.domain.plan import Candidate, Choice, Lane, Limits
-from keruta.domain.task import NewTask
-from keruta.errors import InvalidRequest
-from keruta.ports import IdempotencyKey, PlanOutdated, WorkerSlots
+from keruta.ports import PlanOutdated, WorkerSlots
 
 
 class RecordedOutbox:
@@ -31,28 +28,6 @@ class RecordedNudges:
 
     def nudge(self, worker: WorkerSlots, tasks: Sequence[str]) -> None:
         self.nudged.append((worker.id, list(tasks)))
-
-
-class MemoryKeys:
-    """Which task an idempotency key stands for, in memory: the rule of `keruta.ports.Intake`, without a database."""
-
-    def __init__(self) -> None:
-        self._keys: dict[tuple[str, str], tuple[str, str]] = {}
-        self._tasks: dict[str, NewTask] = {}
-        self._lock = threading.Lock()
-
-    def accept(self, new: NewTask, key: IdempotencyKey | None) -> tuple[str, bool]:
-        """Returns the task's identity, and whether it was there before. Raises InvalidRequest as the real one does."""
-        with self._lock:
-            if key is not None:
-                body_hash, task_id = self._keys.setdefault((key.subject, key.key), (key.body_hash, new.id))
-                if body_hash != key.body_hash:
-                    raise InvalidRequest("another body", reason="IdempotencyKeyReused")
-            else:
-                task_id = new.id
-            repeated = task_id in self._tasks
-            self._tasks.setdefault(task_id, new)
-            return task_id, repeated
 
 
 class MemoryAssignment:

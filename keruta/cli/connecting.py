@@ -7,7 +7,7 @@ from pathlib import Path
 
 from keruta.client import Client
 from keruta.errors import KerutaError
-from keruta.onemachine.state import Running, find
+from keruta.onemachine.state import Running, State, find
 
 
 def connect() -> Client:
@@ -19,6 +19,14 @@ def connect() -> Client:
         raise KerutaError("set both KERUTA_URL and KERUTA_TOKEN, or neither")
     running = find_running()
     return Client(running.url, running.token)
+
+
+def find_state() -> State:
+    """The directory of the system that runs on this machine. Raises KerutaError when there is none."""
+    state = find(Path.cwd())
+    if state is None:
+        raise KerutaError("there is no keruta on this machine: start one with `make run`")
+    return state
 
 
 def find_running() -> Running:

@@ -12,35 +12,16 @@ import click
 import msgspec
 
 from keruta import __version__
-from keruta.cli import showing
+from keruta.cli import catalog, showing
 from keruta.cli.connecting import connect, find_running
+from keruta.cli.context import Context, json_option, pass_context
 from keruta.client import ApiError, Client
+from keruta.domain.naming import NAME
 from keruta.domain.task import TaskView
 from keruta.errors import KerutaError
 
 TASK_LIMIT = 200
 Action = Callable[[Client, str], TaskView]
-
-
-class Context:
-    """What every command has: whether to speak JSON."""
-
-    def __init__(self) -> None:
-        self.json = False
-
-
-pass_context = click.make_pass_decorator(Context, ensure=True)
-
-
-def _json_flag(context: click.Context, _: click.Parameter, value: bool) -> None:
-    if value:
-        context.ensure_object(Context).json = True
-
-
-def json_option(command: Any) -> Any:
-    return click.option(
-        "--json", is_flag=True, expose_value=False, callback=_json_flag, help="Answer in JSON, one document a line."
-    )(command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -51,10 +32,12 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--repo", required=True, help="The repository: an address, or a directory of this machine.")
+@click.option("--repo", required=True, help="The repository: a name, an address, or a directory of this machine.")
 @click.option("--ref", help="A branch, tag or commit; by default the repository's own default branch.")
 @click.option("--script", help="A file with the script, or - for standard input.")
-@click.option("--prompt", help="What a coding agent is to do.")
+@click.option("--prompt", help="What a coding agent is to do; - for standard input.")
+@click.option("--profile", help="How it runs; by default as its repository says.")
+@click.option("--document", "-d", multiple=True, metavar="NAME", help="A document for it to read, or tag:NAME.")
 @click.option("--check", help="A file with a second script that must end well too.")
 @click.option("--name", help="What to call it.")
 @click.option("--queue", help="The queue it waits in.")
@@ -87,9 +70,10 @@ def run(
 def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     """The document to submit, from the command's line."""
     repo = options["repo"]
-    if "://" not in repo and Path(repo).is_dir():
-        repo = Path(repo).resolve().as_uri()
-    task: dict[str, Any] = {"repository": {"url": repo}}
+    local = "://" not in repo and ("/" in repo or repo in (".", "..")) and Path(repo).is_dir()
+    named = not local and NAME.fullmatch(repo)
+    address = Path(repo).resolve().as_uri() if local else repo
+    task: dict[str, Any] = {"repository": {"name": repo} if named else {"url": address}}
     if options["ref"]:
         task["repository"]["ref"] = options["ref"]
     if options["submodules"]:
@@ -99,7 +83,11 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     for name in ("script", "check"):
         if options[name] is not None:
             task[name] = _read(options[name])
-    for name in ("prompt", "name", "queue", "result_branch"):
+    if options["prompt"] is not None:
+        task["prompt"] = sys.stdin.read() if options["prompt"] == "-" else options["prompt"]
+    if options["document"]:
+        task["documents"] = list(options["document"])
+    for name in ("name", "queue", "profile", "result_branch"):
         if options[name] is not None:
             task[name] = options[name]
     if options["priority"] is not None:
@@ -270,6 +258,9 @@ def doctor(context: Context) -> None:
     else:
         showing.findings(findings)
     sys.exit(1 if any(finding.state == "wrong" for finding in findings) else 0)
+
+
+catalog.add_to(cli)
 
 
 def main() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 import msgspec
@@ -117,6 +119,58 @@ def artifacts(task: TaskView, *, as_json: bool) -> None:
             click.echo(f"{artifact.size_bytes:>12}  {artifact.sha256[:12]}  {artifact.path}")
     if not task.artifacts and not as_json:
         note("nothing")
+
+
+def table(page: msgspec.Struct, heads: list[str], rows: list[list[str]], *, as_json: bool) -> None:
+    """A list as columns, as wide as what stands in them; in JSON, one item a line."""
+    items = getattr(page, "items", None)
+    if as_json:
+        for one in items if isinstance(items, list) else [page]:
+            click.echo(msgspec.json.encode(one))
+        return
+    if rows:
+        widths = [min(60, max(map(_width, column))) for column in zip(heads, *rows, strict=True)]
+        click.secho("  ".join(_padded(head, width) for head, width in zip(heads, widths, strict=True)), dim=True)
+        for row in rows:
+            click.echo("  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    elif isinstance(items, list):
+        note("nothing")
+    if after := getattr(page, "next", None):
+        note(f"more: --cursor {after}")
+
+
+def entry(entry: msgspec.Struct, *, as_json: bool) -> None:
+    """One thing, a line for each field that says something."""
+    if as_json:
+        click.echo(msgspec.json.encode(entry))
+        return
+    plain = _said(msgspec.to_builtins(entry))
+    meta = plain.pop("meta", None)
+    for name, value in plain.items():
+        text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+        click.echo(f"{name:<18} {text}")
+    if meta:
+        click.echo(f"{'revision':<18} {meta['revision']}, {meta['updated_at'][:19]} UTC by {meta['updated_by']}")
+
+
+def _said(value: Any) -> Any:
+    """The same without what says nothing, however deep it lies."""
+    if not isinstance(value, dict):
+        return value
+    kept = {name: _said(one) for name, one in value.items()}
+    return {name: one for name, one in kept.items() if one not in (None, "", [], {})}
+
+
+def _width(text: str) -> int:
+    """How many columns a terminal takes for a text: two for kanji, kana and their like."""
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
+
+
+def _padded(text: str, width: int) -> str:
+    cut = text
+    while _width(cut) > width:
+        cut = cut[:-1]
+    return cut + " " * (width - _width(cut))
 
 
 def findings(found: list[Finding]) -> None:

@@ -47,11 +47,12 @@ class Trigger:
 
 @dataclass(frozen=True, kw_only=True)
 class Ping:
-    """A tick: every so many seconds to that service."""
+    """A tick: every so many seconds to that service, at that path."""
 
     name: str
     every_seconds: int
     sink: str
+    path: str
     data: str
 
 
@@ -152,11 +153,23 @@ def _delivery(spec: dict[str, Any]) -> Delivery:
 
 def _ping(document: dict[str, Any]) -> Ping:
     spec = document["spec"]
-    match = re.fullmatch(r"\*/(\d+) \* \* \* \* \*", spec["schedule"])
-    if match is None:
-        raise SettingsError(f"PingSource {document['metadata']['name']}: the stand-in knows '*/N * * * * *' only")
-    name, sink = document["metadata"]["name"], spec["sink"]["ref"]["name"]
-    return Ping(name=name, every_seconds=int(match[1]), sink=sink, data=spec.get("data", ""))
+    sink = spec["sink"]
+    return Ping(
+        name=document["metadata"]["name"],
+        every_seconds=_every(document["metadata"]["name"], spec["schedule"]),
+        sink=sink["ref"]["name"],
+        path=sink.get("uri", "/"),
+        data=spec.get("data", ""),
+    )
+
+
+def _every(name: str, schedule: str) -> int:
+    """How many seconds lie between two ticks: of every N seconds, every N minutes, or every N hours."""
+    for pattern, seconds in ((r"\*/(\d+)( \*){5}", 1), (r"0 \*/(\d+)( \*){4}", 60), (r"0 0 \*/(\d+)( \*){3}", 3600)):
+        match = re.fullmatch(pattern, schedule)
+        if match is not None:
+            return int(match[1]) * seconds
+    raise SettingsError(f"PingSource {name}: the stand-in knows every N seconds, minutes or hours, not {schedule!r}")
 
 
 def _rules(document: dict[str, Any]) -> Iterable[Rule]:

@@ -150,7 +150,7 @@ class StandIn:
                 "ce-source": event.source,
                 "content-type": "application/json",
             }
-            busy = asyncio.create_task(self._deliver(ping.sink, "/", headers, ping.data.encode(), Delivery()))
+            busy = asyncio.create_task(self._deliver(ping.sink, ping.path, headers, ping.data.encode(), Delivery()))
 
     # ------------------------------------------------------------ router
 

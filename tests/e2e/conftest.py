@@ -14,9 +14,7 @@ from tests.support.system import RunningSystem
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     home = tmp_path_factory.mktemp("machine") / "home"
-    with RunningSystem(
-        home, {"KERUTA_PROMPT_COMMAND": 'echo "agent: $KERUTA_PROMPT"', "KERUTA_GRACE_SECONDS": "2"}
-    ) as up:
+    with RunningSystem(home, {"KERUTA_GRACE_SECONDS": "2"}) as up:
         yield up
 
 

@@ -82,13 +82,26 @@ def test_a_script_from_a_file_or_standard_input(system: RunningSystem, repositor
     assert "from stdin" in by_stdin.stdout
 
 
-def test_a_prompt_goes_to_the_coding_agent_that_is_set_up(system: RunningSystem, repository: str) -> None:
-    """A prompt is given by a variable, whatever is in it."""
-    task = system.client.submit({"repository": {"url": repository}, "prompt": "fix '\"$(it)`"})
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("by-argument", ["printf", "agent: %s\n", "{prompt}"]),
+        ("by-file", ["sh", "-c", 'printf "agent: "; cat "$1"', "-", "{prompt_file}"]),
+        ("by-input", ["sh", "-c", 'printf "agent: "; cat']),
+    ],
+)
+def test_a_prompt_goes_to_the_coding_agent_of_its_profile(
+    system: RunningSystem, repository: str, name: str, command: list[str]
+) -> None:
+    """Whatever is in a prompt, it is a text: it takes no part in the command that it is given to."""
+    prompt = "fix '\"$(it)`; touch /tmp/keruta-was-run"
+    system.client.create("profile", {"name": name, "prompt": {"command": command}})
 
-    system.ended(task.id)
+    task = system.client.submit({"repository": {"url": repository}, "prompt": prompt, "profile": name})
 
-    assert "agent: fix '\"$(it)`" in system.text(task.id)
+    assert system.ended(task.id).status == "succeeded"
+    assert f"agent: {prompt}" in system.text(task.id)
+    assert not Path("/tmp/keruta-was-run").exists()
 
 
 def test_a_task_succeeds_only_if_its_check_does(system: RunningSystem, repository: str) -> None:

@@ -15,6 +15,7 @@ from types import TracebackType
 
 import pytest
 
+from tests.support.lfs import LfsStore
 from tests.support.mongod import free_port
 
 
@@ -31,6 +32,7 @@ class GitHttp:
     ) -> None:
         self.root = root
         self.users = users or {}
+        self.lfs = LfsStore()
         self.slow_seconds = 0.0
         self.away = False
         server = self
@@ -41,7 +43,7 @@ class GitHttp:
             def do_GET(self) -> None:
                 server._serve(self)
 
-            do_POST = do_GET  # noqa: N815
+            do_POST = do_PUT = do_GET  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:
                 pass
@@ -81,6 +83,9 @@ class GitHttp:
             request.send_header("WWW-Authenticate", 'Basic realm="git"')
             request.send_header("Content-Length", "0")
             request.end_headers()
+            return
+        if "/info/lfs/" in path:
+            self.lfs.serve(request, path, body, self.url(path.split("/info/lfs/")[0].lstrip("/")))
             return
         env = {
             "GIT_PROJECT_ROOT": str(self.root),

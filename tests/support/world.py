@@ -48,7 +48,7 @@ class World:
         self.sessions: dict[str, str] = {}
 
     def submit(self, *, owner: str = "ann", url: str = "https://example.com/a.git", **fields: Any) -> str:
-        retry = RetryPolicy(**fields.pop("retry", {}))
+        retry = RetryPolicy(**fields.pop("retry")) if "retry" in fields else None
         ask = fields.pop("repository", None) or RepositoryAsk(url=url)
         fields.setdefault("script", None if "prompt" in fields else "true")
         request = TaskRequest(repository=ask, retry=retry, **fields)

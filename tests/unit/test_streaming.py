@@ -98,5 +98,5 @@ def test_beyond_the_limit_the_cut_is_said_and_the_end_is_kept(tmp_path: Path) ->
     assert text.startswith(b"line 0\n")
     assert text.endswith(b"the end\n")
     assert b"bytes are left out here" in text
-    assert len(text) <= 256 * 1024 + CHUNK_LIMIT_BYTES
+    assert len(text) <= 256 * 1024 + 64 * 1024  # what report_status takes beyond the limit is twice that
     streamer.close()

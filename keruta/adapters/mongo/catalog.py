@@ -18,7 +18,7 @@ from pymongo.errors import DuplicateKeyError
 
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.entries import new_entry
+from keruta.adapters.mongo.entries import new_entry, seen_by
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.naming import NAME
 from keruta.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed
@@ -100,8 +100,9 @@ class MongoCatalog:
                 f"sort: Known are {', '.join(_SORTS)}.", faults=[{"at": "?sort", "message": "Unknown."}]
             )
         key, direction = _SORTS[wanted.sort]
-        match: Document = {"readers": {"$in": list(readers)}}
-        match |= {f"spec.{name}": value for name, value in wanted.filters.items()}
+        asked = [f" {name}={value}" for name, value in wanted.filters.items()] or [""]
+        seen = [{"seen_by": {"$in": [f"{reader}{facet}" for reader in readers]}} for facet in asked]
+        match: Document = seen[0] if len(seen) == 1 else {"$and": seen}
         if wanted.search is not None:
             match |= self.extras.search(wanted.search)
         if wanted.cursor is not None:
@@ -110,7 +111,7 @@ class MongoCatalog:
         with translated():
             found = self._entries.find(match, self.extras.hidden() or None).sort(order).limit(wanted.limit + 1)
             if wanted.search is None:
-                found = found.hint(self._index(wanted, key))
+                found = found.hint("seen_by" if key == "_id" else "seen_by_updated")
             rows = list(found)
             more = len(rows) > wanted.limit
             items = self.extras.views(rows[: wanted.limit], self.kind.item)
@@ -120,10 +121,6 @@ class MongoCatalog:
         """Every entry's spec as it is stored, by name."""
         with translated():
             yield from self._entries.find({}).sort("_id", 1)
-
-    def _index(self, wanted: Wanted, key: str) -> list[tuple[str, int]]:
-        narrowed = [(f"spec.{name}", ASCENDING) for name in list(wanted.filters)[:1]]
-        return [("readers", ASCENDING), *narrowed, (key, ASCENDING), *([] if key == "_id" else [("_id", ASCENDING)])]
 
     def _row(self, readers: Sequence[str], name: str, session: ClientSession | None = None) -> Document:
         seen = {"_id": name, "readers": {"$in": list(readers)}}
@@ -148,6 +145,7 @@ class MongoCatalog:
             "readers": list(EVERYONE),
             "updated_by": who,
             "spec": self.extras.written(spec),
+            "seen_by": seen_by(self.kind, EVERYONE, spec),
             **_set_beside(self.extras.stored(spec, None)),
         }
         update = new_entry(fields)
@@ -188,7 +186,13 @@ class MongoCatalog:
         changes = changed_fields(row, written, beside)
         if not changes:
             return row
-        fields = {"spec": written, "updated_by": who, "revision": row["revision"] + 1, **_set_beside(beside)}
+        fields = {
+            "spec": written,
+            "updated_by": who,
+            "revision": row["revision"] + 1,
+            "seen_by": seen_by(self.kind, row["readers"], spec),
+            **_set_beside(beside),
+        }
         # In a transaction: who was quicker by a moment makes this one run again, and find another revision.
         now = self._entries.find_one_and_update(
             {"_id": name, "revision": row["revision"]},

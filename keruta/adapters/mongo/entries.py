@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+from keruta.domain.catalog.kinds import Kind
 from keruta.ports import Document
+
+
+def seen_by(kind: Kind, readers: Sequence[str], spec: Any) -> list[str]:
+    """By what an entry is found in lists: each reader, alone and with each value that a list can be narrowed to.
+
+    One array, since no index takes two.
+    """
+    facets: list[str] = []
+    for name in kind.filters:
+        value = getattr(spec, name)
+        facets += [f" {name}={one}" for one in (value if isinstance(value, list) else [value])]
+    return [f"{reader}{facet}" for reader in readers for facet in ("", *facets)]
 
 
 def new_entry(fields: Document) -> list[Document]:

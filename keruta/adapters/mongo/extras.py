@@ -62,13 +62,13 @@ class Credentials(Extras):
         values = spec.values
         if spec.kubernetes_secret is not None:
             return {"sealed": None, "fingerprint": None}
-        same_kind = before is not None and before["spec"]["kind"] == spec.kind and before.get("sealed")
-        if not values and same_kind:
+        same_type = before is not None and before["spec"]["type"] == spec.type and before.get("sealed")
+        if not values and same_type:
             return {}
-        field = SECRET_FIELDS[spec.kind][0]
+        field = SECRET_FIELDS[spec.type][0]
         if not values:
-            self._refuse(f"/{field}", f"A credential of the kind {spec.kind} needs it.")
-        if not self._keeps_values and spec.kind != "github_app":
+            self._refuse(f"/{field}", f"A credential of the type {spec.type} needs it.")
+        if not self._keeps_values and spec.type != "github_app":
             self._refuse(
                 "/kubernetes_secret",
                 "Here long-lived values are Kubernetes Secrets: make one, keruta-job-…, and give its name.",

@@ -29,7 +29,7 @@ class MongoOpening:
                 f"The credential {name} is a Kubernetes Secret, which only jobs mount: run a task to try."
             )
         values = self._sealer.open(name, row.get("sealed") or b"")
-        if spec["kind"] == "github_app":
+        if spec["type"] == "github_app":
             try:
                 token = mint(
                     app_id=spec["app_id"], installation_id=spec["installation_id"], private_key=values["private_key"],

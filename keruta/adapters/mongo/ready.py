@@ -6,16 +6,15 @@ from importlib.resources import files
 
 import msgspec
 
-from keruta.domain.catalog.kinds import KINDS
+from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.errors import KerutaError
-from keruta.ports import Document
 
 
-def ready_entries() -> list[tuple[str, Document]]:
-    """Each as (collection, its spec as it is stored). Raises KerutaError if the file is wrong, which a test sees."""
+def ready_entries() -> list[tuple[Kind, msgspec.Struct]]:
+    """Each as (its kind, its spec). Raises KerutaError if the file is wrong, which a test sees."""
     from keruta.domain.catalog.transfer import parse
 
     entries, faults = parse(files(__package__).joinpath("ready.yaml").read_text())
     if faults:
         raise KerutaError(f"ready.yaml: {faults}")
-    return [(KINDS[entry.kind].collection, msgspec.to_builtins(entry.spec)) for entry in entries]
+    return [(KINDS[entry.kind], entry.spec) for entry in entries]

@@ -19,11 +19,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from keruta.adapters.mongo.entries import new_entry
+from keruta.adapters.mongo.entries import new_entry, seen_by
 from keruta.adapters.mongo.ready import ready_entries
 from keruta.domain.catalog.kinds import KINDS
 
@@ -67,10 +68,9 @@ def _dead_letters(database: Database[dict[str, Any]]) -> None:
 def _catalog(database: Database[dict[str, Any]]) -> None:
     for kind in KINDS.values():
         entries = database[kind.collection]
-        for narrowed in ((), *((f"spec.{name}",) for name in kind.filters)):
-            ahead = [("readers", ASCENDING), *((name, ASCENDING) for name in narrowed)]
-            entries.create_index([*ahead, ("_id", ASCENDING)])
-            entries.create_index([*ahead, ("updated_at", ASCENDING), ("_id", ASCENDING)])
+        entries.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
+        by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
+        entries.create_index(by_time, name="seen_by_updated")
     database["repositories"].create_index([("spec.url", ASCENDING), ("_id", ASCENDING)], name="url")
     for field in ("read_credential", "push_credential", "default_profile"):
         database["repositories"].create_index(f"spec.{field}", name=field, sparse=True)
@@ -88,9 +88,15 @@ def _catalog(database: Database[dict[str, Any]]) -> None:
 
 def _ready(database: Database[dict[str, Any]]) -> None:
     """The entries that keruta brings are there; what a person has made of them stays."""
-    for collection, spec in ready_entries():
-        fields = {"owner": "keruta", "readers": ["everyone"], "spec": spec, "updated_by": "keruta"}
-        database[collection].update_one({"_id": spec["name"]}, new_entry(fields), upsert=True)
+    for kind, spec in ready_entries():
+        fields = {
+            "owner": "keruta",
+            "readers": ["everyone"],
+            "seen_by": seen_by(kind, ["everyone"], spec),
+            "spec": msgspec.to_builtins(spec),
+            "updated_by": "keruta",
+        }
+        database[kind.collection].update_one({"_id": fields["spec"]["name"]}, new_entry(fields), upsert=True)
 
 
 def _ends(database: Database[dict[str, Any]]) -> None:

@@ -154,14 +154,14 @@ def _access(name: str, credentials: dict[str, Document]) -> Access:
     if row is None:
         raise LookupError(f"There is no credential {name!r} any more.")
     spec = row["spec"]
-    minted = spec["kind"] == "github_app"
+    minted = spec["type"] == "github_app"
     secret = spec.get("kubernetes_secret")
     if not minted and not secret and not row.get("sealed"):
         raise LookupError(f"The credential {name} has no value; give it one.")
     return Access(
         name=name,
         revision=row["revision"],
-        kind="token" if minted else spec["kind"],
+        kind="token" if minted else spec["type"],
         username="x-access-token" if minted else spec.get("username") or "",
         known_hosts=spec.get("known_hosts") or "",
         sealed=None if minted or secret else row["sealed"],

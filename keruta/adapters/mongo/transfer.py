@@ -124,7 +124,7 @@ def _without_defaults(kind: str, spec: Document) -> dict[str, Any]:
     return {
         name: value
         for name, value in spec.items()
-        if name not in ALL_SECRETS and (name in ("name", "kind") or value != defaults.get(name))
+        if name not in ALL_SECRETS and (name in ("name", "type") or value != defaults.get(name))
     }
 
 

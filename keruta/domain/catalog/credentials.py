@@ -13,7 +13,7 @@ from keruta.domain.catalog.common import Description, Kept, Name, Problems
 SECRET_PREFIX = "keruta-job-"  # noqa: S105  a name's beginning
 SecretText = Annotated[str, Meta(min_length=1, max_length=65536)]
 
-# By kind: the parts that are secret, and those that are needed beside them.
+# By type: the parts that are secret, and those that are needed beside them.
 SECRET_FIELDS: dict[str, tuple[str, ...]] = {
     "token": ("token",),
     "ssh": ("private_key",),
@@ -27,14 +27,14 @@ NEEDED_FIELDS: dict[str, tuple[str, ...]] = {
     "secret": (),
 }
 ALL_SECRETS = ("token", "private_key", "value")
-CredentialKind = Literal["token", "ssh", "github_app", "secret"]
+CredentialType = Literal["token", "ssh", "github_app", "secret"]
 
 
 class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a person writes. On a change, a secret part that is left out stays as it was."""
 
     name: Name
-    kind: CredentialKind
+    type: CredentialType
     description: Description = ""
     username: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
     known_hosts: Annotated[str, Meta(min_length=1, max_length=65536)] | None = None
@@ -47,21 +47,21 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     value: SecretText | None = None
 
     def faults(self) -> Problems:
-        secret, needed = SECRET_FIELDS[self.kind], NEEDED_FIELDS[self.kind]
+        secret, needed = SECRET_FIELDS[self.type], NEEDED_FIELDS[self.type]
         for field in needed:
             if getattr(self, field) is None:
-                yield f"/{field}", f"A credential of the kind {self.kind} needs it."
-        own = {"name", "kind", "description", "kubernetes_secret", *secret, *needed}
-        own |= {"api_url"} if self.kind == "github_app" else set()
+                yield f"/{field}", f"A credential of the type {self.type} needs it."
+        own = {"name", "type", "description", "kubernetes_secret", *secret, *needed}
+        own |= {"api_url"} if self.type == "github_app" else set()
         for field in self.__struct_fields__:
             if field not in own and getattr(self, field) is not None:
-                yield f"/{field}", f"A credential of the kind {self.kind} has no such part."
+                yield f"/{field}", f"A credential of the type {self.type} has no such part."
         if self.kubernetes_secret is not None:
             if not self.kubernetes_secret.startswith(SECRET_PREFIX):
                 yield "/kubernetes_secret", f"The Secret's name must begin with {SECRET_PREFIX}."
             if self.values:
                 yield "/kubernetes_secret", "Give the Secret's name or the values, not both."
-            if self.kind == "github_app":
+            if self.type == "github_app":
                 yield "/kubernetes_secret", "An App's key stays with keruta, which mints tokens; give private_key."
         if self.username is not None and any(c in self.username for c in '"`$\\*?[\n\r\0'):
             yield "/username", "Holds a character that no Git server's user name has."
@@ -73,14 +73,14 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         return {field: value for field, value in found.items() if value is not None}
 
     def __repr__(self) -> str:
-        return f"CredentialSpec(name={self.name!r}, kind={self.kind!r})"
+        return f"CredentialSpec(name={self.name!r}, type={self.type!r})"
 
 
 class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
     """What is shown: never a value, only whether one is there, its fingerprint, and what uses it."""
 
     name: str
-    kind: CredentialKind
+    type: CredentialType
     description: str = ""
     username: str | None = None
     known_hosts: str | None = None

@@ -74,7 +74,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="credential", collection="credentials", spec=CredentialSpec, view=CredentialView, item=CredentialView,
-            filters=("kind",),
+            filters=("type",),
         ),
         Kind(
             name="document", collection="documents", spec=DocumentSpec, view=DocumentView, item=DocumentSummary,

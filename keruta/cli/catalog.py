@@ -1,0 +1,347 @@
+"""Commands for the catalog: the same for every kind, their options made from its fields; and what only some have."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from keruta.cli import showing
+from keruta.cli.connecting import connect, find_state
+from keruta.cli.context import Context, json_option, pass_context
+from keruta.domain.catalog.credentials import ALL_SECRETS
+from keruta.domain.catalog.kinds import KINDS, Kind
+
+FROM_FILES = (*ALL_SECRETS, "text", "known_hosts")  # long, or secret: never on a command line
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "repository": ("url", "default_ref", "default_profile"),
+    "credential": ("type", "fingerprint", "used_by"),
+    "document": ("title", "tags", "size_bytes"),
+    "profile": ("image", "description"),
+    "queue": ("weight", "max_running", "paused"),
+}
+
+
+def add_to(cli: click.Group) -> None:
+    """Adds every command of the catalog."""
+    for kind in KINDS.values():
+        cli.add_command(_group(kind))
+    for command in (_export, _import, _prune, _circuits, _audit):
+        cli.add_command(command)
+
+
+def _group(kind: Kind) -> click.Group:
+    group = click.Group(kind.collection, help=f"Lists, shows and changes {kind.collection}.")
+    for command in (_list(kind), _show(kind), _create(kind), _edit(kind), _delete(kind)):
+        group.add_command(command)
+    for command in _OWN.get(kind.name, ()):
+        group.add_command(command)
+    return group
+
+
+# ---------------------------------------------------------------- the same for every kind
+
+
+def _list(kind: Kind) -> click.Command:
+    @click.command("list", help=f"Lists {kind.collection}.")
+    @click.option("--sort", type=click.Choice(["name", "-name", "updated", "-updated"]), default="name")
+    @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+    @click.option("--cursor", help="The page after: what the page before ended with.")
+    @json_option
+    @pass_context
+    def command(context: Context, /, **filters: Any) -> None:
+        page = connect().entries(kind.name, **filters)
+        rows = [
+            [item.name, *(_cell(getattr(item, column, None)) for column in COLUMNS[kind.name])] for item in page.items
+        ]
+        showing.table(page, ["name", *COLUMNS[kind.name]], rows, as_json=context.json)
+
+    for name in kind.filters:
+        one = "tag" if name == "tags" else name
+        command.params.append(click.Option([f"--{one}"], help=f"Only those with this {one}."))
+    if kind.name == "document":
+        command.params.append(click.Option(["-q", "--search", "q"], help="Words that must be in the title or text."))
+    return command
+
+
+def _show(kind: Kind) -> click.Command:
+    @click.command("show", help=f"Shows a {kind.name}.")
+    @click.argument("name")
+    @json_option
+    @pass_context
+    def command(context: Context, name: str) -> None:
+        showing.entry(connect().entry(kind.name, name), as_json=context.json)
+
+    return command
+
+
+def _create(kind: Kind) -> click.Command:
+    @click.command("create", help=f"Adds a {kind.name}.")
+    @click.argument("name")
+    @json_option
+    @pass_context
+    def command(context: Context, /, name: str, **given: Any) -> None:
+        spec = {"name": name, **_given(kind, given)}
+        if kind.name == "credential":
+            spec |= _asked_for(spec)
+        showing.entry(connect().create(kind.name, spec), as_json=context.json)
+
+    command.params += _options(kind)
+    return command
+
+
+def _edit(kind: Kind) -> click.Command:
+    @click.command("edit", help=f"Changes a {kind.name}: what is not named stays.")
+    @click.argument("name")
+    @click.option("--unset", multiple=True, metavar="FIELD", help="Back to its default.")
+    @json_option
+    @pass_context
+    def command(context: Context, /, name: str, unset: tuple[str, ...], **given: Any) -> None:
+        client = connect()
+        now = client.entry(kind.name, name)
+        fields = {field.encode_name for field in msgspec.structs.fields(kind.spec)}
+        if unknown := sorted(set(unset) - fields):
+            raise click.ClickException(f"there is no field {', '.join(unknown)}; known are {', '.join(sorted(fields))}")
+        plain: dict[str, Any] = msgspec.to_builtins(now)
+        spec = {key: value for key, value in plain.items() if key in fields and key not in unset and value is not None}
+        showing.entry(
+            client.replace(kind.name, {**spec, **_given(kind, given)}, revision=now.meta.revision), as_json=context.json
+        )
+
+    command.params += _options(kind)
+    return command
+
+
+def _delete(kind: Kind) -> click.Command:
+    @click.command("delete", help=f"Deletes a {kind.name}.")
+    @click.argument("name")
+    @click.option("--force", is_flag=True, help="Queued tasks that need it fail with a reason.")
+    def command(name: str, force: bool) -> None:
+        connect().delete(kind.name, name, force=force)
+
+    return command
+
+
+def _options(kind: Kind) -> list[click.Parameter]:
+    """An option for each field, as its type asks for; what is deeper is given as JSON."""
+    options: list[click.Parameter] = []
+    for field in msgspec.structs.fields(kind.spec):
+        name = field.encode_name
+        if name == "name":
+            continue
+        flag = f"--{name.replace('_', '-')}"
+        kind_of = _plain_type(field.type)
+        if name in FROM_FILES:
+            options.append(click.Option([f"{flag}-file", name], metavar="PATH", help=f"{name}, from a file or -."))
+        elif kind_of is bool:
+            options.append(click.Option([f"{flag}/--no-{flag[2:]}", name], default=None))
+        elif kind_of is list:
+            options.append(click.Option([flag, name], multiple=True, help="May be given several times."))
+        elif kind_of is dict:
+            options.append(click.Option([flag, name], multiple=True, metavar="NAME=VALUE"))
+        elif kind_of in (int, float):
+            options.append(click.Option([flag, name], type=kind_of))
+        else:
+            options.append(click.Option([flag, name], metavar="JSON" if kind_of is object else "TEXT"))
+    return options
+
+
+@functools.cache
+def _plain_type(kind: Any) -> type:
+    """bool, int, float, str, list (of texts), dict (of texts), or object for what JSON must say."""
+    found = _bare(msgspec.inspect.type_info(kind))
+    if isinstance(found, msgspec.inspect.UnionType):
+        found = _bare(next(one for one in found.types if not isinstance(one, msgspec.inspect.NoneType)))
+    if isinstance(found, msgspec.inspect.ListType):
+        return list if isinstance(_bare(found.item_type), msgspec.inspect.StrType) else object
+    if isinstance(found, msgspec.inspect.DictType):
+        return dict if isinstance(_bare(found.value_type), msgspec.inspect.StrType) else object
+    known: dict[type, type] = {
+        msgspec.inspect.BoolType: bool,
+        msgspec.inspect.IntType: int,
+        msgspec.inspect.FloatType: float,
+        msgspec.inspect.StrType: str,
+        msgspec.inspect.LiteralType: str,
+    }
+    return known.get(type(found), object)
+
+
+def _bare(found: msgspec.inspect.Type) -> msgspec.inspect.Type:
+    return found.type if isinstance(found, msgspec.inspect.Metadata) else found
+
+
+def _given(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that the command line names, as the API takes them."""
+    types = {field.encode_name: _plain_type(field.type) for field in msgspec.structs.fields(kind.spec)}
+    spec: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None or value == ():
+            continue
+        if name in FROM_FILES:
+            spec[name] = read(value, strip=name != "text")
+        elif types[name] is list:
+            spec[name] = list(value)
+        elif types[name] is dict:
+            spec[name] = dict(pair.split("=", 1) for pair in value if "=" in pair)
+            if len(spec[name]) != len(value):
+                raise click.ClickException(f"say --{name} NAME=VALUE, each name once")
+        elif types[name] is object:
+            try:
+                spec[name] = msgspec.json.decode(value)
+            except msgspec.DecodeError as error:
+                raise click.ClickException(f"--{name.replace('_', '-')} wants JSON: {error}") from error
+        else:
+            spec[name] = value
+    return spec
+
+
+def read(path: str, *, strip: bool = False) -> str:
+    """A file's text, or standard input's for `-`; a secret's last line end is none of it."""
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{path} can't be read: {error}") from error
+    return text.rstrip("\r\n") if strip and text.count("\n") <= 1 else text
+
+
+def _asked_for(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """In a terminal, a token or value that was not given is asked for, unseen."""
+    field = {"token": "token", "secret": "value"}.get(str(spec.get("type")))
+    if field is None or field in spec or "kubernetes_secret" in spec or not sys.stdin.isatty():
+        return {}
+    return {field: click.prompt(field, hide_input=True)}
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if isinstance(value, msgspec.Struct):
+        return str(getattr(value, "reason", ""))
+    return "" if value is None else str(value)
+
+
+# ---------------------------------------------------------------- what only some kinds have
+
+
+@click.command("validate", help="Looks at the real server, and says what is there or what is wrong.")
+@click.argument("name")
+@json_option
+@pass_context
+def _validate(context: Context, name: str) -> None:
+    found = connect().validate(name)
+    showing.entry(found, as_json=context.json)
+    sys.exit(1 if found.reason else 0)
+
+
+@click.command("pause", help="Starts nothing of a queue until it is resumed.")
+@click.argument("name")
+@click.option("--reason", required=True, help="Shown with every task that waits.")
+@json_option
+@pass_context
+def _pause(context: Context, name: str, reason: str) -> None:
+    showing.entry(connect().pause(name, reason), as_json=context.json)
+
+
+@click.command("resume", help="Starts a queue's tasks again.")
+@click.argument("name")
+@json_option
+@pass_context
+def _resume(context: Context, name: str) -> None:
+    showing.entry(connect().resume(name), as_json=context.json)
+
+
+@click.command("versions", help="Lists a document's versions, or shows one.")
+@click.argument("name")
+@click.argument("version", type=click.IntRange(1), required=False)
+@json_option
+@pass_context
+def _versions(context: Context, name: str, version: int | None) -> None:
+    client = connect()
+    if version is not None:
+        showing.entry(client.version(name, version), as_json=context.json)
+        return
+    page = client.versions(name)
+    rows = [[str(one.version), f"{one.at:%Y-%m-%d %H:%M} UTC", one.by, one.title] for one in page.items]
+    showing.table(page, ["version", "at", "by", "title"], rows, as_json=context.json)
+
+
+@click.command("rotate-key", help="Makes a new key on this machine, and seals every credential with it.")
+def _rotate_key() -> None:
+    from keruta.onemachine.sealing import rotate
+
+    state = find_state()
+    count = rotate(state)
+    showing.note(f"{count} credentials are sealed with a new key in {state.sealing_key}; the old one is gone")
+
+
+_OWN: dict[str, tuple[click.Command, ...]] = {
+    "repository": (_validate,),
+    "queue": (_pause, _resume),
+    "document": (_versions,),
+    "credential": (_rotate_key,),
+}
+
+
+@click.command("export", help="Writes all of the catalog as YAML, without any secret.")
+def _export() -> None:
+    click.echo(connect().export(), nl=False)
+
+
+@click.command("import", help="Adds and changes entries as a YAML file says: all of it, or nothing.")
+@click.argument("path")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@json_option
+@pass_context
+def _import(context: Context, path: str, dry_run: bool) -> None:
+    result = connect().bring_in(read(path), dry_run=dry_run)
+    rows = [[one.action, one.kind, one.name, ", ".join(one.changes)] for one in result.entries]
+    showing.table(result, ["", "kind", "name", "changes"], rows, as_json=context.json)
+    if not context.json:
+        said = "would be " if dry_run else ""
+        showing.note(f"{result.created} {said}added, {result.changed} {said}changed, {result.unchanged} as they were")
+
+
+@click.command("prune", help="Removes what is older than the settings say.")
+@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@json_option
+@pass_context
+def _prune(context: Context, dry_run: bool) -> None:
+    showing.entry(connect().prune(dry_run=dry_run), as_json=context.json)
+
+
+@click.command("circuits", help="Lists what fails again and again, or closes one: keruta circuits --close ID.")
+@click.option("--close", metavar="ID", help="Let its tasks run again.")
+@json_option
+@pass_context
+def _circuits(context: Context, close: str | None) -> None:
+    client = connect()
+    if close is not None:
+        client.close_circuit(close)
+        return
+    page = client.circuits()
+    rows = [
+        [one.id, "open" if one.open else "counting", one.kind, one.name, f"{one.failures} × {one.reason}"]
+        for one in page.items
+    ]
+    showing.table(page, ["id", "state", "kind", "name", "failures"], rows, as_json=context.json)
+
+
+@click.command("audit", help="Lists who changed what, newest first.")
+@click.option("--who", help="Only what this one did.")
+@click.option("--kind", help="Only what was done to this kind of thing.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@click.option("--cursor", help="The page after: what the page before ended with.")
+@json_option
+@pass_context
+def _audit(context: Context, /, **filters: Any) -> None:
+    page = connect().audit(**filters)
+    rows = [
+        [f"{one.at:%Y-%m-%d %H:%M:%S}", one.who, one.action, one.kind, one.of, ", ".join(one.changes)]
+        for one in page.items
+    ]
+    showing.table(page, ["at", "who", "action", "kind", "of", "changes"], rows, as_json=context.json)

@@ -1,0 +1,28 @@
+"""What every command has: whether to speak JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+class Context:
+    """Shared by a command and the group above it."""
+
+    def __init__(self) -> None:
+        self.json = False
+
+
+pass_context = click.make_pass_decorator(Context, ensure=True)
+
+
+def _json_flag(context: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        context.ensure_object(Context).json = True
+
+
+def json_option(command: Any) -> Any:
+    return click.option(
+        "--json", is_flag=True, expose_value=False, callback=_json_flag, help="Answer in JSON, one document a line."
+    )(command)

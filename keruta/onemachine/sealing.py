@@ -1,0 +1,39 @@
+"""A new key for this machine's credentials: added first, everything sealed by it, then the old ones dropped.
+
+Killed in between, both keys are there and everything opens; run again, it ends what was begun.
+"""
+
+from __future__ import annotations
+
+import json
+
+from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.extras import Credentials
+from keruta.adapters.sealing import Sealer, new_sealing_key
+from keruta.errors import KerutaError
+from keruta.onemachine import mongod
+from keruta.onemachine.state import State, write_private
+from keruta.settings import Settings
+
+
+def rotate(state: State) -> int:
+    """Returns how many credentials are sealed anew. Raises KerutaError where no keruta runs on this directory."""
+    if state.running() is None:
+        raise KerutaError("no keruta is running here: its database is needed; start it with `make run`")
+    ports: dict[str, int] = json.loads((state.root / "ports.json").read_text())
+    old = state.sealing_key.read_bytes()
+    new = new_sealing_key()
+    write_private(state.sealing_key, new + old)
+    database = connect(Settings(mongo_url=_url(ports)))
+    try:
+        count = Credentials(database, Sealer(state.sealing_key), keeps_values=True).seal_again()
+    finally:
+        database.client.close()
+    write_private(state.sealing_key, new)
+    return count
+
+
+def _url(ports: dict[str, int]) -> str:
+    import os
+
+    return os.environ.get("KERUTA_MONGO_URL") or mongod.url(ports["mongod"])

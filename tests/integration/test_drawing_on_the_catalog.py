@@ -1,0 +1,490 @@
+"""How a task draws on the catalog: what the submit looks up, what each attempt gets, what holds a task, what goes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from keruta.adapters.mongo.retention import MongoRetention
+from keruta.domain.catalog.circuits import OPEN_AFTER
+from keruta.domain.catalog.credentials import CredentialSpec
+from keruta.domain.catalog.documents import DocumentSpec
+from keruta.domain.catalog.profiles import ProfileSpec, PromptCommand
+from keruta.domain.catalog.queues import QueueSpec
+from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.naming import attempt_id
+from keruta.domain.reports import Ended
+from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.domain.specification import Specification
+from keruta.domain.submission import make_task
+from keruta.domain.task import RepositoryAsk, RetryPolicy, TaskRequest
+from tests.support.world import READERS, World
+
+URL = "https://example.com/app.git"
+
+
+def repository(world: World, name: str = "app", **fields: Any) -> None:
+    world.catalogs["repository"].create("ann", RepositorySpec(name=name, url=fields.pop("url", URL), **fields))
+
+
+def credential(world: World, name: str, **fields: Any) -> None:
+    fields = fields or {"type": "token", "username": "bot", "token": f"value-of-{name}"}
+    world.catalogs["credential"].create("ann", CredentialSpec(name=name, **fields))
+
+
+def specification(world: World, task_id: str) -> Specification:
+    """What the agent gets with its assignment."""
+    if world.task(task_id).status == "queued":
+        world.worker()
+        world.assign()
+    found = next(one for one in world.assigned("w1") if one.task == task_id).specification
+    assert found is not None
+    return found
+
+
+def refusals(world: World, **fields: Any) -> dict[str, str]:
+    request = TaskRequest(**{"repository": RepositoryAsk(url=URL), "script": "true", **fields})
+    task, faults = make_task("x" * 26, request, "ann", world.lookup.find(READERS, request), DEFAULT_TRANSPORTS)
+    assert (task is None) == bool(faults)
+    return {fault["at"]: fault["message"] for fault in faults}
+
+
+# ---------------------------------------------------------------- the submit
+
+
+def test_a_name_stands_for_all_that_is_kept_under_it(world: World) -> None:
+    """Address, ref and profile come from the repository; what the task says itself goes first."""
+    repository(world, default_ref="develop", default_profile="python", submodules=True)
+
+    plain = world.task(world.submit(repository="app"))
+    own = world.task(world.submit(repository=RepositoryAsk(name="app", ref="v1", submodules=False), profile="node"))
+
+    assert (plain.repository.url, plain.repository.ref, plain.repository.name) == (URL, "develop", "app")
+    assert (plain.profile, plain.repository.submodules) == ("python", True)
+    assert (own.repository.ref, own.repository.submodules, own.profile) == ("v1", False, "node")
+
+
+def test_an_address_that_is_known_is_that_repository(world: World) -> None:
+    """So its limits and credentials hold, however it is named."""
+    repository(world)
+
+    assert world.task(world.submit(url=URL)).repository.name == "app"
+    assert world.task(world.submit(url="https://example.com/other.git")).repository.name is None
+
+
+def test_a_queue_and_a_profile_give_what_the_task_does_not_say(world: World) -> None:
+    world.catalogs["queue"].create(
+        "ann", QueueSpec(name="slow", default_priority=-7, default_retry=RetryPolicy(policy="always", max_attempts=2))
+    )
+    world.catalogs["profile"].create("ann", ProfileSpec(name="long", timeout_seconds=7200))
+
+    request = TaskRequest(repository=RepositoryAsk(url=URL), script="true", queue="slow", profile="long")
+    given = world.task(world.intake.accept(world.new_task(request), None).task.id)
+    own = world.task(world.submit(queue="slow", profile="long", priority=3, timeout_seconds=5))
+
+    assert (given.priority, given.retry.policy, given.retry.max_attempts) == (-7, "always", 2)
+    assert given.timeout_seconds == 7200
+    assert (own.priority, own.timeout_seconds) == (3, 5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "at"),
+    [
+        ({"repository": "none"}, "/repository"),
+        ({"repository": RepositoryAsk(name="none")}, "/repository/name"),
+        ({"queue": "none"}, "/queue"),
+        ({"profile": "none"}, "/profile"),
+        ({"documents": ["style", "none"]}, "/documents/1"),
+        ({"script": None, "prompt": "do it"}, "/profile"),
+        ({"repository": RepositoryAsk(name="closed", ref="main")}, "/repository/ref"),
+        ({"repository": RepositoryAsk(name="closed", ref="a" * 40)}, "/repository/ref"),
+        ({"script": None, "prompt": "x" * 130_000, "profile": "by-argument"}, "/prompt"),
+    ],
+)
+def test_what_is_not_there_is_told_at_the_submit(world: World, fields: dict[str, Any], at: str) -> None:
+    """Nothing is queued that can't run."""
+    repository(world, "closed", allowed_refs=["release/*"])
+    world.catalogs["document"].create("ann", DocumentSpec(name="style", title="Style"))
+    by_argument = ProfileSpec(name="by-argument", prompt=PromptCommand(command=["agent", "{prompt}"]))
+    world.catalogs["profile"].create("ann", by_argument)
+
+    assert list(refusals(world, **fields)) == [at]
+
+
+def test_refs_that_a_repository_allows(world: World) -> None:
+    repository(world, "closed", allowed_refs=["release/*", "v*"], default_ref="release/1")
+
+    for ref in (None, "release/2", "refs/heads/release/2", "v1.0"):
+        assert refusals(world, repository=RepositoryAsk(name="closed", ref=ref)) == {}
+
+
+# ---------------------------------------------------------------- what an attempt gets
+
+
+def test_an_attempt_gets_what_it_draws_on(world: World) -> None:
+    """Set-up, environment, credentials by how they are had, documents by their versions."""
+    credential(world, "reader")
+    credential(world, "pusher")
+    credential(world, "key", type="secret", value="value-of-key")
+    world.catalogs["profile"].create(
+        "ann",
+        ProfileSpec(
+            name="go",
+            image="golang:1",
+            setup=["go version"],
+            env={"A": "profile", "B": "profile"},
+            secrets={"API_KEY": "key"},
+        ),
+    )
+    repository(
+        world, read_credential="reader", push_credential="pusher", setup=["make deps"], default_profile="go", lfs=True
+    )
+    world.catalogs["document"].create("ann", DocumentSpec(name="style", title="Style", text="v1", tags=["rules"]))
+
+    made = specification(
+        world, world.submit(repository="app", env={"B": "task"}, documents=["tag:rules"], result_branch="out")
+    )
+
+    assert made.setup == ["go version", "make deps"]
+    assert made.env == {"A": "profile", "B": "task"}
+    assert (made.placement.image, made.unhonoured, made.lfs) == ("golang:1", ["image"], True)
+    assert [(one.name, one.version) for one in made.documents] == [("style", 1)]
+    assert made.read is not None
+    assert made.push is not None
+    assert (made.read.name, made.push.name, list(made.secrets)) == ("reader", "pusher", ["API_KEY"])
+    assert made.read.sealed is not None
+    assert world.sealer.open("reader", made.read.sealed) == {"token": "value-of-reader"}
+    assert b"value-of" not in msgspec.json.encode(made)
+
+
+def test_without_a_branch_to_push_there_is_nothing_to_push_with(world: World) -> None:
+    credential(world, "pusher")
+    repository(world, push_credential="pusher")
+
+    assert specification(world, world.submit(repository="app")).push is None
+
+
+def test_a_version_is_that_of_the_submit(world: World) -> None:
+    documents = world.catalogs["document"]
+    documents.create("ann", DocumentSpec(name="style", title="Style", text="first"))
+    task_id = world.submit(documents=["style"])
+    documents.replace("ann", READERS, "style", DocumentSpec(name="style", title="Style", text="second"), None)
+
+    made = specification(world, task_id)
+
+    assert [(one.name, one.version) for one in made.documents] == [("style", 1)]
+    assert world.catalogs.documents.text("style", 1) == "first"
+
+
+def test_what_was_mended_counts_for_the_next_attempt(world: World) -> None:
+    """A profile is looked up for each attempt, not once for ever."""
+    world.catalogs["profile"].create("ann", ProfileSpec(name="p", env={"A": "wrong"}))
+    task_id = world.submit(profile="p")
+    world.catalogs["profile"].replace("ann", READERS, "p", ProfileSpec(name="p", env={"A": "right"}), None)
+
+    made = specification(world, task_id)
+
+    assert (made.env, made.profile_revision) == ({"A": "right"}, 2)
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        (("profiles", "p"), "ProfileMissing"),
+        (("repositories", "app"), "RepositoryMissing"),
+        (("credentials", "reader"), "CredentialMissing"),
+    ],
+)
+def test_what_is_gone_is_the_attempts_fault(world: World, gone: tuple[str, str], reason: str) -> None:
+    """However it went: the agent is told what to report."""
+    credential(world, "reader")
+    world.catalogs["profile"].create("ann", ProfileSpec(name="p"))
+    repository(world, read_credential="reader", default_profile="p")
+    task_id = world.submit(repository="app")
+    world.database[gone[0]].delete_one({"_id": gone[1]})
+
+    fault = specification(world, task_id).fault
+
+    assert fault is not None
+    assert fault.reason == reason
+    assert gone[1] in fault.message
+
+
+def test_an_apps_key_stays_and_a_token_is_made_for_one_attempt(world: World) -> None:
+    """The specification holds neither the key nor, before it is asked for, a token."""
+    app = {"type": "github_app", "app_id": "1", "installation_id": "2", "private_key": "the-apps-key"}
+    credential(world, "app", **app)
+    repository(world, read_credential="app")
+    made = specification(world, world.submit(repository="app"))
+    asked: list[dict[str, Any]] = []
+
+    def mint(**wanted: Any) -> str:
+        asked.append(wanted)
+        return "ghs_short"
+
+    filled = world.reports._specifications.minted(made, mint)
+
+    assert made.read is not None
+    assert (made.read.minted, made.read.token, made.read.sealed) == (True, None, None)
+    assert filled.read is not None
+    assert filled.read.token == "ghs_short"
+    del app["type"]
+    assert asked == [{**app, "api_url": None, "url": URL, "write": False}]
+    assert filled.without_tokens().read == made.read
+
+
+# ---------------------------------------------------------------- what holds a task
+
+
+def test_nothing_of_a_paused_queue_is_started(world: World) -> None:
+    """Every waiting task shows who paused it and why."""
+    task_id = world.submit()
+    paused = [{"$set": {"paused": {"reason": "the release", "by": "bob", "at": "$$NOW"}}}]
+    world.catalogs["queue"].set_field("bob", READERS, "default", "pause", paused)
+    world.worker()
+
+    assert world.assign() == 0
+    waiting = world.task(task_id).waiting
+    assert waiting is not None
+    assert waiting.why == "The queue default is paused by bob: the release"
+    assert world.catalogs["queue"].show(READERS, "default").paused.reason == "the release"
+
+    world.catalogs["queue"].set_field("bob", READERS, "default", "resume", [{"$unset": "paused"}])
+    assert world.assign() == 1
+
+
+def test_a_queue_runs_no_more_than_it_may(world: World) -> None:
+    world.catalogs["queue"].create("ann", QueueSpec(name="narrow", max_running=1))
+    ids = [world.submit(queue="narrow") for _ in range(3)]
+    world.worker(slots=5)
+
+    assert world.assign() == 1
+    waiting = world.task(ids[1]).waiting
+    assert waiting is not None
+    assert "Its queue runs 1 tasks at once" in waiting.why
+
+
+def test_queues_share_by_weight_and_submitters_within_one(world: World) -> None:
+    """Three to one; and who has submitted a thousand does not starve the one who has submitted one."""
+    world.catalogs["queue"].create("ann", QueueSpec(name="heavy", weight=3))
+    for number in range(1000):
+        world.submit(owner="many", queue="heavy" if number % 2 else "default")
+    one = world.submit(owner="few", queue="heavy")
+    world.worker(slots=8)
+
+    assert world.assign() == 8
+
+    running = [world.document(row["_id"]) for row in world.database["tasks"].find({"status": "assigned"}, ["_id"])]
+    assert sorted(document["queue"] for document in running) == ["default"] * 2 + ["heavy"] * 6
+    assert world.task(one).status == "assigned"
+
+
+# ---------------------------------------------------------------- circuits
+
+
+def fail(world: World, task_id: str, reason: str = "CloneAuthFailed", execution: str | None = None) -> str:
+    """The task's attempt fails; returns where the task then stands."""
+    number = world.document(task_id)["attempt_count"]
+    message = "The Git server refused the token."
+    world.report(
+        "w1",
+        Ended(task=task_id, attempt=number, execution=execution, status="failed", reason=reason, message=message),
+    )
+    return world.task(task_id).status
+
+
+def probe_is_due(world: World) -> None:
+    world.database["circuits"].update_many({}, [{"$set": {"probe_at": {"$subtract": ["$$NOW", 1000]}}}])
+
+
+def test_a_repository_that_fails_again_and_again_holds_its_tasks(world: World) -> None:
+    """Not one after the other: those that wait keep waiting, with the reason, and others go on."""
+    repository(world)
+    ids = [world.submit(repository="app") for _ in range(OPEN_AFTER + 4)]
+    other = world.submit(url="https://example.com/other.git")
+    world.worker(slots=1)
+    for number in range(OPEN_AFTER):
+        world.database["tasks"].update_one({"_id": other}, {"$unset": {"claim": ""}})
+        assert world.assign() == 1
+        assert fail(world, ids[number]) == "failed"
+    world.database["tasks"].update_one({"_id": other}, [{"$set": {"claim": "$lane"}}])
+
+    assert world.assign() == 1
+
+    assert world.task(other).status == "assigned"
+    waiting = world.task(ids[-1]).waiting
+    assert waiting is not None
+    assert "The repository app failed 3 times in a row (CloneAuthFailed): The Git server refused" in waiting.why
+    circuit = world.catalogs["repository"].show(READERS, "app").circuit
+    assert circuit is not None
+    assert (circuit.open, circuit.failures, circuit.last_task) == (True, OPEN_AFTER, ids[OPEN_AFTER - 1])
+
+
+def opened(world: World, waiting: int = 3) -> list[str]:
+    """A repository whose circuit is open, and the tasks that wait behind it."""
+    repository(world)
+    ids = [world.submit(repository="app") for _ in range(OPEN_AFTER + waiting)]
+    world.worker(slots=4)
+    for task_id in ids[:OPEN_AFTER]:
+        world.assign()
+        fail(world, task_id)
+    left = [task_id for task_id in ids if world.task(task_id).status not in ("failed",)]
+    for task_id in left:
+        if world.task(task_id).status == "assigned":
+            fail(world, task_id)
+    return left
+
+
+def test_one_task_tries_and_a_failed_try_costs_no_task(world: World) -> None:
+    """When it is time one is let through; failing again, it goes back and waits with the others."""
+    waiting = opened(world)
+    assert world.assign() == 0
+
+    probe_is_due(world)
+    assert world.assign() == 1
+    tried = next(task_id for task_id in waiting if world.task(task_id).status == "assigned")
+
+    assert fail(world, tried) == "queued"
+    assert world.assign() == 0
+    circuit = world.catalogs.circuits.page()[0]
+    assert circuit.probe_at is not None
+    assert circuit.probe_at > datetime.now(UTC) + timedelta(seconds=60)
+
+
+def test_a_success_closes_a_circuit(world: World) -> None:
+    waiting = opened(world)
+    probe_is_due(world)
+    world.assign()
+    tried = next(task_id for task_id in waiting if world.task(task_id).status == "assigned")
+
+    world.start(tried)
+    world.end(tried)
+
+    assert world.catalogs.circuits.page() == []
+    assert world.assign() == len(waiting) - 1
+
+
+def test_the_scripts_own_failure_closes_a_circuit_too(world: World) -> None:
+    """It ran: so what it draws on works."""
+    waiting = opened(world)
+    probe_is_due(world)
+    world.assign()
+    tried = next(task_id for task_id in waiting if world.task(task_id).status == "assigned")
+
+    world.start(tried)
+    assert fail(world, tried, "ScriptFailed", "x1") == "failed"
+
+    assert world.catalogs.circuits.page() == []
+
+
+def test_a_person_closes_a_circuit(world: World) -> None:
+    waiting = opened(world)
+    circuit = next(one for one in world.catalogs.circuits.page() if one.kind == "repository")
+
+    world.catalogs.circuits.close(circuit.id)
+
+    assert world.assign() == len(waiting)
+
+
+def test_the_scripts_failures_open_nothing(world: World) -> None:
+    world.worker(slots=1)
+    for _ in range(OPEN_AFTER + 2):
+        task_id = world.submit()
+        world.assign()
+        world.start(task_id)
+        fail(world, task_id, "ScriptFailed", "x1")
+
+    assert world.catalogs.circuits.page() == []
+
+
+def test_an_image_that_can_not_be_pulled_is_its_profiles(world: World) -> None:
+    world.worker(slots=1)
+    for number in range(OPEN_AFTER):
+        task_id = world.submit(profile="python", url=f"https://example.com/{number}.git", retry={"policy": "never"})
+        world.assign()
+        fail(world, task_id, "ImagePullFailed")
+    world.submit(profile="python")
+    free = world.submit(profile="node")
+
+    assert world.assign() == 1
+    assert world.task(free).status == "assigned"
+
+
+# ---------------------------------------------------------------- what goes
+
+
+def old_attempt(world: World, task_id: str, days: float, name: str = "1") -> Any:
+    """An attempt's directory, of a task that ended so many days ago."""
+    directory = world.settings.results_dir / task_id / name
+    directory.mkdir(parents=True)
+    (directory / "file").write_text("12345")
+    return directory
+
+
+def test_a_sweep_takes_what_is_old_and_leaves_what_lives(world: World) -> None:
+    """Old and ended goes, of no known task goes; what may still be needed stays, however old."""
+    retention = MongoRetention(world.database, world.settings)
+    long_ago = datetime.now(UTC) - timedelta(days=400)
+    old_ids = [aged(world.submit(), long_ago) for _ in range(4)]
+    ended, running, unknown_task, recent = old_ids
+    for task_id, status, at in (
+        (ended, "succeeded", long_ago),
+        (running, "running", None),
+        (recent, "failed", datetime.now(UTC)),
+    ):
+        row = {**world.document(world.submit()), "_id": task_id, "status": status, "ended_at": at}
+        world.database["tasks"].insert_one(row)
+    directories = {task_id: old_attempt(world, task_id, 400) for task_id in old_ids}
+    (world.settings.results_dir / "something-else").mkdir()
+
+    dry = retention.prune(dry_run=True)
+    assert (dry.attempts, dry.bytes) == (2, 10)
+    assert all(directory.exists() for directory in directories.values())
+
+    done = retention.prune(dry_run=False)
+
+    assert done.attempts == 2
+    assert {task_id for task_id, directory in directories.items() if directory.exists()} == {running, recent}
+    assert not (world.settings.results_dir / ended).exists()
+    assert (world.settings.results_dir / "something-else").exists()
+    assert unknown_task != ended
+
+
+def aged(task_id: str, at: datetime) -> str:
+    """A task's identity as if it had been made then."""
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    number = int(at.timestamp() * 1000) << 80
+    head = "".join(alphabet[number >> shift & 31] for shift in range(125, -1, -5))[:10]
+    return head + task_id[10:]
+
+
+def test_the_database_forgets_as_the_settings_say(world: World) -> None:
+    """The indexes that remove are set anew when the settings are other than before."""
+    import dataclasses
+
+    settings = dataclasses.replace(world.settings, task_days=7, audit_days=14)
+    MongoRetention(world.database, settings).apply_settings()
+
+    days = {
+        index["name"]: index.get("expireAfterSeconds")
+        for name in ("tasks", "audit")
+        for index in world.database[name].list_indexes()
+        if "expireAfterSeconds" in index
+    }
+    assert days == {"ended_at": 7 * 86400, "at": 14 * 86400}
+    world.submit()
+    queued = world.database["tasks"].find_one({})
+    assert queued is not None
+    assert "ended_at" not in queued
+
+
+def test_an_attempts_name_and_its_directory(world: World) -> None:
+    """The sweep's directories are those that attempts write to."""
+    from keruta.adapters.results import Results
+
+    task_id = world.submit()
+
+    assert Results(world.settings.results_dir).directory(attempt_id(task_id, 1)) == old_attempt(world, task_id, 0)
