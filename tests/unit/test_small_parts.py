@@ -180,7 +180,15 @@ def test_the_threads_of_a_function_are_what_its_concurrency_lets_in() -> None:
 def test_what_the_stand_in_does_not_understand_it_refuses(tmp_path: Path) -> None:
     (tmp_path / "tick.yaml").write_text(
         "kind: PingSource\napiVersion: v1\nmetadata: {name: t}\n"
-        "spec: {schedule: '1 2 3 * *', sink: {ref: {name: dispatch}}}\n"
+        "spec: {schedule: '0 1 2 3 * *', sink: {ref: {name: dispatch}}}\n"
     )
     with pytest.raises(SettingsError, match="knows"):
         load_manifests(tmp_path)
+
+
+def test_the_clock_of_one_machine_ticks_as_the_manifests_say() -> None:
+    pings = {
+        ping.name: (ping.every_seconds, ping.sink, ping.path) for ping in load_manifests(ROOT / "knative/base").pings
+    }
+
+    assert pings == {"tick": (10, "dispatch", "/"), "sweep": (6 * 3600, "admin", "/events/sweep")}
