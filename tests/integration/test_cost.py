@@ -25,7 +25,7 @@ SLACK = 4  # times what is returned, plus a few
 
 @pytest.fixture(scope="module")
 def old(mongod: Mongod) -> Iterator[World]:
-    """A database with a history: 50,000 finished tasks, 40 lanes that wait, 10 running."""
+    """50,000 finished tasks, 40 lanes that wait, 10 running, 100 queues and 1,000 repositories."""
     settings = Settings(mongo_url=mongod.url, mongo_database=f"t{new_id()}")
     world = World(connect(settings), settings)
     model = world.document(world.submit(labels={"team": "blue"}))
@@ -35,6 +35,13 @@ def old(mongod: Mongod) -> Iterator[World]:
     for number in range(40):
         for _ in range(5):
             world.submit(owner=f"u{number % 8}", url=f"https://example.com/{number}.git")
+    for kind, count in (("queues", 100), ("repositories", 1000)):
+        collection = world.database[kind]
+        model = world.database["queues"].find_one({}) or {}
+        copies = [
+            {**model, "_id": f"x{n}", "spec": {"name": f"x{n}", "max_running": 1, "url": ""}} for n in range(count)
+        ]
+        collection.insert_many(copies, ordered=False)
     world.worker(slots=10)
     world.assign()
     yield world
@@ -97,7 +104,7 @@ def check(world: World, seen: list[dict[str, Any]], most: int) -> None:
     looked_at = 0
     for command in seen:
         collection = next(iter(command.values()))
-        if collection not in ("tasks", "logs"):
+        if collection not in ("tasks", "logs", "queues", "repositories", "profiles"):
             continue
         if "update" in command and len(command.get("updates", [])) > 1:
             continue  # one by _id each
