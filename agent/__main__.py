@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 
-from agent.settings import WorkerSettings
+from agent.settings import ClusterSettings, WorkerSettings
 from keruta import logs
 from keruta.errors import SettingsError
 from keruta.settings import load
@@ -18,7 +19,8 @@ def main(arguments: list[str]) -> int:
             logs.configure("worker", settings.log_level)
             from agent.worker import main as work
 
-            work(settings)
+            cluster = load(os.environ, ClusterSettings)
+            work(settings, dataclasses.replace(cluster, job_agent_url=cluster.job_agent_url or settings.agent_url))
             return 0
         if arguments == ["run"]:
             logs.configure("agent", settings.log_level)

@@ -24,6 +24,11 @@ class HttpAsking:
         body = self._get(f"/agent/v1/tasks/{task}/attempts/{attempt}", "CredentialMissing", "Its credentials")
         return msgspec.json.decode(body, type=Specification)
 
+    def for_job(self, task: str, attempt: int) -> Specification:
+        """The specification with the attempt's own token, for the agent beside its script, and no other token."""
+        path = f"/agent/v1/tasks/{task}/attempts/{attempt}?minted=false"
+        return msgspec.json.decode(self._get(path, "InternalError", "The specification"), type=Specification)
+
     def document(self, task: str, attempt: int, name: str) -> bytes:
         return self._get(
             f"/agent/v1/tasks/{task}/attempts/{attempt}/documents/{name}", "DocumentMissing", f"The document {name}"

@@ -29,7 +29,19 @@ from keruta import logs
 from keruta.adapters.git.command import Git, Stopped
 from keruta.adapters.git.credentials import Credential, environment
 from keruta.domain.naming import attempt_id
-from keruta.domain.reports import AnyEntry, Ended, Held, Input, LogChunk, Lost, Preparing, Resumed, Running, Waiting
+from keruta.domain.reports import (
+    AnyEntry,
+    Assigned,
+    Ended,
+    Held,
+    Input,
+    LogChunk,
+    Lost,
+    Preparing,
+    Resumed,
+    Running,
+    Waiting,
+)
 from keruta.domain.specification import Access, Specification
 from keruta.domain.task import Artifact
 from keruta.errors import PhaseError
@@ -89,6 +101,9 @@ class Job:
         """The attempt is no longer this worker's: it ends, and says nothing."""
         self._gone = True
         self._stop.set()
+
+    def told(self, assigned: Assigned) -> None:
+        """What keruta says of it is what this job told keruta."""
 
     def give(self, inputs: Sequence[Input]) -> None:
         """Texts for the script."""
@@ -325,7 +340,7 @@ class Job:
         assert streamer is not None
         verdict = self._judge(script)
         streamer.pump(all_=True)
-        if verdict.exit_code is None and script.told_elsewhere:
+        if script.told_elsewhere:  # the log goes out; the rest is the worker's, who knows why
             return None
         outputs: dict[str, str] = {}
         artifacts: list[Artifact] = []

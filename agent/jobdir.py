@@ -58,7 +58,7 @@ class JobDir:
 
     @property
     def outputs(self) -> Path:
-        return self._open / "outputs"
+        return self.control / "outputs"
 
     @property
     def documents(self) -> Path:
@@ -85,9 +85,11 @@ class JobDir:
         if self.shared is None:
             self.remove()
             self.root.mkdir(mode=0o700, parents=True)
+            for directory in (self.control, self.artifacts, self.documents):
+                directory.mkdir(mode=0o700)
+        else:
+            self._clear_shared()
         mode = 0o700 if self.shared is None else 0o770
-        for directory in (self.control, self.artifacts, self.documents):
-            directory.mkdir(mode=mode, exist_ok=True)
         self.save(attempt)
         for path in (self.output, self.outputs):
             path.touch(mode & 0o660)
@@ -95,11 +97,33 @@ class JobDir:
         stdin.unlink(missing_ok=True)
         os.mkfifo(stdin, mode & 0o660)
 
+    def make_shared(self) -> None:
+        """In a Pod: what the script's container mounts is there before it starts.
+
+        The script may write into these and can't replace them: each is a mount of its own there, and where the agent's
+        files lie among the script's, the sticky bit keeps them from being renamed or removed.
+        """
+        for directory in (self.control, self.workspace, self.artifacts, self.documents):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o770)
+        self.control.chmod(0o1770)
+        self.documents.chmod(0o750)
+
     def save(self, attempt: AttemptFile) -> None:
         part = self.root / ".attempt.json"
         bare = msgspec.structs.replace(attempt, specification=attempt.specification.without_tokens())
         part.write_bytes(msgspec.json.encode(bare))
         part.rename(self.root / "attempt.json")
+
+    def _clear_shared(self) -> None:
+        """What an agent before this one had begun, in the same Pod, is gone; no script has run yet."""
+        self.documents.chmod(0o750)
+        for directory in (self.workspace, self.documents):
+            for entry in directory.iterdir():
+                if entry.is_dir() and not entry.is_symlink():
+                    shutil.rmtree(entry)
+                else:
+                    entry.unlink()
 
     def load(self) -> AttemptFile | None:
         """What is on record, or None where a crash left nothing to go by."""
@@ -125,10 +149,7 @@ class JobDir:
 
     def exit_codes(self) -> dict[str, int]:
         """What set-up, script and check ended with, as far as is known, by those names; and `oom`."""
-        try:
-            lines = (self.control / "exit").read_text().splitlines(keepends=True)
-        except OSError:
-            return {}
+        lines = _short(self.control / "exit").splitlines(keepends=True)
         whole = [line.split() for line in lines if line.endswith("\n")]
         return {parts[0]: int(parts[1]) for parts in whole if len(parts) == 2 and parts[1].lstrip("-").isdigit()}
 
@@ -157,6 +178,16 @@ class JobDir:
         if self.documents.is_dir():
             self.documents.chmod(0o700)  # read-only until now
         shutil.rmtree(self.root, ignore_errors=True)
+
+
+def _short(path: Path) -> str:
+    """A small file of the script's side, as text; nothing for what is none: it may have put anything there."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return ""
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(4096).decode("utf-8", "replace")
 
 
 def existing(parent: Path) -> Iterator[JobDir]:

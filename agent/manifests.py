@@ -1,119 +1,146 @@
 """A Job's manifest, made of a specification: pure. Two containers, other users, nothing that is not needed.
 
 The agent is a native sidecar: an init container that goes on (`restartPolicy: Always`), so it is up before the script's
-container starts, and gets its SIGTERM after that one has ended. The script's image needs nothing but a shell.
+container starts, and gets its SIGTERM after that one has ended. The script's image needs nothing but a shell. Of the
+directory that both share, the script has only subdirectories, each a mount: it can't put a link in their place.
 
 Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from agent.settings import ClusterSettings
+from keruta.domain.catalog.profiles import Amounts
 from keruta.domain.naming import attempt_id
 from keruta.domain.specification import Specification
 
 AGENT_USER, SCRIPT_USER, GROUP = 10002, 10003, 10004
-GRACE_SECONDS = 60  # the script's grace and the time for the last of its log and results
-KEEP_SECONDS = 600
+PART_OF = "app.kubernetes.io/part-of=keruta,app.kubernetes.io/component=job"
+ATTEMPT_LABEL = "keruta.dev/attempt"
+SHARED_WITH_SCRIPT = ("control", "workspace", "artifacts")
+TMP = "/tmp"  # noqa: S108  a volume of its own, in each container
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobSettings:
-    """What all Jobs of an installation have in common."""
-
-    namespace: str
-    agent_image: str
-    agent_url: str
-    script_image: str
-    memory: str = "512Mi"
-    cpu: str = "1"
-    pull_policy: str = "IfNotPresent"
-    results_claim: str | None = None
-    transports: str = "https,http,ssh"
-
-
-def secret_manifest(specification: Specification, settings: JobSettings) -> dict[str, Any]:
-    """The attempt's token, which its agent alone mounts."""
-    name = f"keruta-job-{attempt_id(specification.task, specification.attempt)}"
+def secret_manifest(specification: Specification, settings: ClusterSettings, job: dict[str, Any]) -> dict[str, Any]:
+    """The attempt's token, which its agent alone mounts. It goes with its Job."""
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": job["metadata"]["name"], "uid": job["metadata"]["uid"]}
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "metadata": {"name": name, "namespace": settings.namespace, "labels": _labels(specification)},
+        "metadata": {
+            "name": token_secret(specification),
+            "namespace": settings.job_namespace,
+            "labels": labels(specification),
+            "ownerReferences": [owner],
+        },
         "stringData": {"token": specification.token or ""},
     }
 
 
-def job_manifest(specification: Specification, settings: JobSettings) -> dict[str, Any]:
+def job_manifest(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
     """The Job of one attempt. Its name derives from task and attempt: made twice, it is made once."""
-    name = attempt_id(specification.task, specification.attempt)
+    template = {"metadata": {"labels": labels(specification)}, "spec": _pod(specification, settings)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "namespace": settings.namespace, "labels": _labels(specification)},
+        "metadata": {
+            "name": attempt_id(specification.task, specification.attempt),
+            "namespace": settings.job_namespace,
+            "labels": labels(specification),
+        },
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": specification.timeout_seconds + GRACE_SECONDS,
-            "ttlSecondsAfterFinished": KEEP_SECONDS,
-            "template": {"metadata": {"labels": _labels(specification)}, "spec": _pod(specification, settings)},
+            "activeDeadlineSeconds": specification.timeout_seconds + settings.job_grace_seconds + 60,
+            "ttlSecondsAfterFinished": settings.job_keep_seconds,
+            "template": template,
         },
     }
 
 
-def _labels(specification: Specification) -> dict[str, str]:
+def token_secret(specification: Specification) -> str:
+    return f"keruta-job-{attempt_id(specification.task, specification.attempt)}"
+
+
+def labels(specification: Specification) -> dict[str, str]:
     return {
         "app.kubernetes.io/part-of": "keruta",
         "app.kubernetes.io/component": "job",
         "keruta.dev/task": specification.task,
-        "keruta.dev/attempt": str(specification.attempt),
+        ATTEMPT_LABEL: str(specification.attempt),
+        "keruta.dev/network": specification.placement.network,
     }
 
 
-def _pod(specification: Specification, settings: JobSettings) -> dict[str, Any]:
-    token = f"keruta-job-{attempt_id(specification.task, specification.attempt)}"
-    results: dict[str, Any] = {"emptyDir": {"sizeLimit": "1Gi"}}
-    if settings.results_claim is not None:
-        results = {"persistentVolumeClaim": {"claimName": settings.results_claim}}
+def _pod(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
+    placement = specification.placement
+    tolerations = [
+        {key: value for key, value in vars_of(toleration).items() if value is not None}
+        for toleration in placement.tolerations
+    ]
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
+        "serviceAccountName": settings.job_service_account,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": settings.job_grace_seconds,
         "shareProcessNamespace": False,
         "securityContext": {
             "runAsNonRoot": True,
             "fsGroup": GROUP,
+            "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
+        **({"nodeSelector": placement.node_selector} if placement.node_selector else {}),
+        **({"tolerations": tolerations} if tolerations else {}),
         "initContainers": [_agent(specification, settings)],
         "containers": [_script(specification, settings)],
-        "volumes": [
-            {"name": "job", "emptyDir": {"sizeLimit": "10Gi"}},
-            {"name": "agent", "emptyDir": {"sizeLimit": "1Gi"}},
-            {"name": "agent-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
-            {"name": "script-tmp", "emptyDir": {"sizeLimit": "10Gi"}},
-            {"name": "token", "secret": {"secretName": token, "defaultMode": 0o440}},
-            {"name": "results", **results},
-        ],
+        "volumes": [*_volumes(specification, settings)],
     }
 
 
-def _agent(specification: Specification, settings: JobSettings) -> dict[str, Any]:
-    name = attempt_id(specification.task, specification.attempt)
+def vars_of(toleration: Any) -> dict[str, Any]:
+    return {name: getattr(toleration, name) for name in toleration.__struct_fields__}
+
+
+def _volumes(specification: Specification, settings: ClusterSettings) -> list[dict[str, Any]]:
+    shared: dict[str, Any] = {"emptyDir": {"sizeLimit": "1Gi"}}
+    if settings.job_results_claim:
+        shared = {"persistentVolumeClaim": {"claimName": settings.job_results_claim}}
+    return [
+        {"name": "job", "emptyDir": {"sizeLimit": settings.job_disk}},
+        {"name": "agent", "emptyDir": {"sizeLimit": settings.job_disk}},
+        {"name": "agent-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
+        {"name": "script-tmp", "emptyDir": {"sizeLimit": settings.job_disk}},
+        {"name": "token", "secret": {"secretName": token_secret(specification), "defaultMode": 0o440}},
+        {"name": "shared", **shared},
+        *({"name": name, "secret": {"secretName": name, "defaultMode": 0o440}} for name in _secrets(specification)),
+    ]
+
+
+def _secrets(specification: Specification) -> list[str]:
+    """The Kubernetes Secrets that the attempt's credentials name."""
+    return sorted({access.secret for access in specification.accesses if access.secret is not None})
+
+
+def _agent(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
     env = {
-        "KERUTA_AGENT_URL": settings.agent_url,
-        "KERUTA_ATTEMPT": name,
+        "KERUTA_AGENT_URL": settings.job_agent_url,
+        "KERUTA_ATTEMPT": attempt_id(specification.task, specification.attempt),
         "KERUTA_ATTEMPT_TOKEN_FILE": "/token/token",
         "KERUTA_RESULTS_DIR": "/results",
-        "KERUTA_TRANSPORTS": settings.transports,
-        "KERUTA_CLONE_CACHE": "0",
-        "HOME": "/tmp",  # noqa: S108  a volume of its own
+        "KERUTA_WORKER_DIR": "/shared",
+        "KERUTA_TRANSPORTS": ",".join(sorted(settings.transports)),
+        "KERUTA_CLONE_CACHE": "1" if settings.job_results_claim else "0",
+        "KERUTA_GRACE_SECONDS": f"{settings.grace_seconds:g}",
+        "HOME": TMP,
     }
+    results = f"results/{specification.task}"
     return {
         "name": "agent",
-        "image": settings.agent_image,
-        "imagePullPolicy": settings.pull_policy,
+        "image": settings.job_agent_image,
+        "imagePullPolicy": settings.job_pull_policy,
         "restartPolicy": "Always",
         "command": ["tini", "--", "python", "-m", "agent", "run"],
         "env": [
@@ -125,43 +152,50 @@ def _agent(specification: Specification, settings: JobSettings) -> dict[str, Any
             "periodSeconds": 1,
             "failureThreshold": 120,
         },
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "384Mi"}},
         "securityContext": _security(AGENT_USER),
         "volumeMounts": [
             {"name": "job", "mountPath": "/job"},
             {"name": "agent", "mountPath": "/agent"},
-            {"name": "agent-tmp", "mountPath": "/tmp"},  # noqa: S108
+            {"name": "agent-tmp", "mountPath": TMP},
             {"name": "token", "mountPath": "/token", "readOnly": True},
-            {
-                "name": "results",
-                "mountPath": f"/results/{specification.task}",
-                "subPath": f"results/{specification.task}",
-            },
+            {"name": "shared", "mountPath": f"/results/{specification.task}", "subPath": results},
+            {"name": "shared", "mountPath": "/shared/cache", "subPath": "cache"},
+            *(
+                {"name": name, "mountPath": f"/credentials/{name}", "readOnly": True}
+                for name in _secrets(specification)
+            ),
         ],
     }
 
 
-def _script(specification: Specification, settings: JobSettings) -> dict[str, Any]:
+def _script(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
+    placement = specification.placement
+    limits = {"cpu": settings.job_cpu, "memory": settings.job_memory, **_amounts(placement.resources.limits)}
+    requests = {"cpu": "100m", "memory": "64Mi", **_amounts(placement.resources.requests)}
     return {
         "name": "script",
-        "image": settings.script_image,
-        "imagePullPolicy": settings.pull_policy,
+        "image": placement.image or settings.job_image,
+        "imagePullPolicy": settings.job_pull_policy,
         "command": ["/bin/sh", "/job/control/start.sh", "/job/control"],
         "env": [
             {"name": "KERUTA_WATCH_STOP", "value": "1"},
             {"name": "KERUTA_WORKSPACE", "value": "/job/workspace"},
-            {"name": "HOME", "value": "/tmp"},  # noqa: S108
+            {"name": "HOME", "value": TMP},
         ],
-        "resources": {
-            "requests": {"cpu": "100m", "memory": "64Mi"},
-            "limits": {"cpu": settings.cpu, "memory": settings.memory},
-        },
+        "resources": {"requests": requests, "limits": limits},
         "securityContext": _security(SCRIPT_USER),
         "volumeMounts": [
-            {"name": "job", "mountPath": "/job"},
-            {"name": "script-tmp", "mountPath": "/tmp"},  # noqa: S108
+            *({"name": "job", "mountPath": f"/job/{name}", "subPath": name} for name in SHARED_WITH_SCRIPT),
+            {"name": "job", "mountPath": "/job/documents", "subPath": "documents", "readOnly": True},
+            {"name": "script-tmp", "mountPath": TMP},
         ],
     }
+
+
+def _amounts(amounts: Amounts) -> dict[str, str]:
+    given = {"cpu": amounts.cpu, "memory": amounts.memory, "ephemeral-storage": amounts.ephemeral_storage}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _security(user: int) -> dict[str, Any]:

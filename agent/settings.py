@@ -57,8 +57,61 @@ class WorkerSettings:
     output_limit_bytes: int = 1024 * 1024 * 1024
     """How much a script may write, 1 GiB; it is ended when it writes more."""
 
+    runner: str = "process"
+    """Where scripts run: `process` (as processes of this machine) or `kubernetes` (as Jobs of a cluster)."""
+
     isolation: str = "auto"
     """`bubblewrap`, `none`, or `auto`: bubblewrap where it is there and works."""
 
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterSettings:
+    """What all Jobs of an installation have in common; for the `kubernetes` runner."""
+
+    job_namespace: str = "keruta"
+    """Where Jobs are made: the worker's own namespace."""
+
+    job_agent_image: str = "keruta-agent"
+    """The image of the agent beside each script."""
+
+    job_agent_url: str = ""
+    """Where that agent reports to. Empty: where the worker itself does."""
+
+    job_image: str = "debian:bookworm-slim"
+    """The image of scripts whose profile names none. Any with a shell will do."""
+
+    job_pull_policy: str = "IfNotPresent"
+    """How the cluster pulls both images."""
+
+    job_service_account: str = "keruta-job"
+    """The account that Job Pods run as; it has no rights, and no token of it is mounted."""
+
+    job_results_claim: str = ""
+    """The shared volume's claim (ReadWriteMany): results, and the clone cache. Empty: nothing is shared."""
+
+    job_cpu: str = "1"
+    """A script's processors at most, where its profile says nothing."""
+
+    job_memory: str = "1Gi"
+    """A script's memory at most, where its profile says nothing."""
+
+    job_disk: str = "10Gi"
+    """The size of each of a Job's own directories at most."""
+
+    job_grace_seconds: int = 60
+    """From a Pod's SIGTERM to its end: the script's grace, and the time for the last of its log and results."""
+
+    job_keep_seconds: int = 600
+    """How long a finished Job can still be looked at in the cluster."""
+
+    job_patience_seconds: float = 300.0
+    """How long a Pod may wait for room, or for its containers, before its task fails with what the cluster says."""
+
+    grace_seconds: float = 10.0
+    """How long a script that was told to end may take, before it is killed."""
+
+    transports: frozenset[str] = DEFAULT_TRANSPORTS
+    """Which of https, http and ssh Git may use."""

@@ -36,7 +36,6 @@ log = logging.getLogger(__name__)
 
 HERE_LOOK_SECONDS = 0.05
 AGAIN_SECONDS = 1.0
-LAST_WORDS_SECONDS = 1.0  # between the container's end and the last of its files
 # The workspace belongs to the agent's user; Git, run by the script's, is to know that this is meant.
 SAFE_GIT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 
@@ -66,13 +65,16 @@ class ContainerScript:
 
     Args:
         over: set when the Pod ends; the script's container has ended then, or is about to.
+        last_words_seconds: how long after that the script may still say how it ended.
     """
 
-    def __init__(self, job: JobDir, env: Mapping[str, str], over: threading.Event) -> None:
+    def __init__(self, job: JobDir, env: Mapping[str, str], over: threading.Event, last_words_seconds: float) -> None:
         self._job = job
         self._env = env
         self._over = over
+        self._last_words_seconds = last_words_seconds
         self._over_at: float | None = None
+        self._cut_off = False
 
     def await_ready(self, stop: threading.Event) -> None:
         """The script's container is up, so its image was pulled."""
@@ -92,7 +94,8 @@ class ContainerScript:
             time.sleep(seconds)
         if self._over.is_set() and self._over_at is None:
             self._over_at = time.monotonic()
-        gone = self._over_at is not None and time.monotonic() - self._over_at > LAST_WORDS_SECONDS
+            self._cut_off = not self._job.finished
+        gone = self._over_at is not None and time.monotonic() - self._over_at > self._last_words_seconds
         return self._job.finished or gone
 
     @property
@@ -101,7 +104,8 @@ class ContainerScript:
 
     @property
     def told_elsewhere(self) -> bool:
-        return True  # the worker tells, from the Pod's status
+        """The worker tells, from the Pod's status, where no exit code is there or the script was ended with its Pod."""
+        return not self._job.finished or self._cut_off
 
     def stop(self) -> None:
         (self._job.control / "stop").touch()
@@ -127,14 +131,13 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
         raise SettingsError("KERUTA_ATTEMPT names no attempt") from error
     transport = HttpTransport(settings.agent_url, own.attempt_token_file.read_text().strip())
     os.umask(0o007)  # the script is another user, of the same group
-    control = own.job_dir / "control"
-    control.mkdir(mode=0o770, exist_ok=True)
-    shutil.copy(START, control / "start.sh")  # from here on the script's container may start
+    directory = JobDir(root=own.agent_dir, shared=own.job_dir)
+    directory.make_shared()
+    shutil.copy(START, directory.control / "start.sh")  # from here on the script's container may start
     specification = _fetch(transport, task, number)
     if specification is None:
         log.warning("the attempt is not ours any more", extra={"action": "attempt_gone"})
         return 0
-    directory = JobDir(root=own.agent_dir, shared=own.job_dir)
     holder: list[Job] = []
     over = threading.Event()
 
@@ -159,7 +162,7 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
         reporting=reporter,
         asking=HttpAsking(transport),
         opener=Opener(settings.credentials_key, settings.secrets_dir),
-        script=lambda job, env: ContainerScript(job, {**env, **SAFE_GIT}, over),
+        script=lambda job, env: ContainerScript(job, {**env, **SAFE_GIT}, over, settings.grace_seconds),
         boot=own.pod_uid or "pod",
         in_pod=True,
     )

@@ -48,7 +48,7 @@ if [ -e "$c/setup" ]; then
   if [ "$code" -ne 0 ]; then
     printf 'setup %d\n' "$code" >"$c/exit"
     : >"$c/done"
-    exit 0
+    exit "$code"
   fi
 fi
 run "$c/script"
@@ -57,7 +57,8 @@ if [ "$code" -eq 0 ] && [ -e "$c/check" ]; then
   printf 'script 0\n' >"$c/exit"
   : >"$c/checking"
   run "$c/check"
-  printf 'check %d\n' "$?" >>"$c/exit"
+  code=$?
+  printf 'check %d\n' "$code" >>"$c/exit"
   : >"$c/done"
 else
   # The kernel kills the largest process of the container, not this shell: it can still say so.
@@ -68,3 +69,4 @@ else
   printf 'script %d\n' "$code" >>"$c/exit"
   : >"$c/done"
 fi
+exit "$code"

@@ -1,7 +1,7 @@
-"""The worker: registers, takes what is assigned to it, makes attempts, and says what became of them.
+"""The worker: registers, takes what is assigned to it, has attempts made, and says what became of them.
 
 What it has in hand and what is assigned to it are brought together after every answer, by state and not by news: an
-answer that got lost costs nothing.
+answer that got lost costs nothing. How attempts are made is its runner's business.
 """
 
 from __future__ import annotations
@@ -12,58 +12,85 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import msgspec
 
-from agent.access import Opener
 from agent.asking import HttpAsking
-from agent.job import Job
-from agent.jobdir import JobDir, existing
-from agent.process import ProcessScript, find_isolation
 from agent.reporter import HttpTransport, Reporter, SessionVoid
-from agent.settings import WorkerSettings
-from agent.world import World
+from agent.settings import ClusterSettings, WorkerSettings
 from keruta import __version__
 from keruta.domain.naming import attempt_id, new_id
-from keruta.domain.reports import Assigned, Held, Lost, Registration, ReportAnswer, Session
-from keruta.domain.status import NOT_STARTED
-from keruta.errors import SettingsError
+from keruta.domain.reports import AnyEntry, Assigned, Attempts, Held, Input, Registration, ReportAnswer, Session
+from keruta.errors import KerutaError, SettingsError
 
 log = logging.getLogger(__name__)
 
 REGISTER_AGAIN_SECONDS = 1.0
 REPORT_SECONDS = 5.0
-PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")  # of this process, to scripts
+
+
+class AttemptJob(Protocol):
+    """One attempt in hand; see `agent.job.Job` and `agent.podjob.PodJob`."""
+
+    attempt: str
+    ended: threading.Event
+
+    @property
+    def held(self) -> Held: ...
+
+    @property
+    def anxious(self) -> bool: ...
+
+    def told(self, assigned: Assigned) -> None: ...
+    def stop(self) -> None: ...
+    def shut_down(self) -> None: ...
+    def abandon(self) -> None: ...
+    def give(self, inputs: Sequence[Input]) -> None: ...
+
+
+class Runner(Protocol):
+    """How attempts are made."""
+
+    def start(self) -> Iterable[AttemptJob]:
+        """What a worker before this one left is taken up."""
+        ...
+
+    def begin(self, assigned: Assigned) -> AttemptJob | None: ...
+    def stop(self) -> None: ...
 
 
 class Worker:
     """One worker's process."""
 
-    def __init__(self, settings: WorkerSettings) -> None:
+    def __init__(self, settings: WorkerSettings, cluster: ClusterSettings) -> None:
         self._settings = settings
         self._transport = HttpTransport(settings.agent_url)
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, AttemptJob] = {}
         self._lock = threading.Lock()
         self._ending = threading.Event()
-        self._jobs_dir = settings.worker_dir / "jobs"
+        self._boot = new_id()
         self._reporter = Reporter(self._transport, held=self._held, anxious=self._anxious, answered=self._reconcile)
-        isolation = find_isolation(settings.isolation)
-        self._world = World(
-            settings=settings,
-            reporting=self._reporter,
-            asking=HttpAsking(self._transport),
-            opener=Opener(settings.credentials_key, settings.secrets_dir),
-            script=lambda job, env: ProcessScript(job, env, isolation),
-            boot=new_id(),
-            inherited={name: os.environ[name] for name in PASSED_ON if name in os.environ},
-        )
+        self._in_cluster = settings.runner == "kubernetes"
+        self._runner = self._make_runner(cluster)
+
+    def _make_runner(self, cluster: ClusterSettings) -> Runner:
+        asking = HttpAsking(self._transport)
+        if self._in_cluster:
+            from agent.cluster import ClusterJobs
+            from keruta.adapters.kube import Kube
+
+            return ClusterJobs(Kube(cluster.job_namespace), cluster, asking.for_job, self._send, self._over)
+        from agent.processes import ProcessJobs
+
+        return ProcessJobs(self._settings, self._reporter, asking, self._send)
 
     def run(self) -> None:
         """Works until `end` is called; then its scripts are told to end, and their ends are reported."""
-        self._jobs_dir.mkdir(parents=True, exist_ok=True)
         address = self._listen()
-        self._take_up()
+        for job in self._runner.start():
+            self._add(job)
         while not self._ending.is_set():
             if not self._register(address):
                 continue
@@ -74,7 +101,7 @@ class Worker:
                 self._ending.wait(0.1)
 
     def end(self) -> None:
-        """Begins the end: no more tasks; scripts get their grace, and their outcome is reported."""
+        """Begins the end: no more tasks. Scripts get their grace, and their end is told; Jobs in a cluster go on."""
         if self._ending.is_set():
             return
         self._ending.set()
@@ -85,17 +112,30 @@ class Worker:
         jobs = list(self._jobs.values())
         for job in jobs:
             job.shut_down()
-        until = time.monotonic() + self._settings.grace_seconds + REPORT_SECONDS
-        for job in jobs:
-            job.ended.wait(max(0.0, until - time.monotonic()))
+        if not self._in_cluster:
+            until = time.monotonic() + self._settings.grace_seconds + REPORT_SECONDS
+            for job in jobs:
+                job.ended.wait(max(0.0, until - time.monotonic()))
+        self._runner.stop()
         self._reporter.end()
+        if self._in_cluster:
+            try:
+                self._transport.request("DELETE", f"/agent/v1/workers/{self._settings.worker_id}", None)
+            except OSError as error:
+                log.info("left without a word: %s", error, extra={"action": "leave_failed"})
 
     # ------------------------------------------------------------ with keruta
 
     def _register(self, address: str | None) -> bool:
         settings = self._settings
         body = msgspec.json.encode(
-            Registration(slots=settings.worker_slots, address=address, version=__version__, boot=self._world.boot)
+            Registration(
+                slots=settings.worker_slots,
+                address=address,
+                version=__version__,
+                boot=self._boot,
+                runner="kubernetes" if self._in_cluster else "process",
+            )
         )
         try:
             token = settings.worker_token_file.read_text().strip()
@@ -115,9 +155,24 @@ class Worker:
         self._transport.token = session.token
         self._reporter.heartbeat_seconds = session.heartbeat_seconds
 
+    def _send(self, entry: AnyEntry) -> None:
+        self._reporter.send(entry, urgent=True)
+
+    def _over(self, attempts: list[str]) -> list[str]:
+        """Which of these attempts are no task's any more. Raises KerutaError when keruta is away."""
+        try:
+            body = msgspec.json.encode(Attempts(attempts=attempts))
+            response = self._transport.request("POST", "/agent/v1/attempts", body)
+        except OSError as error:
+            raise KerutaError(f"keruta does not answer: {error}") from error
+        if response.status != 200:
+            raise KerutaError(f"keruta answered {response.status}")
+        return msgspec.json.decode(response.data, type=Attempts).attempts
+
     def _held(self) -> list[Held]:
         with self._lock:
-            return [job.held for job in self._jobs.values() if not job.ended.is_set()]
+            self._jobs = {name: job for name, job in self._jobs.items() if not job.ended.is_set()}
+            return [job.held for job in self._jobs.values()]
 
     def _anxious(self) -> bool:
         with self._lock:
@@ -139,49 +194,22 @@ class Worker:
             if job is None:
                 self._begin(assigned)
                 continue
+            job.told(assigned)
             if assigned.stop:
                 job.stop()
             if assigned.input:
                 job.give(assigned.input)
 
     def _begin(self, assigned: Assigned) -> None:
-        if self._ending.is_set() or assigned.specification is None:
+        if self._ending.is_set():
             return
-        directory = JobDir.of(self._jobs_dir, assigned.specification)
-        if assigned.status not in NOT_STARTED and not directory.started:
-            # It was started, and nothing of it is here: its end is not ours to tell.
-            self._reporter.send(
-                Lost(task=assigned.task, attempt=assigned.attempt, execution=assigned.execution), urgent=True
-            )
-            return
-        job = Job(self._world, directory, assigned.specification)
-        if assigned.stop:
-            job.stop()
-        job.give(assigned.input)
-        self._launch(job)
+        job = self._runner.begin(assigned)
+        if job is not None:
+            self._add(job)
 
-    def _launch(self, job: Job) -> None:
+    def _add(self, job: AttemptJob) -> None:
         with self._lock:
-            if job.attempt in self._jobs:
-                return
             self._jobs[job.attempt] = job
-        threading.Thread(target=self._make, args=(job,), name=job.attempt, daemon=True).start()
-
-    def _make(self, job: Job) -> None:
-        try:
-            job.run()
-        finally:
-            with self._lock:
-                self._jobs.pop(job.attempt, None)
-
-    def _take_up(self) -> None:
-        """Jobs whose start is on record go on; of the others nothing is kept: they are assigned, and begin anew."""
-        for directory in existing(self._jobs_dir):
-            attempt = directory.load()
-            if attempt is None or not directory.started:
-                directory.remove()
-            else:
-                self._launch(Job(self._world, directory, attempt.specification))
 
     # ------------------------------------------------------------ nudges
 
@@ -197,6 +225,9 @@ class Worker:
 
             def do_POST(self) -> None:
                 reporter.nudge()
+                self.do_GET()
+
+            def do_GET(self) -> None:  # that it lives
                 self.send_response(204)
                 self.end_headers()
 
@@ -209,11 +240,13 @@ class Worker:
         return self._settings.worker_address or f"http://{host}:{server.server_port}"
 
 
-def main(settings: WorkerSettings) -> None:
+def main(settings: WorkerSettings, cluster: ClusterSettings) -> None:
     """Runs a worker until SIGTERM or SIGINT. Raises SettingsError."""
     if not settings.agent_url or not settings.worker_id:
         raise SettingsError("set KERUTA_AGENT_URL and KERUTA_WORKER_ID")
-    worker = Worker(settings)
+    if settings.runner not in ("process", "kubernetes"):
+        raise SettingsError("KERUTA_RUNNER must be process or kubernetes")
+    worker = Worker(settings, cluster)
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda *_: worker.end())
     worker.run()

@@ -60,7 +60,7 @@ class Script(Protocol):
 
     @property
     def told_elsewhere(self) -> bool:
-        """Whether, when it left no exit code, somebody else knows how it ended and will tell."""
+        """Whether somebody else knows how it ended, and will tell: it left no exit code, or its Pod was taken away."""
         ...
 
 

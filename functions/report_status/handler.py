@@ -14,6 +14,7 @@ from keruta.assignment import assign
 from keruta.domain.naming import WORKER_ID, attempt_id
 from keruta.domain.reports import (
     REPORT_LIMIT_BYTES,
+    Attempts,
     Ended,
     Lost,
     RawReport,
@@ -59,6 +60,24 @@ def register_worker(ports: Ports, asked: Asked) -> flask.Response:
     return json_answer(_session(ports, worker, session))
 
 
+def leave_worker(ports: Ports, asked: Asked) -> flask.Response:
+    """What the worker had is another's at the next tick."""
+    assert asked.sender is not None
+    if asked.sender.worker != asked.parameters["id"]:
+        raise Forbidden("This session is another worker's.")
+    ports.reports.leave(asked.sender)
+    return flask.Response(status=204)
+
+
+def check_attempts(ports: Ports, asked: Asked) -> flask.Response:
+    """Those of the attempts that are over."""
+    assert asked.sender is not None
+    if asked.sender.worker is None:
+        raise Forbidden("Only a worker asks about attempts.")
+    wanted = read_batch(asked.request, Attempts, REPORT_LIMIT_BYTES)
+    return json_answer(Attempts(attempts=ports.reports.over(wanted.attempts)))
+
+
 def report(ports: Ports, asked: Asked) -> flask.Response:
     """Each entry has its outcome; a worker with a free slot has, in the same answer, what was assigned to it."""
     assert asked.sender is not None
@@ -89,7 +108,9 @@ def specification(ports: Ports, asked: Asked) -> flask.Response:
     """All that the attempt needs, with a token that speaks for this attempt alone."""
     assert asked.sender is not None
     task, number = _attempt(asked)
-    found = ports.mint(ports.reports.specification(asked.sender, task, number))
+    found = ports.reports.specification(asked.sender, task, number)
+    if asked.request.args.get("minted") != "false":
+        found = ports.mint(found)
     token = ports.sessions.for_attempt(
         attempt_id(task, number), timeout_seconds=found.timeout_seconds, lease_seconds=ports.settings.lease_seconds
     )
@@ -138,6 +159,8 @@ def _session(ports: Ports, worker: str, session: str) -> Session:
 
 HANDLERS = {
     "register_worker": register_worker,
+    "leave_worker": leave_worker,
+    "check_attempts": check_attempts,
     "report": report,
     "specification": specification,
     "attempt_document": attempt_document,

@@ -17,7 +17,7 @@ from keruta.domain.catalog.documents import DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.catalog.queues import PauseRequest, QueueView
 from keruta.domain.catalog.repositories import Validation
-from keruta.domain.reports import Registration, Report, ReportAnswer, Session
+from keruta.domain.reports import Attempts, Registration, Report, ReportAnswer, Session
 from keruta.domain.retention import Pruned
 from keruta.domain.roles import AGENT, ANYONE, DISPATCHER, MANAGE, READ, RUN, WORKER
 from keruta.domain.specification import Specification
@@ -153,6 +153,14 @@ PLATFORM: tuple[Route, ...] = (
         body=Registration, answer=Session, problems=(400, 413, 415, 422),
     ),
     Route(
+        name="leave_worker", method="DELETE", path="/agent/v1/workers/{id}", roles=AGENT, status=204,
+        summary="A worker is gone for good: others take over what it had", problems=(404,),
+    ),
+    Route(
+        name="check_attempts", method="POST", path="/agent/v1/attempts", roles=AGENT, body=Attempts, answer=Attempts,
+        summary="Which of these attempts are over, or no task's at all", problems=(400, 413, 415, 422),
+    ),
+    Route(
         name="report", method="POST", path="/agent/v1/reports", roles=AGENT, body=Report, answer=ReportAnswer,
         summary="Report an ordered batch; the answer has one outcome per entry and all that is assigned",
         problems=(400, 413, 415, 422),
@@ -160,6 +168,12 @@ PLATFORM: tuple[Route, ...] = (
     Route(
         name="specification", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}", roles=AGENT, answer=Specification,
         summary="All that an attempt needs, with its token", problems=(404,),
+        query=(
+            Parameter(
+                name="minted", description="whether short-lived credentials are to be made",
+                schema={"type": "boolean", "default": True},
+            ),
+        ),
     ),
     Route(
         name="attempt_document", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}/documents/{name}", roles=AGENT,

@@ -96,12 +96,16 @@ AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Ended | Lost
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt that the sender has in hand, and how many inputs it has passed on."""
+    """An attempt that the sender has in hand, and how many inputs it has passed on.
+
+    `renew`: whether the sender vouches for it; one that is only known to it keeps no lease.
+    """
 
     task: Id
     attempt: Number
     execution: Execution | None = None
     input_acknowledged: int = 0
+    renew: bool = True
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -181,3 +185,10 @@ class Registration(msgspec.Struct, frozen=True, kw_only=True):
     address: Annotated[str, Meta(max_length=500)] | None = None
     version: Annotated[str, Meta(max_length=100)] = ""
     boot: Annotated[str, Meta(max_length=100)] = ""
+    runner: Literal["process", "kubernetes"] = "process"
+
+
+class Attempts(msgspec.Struct, frozen=True, kw_only=True):
+    """Some attempts, by their names (task and number)."""
+
+    attempts: Annotated[list[Annotated[str, Meta(max_length=40)]], Meta(max_length=10_000)]

@@ -59,6 +59,12 @@ REASONS: dict[str, Reason] = {
     "WorkerStopped": Reason(retried=True, means="The worker was shut down, and the attempt with it."),
     "ImagePullFailed": Reason(retried=True, means="The image could not be pulled."),
     "Evicted": Reason(retried=True, means="The cluster took the Pod away."),
+    "NodeLost": Reason(retried=True, means="The node that the Pod ran on was lost."),
+    "PodDeleted": Reason(retried=True, means="Somebody deleted the Pod or its Job."),
+    "PodFailed": Reason(retried=True, means="The Pod ended before the script did."),
+    "PodRefused": Reason(retried=False, means="The cluster would not make the Pod, or not start its containers."),
+    "QuotaExceeded": Reason(retried=False, means="The namespace's quota has no room for the Pod."),
+    "Unschedulable": Reason(retried=False, means="No node has room for the Pod, or none is as its profile asks."),
     "InternalError": Reason(retried=True, means="A fault in keruta itself; the worker's log tells more."),
 }
 

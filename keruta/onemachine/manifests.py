@@ -17,7 +17,7 @@ from keruta.errors import SettingsError
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A Knative Service, or admin's Deployment: a program that serves HTTP."""
+    """A Knative Service, or a Deployment with a Service of its name (admin): a program that serves HTTP."""
 
     name: str
     command: tuple[str, ...]
@@ -117,7 +117,9 @@ def _of(documents: Iterable[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 
 def _services(documents: list[dict[str, Any]]) -> Iterable[Service]:
     knative = [d for d in _of(documents, "Service") if d["apiVersion"].startswith("serving.knative.dev/")]
-    for document in (*knative, *_of(documents, "Deployment")):
+    served = {document["metadata"]["name"] for document in _of(documents, "Service")}
+    deployments = [document for document in _of(documents, "Deployment") if document["metadata"]["name"] in served]
+    for document in (*knative, *deployments):
         container = document["spec"]["template"]["spec"]["containers"][0]
         env = tuple((entry["name"], entry["value"]) for entry in container.get("env", []) if "value" in entry)
         command = tuple(

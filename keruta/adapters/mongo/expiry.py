@@ -9,13 +9,16 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.pulse import Pulse
 from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, transition
 from keruta.domain.naming import new_id
-from keruta.domain.status import LEASED, NOT_STARTED, Change
+from keruta.domain.status import LEASED, NOT_STARTED, Change, Status
 from keruta.ports import Document, Outbox
 from keruta.settings import Settings
 
 log = logging.getLogger(__name__)
 
 NODE_LOST_LEASES = 1.0
+HANDED_OVER_LEASES = 0.5  # three heartbeats: before the leases of what has not started run out
+FORGOTTEN_AFTER_SECONDS = 3600
+HELD = LEASED | {Status.UNKNOWN}
 _FIELDS = {"status": 1, "attempt": 1, "retry": 1, "cancel_requested_at": 1}
 
 
@@ -39,7 +42,33 @@ class MongoExpiry:
             if reports_arrive:
                 self._pulse.reported()
             self._release()
+            self._hand_over()
             return self._expire() if self._pulse.ticked() else 0
+
+    def _hand_over(self) -> None:
+        """What workers in a cluster had that are gone is others': Jobs go on, whoever made them."""
+        late = int(self._settings.lease_seconds * 1000 * HANDED_OVER_LEASES)
+        seen = {"$gte": ["$seen_at", {"$subtract": ["$$NOW", late]}]}
+        workers = self._workers.find(
+            {"runner": "kubernetes"}, {"slots": 1, "left_at": 1, "alive": {"$and": [seen, {"$not": ["$left_at"]}]}}
+        )
+        by_life: dict[bool, list[Document]] = {True: [], False: []}
+        for worker in workers:
+            by_life[bool(worker["alive"])].append(worker)
+        if not by_life[True] or not by_life[False]:
+            return
+        gone = [worker["_id"] for worker in by_life[False]]
+        held = {"holder": {"$in": gone}, "status": {"$in": sorted(HELD)}}
+        orphans = [row["_id"] for row in self._tasks.find(held, ["_id"]).hint("holder")]
+        heirs = sorted(by_life[True], key=lambda worker: -worker["slots"])
+        for number, task_id in enumerate(orphans):
+            heir = literal(heirs[number % len(heirs)]["_id"])
+            given = [{"$set": {"holder": heir, "attempt.worker": heir}}]
+            self._tasks.update_one({"_id": task_id, **held}, given)
+        if orphans:
+            log.warning("handed over %d attempts", len(orphans), extra={"action": "handed_over", "count": len(orphans)})
+        long_gone = {"$lt": ["$seen_at", {"$subtract": ["$$NOW", FORGOTTEN_AFTER_SECONDS * 1000]}]}
+        self._workers.delete_many({"_id": {"$in": gone}, "$expr": long_gone})
 
     def _expire(self) -> int:
         over = {"lease_until": {"$exists": True}, "status": {"$in": sorted(LEASED)}}

@@ -99,11 +99,27 @@ class MongoReports:
                             "seen_at": "$$NOW",
                             "draining": {"$ifNull": ["$draining", False]},
                         }
-                    }
+                    },
+                    {"$unset": "left_at"},
                 ],
                 upsert=True,
             )
         return session
+
+    def leave(self, sender: Sender) -> None:
+        """The worker is gone for good; what it had is another's at the next tick. Raises Unauthenticated."""
+        with translated():
+            self._beat(sender)
+            self._workers.update_one({"_id": sender.worker}, [{"$set": {"left_at": "$$NOW", "slots": 0}}])
+
+    def over(self, attempts: Sequence[str]) -> list[str]:
+        """Which of these attempts are no task's current one, or have ended."""
+        with translated():
+            found = self._tasks.find(
+                {"_id": {"$in": [name[:26] for name in attempts]}, "status": {"$in": _HELD_STATUSES}}, ["attempt.id"]
+            )
+            current = {(document.get("attempt") or {}).get("id") for document in found}
+        return [name for name in attempts if name not in current]
 
     def _beat(self, sender: Sender) -> bool:
         """The worker was seen. Returns whether its leases are to be renewed.
@@ -380,7 +396,8 @@ class MongoReports:
 
     def _renew(self, sender: Sender, held: Iterable[Held], documents: dict[str, Document]) -> None:
         """Those that the sender holds, and no others, are believed in for another lease."""
-        mine = [h for h in held if sender.worker or attempt_id(h.task, h.attempt) == sender.attempt]
+        known = [h for h in held if sender.worker or attempt_id(h.task, h.attempt) == sender.attempt]
+        mine = [one for one in known if one.renew]
         for one in mine:
             document = documents.get(one.task)
             if document and document["status"] == Status.UNKNOWN:
@@ -398,7 +415,7 @@ class MongoReports:
             }
             self._hints.update_many(renewed, [{"$set": {"lease_until": after(self._settings.lease_seconds)}}])
         if sender.worker:
-            self._unblock(sender.worker, mine)
+            self._unblock(sender.worker, known)
 
     def _unblock(self, worker: str, held: Sequence[Held]) -> None:
         """The next attempt may start: this worker no longer has the last one."""
