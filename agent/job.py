@@ -186,8 +186,8 @@ class Job:
         script = self._world.script(self._dir, self._environment(attempt.commit or ""))
         self._open_log()
         try:
-            if not script.take_up() and not self._dir.finished:
-                script.sweep()
+            if not script.take_up() and not self._dir.finished and not self._cause:
+                script.sweep()  # what was told to end, and is gone, has ended; of the rest nobody knows how
                 if self._streamer:
                     self._streamer.finish()
                 return Lost(task=self._spec.task, attempt=self._spec.attempt, execution=self._execution)

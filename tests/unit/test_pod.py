@@ -135,7 +135,7 @@ DISRUPTED = {"type": "DisruptionTarget", "status": "True", "message": "said so"}
         ({"status": {"phase": "Failed", "reason": "DeadlineExceeded"}}, False, "DeadlineExceeded", None),
         (pod("Running", deleted=True, terminated=exited(143)), True, "PodDeleted", 143),
         (
-            pod("Running", condition={**DISRUPTED, "reason": "EvictionByEvictionAPI"}, deleted=True),
+            pod(condition={**DISRUPTED, "reason": "EvictionByEvictionAPI"}, deleted=True),
             True,
             "Evicted",
             None,
