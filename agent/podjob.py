@@ -25,6 +25,7 @@ from keruta.errors import KerutaError
 log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 3.0  # between a Pod's end and what its agent said of it being known here
+TELL_AGAIN_SECONDS = 15.0
 NO_POD_SECONDS = 3.0  # as long as a Job without a Pod is nothing to ask the cluster about
 
 
@@ -60,7 +61,8 @@ class PodJob:
         self._had_job = False
         self._over: PodEnd | None = None
         self._over_at = 0.0
-        self._told = False
+        self._told_at: float | None = None
+        self._heard_at = 0.0
         self._stop_at: float | None = None
 
     # ------------------------------------------------------------ what the worker asks of every job
@@ -72,16 +74,19 @@ class PodJob:
             task=self._task,
             attempt=self._number,
             execution=self._assigned.execution,
-            renew=self._assigned.status in NOT_STARTED and not self._told,
+            renew=self._assigned.status in NOT_STARTED and self._told_at is None,
         )
 
     @property
     def anxious(self) -> bool:
-        return self._stop_at is not None
+        return self._stop_at is not None or self._over is not None
 
     def told(self, assigned: Assigned) -> None:
-        """What keruta says of it now."""
+        """What keruta says of it now. What was told of its end, and counts for nothing, is told again."""
         self._assigned = assigned
+        self._heard_at = time.monotonic()
+        if self._told_at is not None and self._heard_at - self._told_at > TELL_AGAIN_SECONDS:
+            self._told_at = None
 
     def stop(self) -> None:
         """A person has cancelled it: its agent ends it; where there is none yet, or it does not, this does."""
@@ -120,7 +125,8 @@ class PodJob:
 
     def refused(self, error: KerutaError) -> None:
         """The API server will not have it."""
-        self._tell(PodEnd(reason="PodRefused", message=f"The cluster refused the Job: {error}"))
+        reason = "QuotaExceeded" if "exceeded quota" in str(error) else "PodRefused"
+        self._tell(PodEnd(reason=reason, message=f"The cluster refused the Job: {error}"))
 
     def look(self, job: dict[str, Any] | None, pod: dict[str, Any] | None, *, gone: bool) -> None:
         """Decides by what the cluster has of it now.
@@ -128,7 +134,7 @@ class PodJob:
         Args:
             gone: the Pod was seen and is no longer there; `pod` is its last state.
         """
-        if self._told or self.ended.is_set() or not self.made:
+        if self._told_at is not None or self.ended.is_set() or not self.made:
             return
         now = time.monotonic()
         if self._stop_at is not None and self._end_stopped(now):
@@ -139,9 +145,9 @@ class PodJob:
             return
         if self._over is None:
             self._over, self._over_at = verdict, now
-        if self._started and now - self._over_at < SETTLE_SECONDS:
-            return  # what its agent said last may be on its way here
-        self._tell(verdict)
+        # What its agent said last may be on its way: keruta's word of after that is waited for, and may end it here.
+        if self._heard_at > self._over_at + (SETTLE_SECONDS if pod is not None else 0):
+            self._tell(verdict)
 
     @property
     def _started(self) -> bool:
@@ -181,12 +187,12 @@ class PodJob:
                 reason="Cancelled", message="Cancelled; its Job was deleted.",
             )
         )  # fmt: skip
-        self._told = True
+        self._told_at = time.monotonic()
         return True
 
     def _tell(self, end: PodEnd) -> None:
         """Reports the end; keruta refuses it where the agent's own came first."""
-        self._told = True
+        self._told_at = time.monotonic()
         entry: AnyEntry = Lost(task=self._task, attempt=self._number, execution=self._assigned.execution)
         if not (end.lost and self._started):
             entry = Ended(

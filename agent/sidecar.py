@@ -74,7 +74,6 @@ class ContainerScript:
         self._over = over
         self._last_words_seconds = last_words_seconds
         self._over_at: float | None = None
-        self._cut_off = False
 
     def await_ready(self, stop: threading.Event) -> None:
         """The script's container is up, so its image was pulled."""
@@ -94,7 +93,6 @@ class ContainerScript:
             time.sleep(seconds)
         if self._over.is_set() and self._over_at is None:
             self._over_at = time.monotonic()
-            self._cut_off = not self._job.finished
         gone = self._over_at is not None and time.monotonic() - self._over_at > self._last_words_seconds
         return self._job.finished or gone
 
@@ -105,7 +103,7 @@ class ContainerScript:
     @property
     def told_elsewhere(self) -> bool:
         """The worker tells, from the Pod's status, where no exit code is there or the script was ended with its Pod."""
-        return not self._job.finished or self._cut_off
+        return not self._job.finished or (self._job.control / "terminated").exists()
 
     def stop(self) -> None:
         (self._job.control / "stop").touch()

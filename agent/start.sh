@@ -8,7 +8,8 @@
 #   go      waited for: the start is on record
 #   stdin   a named pipe: what people send
 #   output  the log, appended to
-#   stop    when it comes, the script is to end (for an agent that can't signal it)
+#   stop    when it comes, the script is to end (for an agent that can't signal it); kill, at once
+#   terminated   its container was told to end from outside
 #   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out; or "setup CODE"
 #   done    written last
 c=$1
@@ -24,12 +25,12 @@ trap : TERM INT HUP
 cd "$KERUTA_WORKSPACE" || exit 126
 
 if [ -n "$KERUTA_WATCH_STOP" ]; then
-  trap ': >"$c/stop"' TERM INT HUP
+  trap ': >"$c/terminated"' TERM INT HUP
   run() {
     setsid sh "$1" &
     child=$!
     while kill -0 "$child" 2>/dev/null; do
-      if [ -e "$c/stop" ] && [ -z "$told" ]; then
+      if [ -z "$told" ] && { [ -e "$c/stop" ] || [ -e "$c/terminated" ]; }; then
         told=1
         kill -TERM -"$child" 2>/dev/null || kill -TERM "$child" 2>/dev/null
       fi

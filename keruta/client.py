@@ -63,11 +63,13 @@ class Client:
     Args:
         url: its address.
         token: a person's or a program's access token.
+        host: the name that a gateway routes by, where it is reached by another address.
     """
 
-    def __init__(self, url: str, token: str) -> None:
+    def __init__(self, url: str, token: str, *, host: str | None = None) -> None:
         self._url = url.rstrip("/")
         self._token = token
+        self._host = {"Host": host} if host else {}
         self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=60))
 
     def submit(self, task: Mapping[str, Any], *, idempotency_key: str | None = None) -> TaskView:
@@ -211,7 +213,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        sent = {"Authorization": f"Bearer {self._token}", **(headers or {})}
+        sent = {"Authorization": f"Bearer {self._token}", **self._host, **(headers or {})}
         content = None
         if body is not None:
             content = msgspec.json.encode(body)

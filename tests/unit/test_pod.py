@@ -227,7 +227,9 @@ class Attempt:
         self.job.told(msgspec.structs.replace(self.assigned, status="running", execution=execution))
 
     def settled(self) -> None:
+        """As if some time had passed, and keruta had said since that the attempt is open still."""
         self.job._over_at -= 60
+        self.job.told(self.job._assigned)
 
 
 def test_a_job_and_then_its_token_are_made(specification: Specification) -> None:
@@ -259,6 +261,23 @@ def test_an_end_is_told_once_and_only_after_the_agent_had_its_say(specification:
     ]
 
 
+def test_a_start_that_was_not_heard_of_yet_is_asked_for(specification: Specification) -> None:
+    """The Pod is over before keruta's next word: the end is told for the execution that is on record, not for none."""
+    attempt = Attempt(specification)
+    attempt.job.make()
+    over = pod("Failed", deleted=True, terminated=exited(143))
+    attempt.job.look({}, over, gone=True)
+    assert (attempt.sent, attempt.job.anxious) == ([], True)
+
+    attempt.starts("x")
+    attempt.settled()
+    attempt.job.look({}, over, gone=True)
+
+    assert [(entry.reason, entry.execution) for entry in attempt.sent if isinstance(entry, Ended)] == [
+        ("PodDeleted", "x")
+    ]
+
+
 def test_an_end_that_the_agent_told_is_not_told_again(specification: Specification) -> None:
     """keruta names the attempt no more: it is known here no more."""
     attempt = Attempt(specification)
@@ -277,6 +296,8 @@ def test_what_never_starts_fails_and_its_job_is_deleted(specification: Specifica
     attempt = Attempt(specification)
     attempt.job.make()
 
+    attempt.job.look({}, pod("Pending", waiting={"reason": "ImagePullBackOff"}), gone=False)
+    attempt.settled()
     attempt.job.look({}, pod("Pending", waiting={"reason": "ImagePullBackOff"}), gone=False)
 
     assert isinstance(attempt.sent[0], Ended)

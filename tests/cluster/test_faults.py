@@ -1,0 +1,136 @@
+"""Parts of a real cluster are killed while five Jobs run: none is started again, none is lost, all succeed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.conftest import KILL, LAB, NAMESPACE, Cluster, eventually, is_ready
+
+pytestmark = pytest.mark.timeout(600)
+JOBS = 5
+SECONDS = 25
+SCRIPT = (
+    f'echo "begun $KERUTA_EXECUTION"; i=0; while [ $i -lt {SECONDS} ]; do echo "line $i"; i=$((i+1)); sleep 1; done
+"""
+)
+
+
+@contextmanager
+def under_way(cluster: Cluster, repository: str) -> Iterator[list[str]]:
+    """Five scripts at work; afterwards each has ended well, once, with its whole log."""
+    ids = [cluster.submit(repository, SCRIPT) for _ in range(JOBS)]
+    for task_id in ids:
+        cluster.reaches(task_id, "running", seconds=120)
+    yield ids
+    for task_id in ids:
+        task = cluster.ended(task_id, 180)
+        assert task.status == "succeeded", (task.reason, task.message, task.history)
+        assert len(task.attempts) == 1
+        text = eventually("the log", lambda task_id=task_id: cluster._try(lambda: cluster.text(task_id)), 30)  # type: ignore[misc]
+        assert text.count("begun ") == 1
+        lines = [line for line in text.splitlines() if line.startswith("line ")]
+        assert lines == [f"line {number}" for number in range(SECONDS)]
+
+
+def delete_pods(cluster: Cluster, selector: str, namespace: str = NAMESPACE) -> None:
+    cluster.kubectl("delete", "pod", "-n", namespace, "-l", selector, "--force", "--grace-period=0", "--wait=false")
+
+
+def a_worker(cluster: Cluster) -> None:
+    delete_pods(cluster, "app=worker")
+
+
+def report_status(cluster: Cluster) -> None:
+    delete_pods(cluster, "serving.knative.dev/service=report-status")
+
+
+def the_broker(cluster: Cluster) -> None:
+    for name in ("broker-ingress", "broker-filter"):
+        delete_pods(cluster, f"eventing.knative.dev/brokerRole={name.split('-')[1]}", "knative-eventing")
+
+
+def mongodb(cluster: Cluster) -> None:
+    """Away for some seconds, its volume kept."""
+    cluster.kubectl("scale", "statefulset", "-n", NAMESPACE, "mongodb", "--replicas=0")
+    eventually("no mongod", lambda: not cluster.get("pods", "-l", "app=mongodb")["items"], 90)
+    time.sleep(3)
+    cluster.kubectl("scale", "statefulset", "-n", NAMESPACE, "mongodb", "--replicas=1")
+    eventually("mongod", lambda: is_ready(cluster.get("statefulset", "mongodb")), 120)
+
+
+def the_api_server(cluster: Cluster) -> None:
+    pid = Path(os.environ.get("KERUTA_LAB_DIR", "/var/tmp/keruta-lab"), "run", "kube-apiserver.pid").read_text()
+    os.kill(int(pid), KILL)
+    time.sleep(4)
+    subprocess.run([str(LAB), "cluster", "up", "knative"], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "kill", [a_worker, report_status, the_broker, mongodb, the_api_server], ids=lambda k: k.__name__
+)
+def test_a_part_is_killed(cluster: Cluster, repository: str, kill: Callable[[Cluster], None]) -> None:
+    with under_way(cluster, repository):
+        kill(cluster)
+
+
+def test_an_agent_is_killed_while_its_script_runs(cluster: Cluster, repository: str) -> None:
+    """The script goes on, once; the agent that comes after it knows what was sent, and tells the end."""
+    with under_way(cluster, repository) as ids:
+        for task_id in ids:
+            cluster.agent_of(task_id).send_signal(KILL)
+    restarts = [
+        container["restartCount"]
+        for task_id in ids
+        for pod in cluster.get("pods", "-l", f"keruta.dev/task={task_id}")["items"]
+        for container in pod["status"].get("initContainerStatuses", [])
+    ]
+    assert all(count >= 1 for count in restarts)
+
+
+def test_a_worker_that_leaves_hands_over_what_it_has(cluster: Cluster, repository: str) -> None:
+    """Scaled to two and back to one, each with Jobs: none stops, and every end is known."""
+    cluster.kubectl("scale", "deployment", "-n", NAMESPACE, "worker", "--replicas=2")
+    eventually("two workers", lambda: cluster.get("deployment", "worker")["status"].get("readyReplicas") == 2, 60)
+    try:
+        with under_way(cluster, repository):
+            cluster.kubectl("scale", "deployment", "-n", NAMESPACE, "worker", "--replicas=1")
+    finally:
+        cluster.kubectl("scale", "deployment", "-n", NAMESPACE, "worker", "--replicas=1")
+
+
+def test_thirty_tasks_at_once(cluster: Cluster, repository: str) -> None:
+    """Three workers of ten slots: all thirty Jobs are there soon after."""
+    cluster.kubectl("scale", "deployment", "-n", NAMESPACE, "worker", "--replicas=3")
+    eventually("three workers", lambda: cluster.get("deployment", "worker")["status"].get("readyReplicas") == 3, 60)
+    try:
+        began = time.monotonic()
+        ids = {cluster.submit(repository, "true") for _ in range(30)}
+
+        def made() -> bool:
+            jobs = cluster.get("jobs", "-l", "app.kubernetes.io/component=job")["items"]
+            return ids <= {job["metadata"]["labels"]["keruta.dev/task"] for job in jobs}
+
+        eventually("thirty Jobs", made, 60)
+        print(f"thirty Jobs after {time.monotonic() - began:.1f} s")
+        assert {cluster.ended(task_id, 240).status for task_id in ids} == {"succeeded"}
+    finally:
+        cluster.kubectl("scale", "deployment", "-n", NAMESPACE, "worker", "--replicas=1")
+
+
+def test_zz_what_was_applied_goes_again(cluster: Cluster) -> None:
+    """`kubectl delete -k` leaves nothing but volumes and what was made beside it."""
+    cluster.kubectl("delete", "-k", "knative/overlays/lab", "--ignore-not-found", "--timeout=120s")
+
+    def left() -> str:
+        kinds = "deployments,statefulsets,services.serving.knative.dev,brokers,triggers,pingsources,httproutes,jobs"
+        kinds += ",networkpolicies,roles,rolebindings,validatingadmissionpolicies"
+        return cluster.kubectl("get", kinds, "-n", NAMESPACE, "-o", "name", check=False).strip()
+
+    eventually("nothing", lambda: "keruta" not in left(), 120)

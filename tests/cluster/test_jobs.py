@@ -1,0 +1,259 @@
+"""Tasks as Jobs of a real cluster: from the gateway to the shared volume, and every way to end."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from typing import Any
+
+import pytest
+
+from tests.cluster.conftest import GATEWAY, HOST, NAMESPACE, NODE, Cluster, eventually
+from tests.support.gitservers import GitHttp
+from tests.support.repositories import git
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def profile(cluster: Cluster, name: str, **fields: Any) -> str:
+    cluster.client.create("profile", {"name": name, **fields})
+    return name
+
+
+def test_a_private_repository_from_submit_to_artifact(cluster: Cluster, repository: str, git_server: GitHttp) -> None:
+    """Run in a Job Pod by another user, its log followed live, its results on the volume, its branch pushed."""
+    cluster.client.create("document", {"name": "rules", "title": "Rules", "text": "be kind\n"})
+    script = """
+id -u; git log -1 --format=%H; cat "$KERUTA_DOCUMENTS/rules.md"
+for i in 1 2 3; do echo "line $i"; sleep 1; done
+echo answer=42 >> "$KERUTA_OUTPUTS"; echo file > "$KERUTA_ARTIFACTS/file"; echo new > new.txt
+"""
+    began = time.monotonic()
+    task_id = cluster.submit(repository, script, documents=["rules"], result_branch="out")
+    answered = time.monotonic() - began
+    seen: dict[str, float] = {}
+    for event in cluster.client.follow(task_id):
+        for line in event.text.splitlines():
+            seen.setdefault(line, time.monotonic())
+
+    task = cluster.ended(task_id)
+
+    assert task.status == "succeeded", task.message
+    assert "10003" in seen
+    assert "be kind" in seen
+    assert seen["line 3"] - seen["line 1"] > 1, "the log came at once at the end"
+    assert task.attempts[0].commit == git(git_server.root / "app.git", "rev-parse", "main")
+    assert task.outputs == {"answer": "42"}
+    content = io.BytesIO()
+    cluster.client.artifact(task_id, "file", content)
+    assert content.getvalue() == b"file\n"
+    assert git(git_server.root / "app.git", "show", "out:new.txt") == "new"
+    print(f"answered after {answered:.2f} s, first line after {seen['10003'] - began:.1f} s")
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "script", "more", "reason", "code"),
+    [
+        ("exits", {}, "echo last words; exit 3", {}, "ScriptFailed", 3),
+        (
+            "hungry",
+            {"resources": {"limits": {"memory": "48Mi"}, "requests": {"memory": "32Mi"}}},
+            "echo last words; python3 -c 'x = bytearray(600 * 1024 * 1024); print(len(x))'",
+            {},
+            "OutOfMemory",
+            137,
+        ),
+        ("late", {}, "echo last words; sleep 100", {"timeout_seconds": 8}, "DeadlineExceeded", None),
+        ("no-image", {"image": "localhost/no-such-image:1"}, "true", {}, "ImagePullFailed", None),
+        ("no-node", {"node_selector": {"disk": "none"}}, "true", {}, "Unschedulable", None),
+    ],
+)
+def test_each_end_has_its_reason_and_the_last_lines(
+    cluster: Cluster, repository: str, name: str, fields: Any, script: str, more: Any, reason: str, code: int | None
+) -> None:
+    task_id = cluster.submit(
+        repository, script, profile=profile(cluster, name, **fields), retry={"policy": "never"}, **more
+    )
+
+    task = cluster.ended(task_id)
+
+    assert (task.status, task.reason) == ("failed", reason), task.message
+    assert task.message
+    if code is not None:
+        assert task.exit_code == code
+    if "last words" in script:
+        assert "last words\n" in cluster.text(task_id)
+        assert "last words\n" in task.log.tail
+
+
+def test_a_pod_that_is_deleted_under_its_script(cluster: Cluster, repository: str) -> None:
+    """Told as that, with what the script said last; not as the script's own failure."""
+    task_id = cluster.submit(repository, "echo last words; sleep 100")
+    eventually("the script", lambda: "last words\n" in cluster.text(task_id), 60)
+
+    cluster.kubectl("delete", "pod", "-n", NAMESPACE, cluster.pod_of(task_id), "--wait=false")
+
+    task = cluster.ended(task_id)
+    assert (task.status, task.reason) == ("failed", "PodDeleted"), task.message
+    assert "last words\n" in cluster.text(task_id)
+
+
+def test_a_quota_that_has_no_room(cluster: Cluster, repository: str) -> None:
+    """What the cluster says is the task's sentence."""
+    cluster.ended(cluster.submit(repository, "true"))  # so that create_task is awake: the quota is for its Pods too
+    at_work = [pod for pod in cluster.get("pods")["items"] if pod["status"]["phase"] in ("Running", "Pending")]
+    quota = {
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small", "namespace": NAMESPACE},
+        "spec": {"hard": {"pods": str(len(at_work))}},
+    }  # fmt: skip
+    cluster.apply(quota)
+    try:
+        eventually("the quota", lambda: cluster.get("resourcequota", "small").get("status", {}).get("used"), 30)
+        task = cluster.ended(cluster.submit(repository, "true", retry={"policy": "never"}))
+    finally:
+        cluster.kubectl("delete", "resourcequota", "-n", NAMESPACE, "small")
+
+    assert (task.status, task.reason) == ("failed", "QuotaExceeded"), task.message
+    assert "exceeded quota" in (task.message or "")
+
+
+def test_a_cancel_ends_the_script_and_leaves_no_job_at_work(cluster: Cluster, repository: str) -> None:
+    running = cluster.submit(repository, "trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 0.2; done")
+    stuck = cluster.submit(repository, "true", profile=profile(cluster, "nowhere", node_selector={"a": "b"}))
+    eventually("the script", lambda: "ready\n" in cluster.text(running), 60)
+    eventually("its Job", lambda: cluster.get("jobs", "-l", f"keruta.dev/task={stuck}")["items"], 30)
+
+    began = time.monotonic()
+    for task_id in (running, stuck):
+        cluster.client.cancel(task_id)
+
+    assert cluster.ended(stuck).status == "cancelled"
+    assert cluster.ended(running).status in ("cancelled", "succeeded")
+    assert "told" in cluster.text(running)
+    assert time.monotonic() - began < 15
+    eventually("no Job", lambda: not cluster.get("jobs", "-l", f"keruta.dev/task={stuck}")["items"], 30)
+
+
+HOSTILE = r"""
+try() { echo "$1: $(eval "$2" 2>&1 | head -c 300 | tr '\n' ' ')"; }
+try uid 'id -u'
+try service-account 'cat /var/run/secrets/kubernetes.io/serviceaccount/token'
+try root-file-system 'touch /etc/x /usr/x'
+try attempt-token 'cat /token/token /agent/* /proc/*/environ | tr "\0" "\n" | grep -a eyJ'
+try credential 'ls /credentials; cat /credentials/*/*'
+try cache 'ls /shared/cache; touch /shared/cache/x'
+try results 'ls /results; touch /results/x'
+try api-server 'python3 -c "
+import ssl, urllib.request
+c = ssl._create_unverified_context()
+print(urllib.request.urlopen(\"https://10.96.0.1/api/v1/namespaces/keruta/secrets\", context=c, timeout=5).status)"'
+try become-root 'su -c id; sudo id; python3 -c "import os; os.setuid(0)"'
+cd /job/control
+try replace-log 'mv output o2; rm -f output; ln -s /token/token output'
+cd "$KERUTA_WORKSPACE"
+try replace-control 'mv /job/control /job/c2; mv /job/artifacts /job/a2; mv /job/workspace /job/w2'
+try write-documents 'touch /job/documents/x; chmod 777 /job/documents'
+ln -s /token/token "$KERUTA_ARTIFACTS/stolen-token"
+ln /job/control/output "$KERUTA_ARTIFACTS/hard-link" 2>/dev/null
+ln -s /agent "$KERUTA_ARTIFACTS/agent"
+mkfifo "$KERUTA_ARTIFACTS/pipe"
+rm -f "$KERUTA_OUTPUTS" 2>/dev/null; ln -s /token/token "$KERUTA_OUTPUTS" 2>/dev/null
+mkdir -p .git/hooks; printf '#!/bin/sh\ncp /token/token /job/artifacts/\n' > .git/hooks/pre-push
+chmod +x .git/hooks/pre-push
+git config core.sshCommand 'cp /token/token /job/artifacts/by-ssh;'
+git config core.fsmonitor 'cp /token/token /job/artifacts/by-monitor;'
+git config credential.helper '!cp /token/token /job/artifacts/by-helper;'
+git config url."http://10.244.0.1:1/".insteadOf "http://10.244.0.1"
+echo hostile > hostile.txt
+echo done
+"""
+
+
+def test_a_hostile_script_gets_nothing(cluster: Cluster, repository: str, git_server: GitHttp) -> None:
+    """Everything it tries fails, and what it leaves runs nothing in the agent and takes nothing of the agent's along."""
+    task_id = cluster.submit(repository, HOSTILE, result_branch="hostile")
+
+    task = cluster.ended(task_id)
+
+    text = cluster.text(task_id)
+    said = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line.startswith("["))
+    assert task.status == "succeeded", (task.reason, task.message, text)
+    assert said["uid"].strip() == "10003"
+    for what in ("service-account", "credential", "cache", "results"):
+        assert "No such file" in said[what], (what, said[what])
+    assert "Read-only" in said["root-file-system"] or "denied" in said["root-file-system"]
+    assert "eyJ" not in text
+    assert "200" not in said["api-server"], said["api-server"]
+    assert "uid=0" not in said["become-root"]
+    for what in ("replace-log", "replace-control"):
+        assert any(word in said[what] for word in ("not permitted", "denied", "busy", "Read-only")), said[what]
+    assert "Read-only" in said["write-documents"]
+    assert [artifact.path for artifact in task.artifacts] == ["log.gz"]
+    assert task.outputs == {}
+    assert git(git_server.root / "app.git", "show", "hostile:hostile.txt") == "hostile"
+
+
+def test_a_secret_that_is_not_a_jobs_is_not_mounted(cluster: Cluster) -> None:
+    """Neither by a credential's name, nor by a Job that a worker's account would make."""
+    with pytest.raises(Exception, match="keruta-job-"):
+        cluster.client.create(
+            "credential",
+            {"name": "thief", "type": "token", "username": "x", "kubernetes_secret": "keruta-session-key"},
+        )
+    pod = {
+        "restartPolicy": "Never", "serviceAccountName": "keruta-job", "automountServiceAccountToken": False,
+        "containers": [{"name": "script", "image": "x"}],
+        "volumes": [{"name": "s", "secret": {"secretName": "keruta-session-key"}}],
+    }  # fmt: skip
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "thief", "namespace": NAMESPACE}}
+    job["spec"] = {"template": {"spec": pod}}
+    account = f"--as=system:serviceaccount:{NAMESPACE}:keruta-worker"
+
+    refused = eventually("the policy", lambda: _refusal(cluster, account, job), 30)
+
+    assert "only Secrets whose names begin with keruta-job-" in refused
+    rights = ("get secrets", "list secrets", "create pods", "get configmaps", "create pods/exec", "patch deployments")
+    for right in rights:
+        verb, what = right.split()
+        assert cluster.kubectl("auth", "can-i", verb, what, "-n", NAMESPACE, account, check=False).strip() == "no", what
+
+
+def _refusal(cluster: Cluster, account: str, job: dict[str, Any]) -> str | None:
+    """What the API server says to that account; None while the policy is not in force yet."""
+    import subprocess
+
+    done = subprocess.run(
+        ["kubectl", "create", "--dry-run=server", account, "-f", "-"],
+        input=json.dumps(job), capture_output=True, text=True, env=cluster._env, check=False,
+    )  # fmt: skip
+    return done.stderr if done.returncode else None
+
+
+def test_a_token_of_another_attempt_opens_nothing(cluster: Cluster, repository: str) -> None:
+    """The attempt's token that a Pod's agent has speaks for that attempt alone."""
+    first = cluster.submit(repository, "sleep 6")
+    second = cluster.submit(repository, "sleep 6")
+    for task_id in (first, second):
+        cluster.reaches(task_id, "running")
+    name = f"keruta-job-{first}-1"
+    token = cluster.kubectl("get", "secret", "-n", NAMESPACE, name, "-o", "go-template={{.data.token | base64decode}}")
+    headers = {"Host": HOST, "Authorization": f"Bearer {token}"}
+
+    own = cluster.pool.request("GET", f"{GATEWAY}/agent/v1/tasks/{first}/attempts/1", headers=headers)
+    other = cluster.pool.request("GET", f"{GATEWAY}/agent/v1/tasks/{second}/attempts/1", headers=headers)
+    person = cluster.pool.request("GET", f"{GATEWAY}/api/v1/tasks", headers=headers)
+
+    assert (own.status, other.status, person.status) == (200, 403, 401)
+    assert NODE in GATEWAY
+
+
+def test_finished_jobs_leave_no_token_behind(cluster: Cluster, repository: str) -> None:
+    """A token's Secret goes with its Job."""
+    task_id = cluster.submit(repository, "true")
+    cluster.ended(task_id)
+
+    cluster.kubectl("delete", "job", "-n", NAMESPACE, f"{task_id}-1", "--wait=false")
+
+    name = f"keruta-job-{task_id}-1"
+    eventually("its end", lambda: not cluster.kubectl("get", "secret", "-n", NAMESPACE, name, "--ignore-not-found"), 60)
