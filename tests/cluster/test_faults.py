@@ -16,10 +16,10 @@ from tests.cluster.conftest import KILL, LAB, NAMESPACE, Cluster, eventually, is
 pytestmark = pytest.mark.timeout(600)
 JOBS = 5
 SECONDS = 25
-SCRIPT = (
-    f'echo "begun $KERUTA_EXECUTION"; i=0; while [ $i -lt {SECONDS} ]; do echo "line $i"; i=$((i+1)); sleep 1; done
+SCRIPT = f"""
+echo "begun $KERUTA_EXECUTION"
+i=0; while [ $i -lt {SECONDS} ]; do echo "line $i"; i=$((i+1)); sleep 1; done
 """
-)
 
 
 @contextmanager
