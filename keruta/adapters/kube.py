@@ -110,7 +110,7 @@ class Kube:
                 while not stop.is_set():
                     version = self._follow(api, plural, selector, version, told, stop)
             except Exception as error:
-                # 410 Gone, a lost connection, an API server that restarts, what nobody foresaw: all the same, look anew.
+                # 410 Gone, a lost connection, an API server that restarts, what nobody foresaw: look anew.
                 # A watch that ends in silence would leave tasks without their end.
                 said = {"action": "watch_broken", "kind": kind}
                 log.info("watch begins anew: %s", f"{type(error).__name__}: {str(error)[:120]}", extra=said)

@@ -171,7 +171,7 @@ echo done
 
 
 def test_a_hostile_script_gets_nothing(cluster: Cluster, repository: str, git_server: GitHttp) -> None:
-    """Everything it tries fails, and what it leaves runs nothing in the agent and takes nothing of the agent's along."""
+    """All that it tries fails; what it leaves behind runs nothing in the agent and takes nothing of the agent's."""
     task_id = cluster.submit(repository, HOSTILE, result_branch="hostile")
 
     task = cluster.ended(task_id)
