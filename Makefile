@@ -36,6 +36,7 @@ types: $(STAMP) ## strict types
 PARTS := lint types test-unit test-integration test-e2e test-faults test-cluster
 .PHONY: test test-unit test-integration test-e2e test-faults test-cluster
 test: $(STAMP) ## every check and test, and what each part took
+	@tests/prepare.sh
 	@for part in $(PARTS); do \
 	  began=$$(date +%s); $(MAKE) --no-print-directory $$part || exit 1; \
 	  echo "--- $$part took $$(( $$(date +%s) - began )) s"; \
@@ -48,8 +49,12 @@ test-e2e: $(STAMP) ## the whole system on one machine
 	$(PYTEST) tests/e2e
 test-faults: $(STAMP) ## the whole system, while parts of it are killed
 	$(PYTEST) tests/faults
-test-cluster: $(STAMP) ## the thin slice on a real cluster
+test-cluster: $(STAMP) ## the whole system on a real cluster, where the lab is
 	$(PYTEST) tests/cluster
+
+.PHONY: images
+images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag
+	knative/images.sh $(or $(TAG),latest)
 
 .PHONY: bench
 bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out.json
