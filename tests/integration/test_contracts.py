@@ -31,8 +31,8 @@ def store(request: pytest.FixtureRequest) -> Callable[[int, int], Made]:
         world: World = request.getfixturevalue("world")
         ids = []
         for number in range(tasks):
-            request = TaskRequest(repository=RepositoryAsk(url=URL), script="true", priority=tasks - number)
-            ids.append(world.intake.accept(world.new_task(request), None).task.id)
+            asked = TaskRequest(repository=RepositoryAsk(url=URL), script="true", priority=tasks - number)
+            ids.append(world.intake.accept(world.new_task(asked), None).task.id)
         world.worker("w1", slots=slots)
         return world.store, ids
 
