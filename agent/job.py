@@ -10,24 +10,21 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
 
 from agent import leavings, surroundings
-from agent.checkout import Cache, checkout
 from agent.conversation import Conversation
 from agent.jobdir import AttemptFile, JobDir
 from agent.masking import Masker
-from agent.pushing import push_result
+from agent.repository import AttemptRepository
 from agent.streaming import Streamer
 from agent.usage import measure
 from agent.verdict import Verdict, judge
 from agent.world import Script, World
 from keruta import logs
-from keruta.adapters.git.command import Git, Stopped
-from keruta.adapters.git.credentials import Credential, environment
+from keruta.adapters.git.command import Stopped
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import (
     AnyEntry,
@@ -42,7 +39,7 @@ from keruta.domain.reports import (
     Running,
     Waiting,
 )
-from keruta.domain.specification import Access, Specification
+from keruta.domain.specification import Specification
 from keruta.domain.task import Artifact
 from keruta.errors import PhaseError
 
@@ -51,7 +48,6 @@ log = logging.getLogger(__name__)
 LOOK_FIRST_SECONDS = 0.002
 LOOK_MOST_SECONDS = 0.05
 ASK_AFTER_SECONDS = 0.5
-PUSH_SECONDS = 300
 
 
 class Job:
@@ -70,6 +66,7 @@ class Job:
         self._streamer: Streamer | None = None
         self._masker = Masker(())
         self._secrets: dict[str, str] = {}
+        self._repository = AttemptRepository(world, directory, specification, self._masker)
         self._conversation = Conversation(directory, self._masker, self._tell_waiting)
 
     # ------------------------------------------------------------ called from outside
@@ -139,7 +136,7 @@ class Job:
         self._open_secrets()
         ref = self._spec.repository.ref or "its default branch"
         streamer.say(f"[keruta] attempt {self._spec.attempt}: checking out {self._spec.repository.url} at {ref}")
-        commit = self._checkout(attempt.deadline_at)
+        commit = self._repository.checkout(self._stop, attempt.deadline_at)
         streamer.say(f"[keruta] at commit {commit}")
         notes = self._notes()
         for note in notes:
@@ -205,46 +202,6 @@ class Job:
         """What the script asked for by name is there, and everything secret is masked from here on."""
         self._secrets = {name: self._world.opener.value(one) for name, one in self._spec.secrets.items()}
         self._masker.add(line.encode() for value in self._secrets.values() for line in (value, *value.splitlines()))
-
-    def _credential(self, field: str) -> Credential | None:
-        """What opens the repository, to read or to push; a short-lived token is asked for when it is needed."""
-        access: Access | None = getattr(self._spec, field)
-        if access is None:
-            return None
-        if access.minted:
-            fresh = self._world.asking.specification(self._spec.task, self._spec.attempt)
-            if fresh.fault is not None:
-                raise PhaseError(fresh.fault.reason, fresh.fault.message)
-            access = getattr(fresh, field) or access
-        credential = self._world.opener.credential(access)
-        self._masker.add(credential.secrets)
-        return credential
-
-    def _checkout(self, deadline_at: float) -> str:
-        spec, settings = self._spec, self._world.settings
-        credential = self._credential("read")
-        cache = None
-        if settings.clone_cache and not spec.repository.submodules:
-            cache = Cache(root=settings.worker_dir / "cache").mirror(spec.repository.url, credential)
-        with self._git_environment(credential) as env:
-            return checkout(
-                spec.repository,
-                self._dir.workspace,
-                lambda directory: Git(directory, env, self._stop, _monotonic(deadline_at)),
-                transports=settings.transports,
-                cache=cache,
-                lfs=spec.lfs,
-            )
-
-    def _git_environment(self, credential: Credential | None) -> AbstractContextManager[dict[str, str]]:
-        settings = self._world.settings
-        return environment(
-            credential,
-            self._dir.private,
-            url=self._spec.repository.url,
-            transports=settings.transports,
-            own=settings.own_git,
-        )
 
     def _notes(self) -> list[str]:
         """What of the profile this worker can't honour, in words."""
@@ -401,25 +358,10 @@ class Job:
         """The branch is on the server, or the verdict says why not."""
         branch = self._spec.result_branch
         assert branch is not None
-        deadline = time.monotonic() + PUSH_SECONDS
-        stop = threading.Event()  # the script is done: what it made is pushed even if a cancel comes now
         try:
-            with self._git_environment(self._credential("push")) as env:
-                pushed = push_result(
-                    self._dir.workspace,
-                    self._dir.root / "push.git",
-                    url=self._spec.repository.url,
-                    base=commit,
-                    branch=branch,
-                    message=f"{self._spec.task}: result",
-                    git_in=lambda directory: Git(directory, env, stop, deadline),
-                    lfs=self._spec.lfs,
-                )
+            pushed = self._repository.push(commit, branch)
         except PhaseError as error:
             return Verdict(status="failed", reason=error.reason, message=error.message, exit_code=0), (None, None)
-        except Stopped:
-            message = f"The branch could not be pushed within {PUSH_SECONDS} s."
-            return Verdict(status="failed", reason="PushFailed", message=message, exit_code=0), (None, None)
         streamer.say(f"[keruta] pushed {pushed} to {branch}")
         return verdict, (branch, pushed)
 
@@ -482,10 +424,6 @@ class Job:
             if answered:
                 self._dir.remove()
             self.ended.set()
-
-
-def _monotonic(at: float) -> float:
-    return time.monotonic() + at - time.time()
 
 
 def _disk_full(path: Path) -> bool:

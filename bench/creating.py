@@ -134,7 +134,10 @@ def _rate(env: Mapping[str, str], target: str, source: Path) -> float:
 
 
 def _history(machine: Machine, env: Mapping[str, str]) -> dict[str, Figure]:
-    """p50 of an assignment, a list and a show, with 1,000 running and 1,000,000 finished, beside an empty database."""
+    """p50 of an assignment, a list and a show, with 1,000 running and 1,000,000 finished, beside an empty database.
+
+    The full one has 100 queues and 1,000 repositories, too.
+    """
     ratios: list[float] = []
     empty = _times(env["KERUTA_MONGO_URL"], 0, 0)
     full = _times(env["KERUTA_MONGO_URL"], RUNNING, FINISHED)
@@ -181,7 +184,8 @@ def _times(url: str, running: int, finished: int) -> dict[str, float]:
 def _fill(world: World, running: int, finished: int) -> None:
     """Copies of one real task: 50 at least, so that a list's page is full on both sides."""
     model = world.document(world.submit())
-    ended = {k: v for k, v in model.items() if k not in ("claim", "outbox", "outbox_at")} | {"status": "succeeded"}
+    open_only = ("claim", "outbox", "outbox_at", "draws_on")
+    ended = {k: v for k, v in model.items() if k not in open_only} | {"status": "succeeded"}
     world.database["tasks"].delete_many({})
     tasks = world.database["tasks"].with_options(write_concern=pymongo.WriteConcern(w=1))
     left = max(finished, 60)
@@ -189,6 +193,10 @@ def _fill(world: World, running: int, finished: int) -> None:
         count = min(left, 10_000)
         tasks.insert_many([{**ended, "_id": new_id()} for _ in range(count)], ordered=False)
         left -= count
+    for kind, count in (("queues", 100), ("repositories", 1000)) if finished else ():
+        entry = world.database["queues"].find_one({}) or {}
+        copies = [{**entry, "_id": f"x{n}", "spec": {"name": f"x{n}", "url": f"u{n}"}} for n in range(count)]
+        world.database[kind].insert_many(copies, ordered=False)
     if running:
         held = {**ended, "status": "running", "holder": "other", "lease_until": model["created_at"]}
         tasks.insert_many([{**held, "_id": new_id(), "holder": f"w{n % 100}"} for n in range(running)], ordered=False)
