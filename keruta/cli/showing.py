@@ -12,7 +12,7 @@ import msgspec
 
 from keruta.client import LogEvent
 from keruta.domain.doctor import Finding
-from keruta.domain.task import TaskPage, TaskView
+from keruta.domain.task import AttemptView, TaskPage, TaskView
 
 COLOURS = {
     "succeeded": "green",
@@ -96,11 +96,13 @@ def task(task: TaskView, *, as_json: bool) -> None:
         ("", task.message),
         ("waits", f"{task.waiting.position} before it. {task.waiting.why}" if task.waiting else None),
         ("asks", task.question),
-        ("repository", task.repository.url + (f" at {task.repository.ref}" if task.repository.ref else "")),
+        ("repository", _repository(task)),
+        ("profile", task.profile),
+        ("documents", ", ".join(f"{one.name} (version {one.version})" for one in task.documents)),
         ("submitted", f"{task.created_at:%Y-%m-%d %H:%M:%S} UTC by {task.owner}, queue {task.queue}"),
         ("took", _seconds(task) if task.started_at and task.ended_at else None),
         ("exit code", None if task.exit_code is None else str(task.exit_code)),
-        *((f"attempt {a.number}", f"{a.outcome or 'at work'} on {a.worker}" + _detail(a)) for a in task.attempts),
+        *(line for a in task.attempts for line in _attempt(a)),
         *(("output", f"{name}={value}") for name, value in task.outputs.items()),
         *(("artifact", f"{a.path} ({a.size_bytes} bytes)") for a in task.artifacts),
         ("log", f"{task.log.bytes} bytes" if task.log.bytes else None),
@@ -155,6 +157,8 @@ def entry(entry: msgspec.Struct, *, as_json: bool) -> None:
 
 def _said(value: Any) -> Any:
     """The same without what says nothing, however deep it lies."""
+    if isinstance(value, list):
+        return [_said(one) for one in value]
     if not isinstance(value, dict):
         return value
     kept = {name: _said(one) for name, one in value.items()}
@@ -180,14 +184,22 @@ def findings(found: list[Finding]) -> None:
         click.echo(f"{click.style(f'{finding.state:<6}', fg=COLOURS[finding.state])} {finding.what}{mend}")
 
 
-def _detail(attempt: object) -> str:
-    reason, commit = getattr(attempt, "reason", None), getattr(attempt, "commit", None)
-    branch = getattr(attempt, "result_branch", None)
-    return (
-        (f", {reason}" if reason else "")
-        + (f", commit {commit[:12]}" if commit else "")
-        + (f", pushed {branch}" if branch else "")
-    )
+def _repository(task: TaskView) -> str:
+    named, ref = task.repository.name, task.repository.ref
+    return f"{named}, " * bool(named) + task.repository.url + (f" at {ref}" if ref else "")
+
+
+def _attempt(attempt: AttemptView) -> list[tuple[str, str]]:
+    """What there is to say of an attempt: how it went, what it used, and what was not as its profile says."""
+    parts = [
+        f"{attempt.outcome or 'at work'} on {attempt.worker}",
+        attempt.reason or "",
+        f"commit {attempt.commit[:12]}" if attempt.commit else "",
+        f"pushed {attempt.result_branch}" if attempt.result_branch else "",
+        *(f"{value:g} {name.replace('_', ' ')}" for name, value in attempt.usage.items()),
+    ]
+    said = ", ".join(part for part in parts if part)
+    return [(f"attempt {attempt.number}", said), *(("", note) for note in attempt.notes)]
 
 
 def _seconds(task: TaskView) -> str:
