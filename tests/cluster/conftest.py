@@ -159,7 +159,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         lab("cluster", "up", "knative")
     for name in ("functions", "agent", "mongod"):
         tag = f"localhost/keruta-{name}:lab"
-        build = ["--build-arg", "BASE=localhost/python:3.11", "--target", name]
+        build = ["--layers", "--build-arg", "BASE=localhost/python:3.11", "--target", name]
         lab("image", "build", tag, "knative/Dockerfile", ".", *build)
         lab("image", "load", tag)
     lab("image", "load", "localhost/python:3.11")
