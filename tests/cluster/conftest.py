@@ -67,6 +67,19 @@ class Cluster:
         everything = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
         self.kubectl("apply", "--validate=strict", "-f", "-", stdin=json.dumps(everything))
 
+    def bring_up(self) -> float:
+        """The overlay is applied and everything in it ready; returns how many seconds that took."""
+        began = time.monotonic()
+        self.kubectl("apply", "--validate=strict", "-k", "knative/overlays/lab")
+        for kind in ("statefulset", "deployment", "ksvc", "broker", "trigger", "pingsource"):
+
+            def ready(kind: str = kind) -> bool:
+                items = self.get(kind)["items"]
+                return bool(items) and all(map(is_ready, items))
+
+            eventually(kind, ready, 240)
+        return time.monotonic() - began
+
     def submit(self, repository: str, script: str, **more: Any) -> str:
         where = {"name": repository} if "://" not in repository else {"url": repository}
         body = {"repository": where, "script": script, **more}
@@ -174,11 +187,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
             secret("keruta-worker-token", {"worker": (state.root / "tokens/worker").read_text()}),
             secret("keruta-job-git", {"token": GIT_TOKEN}),
         )
-        began = time.monotonic()
-        made.kubectl("apply", "--validate=strict", "-k", "knative/overlays/lab")
-        for kind in ("statefulset", "deployment", "ksvc", "broker", "trigger", "pingsource"):
-            eventually(kind, lambda kind=kind: (items := made.get(kind)["items"]) and all(map(is_ready, items)), 240)  # type: ignore[misc]
-        print(f"applied and ready after {time.monotonic() - began:.0f} s")
+        print(f"applied and ready after {made.bring_up():.0f} s")
         yield made
     finally:
         made.kubectl("delete", "-k", "knative/overlays/lab", "--ignore-not-found", "--wait=false", check=False)

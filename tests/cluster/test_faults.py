@@ -75,8 +75,9 @@ def the_api_server(cluster: Cluster) -> None:
     server.wait()
     time.sleep(5)
     with (run.parent / "log" / "kube-apiserver.log").open("ab") as log:
-        again = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    (run / "kube-apiserver.pid").write_text(str(again.pid))
+        subprocess.run(["setsid", "--fork", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
+    again = eventually("its process", lambda: [p.pid for p in psutil.process_iter() if p.cmdline() == command], 10)
+    (run / "kube-apiserver.pid").write_text(str(again[0]))
     eventually("the API server", lambda: cluster.kubectl("get", "--raw", "/readyz", check=False) == "ok", 60)
 
 
@@ -131,15 +132,3 @@ def test_thirty_tasks_at_once(cluster: Cluster, repository: str) -> None:
         assert {cluster.ended(task_id, 240).status for task_id in ids} == {"succeeded"}
     finally:
         cluster.kubectl("scale", "deployment", "-n", NAMESPACE, "worker", "--replicas=1")
-
-
-def test_zz_what_was_applied_goes_again(cluster: Cluster) -> None:
-    """`kubectl delete -k` leaves nothing but volumes and what was made beside it."""
-    cluster.kubectl("delete", "-k", "knative/overlays/lab", "--ignore-not-found", "--timeout=120s")
-
-    def left() -> str:
-        kinds = "deployments,statefulsets,services.serving.knative.dev,brokers,triggers,pingsources,httproutes,jobs"
-        kinds += ",networkpolicies,roles,rolebindings,validatingadmissionpolicies"
-        return cluster.kubectl("get", kinds, "-n", NAMESPACE, "-o", "name", check=False).strip()
-
-    eventually("nothing", lambda: "keruta" not in left(), 120)
