@@ -17,6 +17,7 @@ PROMPT_PLACE = "{prompt}"
 FILE_PLACE = "{prompt_file}"
 ARGUMENT_LIMIT_BYTES = 120_000  # Linux takes 128 KiB in one argument
 QUANTITY = r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
+_PLACES = re.compile(f"{re.escape(PROMPT_PLACE)}|{re.escape(FILE_PLACE)}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,499}")
 
 Quantity = Annotated[str, Meta(pattern=QUANTITY, description="a Kubernetes quantity, such as 500m or 2Gi")]
@@ -45,7 +46,9 @@ class PromptCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def script(self, prompt: str, prompt_file: str) -> str:
         """The shell text that runs it. Every word is quoted: a prompt is a text, never a part of the command."""
-        words = [word.replace(PROMPT_PLACE, prompt).replace(FILE_PLACE, prompt_file) for word in self.command]
+        given = {PROMPT_PLACE: prompt, FILE_PLACE: prompt_file}
+        # In one pass: what stands in a prompt is no place for anything.
+        words = [_PLACES.sub(lambda place: given[place[0]], word) for word in self.command]
         by_input = not self.by_argument and not any(FILE_PLACE in word for word in self.command)
         return f"exec {shlex.join(words)}" + (f" <{shlex.quote(prompt_file)}\n" if by_input else "\n")
 
