@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from keruta.adapters.mongo.client import Database, connect
@@ -12,6 +14,11 @@ from keruta.domain.naming import new_id
 from keruta.onemachine.state import write_private
 from keruta.settings import Settings
 from tests.support.mongod import Mongod
+
+# A machine that is busy is no fault of what is tested; and what CI says of a change, it says of it again.
+hypothesis.settings.register_profile("here", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
 @pytest.fixture(scope="session")
