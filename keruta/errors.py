@@ -21,6 +21,7 @@ KerutaError
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 
 class KerutaError(Exception):
@@ -48,6 +49,11 @@ class Problem(KerutaError):  # noqa: N818  RFC 9457's word
 
 class InvalidRequest(Problem):
     status, default_reason = 422, "InvalidRequest"
+
+    @classmethod
+    def of(cls, faults: Sequence[dict[str, str]]) -> Self:
+        """With these faults, the first of them as its sentence."""
+        return cls(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)
 
 
 class TooLarge(Problem):

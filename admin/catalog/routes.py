@@ -57,10 +57,8 @@ def _views(kind: Kind) -> dict[str, View]:
 
     def listed() -> flask.Response:
         query = flask.request.args
-        filters = {name: query[name.removesuffix("s") if name == "tags" else name] for name in kind.filters
-                   if (name.removesuffix("s") if name == "tags" else name) in query}  # fmt: skip
         wanted = Wanted(
-            filters=filters,
+            filters={field: query[name] for name, field in kind.filters.items() if name in query},
             search=query.get("q"),
             sort=query.get("sort", "name"),
             limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST),

@@ -42,7 +42,7 @@ def create_task(ports: Ports, asked: Asked) -> flask.Response:
     found = ports.lookup.find(asked.principal.readers, request)
     task, faults = make_task(new_id(), request, owner, found, ports.settings.transports)
     if task is None:
-        raise InvalidRequest(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)
+        raise InvalidRequest.of(faults)
     idempotency = None
     if key is not None:
         digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()

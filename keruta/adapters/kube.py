@@ -72,11 +72,6 @@ class Kube:
         except ClusterRefusedError as error:
             log.info("job not deleted: %s", error, extra={"action": "job_not_deleted"})
 
-    def patch(self, api: str, plural: str, name: str, change: Document) -> Document:
-        """A merge patch. Raises ClusterRefusedError, ClusterAwayError."""
-        headers = {"Content-Type": "application/merge-patch+json"}
-        return self._call("PATCH", f"{self._path(api, plural)}/{name}", body=change, headers=headers)
-
     def get(self, api: str, plural: str, name: str = "", **query: str) -> Document:
         """One thing, or a list. Raises ClusterRefusedError, ClusterAwayError."""
         path = self._path(api, plural) + (f"/{name}" if name else "")
@@ -159,12 +154,11 @@ class Kube:
         return document
 
     def _open(
-        self, method: str, path: str, *, body: Any = None, query: Any = None, headers: Any = None,
-        seconds: float = REQUEST_SECONDS,
-    ) -> urllib3.BaseHTTPResponse:  # fmt: skip
+        self, method: str, path: str, *, body: Any = None, query: Any = None, seconds: float = REQUEST_SECONDS
+    ) -> urllib3.BaseHTTPResponse:
         """A request by the client library's own pool and credentials, its answer not read yet."""
         configuration = self._api.configuration
-        sent = {"Accept": "application/json", "Content-Type": "application/json", **(headers or {})}
+        sent = {"Accept": "application/json", "Content-Type": "application/json"}
         token = configuration.auth_settings().get("BearerToken")
         if token is not None:
             sent[token["key"]] = token["value"]

@@ -62,8 +62,7 @@ def _list(kind: Kind) -> click.Command:
         showing.table(page, ["name", *COLUMNS[kind.name]], rows, as_json=context.json)
 
     for name in kind.filters:
-        one = "tag" if name == "tags" else name
-        command.params.append(click.Option([f"--{one}"], help=f"Only those with this {one}."))
+        command.params.append(click.Option([f"--{name}"], help=f"Only those with this {name}."))
     if kind.name == "document":
         command.params.append(click.Option(["-q", "--search", "q"], help="Words that must be in the title or text."))
     return command

@@ -205,10 +205,7 @@ def _catalog(kind: Kind) -> Iterator[Route]:
     """The five operations that every kind of the catalog has."""
     words, one = f"/api/v1/{kind.collection}", f"/api/v1/{kind.collection}/{{name}}"
     sort = {"type": "string", "enum": ["name", "-name", "updated", "-updated"], "default": "name"}
-    filters = tuple(
-        Parameter(name=name.removesuffix("s") if name == "tags" else name, description=f"only those with this {name}")
-        for name in kind.filters
-    )
+    filters = tuple(Parameter(name=name, description=f"only those with this {name}") for name in kind.filters)
     search = (Parameter(name="q", description="words that must be in the title or text"),)
     yield Route(
         name=f"list_{kind.collection}", method="GET", path=words, summary=f"List {kind.collection}", roles=READ,

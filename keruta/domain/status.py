@@ -27,6 +27,7 @@ ENDED = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 NOT_STARTED = frozenset({Status.ASSIGNED, Status.PREPARING})
 STARTED = frozenset({Status.RUNNING, Status.WAITING})
 LEASED = NOT_STARTED | STARTED  # hold a slot and a lease
+HELD = LEASED | {Status.UNKNOWN}  # are a worker's own: it may still be at work on them
 OPEN = frozenset(Status) - ENDED
 
 

@@ -5,7 +5,7 @@ Killed in between, both keys are there and everything opens; run again, it ends 
 
 from __future__ import annotations
 
-import json
+import os
 
 from keruta.adapters.mongo.client import connect
 from keruta.adapters.mongo.extras import Credentials
@@ -20,20 +20,14 @@ def rotate(state: State) -> int:
     """Returns how many credentials are sealed anew. Raises KerutaError where no keruta runs on this directory."""
     if state.running() is None:
         raise KerutaError("no keruta is running here: its database is needed; start it with `make run`")
-    ports: dict[str, int] = json.loads((state.root / "ports.json").read_text())
+    mongo_url = os.environ.get("KERUTA_MONGO_URL") or mongod.url(state.ports_in_use()["mongod"])
     old = state.sealing_key.read_bytes()
     new = new_sealing_key()
     write_private(state.sealing_key, new + old)
-    database = connect(Settings(mongo_url=_url(ports)))
+    database = connect(Settings(mongo_url=mongo_url))
     try:
         count = Credentials(database, Sealer(state.sealing_key), keeps_values=True).seal_again()
     finally:
         database.client.close()
     write_private(state.sealing_key, new)
     return count
-
-
-def _url(ports: dict[str, int]) -> str:
-    import os
-
-    return os.environ.get("KERUTA_MONGO_URL") or mongod.url(ports["mongod"])

@@ -149,6 +149,27 @@ def test_what_is_used_can_not_be_deleted(world: World) -> None:
         assert [fault["at"] for fault in caught.value.faults] == [user]
 
 
+def test_a_page_of_credentials_says_of_each_what_uses_it(world: World) -> None:
+    """By any field of any kind, each user once, and nothing of another's."""
+    for name in ("bot", "deploy", "idle"):
+        world.catalogs["credential"].create("ann", CredentialSpec(name=name, type="token", token=SECRET))
+    world.catalogs["profile"].create("ann", ProfileSpec(name="agent", secrets={"A": "bot", "B": "bot"}))
+    for name, fields in (
+        ("app", {"read_credential": "bot", "push_credential": "bot"}),
+        ("site", {"read_credential": "bot", "push_credential": "deploy"}),
+    ):
+        url = f"https://example.com/{name}.git"
+        world.catalogs["repository"].create("ann", RepositorySpec(name=name, url=url, **fields))
+
+    items, _ = world.catalogs["credential"].page(READERS, Wanted())
+
+    assert {item.name: item.used_by for item in items} == {
+        "bot": ["profile agent", "repository app", "repository site"],
+        "deploy": ["repository site"],
+        "idle": [],
+    }
+
+
 def test_deleting_what_queued_tasks_need(world: World) -> None:
     """Refused with their count; with force those tasks fail with a reason, and others are left alone."""
     world.catalogs["repository"].create("ann", RepositorySpec(name="app", url="https://example.com/a.git"))

@@ -89,14 +89,6 @@ class Git:
             raise _fault(err.decode("utf-8", "replace"), reason)
         return out.decode("utf-8", "replace")
 
-    def succeeds(self, *arguments: str) -> bool:
-        """Says whether Git ends with 0."""
-        try:
-            self(*arguments)
-        except PhaseError:
-            return False
-        return True
-
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     for signal_ in (signal.SIGTERM, signal.SIGKILL):

@@ -121,15 +121,11 @@ class AttemptChanges:
             "question": None,
             "ended_at": "$$NOW",
         }
-        if entry.status == "failed":
-            changed = self._try_again(entry, document, same)
-            if changed is not None:
-                self._circuits.failed(document["lane"], entry.task, entry.reason or "", entry.message or "")
-                return ACCEPTED, changed
         kind = {"succeeded": Change.SUCCEED, "failed": Change.FAIL, "cancelled": Change.END_CANCELLED}[entry.status]
         if entry.execution is None and document.get("cancel_requested_at"):
             kind = Change.END_CANCELLED  # it never started, and no one wants it any more
-        changed = self.write(kind, entry, same, fields)
+        changed = self._try_again(entry, document, same) if entry.status == "failed" else None
+        changed = changed or self.write(kind, entry, same, fields)
         if changed is not None:
             if entry.status == "failed":
                 self._circuits.failed(document["lane"], entry.task, entry.reason or "", entry.message or "")

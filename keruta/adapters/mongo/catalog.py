@@ -7,6 +7,7 @@ these is made by its `Extras`.
 from __future__ import annotations
 
 import base64
+import datetime
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -229,7 +230,7 @@ class MongoCatalog:
             row = self._row(readers, name)
             if revision is not None and row["revision"] != revision:
                 raise self._outdated(row, None)
-            if users := self.used_by(name):
+            if users := self.used_by([name])[name]:
                 said = ", ".join(users[:10])
                 raise Conflict(
                     f"The {self.kind.name} {name} is used by {said}; take it out there first.", reason="InUse",
@@ -249,14 +250,18 @@ class MongoCatalog:
         """Which open tasks draw on an entry."""
         return {"draws_on": f"{self.kind.name}:{name}"}
 
-    def used_by(self, name: str) -> list[str]:
-        """What of the catalog names an entry, each as `kind name`."""
-        found = []
+    def used_by(self, names: Sequence[str]) -> dict[str, list[str]]:
+        """What of the catalog names each of these entries, each as `kind name`; asked once for all of them."""
+        users: dict[str, set[str]] = {name: set() for name in names}
         for kind in KINDS.values():
-            for path in _paths_to(kind, self.kind.name):
-                condition = {path: name} if "*" not in path else _any_value(path, name)
-                found += [f"{kind.name} {r['_id']}" for r in self._database[kind.collection].find(condition, ["_id"])]
-        return sorted(set(found))
+            for path in (path for path, named in kind.names.items() if named == self.kind.name):
+                own = path.removesuffix(".*")
+                condition = {f"spec.{own}": {"$in": list(names)}} if own == path else _any_value(f"spec.{own}", names)
+                for row in self._database[kind.collection].find(condition, [f"spec.{own}"]):
+                    value = row["spec"][own]
+                    for name in users.keys() & set([value] if own == path else value.values()):
+                        users[name].add(f"{kind.name} {row['_id']}")
+        return {name: sorted(found) for name, found in users.items()}
 
     def _check_references(self, spec: Any, session: ClientSession) -> None:
         faults = [
@@ -265,7 +270,7 @@ class MongoCatalog:
             if self._database[KINDS[kind].collection].count_documents({"_id": name}, limit=1, session=session) == 0
         ]
         if faults:
-            raise InvalidRequest(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)
+            raise InvalidRequest.of(faults)
 
     def _outdated(self, row: Document, spec: Any) -> PreconditionFailed:
         """Names the differences between what was sent and what is there now."""
@@ -311,17 +316,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
 
 
-def _paths_to(kind: Kind, target: str) -> list[str]:
-    """Where in a kind's entries the names of another kind stand."""
-    if kind.name == "repository":
-        names = {"credential": ["read_credential", "push_credential"], "profile": ["default_profile"]}
-        return [f"spec.{name}" for name in names.get(target, [])]
-    return ["spec.secrets.*"] if kind.name == "profile" and target == "credential" else []
-
-
-def _any_value(path: str, name: str) -> Document:
-    values = {"$map": {"input": {"$objectToArray": f"${path.removesuffix('.*')}"}, "in": "$$this.v"}}
-    return {"$expr": {"$in": [name, values]}}
+def _any_value(path: str, names: Sequence[str]) -> Document:
+    """The condition that a mapping's values have one of these names among them."""
+    values = {"$map": {"input": {"$objectToArray": f"${path}"}, "in": "$$this.v"}}
+    return {"$expr": {"$ne": [{"$setIntersection": [values, {"$literal": list(names)}]}, []]}}
 
 
 def _cursor(row: Document, key: str) -> str:
@@ -330,8 +328,6 @@ def _cursor(row: Document, key: str) -> str:
 
 
 def _after(cursor: str, key: str, direction: int) -> list[Document]:
-    import datetime
-
     more = "$gt" if direction == ASCENDING else "$lt"
     try:
         name, *rest = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=list[Any])

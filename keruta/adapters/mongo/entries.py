@@ -15,7 +15,7 @@ def seen_by(kind: Kind, readers: Sequence[str], spec: Any) -> list[str]:
     One array, since no index takes two.
     """
     facets: list[str] = []
-    for name in kind.filters:
+    for name in kind.filters.values():
         value = getattr(spec, name)
         facets += [f" {name}={one}" for one in (value if isinstance(value, list) else [value])]
     return [f"{reader}{facet}" for reader in readers for facet in ("", *facets)]

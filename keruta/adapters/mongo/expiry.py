@@ -9,7 +9,7 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.pulse import Pulse
 from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, transition
 from keruta.domain.naming import new_id
-from keruta.domain.status import LEASED, NOT_STARTED, Change, Status
+from keruta.domain.status import HELD, LEASED, NOT_STARTED, Change
 from keruta.ports import Document, Outbox
 from keruta.settings import Settings
 
@@ -18,7 +18,6 @@ log = logging.getLogger(__name__)
 NODE_LOST_LEASES = 1.0
 HANDED_OVER_LEASES = 0.5  # three heartbeats: before the leases of what has not started run out
 FORGOTTEN_AFTER_SECONDS = 3600
-HELD = LEASED | {Status.UNKNOWN}
 _FIELDS = {"status": 1, "attempt": 1, "retry": 1, "cancel_requested_at": 1}
 
 

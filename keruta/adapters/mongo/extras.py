@@ -81,13 +81,14 @@ class Credentials(Extras):
 
     def views(self, rows: Sequence[Document], kind: type[Any]) -> list[Any]:
         assert self._catalog is not None
+        used_by = self._catalog.used_by([row["_id"] for row in rows])
         return [
             msgspec.convert(
                 {
                     **row["spec"],
                     "meta": kept(row),
                     "fingerprint": row.get("fingerprint"),
-                    "used_by": self._catalog.used_by(row["_id"]),
+                    "used_by": used_by[row["_id"]],
                 },
                 CredentialView,
             )
@@ -109,7 +110,7 @@ class Credentials(Extras):
 
     @staticmethod
     def _refuse(at: str, message: str) -> None:
-        raise InvalidRequest(f"{at}: {message}", faults=[{"at": at, "message": message}])
+        raise InvalidRequest.of([{"at": at, "message": message}])
 
 
 class Documents(Extras):

@@ -7,6 +7,7 @@ from typing import Any
 from keruta.adapters.git.credentials import Credential
 from keruta.adapters.github import NotMintedError, mint
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.specifying import app_token
 from keruta.adapters.sealing import CannotOpenError, Sealer
 
 
@@ -31,10 +32,7 @@ class MongoOpening:
         values = self._sealer.open(name, row.get("sealed") or b"")
         if spec["type"] == "github_app":
             try:
-                token = mint(
-                    app_id=spec["app_id"], installation_id=spec["installation_id"], private_key=values["private_key"],
-                    api_url=spec.get("api_url"), url=url, write=False,
-                )  # fmt: skip
+                token = app_token(mint, spec, values, url=url, write=False)
             except NotMintedError as error:
                 raise CannotOpenError(str(error)) from error
             return Credential(name=name, username="x-access-token", token=token)

@@ -35,14 +35,14 @@ from keruta.domain.reports import (
     Running,
 )
 from keruta.domain.specification import Specification
-from keruta.domain.status import LEASED, Change, Status
+from keruta.domain.status import HELD, LEASED, Change, Status
 from keruta.errors import Forbidden, NotFound, Unauthenticated
 from keruta.ports import Document, Outbox, Sender
 from keruta.settings import Settings
 
 log = logging.getLogger(__name__)
 
-_HELD_STATUSES = sorted(LEASED | {Status.UNKNOWN})
+_HELD = sorted(HELD)
 RENEW_SECONDS = 1.0
 
 
@@ -94,7 +94,7 @@ class MongoReports:
         """Which of these attempts are no task's current one, or have ended."""
         with translated():
             found = self._tasks.find(
-                {"_id": {"$in": [name[:26] for name in attempts]}, "status": {"$in": _HELD_STATUSES}}, ["attempt.id"]
+                {"_id": {"$in": [name[:26] for name in attempts]}, "status": {"$in": _HELD}}, ["attempt.id"]
             )
             current = {(document.get("attempt") or {}).get("id") for document in found}
         return [name for name in attempts if name not in current]
@@ -219,11 +219,11 @@ class MongoReports:
 
     def assigned(self, worker: str, known: Iterable[Held]) -> list[Assigned]:
         fields = {"status": 1, "attempt": 1, "cancel_requested_at": 1, "input": 1, "spec": 1}
-        return self._told(list(self._tasks.find({"holder": worker, "status": {"$in": _HELD_STATUSES}}, fields)), known)
+        return self._told(list(self._tasks.find({"holder": worker, "status": {"$in": _HELD}}, fields)), known)
 
     def _own(self, sender: Sender, held: Iterable[Held]) -> list[Assigned]:
         found = self._tasks.find({"attempt.id": sender.attempt, "_id": (sender.attempt or "")[:26]})
-        return self._told([document for document in found if document["status"] in _HELD_STATUSES], held)
+        return self._told([document for document in found if document["status"] in _HELD], held)
 
     def _told(self, documents: Sequence[Document], held: Iterable[Held]) -> list[Assigned]:
         """What an answer says of each; what the sender does not hold yet comes with its specification."""

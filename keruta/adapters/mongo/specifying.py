@@ -6,7 +6,7 @@ agent reports it as the attempt's end, with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -59,14 +59,7 @@ class MongoSpecifications:
                 row = self._credentials.find_one({"_id": access.name}) or {}
             try:
                 values = self._sealer.open(access.name, row.get("sealed") or b"")
-                token = mint(
-                    app_id=row["spec"]["app_id"],
-                    installation_id=row["spec"]["installation_id"],
-                    private_key=values["private_key"],
-                    api_url=row["spec"].get("api_url"),
-                    url=specification.repository.url,
-                    write=field == "push",
-                )
+                token = app_token(mint, row["spec"], values, url=specification.repository.url, write=field == "push")
             except (CannotOpenError, SettingsError, KeyError) as error:
                 return _broken(
                     specification, "CredentialMissing", f"The credential {access.name} can't be used: {error}"
@@ -167,6 +160,18 @@ def _access(name: str, credentials: dict[str, Document]) -> Access:
         sealed=None if minted or secret else row["sealed"],
         secret=secret,
         minted=minted,
+    )
+
+
+def app_token(mint: Callable[..., str], spec: Document, values: Mapping[str, str], *, url: str, write: bool) -> str:
+    """A short-lived token of a GitHub App's credential. Raises what `keruta.adapters.github.mint` raises."""
+    return mint(
+        app_id=spec["app_id"],
+        installation_id=spec["installation_id"],
+        private_key=values["private_key"],
+        api_url=spec.get("api_url"),
+        url=url,
+        write=write,
     )
 
 

@@ -44,7 +44,7 @@ class MongoTransfer:
         there = self._there(entries)
         faults = faults or [*self._missing(entries), *_without_value(entries, there)]
         if faults:
-            raise InvalidRequest(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults[:500])
+            raise InvalidRequest.of(faults[:500])
         plan = [(entry, self._planned(entry, there.get((entry.kind, entry.spec.name)))) for entry in entries]
         if not dry_run:
             with translated(), self._database.client.start_session() as session:

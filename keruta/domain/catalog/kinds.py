@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -23,23 +23,6 @@ from keruta.domain.roles import MANAGE, RUN
 Reference = tuple[str, str, str]  # where (a JSON pointer), the kind, the name
 
 
-def _none(_: Any) -> Iterator[Reference]:
-    return iter(())
-
-
-def _of_repository(spec: RepositorySpec) -> Iterator[Reference]:
-    for field in ("read_credential", "push_credential"):
-        if (name := getattr(spec, field)) is not None:
-            yield f"/{field}", "credential", name
-    if spec.default_profile is not None:
-        yield "/default_profile", "profile", spec.default_profile
-
-
-def _of_profile(spec: ProfileSpec) -> Iterator[Reference]:
-    for variable, name in spec.secrets.items():
-        yield f"/secrets/{variable}", "credential", name
-
-
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """One kind.
@@ -50,8 +33,8 @@ class Kind:
         view: what is shown of one, with `meta`.
         item: what a list shows of each.
         writers: the roles that may change it.
-        references: what an entry names of other kinds.
-        filters: fields by which a list can be narrowed to one value.
+        names: where names of another kind stand (a field, or `field.*` for what it maps to), and which kind that is.
+        filters: by what a list can be narrowed to one value: the query's parameter, and the field.
     """
 
     name: str
@@ -60,9 +43,19 @@ class Kind:
     view: type[msgspec.Struct]
     item: type[msgspec.Struct]
     writers: frozenset[str] = MANAGE
-    references: Callable[[Any], Iterator[Reference]] = _none
-    filters: tuple[str, ...] = ()
+    names: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, str] = field(default_factory=dict)
     body_limit_bytes: int = 1024 * 1024
+
+    def references(self, spec: Any) -> Iterator[Reference]:
+        """What an entry names of other kinds."""
+        for path, kind in self.names.items():
+            own = path.removesuffix(".*")
+            value = getattr(spec, own)
+            if own != path:
+                yield from ((f"/{own}/{key}", kind, name) for key, name in value.items())
+            elif value is not None:
+                yield f"/{own}", kind, value
 
 
 KINDS: dict[str, Kind] = {
@@ -70,19 +63,20 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind(
             name="repository", collection="repositories", spec=RepositorySpec, view=RepositoryView, item=RepositoryView,
-            references=_of_repository, filters=("url",),
+            names={"read_credential": "credential", "push_credential": "credential", "default_profile": "profile"},
+            filters={"url": "url"},
         ),
         Kind(
             name="credential", collection="credentials", spec=CredentialSpec, view=CredentialView, item=CredentialView,
-            filters=("type",),
+            filters={"type": "type"},
         ),
         Kind(
             name="document", collection="documents", spec=DocumentSpec, view=DocumentView, item=DocumentSummary,
-            writers=RUN, filters=("tags",), body_limit_bytes=DOCUMENT_BODY_LIMIT_BYTES,
+            writers=RUN, filters={"tag": "tags"}, body_limit_bytes=DOCUMENT_BODY_LIMIT_BYTES,
         ),
         Kind(
             name="profile", collection="profiles", spec=ProfileSpec, view=ProfileView, item=ProfileView,
-            references=_of_profile,
+            names={"secrets.*": "credential"},
         ),
         Kind(name="queue", collection="queues", spec=QueueSpec, view=QueueView, item=QueueView),
     )

@@ -12,8 +12,6 @@ from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Description, Kept, Name
 from keruta.domain.task import RetryPolicy
 
-DEFAULT_QUEUE = "default"
-
 
 class QueueSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a team says of a queue."""
