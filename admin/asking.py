@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 import flask
 
 from keruta.adapters.tokens import Principal
-from keruta.domain.api import BY_NAME
+from keruta.domain.api.table import BY_NAME
 from keruta.domain.roles import ANYONE, DISPATCHER
 from keruta.edge import authorize
 from keruta.errors import InvalidRequest
@@ -54,7 +54,7 @@ def refuse(name: str, message: str) -> NoReturn:
 
 
 def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:
-    """Serves the route of that name in `keruta.domain.api`: its method, its address, for its roles."""
+    """Serves the route of that name in `keruta.domain.api.table`: its method, its address, for its roles."""
     route = BY_NAME[name]
 
     def wrap(view: View) -> View:

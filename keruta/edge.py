@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 
 from keruta import logs
 from keruta.adapters.tokens import Principal, Verifier
-from keruta.domain.api import BY_NAME, Route
+from keruta.domain.api.route import Route
 from keruta.domain.decode import convert, decode_json
 from keruta.domain.naming import new_id
 from keruta.domain.roles import AGENT, ANYONE, DISPATCHER
@@ -189,7 +189,8 @@ class Function(Generic[P]):
         part: its name in the log.
         settings: this program's.
         ports: makes what its handlers need, in the process that serves, on the first request.
-        handlers: by the name of their route in `keruta.domain.api`.
+        routes: those that it serves.
+        handlers: what serves each of them, by its name.
     """
 
     def __init__(
@@ -197,12 +198,15 @@ class Function(Generic[P]):
         part: str,
         settings: Settings,
         ports: Callable[[Settings], P],
+        routes: Iterable[Route],
         handlers: Mapping[str, Callable[[P, Asked], flask.Response]],
     ) -> None:
         logs.configure(part, settings.log_level)
         self._settings = settings
         self._make_ports = ports
-        self._routes = [(BY_NAME[name], _pattern(BY_NAME[name].path), handler) for name, handler in handlers.items()]
+        served = [route for route in routes if route.name in handlers]
+        assert len(served) == len(handlers)
+        self._routes = [(route, _pattern(route.path), handlers[route.name]) for route in served]
         self._ports: P | None = None
         self._lock = threading.Lock()
 

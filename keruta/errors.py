@@ -55,6 +55,12 @@ class InvalidRequest(Problem):
         """With these faults, the first of them as its sentence."""
         return cls(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)
 
+    @classmethod
+    def cursor(cls) -> Self:
+        """For a page of a list that nobody was given the cursor of."""
+        fault = {"at": "?cursor", "message": "Take `next` of the page before."}
+        return cls("The cursor is none that this list gave out.", faults=[fault])
+
 
 class TooLarge(Problem):
     status, default_reason = 413, "TooLarge"

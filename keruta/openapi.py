@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from keruta import __version__
-from keruta.domain.api import ROUTES, Parameter, Route
+from keruta.domain.api.route import Parameter, Route
+from keruta.domain.api.table import ROUTES
 from keruta.domain.roles import AGENT, ANYONE
 
 PROBLEM_SCHEMA: dict[str, Any] = {

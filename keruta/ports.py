@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from keruta.domain.events import Event
-from keruta.domain.plan import Candidate, Choice, Lane, Limits
-from keruta.domain.reports import Assigned, Held, Input, Registration, Report, ReportAnswer
-from keruta.domain.specification import Specification
-from keruta.domain.submission import Found
-from keruta.domain.task import NewTask, TaskRequest, TaskView
+if TYPE_CHECKING:  # what these say is for the type checker: no part loads another's words for it
+    from keruta.domain.events import Event
+    from keruta.domain.plan import Candidate, Choice, Lane, Limits
+    from keruta.domain.reports import Assigned, Held, Registration, Report, ReportAnswer
+    from keruta.domain.specification import Specification
+    from keruta.domain.submission import Found
+    from keruta.domain.task import NewTask, TaskRequest, TaskView
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +151,6 @@ class Reports(Protocol):
 
 Document = dict[str, Any]
 __all__ = [
-    "Accepted", "AssignmentStore", "Document", "IdempotencyKey", "Input", "Intake", "Lookup", "Nudges", "Outbox",
+    "Accepted", "AssignmentStore", "Document", "IdempotencyKey", "Intake", "Lookup", "Nudges", "Outbox",
     "PlanOutdated", "Reports", "Sender", "WorkerSlots",
 ]  # fmt: skip

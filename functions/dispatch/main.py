@@ -18,6 +18,7 @@ from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.tokens import Verifier
+from keruta.domain.api.platform import PLATFORM
 from keruta.edge import Function
 from keruta.settings import Settings, load
 
@@ -38,7 +39,7 @@ def make_ports(settings: Settings) -> Ports:
     )
 
 
-function = Function("dispatch", load(os.environ), make_ports, {"dispatch": handle})
+function = Function("dispatch", load(os.environ), make_ports, PLATFORM, {"dispatch": handle})
 
 
 @functions_framework.http

@@ -19,6 +19,7 @@ from keruta.adapters.mongo.specifying import MongoSpecifications
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions, Verifier
+from keruta.domain.api.agents import AGENTS
 from keruta.edge import Function
 from keruta.settings import Settings, load
 
@@ -42,7 +43,7 @@ def make_ports(settings: Settings) -> handler.Ports:
     )
 
 
-function = Function("report_status", load(os.environ), make_ports, handler.HANDLERS)
+function = Function("report_status", load(os.environ), make_ports, AGENTS, handler.HANDLERS)
 
 
 @functions_framework.http

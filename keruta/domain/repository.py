@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 TRANSPORTS = ("https", "http", "ssh", "file")
 DEFAULT_TRANSPORTS = frozenset({"https", "http", "ssh"})
 
+_UNSEEN = re.compile(r"[\x00-\x20\x7f]")
 _SCP = re.compile(r"(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!/?/)[^\s:][^\s]*")
 _REF = re.compile(r"(?!-)(?!/)(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]{1,255}(?<![./])")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -18,7 +19,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 def transport(url: str) -> str | None:
     """Names the transport that Git would use for an address, or None for one that keruta does not know."""
-    if url.startswith("-") or "::" in url.split("/", 1)[0] or any(ord(c) < 33 or ord(c) == 127 for c in url):
+    if url.startswith("-") or "::" in url.split("/", 1)[0] or _UNSEEN.search(url):
         return None
     if "://" in url:
         scheme = url.split("://", 1)[0].lower()

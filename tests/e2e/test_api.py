@@ -11,7 +11,7 @@ import schemathesis
 import urllib3
 from hypothesis import HealthCheck, Phase, given, settings
 
-from keruta.domain.api import ROUTES
+from keruta.domain.api.table import ROUTES
 from keruta.domain.naming import new_id
 from keruta.domain.roles import ANYONE
 from keruta.onemachine.state import State

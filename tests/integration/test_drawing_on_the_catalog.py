@@ -75,6 +75,18 @@ def test_an_address_that_is_known_is_that_repository(world: World) -> None:
     assert world.task(world.submit(url="https://example.com/other.git")).repository.name is None
 
 
+def test_an_address_counts_from_when_it_was_registered_though_there_was_none_a_moment_ago(world: World) -> None:
+    """Whoever adds, changes or deletes a repository is answered once nobody remembers how it was."""
+    before = world.task(world.submit(url=URL))
+    repository(world)
+    added = world.task(world.submit(url=URL))
+    world.catalogs["repository"].delete("ann", READERS, "app", None, force=True)
+
+    gone = world.task(world.submit(url=URL))
+
+    assert [task.repository.name for task in (before, added, gone)] == [None, "app", None]
+
+
 def test_a_queue_and_a_profile_give_what_the_task_does_not_say(world: World) -> None:
     world.catalogs["queue"].create(
         "ann", QueueSpec(name="slow", default_priority=-7, default_retry=RetryPolicy(policy="always", max_attempts=2))

@@ -51,9 +51,7 @@ class MongoAudit:
         match: Document = {}
         if cursor is not None:
             if not TASK_ID.fullmatch(cursor):
-                raise InvalidRequest(
-                    "The cursor is none that a list gave out.", faults=[{"at": "?cursor", "message": "?"}]
-                )
+                raise InvalidRequest.cursor()
             match["_id"] = {"$lt": cursor}
         hint = "_id_"
         if who is not None:

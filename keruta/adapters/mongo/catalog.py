@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -245,6 +246,11 @@ class MongoCatalog:
             if self._entries.delete_one({"_id": name, "revision": row["revision"]}).deleted_count != 1:
                 raise self._outdated(self._row(readers, name), None)
             self._audit.record(who, "delete", self.kind.name, name, readers=row["readers"])
+        self.settle()
+
+    def settle(self) -> None:
+        """What was changed is so for everyone when this returns: nobody remembers how it was before."""
+        time.sleep(self.kind.settle_seconds)
 
     def needing(self, name: str) -> Document:
         """Which open tasks draw on an entry."""
@@ -295,6 +301,7 @@ class MongoCatalog:
                     row = session.with_transaction(write)
             except DuplicateKeyError as error:
                 raise Conflict(f"There is such a {self.kind.name} already.", reason="NameTaken") from error
+            self.settle()
             return self.extras.views([row], self.kind.view)[0]
 
 
@@ -337,7 +344,4 @@ def _after(cursor: str, key: str, direction: int) -> list[Document]:
         assert direction in (ASCENDING, DESCENDING)
         return [{key: {more: at}}, {key: at, "_id": {more: str(name)}}]
     except (ValueError, TypeError, IndexError, OverflowError, OSError) as error:
-        raise InvalidRequest(
-            "The cursor is none that this list gave out.",
-            faults=[{"at": "?cursor", "message": "Take `next` of the page before."}],
-        ) from error
+        raise InvalidRequest.cursor() from error

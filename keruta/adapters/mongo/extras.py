@@ -167,9 +167,7 @@ class Documents(Extras):
         match: Document = {"document": name, "readers": {"$in": list(readers)}}
         if cursor is not None:
             if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 9:
-                raise InvalidRequest(
-                    "The cursor is none that this list gave out.", faults=[{"at": "?cursor", "message": "?"}]
-                )
+                raise InvalidRequest.cursor()
             match["version"] = {"$lt": int(cursor)}
         with translated():
             rows = list(

@@ -61,7 +61,7 @@ class MongoReading:
         match: dict[str, Any] = {}
         if cursor is not None:
             if not TASK_ID.fullmatch(cursor):
-                raise InvalidRequest("The cursor is none that a list gave out.", faults=[_at("cursor")])
+                raise InvalidRequest.cursor()
             match["_id"] = {"$gt" if wanted.oldest_first else "$lt": cursor}
         if wanted.facets:
             match["seen_by"] = {"$in": [f"{reader} {wanted.facets[0]}" for reader in readers]}
@@ -185,10 +185,6 @@ def _held(document: Document) -> str:
     if "blocked_by" in document:
         return "The last attempt may still be at work; the next one starts when it is seen gone."
     return "It is about to be assigned."
-
-
-def _at(name: str) -> dict[str, str]:
-    return {"at": f"?{name}", "message": "Take `next` of the page before."}
 
 
 def parse_label(label: str) -> str:

@@ -49,6 +49,8 @@ class MongoTransfer:
         if not dry_run:
             with translated(), self._database.client.start_session() as session:
                 session.with_transaction(lambda session: self._write(who, readers, plan, session))
+            for kind in {entry.kind for entry, planned in plan if planned.action != "none"}:
+                self._catalogs[kind].settle()
         actions = [planned.action for _, planned in plan]
         return ImportResult(
             dry_run=dry_run,

@@ -35,6 +35,8 @@ class Kind:
         writers: the roles that may change it.
         names: where names of another kind stand (a field, or `field.*` for what it maps to), and which kind that is.
         filters: by what a list can be narrowed to one value: the query's parameter, and the field.
+        settle_seconds: how long an entry as it was, or its absence, may be remembered by any process; a change is
+            answered only after that.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Kind:
     names: Mapping[str, str] = field(default_factory=dict)
     filters: Mapping[str, str] = field(default_factory=dict)
     body_limit_bytes: int = 1024 * 1024
+    settle_seconds: float = 0.0
 
     def references(self, spec: Any) -> Iterator[Reference]:
         """What an entry names of other kinds."""
@@ -64,7 +67,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             name="repository", collection="repositories", spec=RepositorySpec, view=RepositoryView, item=RepositoryView,
             names={"read_credential": "credential", "push_credential": "credential", "default_profile": "profile"},
-            filters={"url": "url"},
+            filters={"url": "url"}, settle_seconds=0.25,
         ),
         Kind(
             name="credential", collection="credentials", spec=CredentialSpec, view=CredentialView, item=CredentialView,

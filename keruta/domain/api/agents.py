@@ -1,0 +1,46 @@
+"""The routes that workers and attempts report to."""
+
+from __future__ import annotations
+
+from keruta.domain.api.route import Parameter, Route
+from keruta.domain.reports import Attempts, Registration, Report, ReportAnswer, Session
+from keruta.domain.roles import AGENT, WORKER
+from keruta.domain.specification import Specification
+
+AGENTS: tuple[Route, ...] = (
+    Route(
+        name="register_worker", method="PUT", path="/agent/v1/workers/{id}", summary="Register a worker", roles=WORKER,
+        body=Registration, answer=Session, problems=(400, 413, 415, 422),
+    ),
+    Route(
+        name="leave_worker", method="DELETE", path="/agent/v1/workers/{id}", roles=AGENT, status=204,
+        summary="A worker is gone for good: others take over what it had", problems=(404,),
+    ),
+    Route(
+        name="check_attempts", method="POST", path="/agent/v1/attempts", roles=AGENT, body=Attempts, answer=Attempts,
+        summary="Which of these attempts are over, or no task's at all", problems=(400, 413, 415, 422),
+    ),
+    Route(
+        name="report", method="POST", path="/agent/v1/reports", roles=AGENT, body=Report, answer=ReportAnswer,
+        summary="Report an ordered batch; the answer has one outcome per entry and all that is assigned",
+        problems=(400, 413, 415, 422),
+    ),
+    Route(
+        name="specification", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}", roles=AGENT, answer=Specification,
+        summary="All that an attempt needs, with its token", problems=(404,),
+        query=(
+            Parameter(
+                name="minted", description="whether short-lived credentials are to be made",
+                schema={"type": "boolean", "default": True},
+            ),
+        ),
+    ),
+    Route(
+        name="attempt_document", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}/documents/{name}", roles=AGENT,
+        summary="A document at the version that the task has", answer="text/plain", problems=(404,),
+    ),
+    Route(
+        name="put_artifact", method="PUT", path="/agent/v1/tasks/{id}/attempts/{n}/artifacts/{path}", roles=AGENT,
+        summary="Store a file, for agents without the shared volume", status=204, problems=(404, 411, 413, 422),
+    ),
+)  # fmt: skip

@@ -1,0 +1,39 @@
+"""What is said of a route: its method, its address, who may use it, and its types."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """A query parameter."""
+
+    name: str
+    description: str
+    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One operation. `answer` is a type, or a media type for what is not JSON."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    roles: frozenset[str]
+    body: Any = None
+    answer: Any = None
+    status: int = 200
+    problems: tuple[int, ...] = ()
+    query: tuple[Parameter, ...] = ()
+    headers: tuple[Parameter, ...] = ()
+
+
+_LIMIT = {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+PAGED = (
+    Parameter(name="limit", description="how many a page has", schema=_LIMIT),
+    Parameter(name="cursor", description="`next` of the page before"),
+)

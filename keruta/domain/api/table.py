@@ -1,0 +1,14 @@
+"""All routes. admin takes their roles from here, the OpenAPI document is made from it, and a test fails when a server
+has a route that is not in this table.
+"""
+
+from __future__ import annotations
+
+from keruta.domain.api.agents import AGENTS
+from keruta.domain.api.catalog import CATALOG
+from keruta.domain.api.platform import PLATFORM
+from keruta.domain.api.route import Route
+from keruta.domain.api.tasks import TASKS
+
+ROUTES: tuple[Route, ...] = (*TASKS, *CATALOG, *AGENTS, *PLATFORM)
+BY_NAME = {route.name: route for route in ROUTES}

@@ -1,0 +1,83 @@
+"""The routes of tasks: submitted to create_task, all else to admin."""
+
+from __future__ import annotations
+
+from keruta.domain.api.route import PAGED, Parameter, Route
+from keruta.domain.roles import READ, RUN
+from keruta.domain.task import InputRequest, TaskPage, TaskRequest, TaskView
+
+_STATUS = {
+    "type": "string",
+    "enum": ["queued", "assigned", "preparing", "running", "waiting", "unknown", "succeeded", "failed", "cancelled"],
+}
+
+TASKS: tuple[Route, ...] = (
+    Route(
+        name="create_task", method="POST", path="/api/v1/tasks", summary="Submit a task", roles=RUN,
+        body=TaskRequest, answer=TaskView, status=201, problems=(400, 409, 413, 415, 422),
+        headers=(
+            Parameter(
+                name="Idempotency-Key", description="for 24 hours, the same key is the same request",
+                schema={"type": "string", "pattern": "^[!-~]{1,255}$"},
+            ),
+        ),
+    ),
+    Route(
+        name="list_tasks", method="GET", path="/api/v1/tasks", summary="List tasks, newest first", roles=READ,
+        answer=TaskPage, problems=(422,),
+        query=(
+            Parameter(name="status", description="only tasks in this status", schema=_STATUS),
+            Parameter(name="queue", description="only tasks of this queue"),
+            Parameter(name="repository", description="only tasks on this repository, by its name or its address"),
+            Parameter(name="profile", description="only tasks with this profile"),
+            Parameter(name="owner", description="only tasks of this submitter"),
+            Parameter(name="label", description="only tasks with this label, as key=value"),
+            Parameter(
+                name="sort", description="by when it was submitted: -created (newest first) or created",
+                schema={"type": "string", "enum": ["created", "-created"]},
+            ),
+            *PAGED,
+        ),
+    ),
+    Route(
+        name="show_task", method="GET", path="/api/v1/tasks/{id}", summary="Show a task, and why it waits",
+        roles=READ, answer=TaskView, problems=(404,),
+    ),
+    Route(
+        name="task_logs", method="GET", path="/api/v1/tasks/{id}/logs", roles=READ, answer="text/plain",
+        summary="The log, as Accept asks: text/plain, application/x-ndjson, or text/event-stream to follow it",
+        problems=(404, 422),
+        query=(
+            Parameter(
+                name="attempt", description="which attempt; by default the last one",
+                schema={"type": "integer", "minimum": 1},
+            ),
+        ),
+    ),
+    Route(
+        name="cancel_task", method="POST", path="/api/v1/tasks/{id}/cancel", summary="Cancel a task", roles=RUN,
+        answer=TaskView, problems=(404, 409),
+    ),
+    Route(
+        name="retry_task", method="POST", path="/api/v1/tasks/{id}/retry", roles=RUN,
+        summary="Make another attempt at a task that failed, was cancelled, or whose end is not known",
+        answer=TaskView, problems=(404, 409),
+    ),
+    Route(
+        name="accept_task", method="POST", path="/api/v1/tasks/{id}/accept", roles=RUN,
+        summary="Say that a task whose end is not known is done", answer=TaskView, problems=(404, 409),
+    ),
+    Route(
+        name="send_input", method="POST", path="/api/v1/tasks/{id}/input", summary="Send a line to a running script",
+        roles=RUN, body=InputRequest, answer=TaskView, problems=(400, 404, 409, 413, 415, 422),
+    ),
+    Route(
+        name="list_artifacts", method="GET", path="/api/v1/tasks/{id}/artifacts",
+        summary="What the script left behind", roles=READ, answer=TaskView, problems=(404,),
+    ),
+    Route(
+        name="get_artifact", method="GET", path="/api/v1/tasks/{id}/artifacts/{path}", roles=READ,
+        summary="One file that the script left behind (ranges are honoured)", answer="application/octet-stream",
+        problems=(404, 416),
+    ),
+)  # fmt: skip
