@@ -15,6 +15,7 @@ KerutaError
 │   ├── RangeNotSatisfiable 416
 │   └── Unavailable         503  ours, for now: try again
 ├── PhaseError              keruta could not do its part of a job (clone, push, …); not the script's fault
+├── PoolError               the pool of workers could not be sized: who was asked would not, or did not answer
 └── SettingsError           the environment is wrong; every fault at once
 """
 
@@ -122,6 +123,10 @@ class PhaseError(KerutaError):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class PoolError(KerutaError):
+    """Workers could not be started or ended. The message says who refused, and why."""
 
 
 class SettingsError(KerutaError):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from keruta.domain.repository import DEFAULT_TRANSPORTS, TRANSPORTS
+from keruta.domain.scaling import Bounds
 from keruta.errors import SettingsError
 
 T = TypeVar("T")
@@ -116,6 +117,77 @@ class Settings:
     def heartbeat(self) -> float:
         """The heartbeat in seconds that goes with the lease."""
         return min(self.heartbeat_seconds, self.lease_seconds / 3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolSettings:
+    """How the pool of workers is sized; for dispatch."""
+
+    pool: str = "none"
+    """What starts and ends workers: `deployment` (of this cluster), `coder` (workspaces); `none`: they are given."""
+
+    pool_least: int = 1
+    """How many workers there always are."""
+
+    pool_most: int = 4
+    """How many workers there are at the most."""
+
+    pool_slots: int = 10
+    """How many attempts each of them makes at once: what its own KERUTA_WORKER_SLOTS says."""
+
+    pool_calm_seconds: float = 120.0
+    """How long fewer workers must have been enough before one is ended, so that waves don't rock the pool."""
+
+    pool_deployment: str = "worker"
+    """The Deployment that is scaled."""
+
+    pool_namespace: str = "keruta"
+    """Its namespace."""
+
+    coder_url: str = ""
+    """Where Coder is."""
+
+    coder_token_file: Path = Path("/etc/keruta/coder/token")
+    """A Coder API token, in a file that is read each time: it may be replaced."""
+
+    coder_template: str = ""
+    """The template that workspaces are made from."""
+
+    coder_prefix: str = "keruta-worker-"
+    """What the names of keruta's own workspaces begin with; a number follows. By it they are found again."""
+
+    coder_worker_id: str = "{name}"
+    """By what id a workspace's worker registers; `{name}` and `{owner}` are the workspace's."""
+
+    coder_parameters: tuple[str, ...] = ()
+    """The template's parameters, as name=value."""
+
+    coder_again_seconds: float = 60.0
+    """How long after a build has failed it is tried again."""
+
+    coder_keep_seconds: float = 7 * 86400.0
+    """How long a stopped workspace is kept before it is deleted: a week, since to start it again is quicker."""
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.pool not in ("none", "deployment", "coder"):
+            faults.append("KERUTA_POOL must be none, deployment or coder")
+        if not 0 <= self.pool_least <= self.pool_most:
+            faults.append("KERUTA_POOL_LEAST must be 0 or more, and KERUTA_POOL_MOST not less")
+        if self.pool_slots < 1:
+            faults.append("KERUTA_POOL_SLOTS must be 1 or more")
+        if self.pool == "coder" and not (self.coder_url and self.coder_template):
+            faults.append("KERUTA_POOL=coder needs KERUTA_CODER_URL and KERUTA_CODER_TEMPLATE")
+        if any("=" not in parameter for parameter in self.coder_parameters):
+            faults.append("KERUTA_CODER_PARAMETERS is a list of name=value")
+        if faults:
+            raise SettingsError("; ".join(faults))
+
+    @property
+    def bounds(self) -> Bounds:
+        return Bounds(
+            least=self.pool_least, most=self.pool_most, slots=self.pool_slots, calm_seconds=self.pool_calm_seconds
+        )
 
 
 def load(environ: Mapping[str, str], cls: type[T] = Settings) -> T:  # type: ignore[assignment]

@@ -45,11 +45,12 @@ class Ports:
     outbox: SweptOutbox
     nudges: Nudges
     reports_arrive: Callable[[], bool]
+    size_pool: Callable[[], None]
     check: Callable[[], None]
 
 
 def dispatch(ports: Ports, asked: Asked) -> flask.Response:
-    """All that waits and fits is assigned; a tick also lets leases expire and sends what was left unsent.
+    """All that waits and fits is assigned; a tick lets leases expire, too, sends what was left, and sizes the pool.
 
     The answer is 204 whatever there was to do. 422 (not 404) for what is no event: Knative retries a 404.
     """
@@ -59,4 +60,5 @@ def dispatch(ports: Ports, asked: Asked) -> flask.Response:
     assign(ports.assignment, ports.outbox, ports.nudges)
     if event.type in TICKS:
         ports.outbox.send_left()
+        ports.size_pool()
     return flask.Response(status=204)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import flask
 import functions_framework
@@ -12,15 +13,18 @@ from functions.dispatch.handler import dispatch as handle
 from keruta.adapters.cloudevents import HttpEvents
 from keruta.adapters.http import answers
 from keruta.adapters.mongo.assigning import MongoAssignment
-from keruta.adapters.mongo.client import connect, ping
+from keruta.adapters.mongo.client import Database, connect, ping
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.mongo.pooling import MongoPool
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.nudges import HttpNudges
+from keruta.adapters.pools import provider
 from keruta.adapters.tokens import Verifier
 from keruta.domain.api.platform import PLATFORM
 from keruta.edge import Function
-from keruta.settings import Settings, load
+from keruta.pool import resize
+from keruta.settings import PoolSettings, Settings, load
 
 
 def make_ports(settings: Settings) -> Ports:
@@ -35,8 +39,18 @@ def make_ports(settings: Settings) -> Ports:
         outbox=outbox,
         nudges=HttpNudges(settings.worker_addresses),
         reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
+        size_pool=make_pool(database, settings, load(os.environ, PoolSettings)),
         check=lambda: ping(database),
     )
+
+
+def make_pool(database: Database, settings: Settings, pool: PoolSettings) -> Callable[[], None]:
+    """What sizes the pool of workers; nothing where they are a given."""
+    workers = provider(pool)
+    if workers is None:
+        return lambda: None
+    store = MongoPool(database, settings)
+    return lambda: resize(store, workers, pool.bounds)
 
 
 function = Function("dispatch", load(os.environ), make_ports, PLATFORM, {"dispatch": handle})

@@ -77,6 +77,11 @@ class Kube:
         path = self._path(api, plural) + (f"/{name}" if name else "")
         return self._call("GET", path, query=query)
 
+    def patch(self, api: str, plural: str, name: str, body: Document) -> Document:
+        """The thing has these fields, and keeps all others. Raises ClusterRefusedError, ClusterAwayError."""
+        kind = "application/merge-patch+json"
+        return self._call("PATCH", f"{self._path(api, plural)}/{name}", body=body, kind=kind)
+
     def events_of(self, kind: str, name: str) -> list[str]:
         """What the cluster said of a thing, newest last: each as `Reason: message`."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
@@ -154,11 +159,12 @@ class Kube:
         return document
 
     def _open(
-        self, method: str, path: str, *, body: Any = None, query: Any = None, seconds: float = REQUEST_SECONDS
-    ) -> urllib3.BaseHTTPResponse:
+        self, method: str, path: str, *, body: Any = None, query: Any = None, seconds: float = REQUEST_SECONDS,
+        kind: str = "application/json",
+    ) -> urllib3.BaseHTTPResponse:  # fmt: skip
         """A request by the client library's own pool and credentials, its answer not read yet."""
         configuration = self._api.configuration
-        sent = {"Accept": "application/json", "Content-Type": "application/json"}
+        sent = {"Accept": "application/json", "Content-Type": kind}
         token = configuration.auth_settings().get("BearerToken")
         if token is not None:
             sent[token["key"]] = token["value"]

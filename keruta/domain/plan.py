@@ -7,6 +7,7 @@ queue or repository is at its limit is passed over whole, so nothing starves beh
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,16 +70,18 @@ class Running:
         self.profiles[lane.profile] += count
 
 
+def room(lane: Lane, running: Running, limits: Limits) -> float:
+    """How many more of a lane may start now, by what limits its queue, repository and profile; infinity if nothing."""
+    return min(
+        limits.queues.get(lane.queue, math.inf) - running.queues[lane.queue],
+        limits.repositories.get(lane.repository, math.inf) - running.repositories[lane.repository],
+        limits.profiles.get(lane.profile, math.inf) - running.profiles[lane.profile],
+    )
+
+
 def blocked(lane: Lane, running: Running, limits: Limits) -> bool:
     """Says whether nothing of a lane may start now."""
-    for limit, count in (
-        (limits.queues.get(lane.queue), running.queues[lane.queue]),
-        (limits.repositories.get(lane.repository), running.repositories[lane.repository]),
-        (limits.profiles.get(lane.profile), running.profiles[lane.profile]),
-    ):
-        if limit is not None and count >= limit:
-            return True
-    return False
+    return room(lane, running, limits) <= 0
 
 
 def make_plan(

@@ -94,7 +94,7 @@ class MongoAssignment:
     def candidates(self, lane: Lane, most: int) -> Sequence[Candidate]:
         with translated():
             found = (
-                self._tasks.find({"claim": _lane_key(lane)}, {"priority": 1})
+                self._tasks.find({"claim": lane_key(lane)}, {"priority": 1})
                 .sort([("claim", 1), ("priority", -1), ("_id", 1)])
                 .hint("claim")
                 .limit(most)
@@ -181,7 +181,7 @@ class MongoAssignment:
         return filter_, [{"$set": {"attempt": None, "attempt_count": {"$add": ["$attempt_count", 1]}}}, *pipeline]
 
 
-def _lane_key(lane: Lane) -> dict[str, str]:
+def lane_key(lane: Lane) -> dict[str, str]:
     """A lane as it stands in a task: with its fields in this order, or it would be another value."""
     return {
         "queue": lane.queue,

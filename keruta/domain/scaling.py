@@ -1,0 +1,41 @@
+"""How many workers there should be: pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """What a pool may be.
+
+    Args:
+        least: workers that are always there.
+        most: workers at the most.
+        slots: how many attempts each of them makes at once.
+        calm_seconds: how long fewer must have been enough before there are fewer.
+    """
+
+    least: int
+    most: int
+    slots: int
+    calm_seconds: float
+
+    @property
+    def tasks_that_count(self) -> int:
+        """More tasks than this ask for no more workers."""
+        return self.most * self.slots
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerState:
+    """A worker that has registered."""
+
+    id: str
+    held: int = 0
+    draining: bool = False
+
+
+def workers_wanted(tasks: int, bounds: Bounds) -> int:
+    """How many workers so many tasks need that run or could run."""
+    return min(max(-(-tasks // bounds.slots), bounds.least), bounds.most)
