@@ -23,6 +23,7 @@ from admin.transfer import routes as transfer
 from keruta import logs
 from keruta.adapters.cloudevents import HttpEvents
 from keruta.adapters.mongo.client import Database, connect
+from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.deciding import MongoDeciding
 from keruta.adapters.mongo.extras import Catalogs
 from keruta.adapters.mongo.opening import MongoOpening
@@ -35,8 +36,9 @@ from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
 from keruta.adapters.sealing import Sealer
 from keruta.adapters.tokens import Verifier
+from keruta.adapters.tracing import tracing
 from keruta.domain.naming import new_id
-from keruta.edge import as_problem, problem_answer
+from keruta.edge import as_problem, count_request, problem_answer
 from keruta.settings import Settings, load
 
 
@@ -56,19 +58,21 @@ class Ports:
     opening: MongoOpening
     transfer: MongoTransfer
     retention: MongoRetention
+    dead_letters: MongoDeadLetters
 
 
 def make_ports(settings: Settings) -> Ports:
     database = connect(settings, maxPoolSize=200)
     sealer = Sealer(settings.credentials_key)
     catalogs = Catalogs(database, sealer, keeps_values=settings.credentials_store == "sealed")
-    outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
+    events = HttpEvents(settings.broker_url, settings.event_token_file)
+    outbox = MongoOutbox(database, events.send)
     return Ports(
         settings=settings,
         verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
         database=database,
         reading=MongoReading(database, settings),
-        deciding=MongoDeciding(database, outbox),
+        deciding=MongoDeciding(database, outbox, tracing(settings, "admin")),
         tail=MongoTail(database),
         nudges=HttpNudges(settings.worker_addresses),
         results=Results(settings.results_dir),
@@ -76,6 +80,7 @@ def make_ports(settings: Settings) -> Ports:
         opening=MongoOpening(database, sealer),
         transfer=MongoTransfer(database, catalogs),
         retention=MongoRetention(database, settings),
+        dead_letters=MongoDeadLetters(database, events.send),
     )
 
 
@@ -126,6 +131,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     def finish(response: flask.Response) -> flask.Response:
         response.headers["X-Request-Id"] = flask.g.request_id
         response.headers["X-Content-Type-Options"] = "nosniff"
+        count_request((flask.request.endpoint or "none").rpartition(".")[2], response)
         return response
 
     return app

@@ -20,7 +20,7 @@ import msgspec
 from agent.asking import HttpAsking
 from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.settings import ClusterSettings, WorkerSettings
-from keruta import __version__
+from keruta import __version__, metrics
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.reports import AnyEntry, Assigned, Attempts, Held, Input, Registration, ReportAnswer, Session
 from keruta.errors import KerutaError, SettingsError
@@ -74,6 +74,8 @@ class Worker:
         self._reporter = Reporter(self._transport, held=self._held, anxious=self._anxious, answered=self._reconcile)
         self._in_cluster = settings.runner == "kubernetes"
         self._runner = self._make_runner(cluster)
+        metrics.WORKER_JOBS.set_function(lambda: len(self._jobs))
+        metrics.WORKER_SLOTS.set(settings.worker_slots)
 
     def _make_runner(self, cluster: ClusterSettings) -> Runner:
         asking = HttpAsking(self._transport)
@@ -227,9 +229,14 @@ class Worker:
                 reporter.nudge()
                 self.do_GET()
 
-            def do_GET(self) -> None:  # that it lives
-                self.send_response(204)
+            def do_GET(self) -> None:  # that it lives, and what it has counted
+                body = metrics.render() if self.path == "/metrics" else b""
+                self.send_response(200 if body else 204)
+                if body:
+                    self.send_header("Content-Type", metrics.CONTENT_TYPE)
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
 
             def log_message(self, format: str, *args: object) -> None:
                 pass

@@ -16,7 +16,7 @@ import flask
 import msgspec
 from werkzeug.exceptions import HTTPException
 
-from keruta import logs
+from keruta import logs, metrics
 from keruta.adapters.tokens import Principal, Verifier
 from keruta.domain.api.route import Route
 from keruta.domain.decode import convert, decode_json
@@ -25,7 +25,6 @@ from keruta.domain.roles import AGENT, ANYONE, DISPATCHER
 from keruta.errors import (
     Forbidden,
     InvalidRequest,
-    KerutaError,
     MethodNotAllowed,
     NotFound,
     PreconditionFailed,
@@ -34,6 +33,7 @@ from keruta.errors import (
     Unauthenticated,
     UnsupportedMedia,
 )
+from keruta.metrics import Collector
 from keruta.ports import Sender
 from keruta.settings import Settings
 
@@ -81,6 +81,16 @@ def problem_answer(problem: Problem, request_id: str) -> flask.Response:
     if problem.status == 503:
         response.headers["Retry-After"] = "2"
     return response
+
+
+def metrics_answer(more: Collector | None = None) -> flask.Response:
+    """What this process has counted, and what one more collector finds."""
+    return flask.Response(metrics.render(more), content_type=metrics.CONTENT_TYPE)
+
+
+def count_request(route: str, response: flask.Response) -> None:
+    """One more request was answered; `route` is its name in the table, never its address."""
+    metrics.REQUESTS.labels(route=route, status=str(response.status_code)).inc()
 
 
 def as_problem(error: Exception) -> Problem:
@@ -215,11 +225,10 @@ class Function(Generic[P]):
         with logs.bind(request=request_id):
             try:
                 response = self._answer(request)
-            except KerutaError as error:
-                response = problem_answer(as_problem(error), request_id)
             except Exception as error:
                 response = problem_answer(as_problem(error), request_id)
         response.headers["X-Request-Id"] = request_id
+        count_request(getattr(flask.g, "route", "none"), response)
         return response
 
     def _answer(self, request: flask.Request) -> flask.Response:
@@ -228,11 +237,14 @@ class Function(Generic[P]):
                 ports: Any = self.ports()
                 ports.check()
             return flask.Response("ok\n", content_type="text/plain")
+        if request.method == "GET" and request.path == "/metrics":
+            return metrics_answer()
         matches = [(r, m, h) for r, pattern, h in self._routes if (m := pattern.fullmatch(request.path))]
         if not matches:
             raise NotFound("There is nothing at this address.")
         for route, match, handler in matches:
             if route.method == request.method:
+                flask.g.route = route.name
                 return handler(self.ports(), self._ask(route, request, match.groupdict()))
         allowed = ", ".join(sorted({route.method for route, _, _ in matches}))
         raise MethodNotAllowed(f"This address takes {allowed}.")

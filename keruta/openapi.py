@@ -45,7 +45,7 @@ def document() -> dict[str, Any]:
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     by_type = dict(zip(types, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
-    for route in ROUTES:
+    for route in (route for route in ROUTES if not route.inside):
         if route.path != "/":
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, by_type)
     return {

@@ -94,6 +94,9 @@ class Settings:
     worker_addresses: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
     """Networks that `task.assigned` may be sent to: a worker names its own address, and keruta is no one's proxy."""
 
+    otlp_endpoint: str = ""
+    """An OpenTelemetry collector (OTLP over HTTP, without `/v1/traces`) that gets a trace of each task. Empty: none."""
+
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 

@@ -1,15 +1,14 @@
-"""Takes what the broker could not deliver."""
+"""Takes what the broker could not deliver; lists it, and gives it to the broker once more."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import flask
 
-from admin.asking import ports, serves
+from admin.asking import number, ports, principal, serves
+from admin.catalog.routes import LIMIT_DEFAULT, LIMIT_MOST
+from keruta import metrics
 from keruta.adapters.cloudevents import decode
-from keruta.adapters.mongo.client import translated
-from keruta.domain.naming import new_id
+from keruta.edge import json_answer
 
 blueprint = flask.Blueprint("dead_letters", __name__)
 
@@ -21,14 +20,21 @@ def dead_letters() -> flask.Response:
     """The event is kept for 14 days, with where it was to go and what was answered there."""
     event = decode(dict(flask.request.headers), flask.request.get_data()[:BODY_LIMIT_BYTES])
     headers = flask.request.headers
-    with translated():
-        ports().database["dead_letters"].insert_one(
-            {
-                "_id": new_id(),
-                "event": {"id": event.id, "type": event.type, "subject": event.subject, "data": event.data},
-                "destination": headers.get("ce-knativeerrordest"),
-                "code": headers.get("ce-knativeerrorcode"),
-                "at": datetime.now(UTC),
-            }
-        )
+    ports().dead_letters.keep(
+        event, destination=headers.get("ce-knativeerrordest"), code=headers.get("ce-knativeerrorcode")
+    )
+    metrics.DEAD_LETTERS.inc()
     return flask.Response(status=204)
+
+
+@serves(blueprint, "list_dead_letters")
+def list_dead_letters() -> flask.Response:
+    page = ports().dead_letters.page(
+        limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=flask.request.args.get("cursor")
+    )
+    return json_answer(page)
+
+
+@serves(blueprint, "replay_dead_letter")
+def replay_dead_letter(id: str) -> flask.Response:
+    return json_answer(ports().dead_letters.replay(principal().name, id))

@@ -6,7 +6,8 @@ import flask
 
 from admin.asking import ports, serves
 from keruta.adapters.mongo.client import ping
-from keruta.edge import json_answer
+from keruta.adapters.mongo.measuring import Figures
+from keruta.edge import json_answer, metrics_answer
 from keruta.openapi import document
 
 blueprint = flask.Blueprint("health", __name__)
@@ -21,6 +22,12 @@ def healthz() -> flask.Response:
 def readyz() -> flask.Response:
     ping(ports().database)
     return flask.Response("ok\n", content_type="text/plain")
+
+
+@serves(blueprint, "metrics")
+def metrics() -> flask.Response:
+    """What this process has counted, and what the database says of the whole system."""
+    return metrics_answer(Figures(ports().database, ports().settings.lease_seconds))
 
 
 @serves(blueprint, "openapi")

@@ -6,11 +6,13 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import flask
 import msgspec
 
 from keruta.adapters.tokens import Verifier
+from keruta.adapters.tracing import Tracing
 from keruta.domain.naming import new_id
 from keruta.domain.submission import make_task
 from keruta.domain.task import BODY_LIMIT_BYTES, TaskRequest
@@ -30,12 +32,14 @@ class Ports:
     verifier: Verifier
     lookup: Lookup
     intake: Intake
+    tracing: Tracing
     check: Callable[[], None]
 
 
 def create_task(ports: Ports, asked: Asked) -> flask.Response:
     """The task is in the queue: 201, or 200 when its Idempotency-Key has been here before."""
     assert asked.principal is not None
+    began = datetime.now(UTC)
     key = _key(asked)
     request = read_body(asked.request, TaskRequest, BODY_LIMIT_BYTES)
     owner = asked.principal.subject
@@ -48,6 +52,8 @@ def create_task(ports: Ports, asked: Asked) -> flask.Response:
         digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
         idempotency = IdempotencyKey(subject=owner, key=key, body_hash=digest)
     accepted = ports.intake.accept(task, idempotency)
+    if not accepted.repeated:
+        ports.tracing.submitted(accepted.task.id, began, datetime.now(UTC))
     location = f"{ports.settings.public_url}/api/v1/tasks/{accepted.task.id}"
     return json_answer(accepted.task, 200 if accepted.repeated else 201, {"Location": location})
 

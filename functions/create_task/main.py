@@ -19,6 +19,7 @@ from keruta.adapters.mongo.intake import MongoIntake
 from keruta.adapters.mongo.lookup import MongoLookup
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.tokens import Verifier
+from keruta.adapters.tracing import tracing
 from keruta.domain.api.tasks import TASKS
 from keruta.edge import Function
 from keruta.settings import Settings, load
@@ -32,6 +33,7 @@ def make_ports(settings: Settings) -> Ports:
         verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
         lookup=MongoLookup(database),
         intake=MongoIntake(database, MongoOutbox(database, events.send)),
+        tracing=tracing(settings, "create_task"),
         check=lambda: ping(database),
     )
 

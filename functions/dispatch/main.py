@@ -21,6 +21,7 @@ from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.pools import provider
 from keruta.adapters.tokens import Verifier
+from keruta.adapters.tracing import tracing
 from keruta.domain.api.platform import PLATFORM
 from keruta.edge import Function
 from keruta.pool import resize
@@ -35,7 +36,7 @@ def make_ports(settings: Settings) -> Ports:
         settings=settings,
         verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
         assignment=MongoAssignment(database, settings),
-        expiry=MongoExpiry(database, outbox, settings),
+        expiry=MongoExpiry(database, outbox, settings, tracing(settings, "dispatch")),
         outbox=outbox,
         nudges=HttpNudges(settings.worker_addresses),
         reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),

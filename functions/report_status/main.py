@@ -19,6 +19,7 @@ from keruta.adapters.mongo.specifying import MongoSpecifications
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions, Verifier
+from keruta.adapters.tracing import tracing
 from keruta.domain.api.agents import AGENTS
 from keruta.edge import Function
 from keruta.settings import Settings, load
@@ -32,7 +33,7 @@ def make_ports(settings: Settings) -> handler.Ports:
         settings=settings,
         verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
         sessions=Sessions.from_file(settings.session_key),
-        reports=MongoReports(database, outbox, settings),
+        reports=MongoReports(database, outbox, settings, tracing(settings, "report_status")),
         assignment=MongoAssignment(database, settings),
         outbox=outbox,
         nudges=HttpNudges(settings.worker_addresses),

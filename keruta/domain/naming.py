@@ -25,12 +25,17 @@ def new_id() -> str:
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
 
+def as_number(identity: str) -> int:
+    """The 128 bits of an identity, or what its first letters say of them."""
+    number = 0
+    for letter in identity:
+        number = number << 5 | _ALPHABET.index(letter)
+    return number
+
+
 def made_at(identity: str) -> datetime:
     """When an identity was made, by its own first 48 bits."""
-    number = 0
-    for letter in identity[:10]:
-        number = number << 5 | _ALPHABET.index(letter)
-    return datetime.fromtimestamp(number / 1000, UTC)
+    return datetime.fromtimestamp(as_number(identity[:10]) / 1000, UTC)
 
 
 def attempt_id(task_id: str, number: int) -> str:

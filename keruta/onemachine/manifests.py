@@ -58,13 +58,14 @@ class Ping:
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """Requests that match go to that service; `stream` if the route sets no time limit."""
+    """Requests that match go to that service, or are sent on; `stream` if the route sets no time limit."""
 
     exact: bool
     path: str
     method: str | None
     service: str
     stream: bool
+    redirect: str | None = None
 
     def matches(self, method: str, path: str) -> bool:
         if self.method is not None and method != self.method:
@@ -176,9 +177,14 @@ def _every(name: str, schedule: str) -> int:
 
 def _rules(document: dict[str, Any]) -> Iterable[Rule]:
     for rule in document["spec"]["rules"]:
-        service = rule["backendRefs"][0]["name"]
+        service, redirect = "", None
+        for backend in rule.get("backendRefs", []):
+            service = backend["name"]
         for filter_ in rule.get("filters", []):
-            service = filter_["urlRewrite"]["hostname"].split(".")[0]
+            if filter_["type"] == "RequestRedirect":
+                redirect = filter_["requestRedirect"]["path"]["replaceFullPath"]
+            else:
+                service = filter_["urlRewrite"]["hostname"].split(".")[0]
         for match in rule["matches"]:
             yield Rule(
                 exact=match["path"]["type"] == "Exact",
@@ -186,6 +192,7 @@ def _rules(document: dict[str, Any]) -> Iterable[Rule]:
                 method=match.get("method"),
                 service=service,
                 stream=rule.get("timeouts", {}).get("request") == "0s",
+                redirect=redirect,
             )
 
 

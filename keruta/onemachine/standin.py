@@ -158,6 +158,8 @@ class StandIn:
         rule = self._manifests.route(request.method, request.path)
         if rule is None:
             return web.Response(status=404)
+        if rule.redirect is not None:
+            return web.Response(status=302, headers={"Location": rule.redirect})
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP]
         headers += [("X-Forwarded-For", request.remote or ""), ("X-Forwarded-Host", request.host)]
         body: bytes | aiohttp.StreamReader = b""

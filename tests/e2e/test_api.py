@@ -177,6 +177,24 @@ def test_a_dead_letter_is_kept(system: RunningSystem) -> None:
     assert (answer.status, refused.status) == (204, 422)
 
 
+def test_every_part_says_what_it_has_counted_and_to_those_inside_alone(system: RunningSystem, repository: str) -> None:
+    system.ended(system.submit(repository, "true"))
+    ports = system.state.ports_in_use()
+    told = {}
+    for part in ("create-task", "dispatch", "report-status", "admin"):
+        answer = _pool.request("GET", f"http://127.0.0.1:{ports[part]}/metrics")
+        told[part] = answer.data.decode()
+        assert answer.status == 200
+
+    assert 'keruta_http_requests_total{route="create_task",status="201"}' in told["create-task"]
+    assert 'keruta_http_requests_total{route="dispatch",status="204"}' in told["dispatch"]
+    assert 'keruta_attempts_ended_total{reason="",status="succeeded"}' in told["report-status"]
+    assert 'keruta_tasks{status="queued"}' in told["admin"]
+    for path in ("/metrics", "/metrics/", "/metrics/x"):
+        answer = _pool.request("GET", system.running.url + path, redirect=False)
+        assert (answer.status, answer.headers["Location"]) == (302, "/")
+
+
 def test_every_route_of_the_servers_is_in_the_table() -> None:
     """And every route of the table is served by one of them."""
     import importlib
@@ -194,7 +212,7 @@ def test_every_route_of_the_servers_is_in_the_table() -> None:
             for rule in create_app(Settings()).url_map.iter_rules()
             for method in rule.methods - {"HEAD", "OPTIONS"}
         }
-        served = set(rules) | {("GET", "/agent/v1/readyz")}
+        served = set(rules) | {("GET", "/agent/v1/readyz"), ("GET", "/metrics")}
         for name in ("create_task", "dispatch", "report_status"):
             module = importlib.import_module(f"functions.{name}.main")
             served |= {(route.method, route.path) for route, _, _ in module.function._routes}

@@ -13,8 +13,10 @@ from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database
+from keruta.adapters.mongo.measuring import note
 from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, STALE, refused
 from keruta.adapters.mongo.tasks import after, back_to_queue, events_of, literal, transition
+from keruta.adapters.tracing import Tracing
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Ended, Lost, Outcome, Preparing, Resumed, Running, Waiting
 from keruta.domain.retry import backoff_seconds, may_retry
@@ -32,7 +34,10 @@ STANDING = dict.fromkeys(
 class AttemptChanges:
     """Changes of tasks by what their attempts report."""
 
-    def __init__(self, database: Database, outbox: Outbox, circuits: MongoCircuits, settings: Settings) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, circuits: MongoCircuits, settings: Settings, tracing: Tracing
+    ) -> None:
+        self._tracing = tracing
         self._tasks = database["tasks"]
         self._circuits = circuits
         self._outbox = outbox
@@ -182,11 +187,13 @@ class AttemptChanges:
         event_id = new_id()
         filter_, pipeline = transition(change, entry.task, match=match, set_=set_, event_id=event_id)
         document = self._tasks.find_one_and_update(
-            filter_, pipeline, projection={**STANDING, "outbox": 1}, return_document=ReturnDocument.AFTER
+            filter_, pipeline, projection={**STANDING, "outbox": 1, "history": 1}, return_document=ReturnDocument.AFTER
         )
         if document is None:
             return None
         self._outbox.send(entry.task, [event for event in events_of(document) if event.id == event_id])
+        note(change, document)
+        self._tracing.ended(document)
         log.info(
             "task %s",
             document["status"],

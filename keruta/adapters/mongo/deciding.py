@@ -7,6 +7,7 @@ from pymongo import ReturnDocument
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, transition
+from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.naming import new_id
 from keruta.domain.status import LEASED, Change, Status
 from keruta.errors import Conflict, NotFound
@@ -18,7 +19,8 @@ INPUTS_LIMIT = 1000
 class MongoDeciding:
     """Decisions by a person, for those whose `readers` names are given."""
 
-    def __init__(self, database: Database, outbox: Outbox) -> None:
+    def __init__(self, database: Database, outbox: Outbox, tracing: Tracing = SILENT) -> None:
+        self._tracing = tracing
         self._tasks = database["tasks"]
         self._workers = database["workers"]
         self._audit = MongoAudit(database)
@@ -112,6 +114,7 @@ class MongoDeciding:
         )
         if now is not None:
             self._outbox.send(task_id, [event for event in events_of(now) if event.id == event_id])
+            self._tracing.ended(now)
         return now
 
     def _refusal(self, readers: list[str], task_id: str, done: str) -> Exception:

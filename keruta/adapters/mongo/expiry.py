@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from keruta import metrics
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.pulse import Pulse
 from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, transition
+from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.naming import new_id
 from keruta.domain.status import HELD, LEASED, NOT_STARTED, Change
 from keruta.ports import Document, Outbox
@@ -18,13 +20,15 @@ log = logging.getLogger(__name__)
 NODE_LOST_LEASES = 1.0
 HANDED_OVER_LEASES = 0.5  # three heartbeats: before the leases of what has not started run out
 FORGOTTEN_AFTER_SECONDS = 3600
+TOLD = ["outbox", "status", "history", "lane", "attempt"]
 _FIELDS = {"status": 1, "attempt": 1, "retry": 1, "cancel_requested_at": 1}
 
 
 class MongoExpiry:
     """Run by the tick. Safe by many at a time: each change is a conditional update of one task."""
 
-    def __init__(self, database: Database, outbox: Outbox, settings: Settings) -> None:
+    def __init__(self, database: Database, outbox: Outbox, settings: Settings, tracing: Tracing = SILENT) -> None:
+        self._tracing = tracing
         self._tasks = database["tasks"]
         self._workers = database["workers"]
         self._outbox = outbox
@@ -117,12 +121,14 @@ class MongoExpiry:
     def _write(self, change: Change, document: Document, match: Document, set_: Document) -> bool:
         event_id = new_id()
         filter_, pipeline = transition(change, document["_id"], match=match, set_=set_, event_id=event_id)
-        changed = self._tasks.find_one_and_update(filter_, pipeline, projection=["outbox"], return_document=True)
+        changed = self._tasks.find_one_and_update(filter_, pipeline, projection=TOLD, return_document=True)
         if changed is None:
             return False
         told = {"task": document["_id"], "attempt": document["attempt"]["number"], "action": "lease_expired"}
         log.warning("lease ran out: %s", change.value, extra=told)
         self._outbox.send(document["_id"], [event for event in events_of(changed) if event.id == event_id])
+        metrics.LEASES_EXPIRED.labels(status=changed["status"]).inc()
+        self._tracing.ended(changed)
         return True
 
     def _release(self) -> None:

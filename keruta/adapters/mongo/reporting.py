@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from pymongo.write_concern import WriteConcern
 
+from keruta import metrics
 from keruta.adapters.mongo.attempts import STANDING, AttemptChanges
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
@@ -17,6 +18,7 @@ from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, not_theirs, refused
 from keruta.adapters.mongo.pulse import Pulse
 from keruta.adapters.mongo.specifying import MongoSpecifications
 from keruta.adapters.mongo.tasks import after, literal
+from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.catalog.circuits import BLAMED
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.reports import (
@@ -49,7 +51,7 @@ RENEW_SECONDS = 1.0
 class MongoReports:
     """`keruta.ports.Reports` on MongoDB."""
 
-    def __init__(self, database: Database, outbox: Outbox, settings: Settings) -> None:
+    def __init__(self, database: Database, outbox: Outbox, settings: Settings, tracing: Tracing = SILENT) -> None:
         self._tasks = database["tasks"]
         self._hints = database["tasks"].with_options(write_concern=WriteConcern(w=1))
         self._logs = MongoLogs(database, settings)
@@ -57,7 +59,7 @@ class MongoReports:
         self._worker_beats = database["workers"].with_options(write_concern=WriteConcern(w=1))
         self._pulse = Pulse(database, settings.lease_seconds)
         self._circuits = MongoCircuits(database)
-        self._changes = AttemptChanges(database, outbox, self._circuits, settings)
+        self._changes = AttemptChanges(database, outbox, self._circuits, settings, tracing)
         self._specifications = MongoSpecifications(database, settings)
         self._settings = settings
 
@@ -136,6 +138,9 @@ class MongoReports:
                 self._renew(sender, report.held, documents)
             broken = refused("InternalError", "This entry could not be applied; the log of report_status tells more.")
             assigned = self.assigned(sender.worker, report.held) if sender.worker else self._own(sender, report.held)
+        for outcome in outcomes:
+            if outcome is not None and not outcome.accepted:
+                metrics.REPORTS_REFUSED.labels(reason=outcome.reason or "").inc()
         return ReportAnswer(outcomes=[outcome or broken for outcome in outcomes], assigned=assigned)
 
     def _apply_task(

@@ -12,6 +12,7 @@ from keruta.domain.catalog.documents import DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.catalog.queues import PauseRequest, QueueView
 from keruta.domain.catalog.repositories import Validation
+from keruta.domain.dead_letters import DeadLetter
 from keruta.domain.retention import Pruned
 from keruta.domain.roles import MANAGE, READ, RUN
 
@@ -114,6 +115,14 @@ CATALOG: tuple[Route, ...] = (
                 schema={"type": "boolean", "default": False},
             ),
         ),
+    ),
+    Route(
+        name="list_dead_letters", method="GET", path="/api/v1/dead-letters", roles=MANAGE, answer=Page[DeadLetter],
+        summary="Events that could not be delivered, newest first", query=PAGED, problems=(422,),
+    ),
+    Route(
+        name="replay_dead_letter", method="POST", path="/api/v1/dead-letters/{id}/replay", roles=MANAGE,
+        summary="Give an event to the broker once more", answer=DeadLetter, problems=(404, 503),
     ),
     Route(
         name="list_audit", method="GET", path="/api/v1/audit", summary="Who changed what, newest first", roles=MANAGE,

@@ -23,6 +23,10 @@ PLATFORM: tuple[Route, ...] = (
         answer="text/plain", problems=(503,),
     ),
     Route(
+        name="metrics", method="GET", path="/metrics", roles=ANYONE, answer="text/plain",
+        summary="What this part has counted, for Prometheus; the gateway lets no one to it", inside=True,
+    ),
+    Route(
         name="dead_letters", method="POST", path="/events/dead-letters", roles=DISPATCHER, status=204,
         summary="An event that could not be delivered", problems=(422,),
     ),

@@ -17,7 +17,10 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """One operation. `answer` is a type, or a media type for what is not JSON."""
+    """One operation. `answer` is a type, or a media type for what is not JSON.
+
+    `inside`: for those inside the cluster alone; no client is told of it.
+    """
 
     name: str
     method: str
@@ -30,6 +33,7 @@ class Route:
     problems: tuple[int, ...] = ()
     query: tuple[Parameter, ...] = ()
     headers: tuple[Parameter, ...] = ()
+    inside: bool = False
 
 
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
