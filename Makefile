@@ -57,8 +57,12 @@ images: ## the images keruta-functions and keruta-agent, by buildah, podman or d
 	knative/images.sh $(or $(TAG),latest)
 
 .PHONY: bench
-bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out.json
+bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out*.json
 	$(BIN)/python -m bench
+
+.PHONY: bench-cluster
+bench-cluster: $(STAMP) ## the figures of a real cluster, where the lab is
+	$(BIN)/python -m bench.cluster
 
 .PHONY: docs
 docs: $(STAMP) ## docs that are made from the code
@@ -71,4 +75,4 @@ lock: ## the lock files anew, from pyproject.toml (needs uv)
 
 .PHONY: clean
 clean: ## what was made here goes, but for .keruta
-	rm -rf $(VENV) build *.egg-info bench/out.json
+	rm -rf $(VENV) build *.egg-info bench/out*.json

@@ -9,25 +9,31 @@ from dataclasses import dataclass
 
 import flask
 
+from admin.api_keys import routes as api_keys
 from admin.audit import routes as audit
 from admin.catalog import routes as catalog
 from admin.circuits import routes as circuits
 from admin.dead_letters import routes as dead_letters
 from admin.documents import routes as documents
 from admin.health import routes as health
+from admin.people import routes as people
 from admin.queues import routes as queues
 from admin.repositories import routes as repositories
 from admin.retention import routes as retention
 from admin.tasks import routes as tasks
 from admin.transfer import routes as transfer
 from keruta import logs
-from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.cloudevents import events_of
+from keruta.adapters.identity.events import delivery_verifier
+from keruta.adapters.identity.verifier import Verifier
+from keruta.adapters.mongo.accounts import MongoAccounts
 from keruta.adapters.mongo.client import Database, connect
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.deciding import MongoDeciding
 from keruta.adapters.mongo.extras import Catalogs
 from keruta.adapters.mongo.opening import MongoOpening
 from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.mongo.people import MongoKeyStore, make_verifier
 from keruta.adapters.mongo.reading import MongoReading
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.tailing import MongoTail
@@ -35,10 +41,9 @@ from keruta.adapters.mongo.transfer import MongoTransfer
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
 from keruta.adapters.sealing import Sealer
-from keruta.adapters.tokens import Verifier
 from keruta.adapters.tracing import tracing
 from keruta.domain.naming import new_id
-from keruta.edge import as_problem, count_request, problem_answer
+from keruta.edge import Verifying, as_problem, count_request, problem_answer
 from keruta.settings import Settings, load
 
 
@@ -48,6 +53,7 @@ class Ports:
 
     settings: Settings
     verifier: Verifier
+    deliveries: Verifying
     database: Database
     reading: MongoReading
     deciding: MongoDeciding
@@ -59,17 +65,20 @@ class Ports:
     transfer: MongoTransfer
     retention: MongoRetention
     dead_letters: MongoDeadLetters
+    accounts: MongoAccounts
 
 
 def make_ports(settings: Settings) -> Ports:
     database = connect(settings, maxPoolSize=200)
+    verifier = make_verifier(database, settings)
     sealer = Sealer(settings.credentials_key)
     catalogs = Catalogs(database, sealer, keeps_values=settings.credentials_store == "sealed")
-    events = HttpEvents(settings.broker_url, settings.event_token_file)
+    events = events_of(settings)
     outbox = MongoOutbox(database, events.send)
     return Ports(
         settings=settings,
-        verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        verifier=verifier,
+        deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
         database=database,
         reading=MongoReading(database, settings),
         deciding=MongoDeciding(database, outbox, tracing(settings, "admin")),
@@ -81,6 +90,7 @@ def make_ports(settings: Settings) -> Ports:
         transfer=MongoTransfer(database, catalogs),
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
+        accounts=MongoAccounts(database),
     )
 
 
@@ -108,7 +118,8 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     app.url_map.strict_slashes = True
     app.extensions["keruta"] = Lazily(settings, make_ports)
     for feature in (
-        tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, health,
+        tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, people,
+        api_keys, health,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

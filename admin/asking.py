@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import flask
 
-from keruta.adapters.tokens import Principal
 from keruta.domain.api.table import BY_NAME
+from keruta.domain.principal import Principal
 from keruta.domain.roles import ANYONE, DISPATCHER
 from keruta.edge import authorize
 from keruta.errors import InvalidRequest
@@ -60,8 +60,9 @@ def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:
     def wrap(view: View) -> View:
         @functools.wraps(view)
         def let_in(**parameters: str) -> flask.Response:
-            if route.roles != ANYONE and not (route.roles == DISPATCHER and not ports().settings.event_auth):
-                flask.g.principal = authorize(route, flask.request, ports().verifier)
+            if route.roles != ANYONE:
+                verifier = ports().deliveries if route.roles == DISPATCHER else ports().verifier
+                flask.g.principal = authorize(route, flask.request, verifier)
             return view(**parameters)
 
         rule = route.path.replace("{path}", "<path:path>").replace("{", "<").replace("}", ">")

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ AGAIN_SECONDS = 2.0
 SYNC_SECONDS = 30.0
 SWEEP_SECONDS = 60.0
 SWEEP_AFTER_SECONDS = 120.0
+MADE_AT_ONCE = 4  # the client library keeps as many connections
 
 
 class WatchedCluster(Cluster, Protocol):
@@ -61,6 +63,7 @@ class ClusterJobs:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._swept_at = time.monotonic()
+        self._makers = ThreadPoolExecutor(MADE_AT_ONCE, thread_name_prefix="make")
 
     def start(self) -> Iterable[PodJob]:
         """Watches from here on; what is whose, keruta says.
@@ -150,9 +153,9 @@ class ClusterJobs:
                 (job, self._jobs.get(name), self._pods.get(name) or self._gone.get(name), name not in self._pods)
                 for name, job in self._mine.items()
             ]
+        # A burst of attempts is asked for and made several at a time: each is a few requests that are waited for.
+        list(self._makers.map(self._make, [job for job, *_ in looked if not job.made]))
         for job, manifest, pod, gone in looked:
-            if not job.made:
-                self._make(job)
             job.look(manifest, pod, gone=gone)
 
     def _make(self, job: PodJob) -> None:

@@ -39,8 +39,14 @@ def secret_manifest(specification: Specification, settings: ClusterSettings, job
     }
 
 
-def job_manifest(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
-    """The Job of one attempt. Its name derives from task and attempt: made twice, it is made once."""
+def job_manifest(
+    specification: Specification, settings: ClusterSettings, account: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The Job of one attempt. Its name derives from task and attempt: made twice, it is made once.
+
+    Args:
+        account: a reference to the account that it runs as: who deletes the installation, deletes its Jobs.
+    """
     template = {"metadata": {"labels": labels(specification)}, "spec": _pod(specification, settings)}
     return {
         "apiVersion": "batch/v1",
@@ -49,6 +55,7 @@ def job_manifest(specification: Specification, settings: ClusterSettings) -> dic
             "name": attempt_id(specification.task, specification.attempt),
             "namespace": settings.job_namespace,
             "labels": labels(specification),
+            **({"ownerReferences": [account]} if account else {}),
         },
         "spec": {
             "backoffLimit": 0,

@@ -33,6 +33,7 @@ class Cluster(Protocol):
     """What a Pod's attempt needs of the cluster's API. Raises ClusterAwayError, ClusterRefusedError."""
 
     def create(self, manifest: dict[str, Any]) -> dict[str, Any]: ...
+    def account(self, name: str) -> dict[str, Any]: ...
     def delete_job(self, name: str) -> None: ...
     def events_of(self, kind: str, name: str) -> list[str]: ...
 
@@ -110,7 +111,8 @@ class PodJob:
         if specification.fault is not None:
             self._tell(PodEnd(reason=specification.fault.reason, message=specification.fault.message))
             return
-        job = self._cluster.create(job_manifest(specification, self._settings))
+        account = self._cluster.account(self._settings.job_service_account)
+        job = self._cluster.create(job_manifest(specification, self._settings, account))
         self._cluster.create(secret_manifest(specification, self._settings, job))
         self._had_job, self._made_at = True, time.monotonic()
         log.info("job made", extra={"action": "job_made", "task": self._task, "attempt": self._number})

@@ -21,6 +21,15 @@ class WorkerSettings:
     worker_slots: int = 2
     """How many attempts it makes at once: as many as the machine has cores, for work that computes."""
 
+    issuer_url: str = ""
+    """Where the identity provider is reached: its realm's address."""
+
+    client_id: str = "keruta-worker"
+    """The client that workers are to it."""
+
+    client_secret_file: Path | None = None
+    """That client's secret, in a file. Not set: a token is taken from the file below."""
+
     worker_token_file: Path = Path("/etc/keruta/tokens/worker")
     """Its service account's token, in a file; needed to register, and not after that."""
 

@@ -21,6 +21,7 @@ from agent.asking import HttpAsking
 from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.settings import ClusterSettings, WorkerSettings
 from keruta import __version__, metrics
+from keruta.adapters.identity.service_account import service_account
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.reports import AnyEntry, Assigned, Attempts, Held, Input, Registration, ReportAnswer, Session
 from keruta.errors import KerutaError, SettingsError
@@ -72,6 +73,9 @@ class Worker:
         self._ending = threading.Event()
         self._boot = new_id()
         self._reporter = Reporter(self._transport, held=self._held, anxious=self._anxious, answered=self._reconcile)
+        self._account = service_account(
+            settings.issuer_url, settings.client_id, settings.client_secret_file, settings.worker_token_file
+        )
         self._in_cluster = settings.runner == "kubernetes"
         self._runner = self._make_runner(cluster)
         metrics.WORKER_JOBS.set_function(lambda: len(self._jobs))
@@ -140,7 +144,7 @@ class Worker:
             )
         )
         try:
-            token = settings.worker_token_file.read_text().strip()
+            token = self._account.token()
             response = self._transport.request("PUT", f"/agent/v1/workers/{settings.worker_id}", body, token)
             if response.status == 200:
                 self._take_session(msgspec.json.decode(response.data, type=Session))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -10,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 from bench import creating, idling, logging_, running
-from bench.figure import Figure
+from bench.figure import Figure, report
 from bench.machine import Machine
 
 REACH = {
@@ -37,15 +36,7 @@ def main(wanted: list[str]) -> int:
             for part in (idling, running, logging_, creating):
                 if not wanted or part.__name__.removeprefix("bench.") in wanted:
                     figures |= part.measure(machine)
-    print(f"\n{'figure':<26}{'value':>12}  {'spread':<22}{'runs':>5}  reach")
-    for name, figure in figures.items():
-        low, high = figure.spread
-        reach = REACH.get(name, "")
-        print(
-            f"{name:<26}{figure.value:>12.4g}  {f'{low:.4g} to {high:.4g}':<22}{figure.runs:>5}  {reach}  {figure.unit}"
-        )
-    out = Path(__file__).with_name("out.json")
-    out.write_text(json.dumps({name: figure.plain() for name, figure in figures.items()}, indent=2) + "\n")
+    report(figures, REACH, Path(__file__).with_name("out.json"))
     return 0
 
 

@@ -10,17 +10,17 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import flask
 import msgspec
 from werkzeug.exceptions import HTTPException
 
 from keruta import logs, metrics
-from keruta.adapters.tokens import Principal, Verifier
 from keruta.domain.api.route import Route
 from keruta.domain.decode import convert, decode_json
 from keruta.domain.naming import new_id
+from keruta.domain.principal import Principal
 from keruta.domain.roles import AGENT, ANYONE, DISPATCHER
 from keruta.errors import (
     Forbidden,
@@ -78,6 +78,8 @@ def problem_answer(problem: Problem, request_id: str) -> flask.Response:
     if problem.status == 401:
         given = flask.request.headers.get("Authorization")
         response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if given else "Bearer"
+    if problem.reason == "RoleMissing":
+        response.headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
     if problem.status == 503:
         response.headers["Retry-After"] = "2"
     return response
@@ -116,13 +118,28 @@ def bearer_token(request: flask.Request) -> str:
     return token.strip()
 
 
-def authorize(route: Route, request: flask.Request, verifier: Verifier) -> Principal:
+class Verifying(Protocol):
+    """Says who a token speaks for. Raises Unauthenticated, Forbidden."""
+
+    def verify(self, token: str) -> Principal: ...
+
+
+def authorize(route: Route, request: flask.Request, verifier: Verifying) -> Principal:
     """Says who asks, when they may. Raises Unauthenticated or Forbidden."""
     principal = verifier.verify(bearer_token(request))
     if not principal.roles & route.roles:
-        needed = " or ".join(sorted(route.roles))
-        raise Forbidden(f"This needs the role {needed}.", reason="RoleMissing")
+        raise role_missing(route, principal)
     return principal
+
+
+def role_missing(route: Route, principal: Principal) -> Forbidden:
+    """What is missing, and no word of what is there."""
+    if principal.offline:
+        said = (
+            "Your sign-in has run out while the identity provider can't be reached: until it is back you may read only."
+        )
+        return Forbidden(said, reason="OfflineReadOnly")
+    return Forbidden(f"This needs the role {' or '.join(sorted(route.roles))}.", reason="RoleMissing")
 
 
 def read_body(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
@@ -251,12 +268,13 @@ class Function(Generic[P]):
 
     def _ask(self, route: Route, request: flask.Request, parameters: Mapping[str, str]) -> Asked:
         ports: Any = self.ports()
-        if route.roles == ANYONE or (route.roles == DISPATCHER and not ports.settings.event_auth):
+        if route.roles == ANYONE:
             return Asked(request=request, parameters=parameters)
         if route.roles == AGENT:
             sender = ports.sessions.verify(bearer_token(request))
             return Asked(request=request, parameters=parameters, sender=sender)
-        return Asked(request=request, parameters=parameters, principal=authorize(route, request, ports.verifier))
+        verifier = ports.deliveries if route.roles == DISPATCHER else ports.verifier
+        return Asked(request=request, parameters=parameters, principal=authorize(route, request, verifier))
 
     def ports(self) -> P:
         """What the handlers need; made once, after the server has forked."""

@@ -28,6 +28,7 @@ QUEUE_SECONDS = Histogram(
 )
 RUN_SECONDS = Histogram("keruta_task_run_seconds", "How long scripts ran.", buckets=_SECONDS)
 ATTEMPTS_ENDED = Counter("keruta_attempts_ended", "Attempts that ended, by how and why.", ["status", "reason"])
+TOKENS_REFUSED = Counter("keruta_tokens_refused", "Tokens that were refused, by what was wrong.", ["why"])
 LEASES_EXPIRED = Counter("keruta_leases_expired", "Leases that ran out, by what became of the task.", ["status"])
 REPORTS_REFUSED = Counter("keruta_reports_refused", "Entries of reports that were refused.", ["reason"])
 WORKER_JOBS = Gauge("keruta_worker_jobs", "Attempts that this worker has in hand.")

@@ -61,11 +61,26 @@ class Settings:
     results_dir: Path = Path("/var/lib/keruta/results")
     """Where artifacts and whole logs are: the shared volume."""
 
-    trusted_keys: Path = Path("/etc/keruta/keys/trusted.json")
-    """A JWKS file: the public keys of the issuer that people's and service accounts' tokens come from."""
-
     issuer: str = "keruta-local"
-    """The `iss` that these tokens must have."""
+    """The `iss` that people's and service accounts' tokens must have: of Keycloak, its realm's address."""
+
+    issuer_url: str = ""
+    """Where that issuer is reached from here. Empty: at the address that it names itself by."""
+
+    trusted_keys: Path | None = None
+    """A JWKS file with the issuer's public keys, where it is not to be asked for them: on one machine."""
+
+    clients: frozenset[str] = frozenset({"keruta-admin", "keruta-cli", "keruta-dispatcher", "keruta-worker"})
+    """The clients (`azp`) whose tokens are taken. Empty: any of that issuer's, if the audience is right."""
+
+    roles_claim: str = "realm_access.roles"
+    """Where a token has its roles; dots go into objects."""
+
+    groups_claim: str = "groups"
+    """Where a token has its groups."""
+
+    offline_grace_seconds: float = 8 * 3600.0
+    """How long after a token ran out it may still read, while its issuer is away: a working day. 0: not at all."""
 
     audience: str = "keruta-api"
     """The `aud` that these tokens must have."""
@@ -79,8 +94,21 @@ class Settings:
     credentials_store: str = "kubernetes"
     """Where long-lived credentials are: `kubernetes` (Secrets, by name) or `sealed` (in MongoDB, on one machine)."""
 
-    event_auth: bool = True
-    """Whether events must come with a token of the role `dispatcher`. Off only where the network sees to it."""
+    event_issuer: str = ""
+    """Who signs the tokens that events come with: in a cluster, the issuer of its service accounts' tokens, with which
+    Knative delivers. Empty: the issuer of people's tokens, whose role `dispatcher` brings events."""
+
+    event_audience: str = "keruta-events"
+    """The audience that Triggers and sources name for such deliveries."""
+
+    event_senders: str = "system:serviceaccount:keruta:"
+    """What the subject of such a token begins with: the accounts that Knative makes for Triggers and sources here."""
+
+    client_id: str = "keruta-dispatcher"
+    """The client that keruta itself is to the issuer: events are sent with its token."""
+
+    client_secret_file: Path | None = None
+    """That client's secret, in a file. Not set: the token is taken from the file below."""
 
     event_token_file: Path = Path("/etc/keruta/tokens/events")
     """The token that events are sent with, in a file; it may be replaced at any time. Not there: sent without."""
@@ -224,6 +252,8 @@ def _parse(text: str, kind: Any) -> Any:
         if text.lower() not in ("0", "1", "true", "false", ""):
             raise ValueError(text)
         return text.lower() in ("1", "true")
+    if kind == Path | None:
+        return Path(text) if text else None
     if kind in (int, float, str, Path):
         return kind(text)
     parts = [part.strip() for part in text.split(",") if part.strip()]

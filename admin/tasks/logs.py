@@ -13,7 +13,7 @@ import flask
 import msgspec
 
 from keruta.adapters.mongo.reading import Chunk
-from keruta.adapters.tokens import Principal
+from keruta.domain.principal import Principal
 from keruta.errors import KerutaError
 
 if TYPE_CHECKING:

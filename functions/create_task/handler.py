@@ -11,13 +11,13 @@ from datetime import UTC, datetime
 import flask
 import msgspec
 
-from keruta.adapters.tokens import Verifier
+from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.tracing import Tracing
 from keruta.domain.naming import new_id
-from keruta.domain.submission import make_task
+from keruta.domain.submission import grant_missing, make_task
 from keruta.domain.task import BODY_LIMIT_BYTES, TaskRequest
 from keruta.edge import Asked, json_answer, read_body
-from keruta.errors import InvalidRequest
+from keruta.errors import Forbidden, InvalidRequest
 from keruta.ports import IdempotencyKey, Intake, Lookup
 from keruta.settings import Settings
 
@@ -47,6 +47,8 @@ def create_task(ports: Ports, asked: Asked) -> flask.Response:
     task, faults = make_task(new_id(), request, owner, found, ports.settings.transports)
     if task is None:
         raise InvalidRequest.of(faults)
+    if missing := grant_missing(found, asked.principal.names):
+        raise Forbidden(missing, reason="GrantMissing")
     idempotency = None
     if key is not None:
         digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()

@@ -13,12 +13,12 @@ import functions_framework
 
 from functions.create_task.handler import Ports
 from functions.create_task.handler import create_task as handle
-from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.cloudevents import events_of
 from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.intake import MongoIntake
 from keruta.adapters.mongo.lookup import MongoLookup
 from keruta.adapters.mongo.outbox import MongoOutbox
-from keruta.adapters.tokens import Verifier
+from keruta.adapters.mongo.people import make_verifier
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.tasks import TASKS
 from keruta.edge import Function
@@ -27,10 +27,10 @@ from keruta.settings import Settings, load
 
 def make_ports(settings: Settings) -> Ports:
     database = connect(settings)
-    events = HttpEvents(settings.broker_url, settings.event_token_file)
+    events = events_of(settings)
     return Ports(
         settings=settings,
-        verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        verifier=make_verifier(database, settings),
         lookup=MongoLookup(database),
         intake=MongoIntake(database, MongoOutbox(database, events.send)),
         tracing=tracing(settings, "create_task"),

@@ -10,10 +10,10 @@ from typing import Protocol
 import flask
 
 from keruta.adapters.cloudevents import decode
-from keruta.adapters.tokens import Verifier
+from keruta.adapters.identity.verifier import Verifier
 from keruta.assignment import assign
 from keruta.domain.events import TICKS
-from keruta.edge import Asked
+from keruta.edge import Asked, Verifying
 from keruta.ports import AssignmentStore, Nudges, Outbox
 from keruta.settings import Settings
 
@@ -40,6 +40,7 @@ class Ports:
 
     settings: Settings
     verifier: Verifier
+    deliveries: Verifying
     assignment: AssignmentStore
     expiry: Expiry
     outbox: SweptOutbox

@@ -10,17 +10,18 @@ import functions_framework
 
 from functions.dispatch.handler import Ports
 from functions.dispatch.handler import dispatch as handle
-from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.cloudevents import events_of
 from keruta.adapters.http import answers
+from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import Database, connect, ping
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.mongo.people import MongoKeyStore, make_verifier
 from keruta.adapters.mongo.pooling import MongoPool
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.pools import provider
-from keruta.adapters.tokens import Verifier
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.platform import PLATFORM
 from keruta.edge import Function
@@ -30,11 +31,13 @@ from keruta.settings import PoolSettings, Settings, load
 
 def make_ports(settings: Settings) -> Ports:
     database = connect(settings)
+    verifier = make_verifier(database, settings)
     MongoRetention(database, settings).apply_settings()
-    outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
+    outbox = MongoOutbox(database, events_of(settings).send)
     return Ports(
         settings=settings,
-        verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        verifier=verifier,
+        deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
         assignment=MongoAssignment(database, settings),
         expiry=MongoExpiry(database, outbox, settings, tracing(settings, "dispatch")),
         outbox=outbox,

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import flask
 import msgspec
 
+from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.results import Results
-from keruta.adapters.tokens import Sessions, Verifier
+from keruta.adapters.tokens import Sessions
 from keruta.assignment import assign
 from keruta.domain.naming import WORKER_ID, attempt_id
 from keruta.domain.reports import (

@@ -8,17 +8,18 @@ import flask
 import functions_framework
 
 from functions.report_status import handler
-from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.cloudevents import events_of
 from keruta.adapters.github import mint
 from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.extras import Documents
 from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.mongo.people import make_verifier
 from keruta.adapters.mongo.reporting import MongoReports
 from keruta.adapters.mongo.specifying import MongoSpecifications
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
-from keruta.adapters.tokens import Sessions, Verifier
+from keruta.adapters.tokens import Sessions
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.agents import AGENTS
 from keruta.edge import Function
@@ -28,10 +29,10 @@ from keruta.settings import Settings, load
 def make_ports(settings: Settings) -> handler.Ports:
     database = connect(settings)
     specifications = MongoSpecifications(database, settings)
-    outbox = MongoOutbox(database, HttpEvents(settings.broker_url, settings.event_token_file).send)
+    outbox = MongoOutbox(database, events_of(settings).send)
     return handler.Ports(
         settings=settings,
-        verifier=Verifier.from_file(settings.trusted_keys, issuer=settings.issuer, audience=settings.audience),
+        verifier=make_verifier(database, settings),
         sessions=Sessions.from_file(settings.session_key),
         reports=MongoReports(database, outbox, settings, tracing(settings, "report_status")),
         assignment=MongoAssignment(database, settings),

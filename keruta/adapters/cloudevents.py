@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -18,8 +17,10 @@ import urllib3
 from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_http, to_binary
 
+from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount, service_account
 from keruta.domain.events import Event
 from keruta.errors import InvalidRequest
+from keruta.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +54,12 @@ class HttpEvents:
 
     Args:
         url: the broker's ingress; empty for none.
-        token_file: holds the token that the broker asks for; read at each sending.
+        account: whose token the broker is shown; without one that is good, the event goes out without.
     """
 
-    def __init__(self, url: str, token_file: Path) -> None:
+    def __init__(self, url: str, account: ServiceAccount) -> None:
         self._url = url
-        self._token_file = token_file
+        self._account = account
         self._pool = urllib3.PoolManager(maxsize=4, retries=False, timeout=urllib3.Timeout(connect=2, read=10))
 
     def send(self, event: Event) -> bool:
@@ -83,6 +84,13 @@ class HttpEvents:
 
     def _authorization(self) -> dict[str, str]:
         try:
-            return {"Authorization": f"Bearer {self._token_file.read_text().strip()}"}
-        except OSError:
+            return {"Authorization": f"Bearer {self._account.token()}"}
+        except NoTokenError:
             return {}
+
+
+def events_of(settings: Settings) -> HttpEvents:
+    """To the broker that is set, as the service account that is set."""
+    url = settings.issuer_url or settings.issuer
+    account = service_account(url, settings.client_id, settings.client_secret_file, settings.event_token_file)
+    return HttpEvents(settings.broker_url, account)

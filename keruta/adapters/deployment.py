@@ -10,17 +10,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 
-from keruta.adapters.kube import ClusterAwayError, ClusterRefusedError, Kube
+from keruta.adapters.kube import ClusterAwayError, ClusterRefusedError, Document, Kube
 from keruta.domain.scaling import WorkerState
 from keruta.errors import PoolError
 
 log = logging.getLogger(__name__)
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
+PAUSED = "keruta.dev/pool"
 
 
 class DeploymentPool:
-    """One Deployment; a worker's id is its Pod's name."""
+    """One Deployment; a worker's id is its Pod's name.
+
+    With the annotation `keruta.dev/pool: paused` it is left to whoever scales it by hand.
+    """
 
     def __init__(self, kube: Kube, name: str) -> None:
         self._kube = kube
@@ -28,9 +32,12 @@ class DeploymentPool:
 
     def resize(self, wanted: int, workers: Mapping[str, WorkerState]) -> Collection[str]:
         try:
-            now = int(self._kube.get("apps/v1", "deployments", f"{self._name}/scale")["spec"].get("replicas", 0))
+            deployment = self._kube.get("apps/v1", "deployments", self._name)
+            now = int(deployment["spec"].get("replicas", 0))
+            if deployment["metadata"].get("annotations", {}).get(PAUSED) == "paused":
+                return ()
             if wanted < now:
-                self._tell_costs(workers)
+                self._tell_costs(deployment, workers)
             if wanted != now:
                 self._kube.patch("apps/v1", "deployments", f"{self._name}/scale", {"spec": {"replicas": wanted}})
                 said = {"action": "pool_sized", "from": now, "to": wanted}
@@ -39,9 +46,8 @@ class DeploymentPool:
             raise PoolError(f"the cluster did not scale the Deployment {self._name}: {error}") from error
         return ()
 
-    def _tell_costs(self, workers: Mapping[str, WorkerState]) -> None:
+    def _tell_costs(self, deployment: Document, workers: Mapping[str, WorkerState]) -> None:
         """A Pod costs what its worker holds; one that is not known any more costs nothing."""
-        deployment = self._kube.get("apps/v1", "deployments", self._name)
         labels = deployment["spec"]["selector"]["matchLabels"]
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         for pod in self._kube.get("v1", "pods", labelSelector=selector)["items"]:

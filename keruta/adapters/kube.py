@@ -49,6 +49,7 @@ class Kube:
             kubernetes.config.load_kube_config()  # type: ignore[no-untyped-call]
         self._api = kubernetes.client.ApiClient()
         self.namespace = namespace
+        self._accounts: dict[str, Document] = {}
 
     def create(self, manifest: Document) -> Document:
         """The thing is there; one of that name that was there already is left as it is, and returned.
@@ -63,6 +64,13 @@ class Kube:
             if error.status != 409:
                 raise
             return self._call("GET", f"{path}/{manifest['metadata']['name']}")
+
+    def account(self, name: str) -> Document:
+        """A reference to a service account, for what is to go with it. Raises ClusterRefusedError, ClusterAwayError."""
+        if name not in self._accounts:
+            uid = self.get("v1", "serviceaccounts", name)["metadata"]["uid"]
+            self._accounts[name] = {"apiVersion": "v1", "kind": "ServiceAccount", "name": name, "uid": uid}
+        return self._accounts[name]
 
     def delete_job(self, name: str) -> None:
         """The Job and its Pod go, with the Pod's grace. Nothing happens where there is none."""

@@ -1,101 +1,26 @@
-"""Tokens: the issuer's, for people and service accounts, and keruta's own, for workers and attempts.
+"""Tokens that keruta signs: for workers and attempts, and on one machine for people, too.
 
-Verified here and nowhere else, against known keys, with fixed algorithms. A token's text is never logged nor told.
+What another issuer signed is `keruta.adapters.identity`'s. A token's text is never logged nor told.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import threading
 import time
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import jwt
 
-from keruta.errors import SettingsError, Unauthenticated
+from keruta.adapters.identity.verifier import LEEWAY_SECONDS, TOKEN_LIMIT, refusal
+from keruta.errors import SettingsError
 from keruta.ports import Sender
 
-ALGORITHMS = ("RS256", "ES256", "EdDSA")
-REQUIRED = ["iss", "aud", "exp", "iat", "sub", "azp", "typ"]
-LEEWAY_SECONDS = 10  # clocks of two machines that keep time differ by less
-TOKEN_LIMIT = 16 * 1024
 SESSION_ISSUER = "keruta"
 SESSION_AUDIENCE = "keruta-agent"
 SESSION_LIFETIME = timedelta(hours=1)
 ATTEMPT_GRACE_SECONDS = 15 * 60
-_REMEMBERED = 2048
-
-
-@dataclass(frozen=True, kw_only=True)
-class Principal:
-    """Who asks."""
-
-    subject: str
-    name: str
-    roles: frozenset[str] = field(default_factory=frozenset)
-
-    @property
-    def readers(self) -> list[str]:
-        """Under which names documents may be visible to this one."""
-        return ["everyone", f"user:{self.subject}"]
-
-
-class Verifier:
-    """Verifies access tokens against a JWKS.
-
-    Args:
-        keys: a JWKS document's public keys by `kid`.
-        issuer: the `iss` that is asked for.
-        audience: the `aud` that is asked for.
-    """
-
-    def __init__(self, keys: dict[str, Any], *, issuer: str, audience: str) -> None:
-        self._keys = keys
-        self._issuer = issuer
-        self._audience = audience
-        self._known: dict[bytes, tuple[Principal, float]] = {}
-        self._lock = threading.Lock()
-
-    @classmethod
-    def from_file(cls, path: Path, *, issuer: str, audience: str) -> Verifier:
-        """Reads a JWKS file. Raises SettingsError when it is not there or is none."""
-        try:
-            keys = jwt.PyJWKSet.from_dict(json.loads(path.read_text())).keys
-        except (OSError, ValueError, jwt.PyJWTError) as error:
-            raise SettingsError(f"KERUTA_TRUSTED_KEYS: {path} is not a readable JWKS file") from error
-        return cls({str(key.key_id): key for key in keys}, issuer=issuer, audience=audience)
-
-    def verify(self, token: str) -> Principal:
-        """Says who a token speaks for. Raises Unauthenticated, which tells nothing that was in it."""
-        digest = hashlib.sha256(token.encode()).digest()
-        known = self._known.get(digest)
-        if known is not None and known[1] > time.time():
-            return known[0]
-        claims = _decode(token, self._key_of(token), issuer=self._issuer, audience=self._audience, require=REQUIRED)
-        if claims["typ"] != "Bearer":
-            raise _refusal()
-        roles = (claims.get("realm_access") or {}).get("roles") or []
-        name = str(claims.get("preferred_username") or claims["sub"])
-        principal = Principal(subject=str(claims["sub"]), name=name, roles=frozenset(map(str, roles)))
-        with self._lock:
-            if len(self._known) >= _REMEMBERED:
-                self._known.clear()
-            self._known[digest] = principal, claims["exp"] + LEEWAY_SECONDS
-        return principal
-
-    def _key_of(self, token: str) -> Any:
-        try:
-            header = jwt.get_unverified_header(token) if len(token) <= TOKEN_LIMIT else {}
-        except (jwt.PyJWTError, ValueError) as error:
-            raise _refusal() from error
-        key = self._keys.get(str(header.get("kid")))
-        if key is None or header.get("alg") != key.algorithm_name:
-            raise _refusal()
-        return key.key
 
 
 class Issuer:
@@ -170,7 +95,7 @@ class Sessions:
             return Sender(worker=name, session=str(claims["sid"]))
         if kind == "attempt":
             return Sender(attempt=name)
-        raise _refusal()
+        raise refusal("session")
 
     @staticmethod
     def seconds_left(authorization: str) -> float:
@@ -181,23 +106,19 @@ class Sessions:
 
 def _decode(token: str, key: Any, *, issuer: str, audience: str, require: list[str]) -> dict[str, Any]:
     if len(token) > TOKEN_LIMIT:
-        raise _refusal()
+        raise refusal("session")
     try:
         return jwt.decode(
             token,
             key,
-            algorithms=ALGORITHMS,
+            algorithms=["EdDSA"],
             issuer=issuer,
             audience=audience,
             leeway=LEEWAY_SECONDS,
             options={"require": require},
         )
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
-        raise _refusal() from error
-
-
-def _refusal() -> Unauthenticated:
-    return Unauthenticated("The token is missing, malformed, expired or not for keruta; sign in again.")
+        raise refusal("session") from error
 
 
 def new_key() -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 READ = frozenset({"viewer", "developer", "admin"})
+PEOPLE = READ
 RUN = frozenset({"developer", "admin"})
 MANAGE = frozenset({"admin"})
 WORKER = frozenset({"worker"})

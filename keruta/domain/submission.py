@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keruta.domain.catalog import access
+from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef
 from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ProfileSpec
 from keruta.domain.catalog.queues import QueueSpec
@@ -24,6 +26,20 @@ class Found:
     queue: QueueSpec | None = None
     profile: ProfileSpec | None = None
     documents: Sequence[DocumentRef] = ()
+
+    @property
+    def granted(self) -> tuple[Access | None, Access | None]:
+        """The grants of the repository and of the queue."""
+        return (
+            self.repository.access if self.repository is not None else None,
+            self.queue.access if self.queue is not None else None,
+        )
+
+    @property
+    def narrower(self) -> Access | None:
+        """By which grants the task is visible: the repository's, else the queue's."""
+        repository, queue = self.granted
+        return repository if repository is not None else queue
 
 
 def asked(request: TaskRequest) -> RepositoryAsk:
@@ -61,8 +77,18 @@ def make_task(
         retry=request.retry or found.queue.default_retry or RetryPolicy(),
         timeout_seconds=timeout,
         documents=tuple(found.documents),
+        readers=tuple(access.readers(found.narrower, owner)),
+        managers=tuple(access.managers(found.granted, owner)),
     )
     return task, []
+
+
+def grant_missing(found: Found, names: Sequence[str]) -> str | None:
+    """Says on what of the request these names may not run tasks, though they may see it; None if on all."""
+    for kind, entry in (("repository", found.repository), ("queue", found.queue)):
+        if entry is not None and not access.may_run(entry.access, names):
+            return f"You may see the {kind} {entry.name}, but not run tasks on it; ask who manages it for the right to."
+    return None
 
 
 def _resolved(request: TaskRequest, known: RepositorySpec | None) -> RepositoryRef:

@@ -276,6 +276,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     documents: tuple[DocumentRef, ...] = ()
     readers: tuple[str, ...] = ("everyone",)
+    managers: tuple[str, ...] = ()
 
     @property
     def lane(self) -> dict[str, str]:

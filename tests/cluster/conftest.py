@@ -1,162 +1,13 @@
-"""One real cluster for the run: the lab's node, Knative and gateway, with the lab overlay applied."""
+"""One real cluster for the run, and a private repository that its Pods reach."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import shlex
-import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Iterator
 
-import psutil
 import pytest
-import urllib3
 
-from keruta.client import ApiError, Client
-from keruta.domain.task import TaskView
-from keruta.onemachine.state import State
+from tests.support.cluster import LAB, Cluster, private_repository, running_cluster
 from tests.support.gitservers import GitHttp
-from tests.support.repositories import make_repository
-
-ROOT = Path(__file__).parents[2]
-LAB = Path(os.environ.get("KERUTA_LAB") or ROOT.parent / "shared" / "lab" / "lab")
-NAMESPACE = "keruta"
-NODE = "10.244.0.1"
-GATEWAY = f"http://{NODE}:8080"
-HOST = "keruta.example.com"
-MONGO_URL = "mongodb://mongodb-0.mongodb.keruta.svc.cluster.local:27017/?replicaSet=keruta"
-GIT_TOKEN = "g1t-t0ken-of-the-cluster-tests"
-ENDED = ("succeeded", "failed", "cancelled")
-T = TypeVar("T")
-
-
-class Cluster:
-    """kubectl, and keruta through the gateway."""
-
-    def __init__(self, state: State, person: str) -> None:
-        self.state = state
-        said = subprocess.run([str(LAB), "env"], capture_output=True, text=True, check=True).stdout
-        exports = dict(pair.split("=", 1) for pair in shlex.split(said) if "=" in pair)
-        self._env = {**os.environ, **exports, "PATH": exports["PATH"].replace("$PATH", os.environ["PATH"])}
-        self.client = Client(GATEWAY, person, host=HOST)
-        self.person = person
-        self.pool = urllib3.PoolManager(retries=False, timeout=30.0)
-
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
-        done = subprocess.run(
-            ["kubectl", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env=self._env,
-            cwd=ROOT,
-            check=False,
-        )
-        assert not check or done.returncode == 0, done.stderr
-        return done.stdout
-
-    def get(self, *arguments: str) -> Any:
-        return json.loads(self.kubectl("get", "-n", NAMESPACE, *arguments, "-o", "json"))
-
-    def apply(self, *documents: dict[str, Any]) -> None:
-        everything = {"apiVersion": "v1", "kind": "List", "items": list(documents)}
-        self.kubectl("apply", "--validate=strict", "-f", "-", stdin=json.dumps(everything))
-
-    def bring_up(self) -> float:
-        """The overlay is applied and everything in it ready; returns how many seconds that took."""
-        began = time.monotonic()
-        self.kubectl("apply", "--validate=strict", "-k", "knative/overlays/lab")
-        for kind in ("statefulset", "deployment", "ksvc", "broker", "trigger", "pingsource"):
-
-            def ready(kind: str = kind) -> bool:
-                items = self.get(kind)["items"]
-                return bool(items) and all(map(is_ready, items))
-
-            eventually(kind, ready, 240)
-        return time.monotonic() - began
-
-    def submit(self, repository: str, script: str, **more: Any) -> str:
-        where = {"name": repository} if "://" not in repository else {"url": repository}
-        body = {"repository": where, "script": script, **more}
-        return eventually("the submit", lambda: self._try(lambda: self.client.submit(body).id), 60)
-
-    def task(self, task_id: str) -> TaskView | None:
-        """None while keruta is away."""
-        return self._try(lambda: self.client.task(task_id))
-
-    def reaches(self, task_id: str, *statuses: str, seconds: float = 90) -> TaskView:
-        until = time.monotonic() + seconds
-        while True:
-            task = self.task(task_id)
-            if task is not None and task.status in statuses:
-                return task
-            if time.monotonic() > until:
-                stands = task and (task.status, task.reason, task.message, task.waiting)
-                raise AssertionError(f"{task_id} is not {statuses} after {seconds} s: {stands}")
-            time.sleep(0.3)
-
-    def ended(self, task_id: str, seconds: float = 120) -> TaskView:
-        return self.reaches(task_id, *ENDED, seconds=seconds)
-
-    def text(self, task_id: str) -> str:
-        return b"".join(self.client.logs(task_id)).decode("utf-8", "replace")
-
-    def pod_of(self, task_id: str) -> str:
-        """The name of the Pod that makes a task's attempt."""
-        found = eventually("the Pod", lambda: self.get("pods", "-l", f"keruta.dev/task={task_id}")["items"], 60)
-        return str(found[0]["metadata"]["name"])
-
-    def agent_of(self, task_id: str) -> psutil.Process:
-        """The agent's process beside a task's script; Pods run on this machine."""
-
-        def find() -> psutil.Process | None:
-            for process in psutil.process_iter():
-                try:
-                    mine = process.environ().get("KERUTA_ATTEMPT", "").startswith(task_id)
-                    if mine and "agent" in process.cmdline() and process.name().startswith("python"):
-                        return process
-                except psutil.Error:
-                    continue
-            return None
-
-        return eventually("the agent", find, 30)
-
-    @staticmethod
-    def _try(ask: Callable[[], T]) -> T | None:
-        try:
-            return ask()
-        except ApiError as error:
-            if error.status in (0, 500, 502, 503, 504):
-                return None
-            raise
-
-
-def lab(*arguments: str) -> None:
-    done = subprocess.run([str(LAB), *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
-def eventually(what: str, check: Callable[[], T | None], seconds: float) -> T:
-    until = time.monotonic() + seconds
-    while True:
-        found = check()
-        if found:
-            return found
-        assert time.monotonic() < until, f"{what}: not within {seconds} s"
-        time.sleep(0.3)
-
-
-def is_ready(document: dict[str, Any]) -> bool:
-    """Whether a thing of Knative's, a Deployment or a StatefulSet is ready."""
-    status = document.get("status", {})
-    if document["kind"] in ("Deployment", "StatefulSet"):
-        return bool(status.get("readyReplicas"))
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
 
 
 @pytest.fixture(scope="session")
@@ -164,58 +15,22 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """The overlay applied, and everything in it ready."""
     if not LAB.exists():
         pytest.skip("SKIPPED LOUDLY: no lab beside this checkout; set KERUTA_LAB to its command to try the cluster")
-    state = State(root=tmp_path_factory.mktemp("identity"))
-    state.make()
-    person = state.write_identity()
-    with open(os.environ.get("KERUTA_LAB_LOCK", os.devnull), "a") as lock:  # what builds it in the background
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lab("cluster", "up", "knative")
-    for name in ("functions", "agent", "mongod"):
-        tag = f"localhost/keruta-{name}:lab"
-        build = ["--layers", "--build-arg", "BASE=localhost/python:3.11", "--target", name]
-        lab("image", "build", tag, "knative/Dockerfile", ".", *build)
-        lab("image", "load", tag)
-    lab("image", "load", "localhost/python:3.11")
-    made = Cluster(state, person)
-    try:
-        made.kubectl("apply", "-f", "knative/base/namespace.yaml")
-        made.apply(
-            secret("keruta-trusted-keys", {"trusted.json": (state.root / "keys/trusted.json").read_text()}),
-            secret("keruta-session-key", {"session.pem": (state.root / "keys/session.pem").read_text()}),
-            secret("keruta-mongo", {"KERUTA_MONGO_URL": MONGO_URL}),
-            secret("keruta-credentials-key", {"credentials.key": state.sealing_key.read_text()}),
-            secret("keruta-worker-token", {"worker": (state.root / "tokens/worker").read_text()}),
-            secret("keruta-job-git", {"token": GIT_TOKEN}),
-        )
-        print(f"applied and ready after {made.bring_up():.0f} s")
+    with running_cluster(tmp_path_factory.mktemp("identity")) as made:
         yield made
-    finally:
-        made.kubectl("delete", "-k", "knative/overlays/lab", "--ignore-not-found", "--wait=false", check=False)
-        lab("cluster", "down")
-
-
-def secret(name: str, values: dict[str, str]) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": NAMESPACE}
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": values}
 
 
 @pytest.fixture(scope="session")
-def git_server(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitHttp]:
-    """A private Git server on the node's own address, which Pods reach."""
-    root = tmp_path_factory.mktemp("git")
-    make_repository(root / "app.git")
-    with GitHttp(root, {"bot": (GIT_TOKEN, True)}, host=NODE) as server:
-        yield server
+def private(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GitHttp, str]]:
+    with private_repository(cluster, tmp_path_factory.mktemp("git")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
-def repository(cluster: Cluster, git_server: GitHttp) -> str:
-    """The private repository, by its name in the catalog; its credential is a Secret of the cluster's."""
-    key = {"type": "token", "username": "bot", "kubernetes_secret": "keruta-job-git"}
-    cluster.client.create("credential", {"name": "git", **key})
-    url = f"http://{NODE}:{git_server.port}/app.git"
-    cluster.client.create("repository", {"name": "app", "url": url, "read_credential": "git"})
-    return "app"
+def git_server(private: tuple[GitHttp, str]) -> GitHttp:
+    return private[0]
 
 
-KILL = signal.SIGKILL
+@pytest.fixture(scope="session")
+def repository(private: tuple[GitHttp, str]) -> str:
+    """Its name in the catalog; its credential is a Secret of the cluster's."""
+    return private[1]

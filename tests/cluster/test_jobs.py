@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.conftest import GATEWAY, HOST, NAMESPACE, NODE, Cluster, eventually
+from tests.support.cluster import GATEWAY, HOST, NAMESPACE, NODE, Cluster, eventually
 from tests.support.gitservers import GitHttp
 from tests.support.repositories import git
 

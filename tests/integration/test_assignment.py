@@ -14,7 +14,7 @@ from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.plan import Choice
 from keruta.domain.reports import Ended, Report, Running
 from keruta.ports import PlanOutdated, Sender
-from tests.support.world import World
+from tests.support.world import READERS, World
 
 
 @pytest.mark.timeout(240)
@@ -141,7 +141,7 @@ def test_a_plan_with_a_task_that_has_moved_is_written_not_at_all(world: World) -
     world.worker()
     epoch = world.store.take_assigner()
     assert epoch is not None
-    world.deciding.cancel("ann", ["everyone"], gone)
+    world.deciding.cancel("ann", READERS, gone)
 
     with pytest.raises(PlanOutdated):
         world.store.write(epoch, [Choice(task=there, worker="w1"), Choice(task=gone, worker="w1")])

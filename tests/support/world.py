@@ -25,7 +25,7 @@ from keruta.ports import Sender
 from keruta.settings import Settings
 from keruta.testing import RecordedNudges, RecordedOutbox
 
-READERS = ["everyone"]
+READERS = ["everyone", "user:ann", "name:ann", "role:admin", "role:developer"]
 
 
 class World:
@@ -51,11 +51,12 @@ class World:
         retry = RetryPolicy(**fields.pop("retry")) if "retry" in fields else None
         ask = fields.pop("repository", None) or RepositoryAsk(url=url)
         fields.setdefault("script", None if "prompt" in fields else "true")
+        names = fields.pop("lookup_as", READERS)
         request = TaskRequest(repository=ask, retry=retry, **fields)
-        return self.intake.accept(self.new_task(request, owner), None).task.id
+        return self.intake.accept(self.new_task(request, owner, names), None).task.id
 
-    def new_task(self, request: TaskRequest, owner: str = "ann") -> NewTask:
-        task, faults = make_task(new_id(), request, owner, self.lookup.find(READERS, request), DEFAULT_TRANSPORTS)
+    def new_task(self, request: TaskRequest, owner: str = "ann", names: Sequence[str] = READERS) -> NewTask:
+        task, faults = make_task(new_id(), request, owner, self.lookup.find(names, request), DEFAULT_TRANSPORTS)
         assert task is not None, faults
         return task
 

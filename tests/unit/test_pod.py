@@ -51,6 +51,12 @@ def test_the_script_has_nothing_that_is_the_agents(specification: Specification)
         assert "memory" in container["resources"]["limits"]
 
 
+def test_a_job_goes_with_the_account_that_it_runs_as(specification: Specification) -> None:
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "keruta-job", "uid": "a"}
+
+    assert job_manifest(specification, SETTINGS, account)["metadata"]["ownerReferences"] == [account]
+
+
 def test_a_job_sees_its_own_results_and_no_others(specification: Specification) -> None:
     mounts = {mount["mountPath"]: mount for mount in pod_of(specification)["initContainers"][0]["volumeMounts"]}
 
@@ -206,6 +212,9 @@ class RecordedCluster:
     def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
         self.made.append(manifest["kind"])
         return {"metadata": {"name": manifest["metadata"]["name"], "uid": "u"}}
+
+    def account(self, name: str) -> dict[str, Any]:
+        return {"apiVersion": "v1", "kind": "ServiceAccount", "name": name, "uid": "a"}
 
     def delete_job(self, name: str) -> None:
         self.deleted.append(name)

@@ -21,7 +21,7 @@ from keruta.domain.naming import TASK_ID, attempt_id, new_id, parse_attempt_id
 from keruta.domain.retry import BACKOFF_MOST_SECONDS, REASONS, backoff_seconds, may_retry
 from keruta.errors import NotFound, SettingsError
 from keruta.onemachine.manifests import load as load_manifests
-from keruta.settings import Settings, load
+from keruta.settings import PoolSettings, Settings, load
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,16 +66,18 @@ def test_backoffs_grow_to_a_limit(attempt: int, rng: random.Random) -> None:
 
 def test_settings_tell_every_fault_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        load({"KERUTA_LEASE_SECONDS": "soon", "KERUTA_LOG_LIMIT_BYTES": "1.5", "KERUTA_EVENT_AUTH": "perhaps"})
+        load({"KERUTA_LEASE_SECONDS": "soon", "KERUTA_LOG_LIMIT_BYTES": "1.5", "KERUTA_OWN_GIT": "perhaps"})
 
-    assert all(name in str(caught.value) for name in ("LEASE_SECONDS", "LOG_LIMIT_BYTES", "EVENT_AUTH"))
+    assert all(name in str(caught.value) for name in ("LEASE_SECONDS", "LOG_LIMIT_BYTES", "OWN_GIT"))
     with pytest.raises(SettingsError, match="TRANSPORTS"):
         load({"KERUTA_TRANSPORTS": "https,ext"})
 
 
 def test_every_setting_says_what_it_is() -> None:
     """A docstring beneath each field."""
-    for cls, path in ((Settings, "keruta/settings.py"), (WorkerSettings, "agent/settings.py")):
+    for cls, path in (
+        (Settings, "keruta/settings.py"), (PoolSettings, "keruta/settings.py"), (WorkerSettings, "agent/settings.py"),
+    ):  # fmt: skip
         source = (ROOT / path).read_text()
         for name in cls.__dataclass_fields__:
             assert re.search(rf"^    {name}: .*\n    \"\"\"", source, re.MULTILINE), name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import datetime
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,12 +21,12 @@ from pymongo.errors import DuplicateKeyError
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.entries import new_entry, seen_by
+from keruta.adapters.mongo.spreading import Spreading
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.naming import NAME
-from keruta.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed
+from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound, PreconditionFailed
 from keruta.ports import Document
 
-EVERYONE = ("everyone",)
 _SORTS = {"name": ("_id", 1), "-name": ("_id", -1), "updated": ("updated_at", 1), "-updated": ("updated_at", -1)}
 
 
@@ -87,6 +87,7 @@ class MongoCatalog:
         self._entries = database[kind.collection]
         self._tasks = database["tasks"]
         self._audit = audit
+        self._spreading = Spreading(database)
 
     # ------------------------------------------------------------ reading
 
@@ -133,6 +134,14 @@ class MongoCatalog:
             )
         return row
 
+    def _managed(self, names: Sequence[str], name: str, session: ClientSession | None = None) -> Document:
+        """One entry that is theirs to change. Raises NotFound, Forbidden."""
+        row = self._row(names, name, session)
+        if set(row["managers"]).isdisjoint(names):
+            said = f"Only those who manage the {self.kind.name} {name}, and administrators, may change it."
+            raise Forbidden(said, reason="GrantMissing")
+        return row
+
     # ------------------------------------------------------------ changing
 
     def create(self, who: str, spec: Any) -> Any:
@@ -144,10 +153,11 @@ class MongoCatalog:
         self._check_references(spec, session)
         fields = {
             "owner": who,
-            "readers": list(EVERYONE),
+            "readers": self.kind.readers(spec),
+            "managers": self.kind.managers(spec),
             "updated_by": who,
             "spec": self.extras.written(spec),
-            "seen_by": seen_by(self.kind, EVERYONE, spec),
+            "seen_by": seen_by(self.kind, self.kind.readers(spec), spec),
             **_set_beside(self.extras.stored(spec, None)),
         }
         update = new_entry(fields)
@@ -181,7 +191,7 @@ class MongoCatalog:
             fault = {"at": "/name", "message": f"It is {name}."}
             raise InvalidRequest("/name: A name can't be changed.", faults=[fault])
         self._check_references(spec, session)
-        row = self._row(readers, name, session)
+        row = self._managed(readers, name, session)
         if revision is not None and row["revision"] != revision:
             raise self._outdated(row, spec)
         beside, written = self.extras.stored(spec, row), self.extras.written(spec)
@@ -192,7 +202,10 @@ class MongoCatalog:
             "spec": written,
             "updated_by": who,
             "revision": row["revision"] + 1,
-            "seen_by": seen_by(self.kind, row["readers"], spec),
+            "readers": self.kind.readers(spec),
+            "managers": self.kind.managers(spec),
+            "seen_by": seen_by(self.kind, self.kind.readers(spec), spec),
+            **({"spreads": True} if "access" in changes else {}),
             **_set_beside(beside),
         }
         # In a transaction: who was quicker by a moment makes this one run again, and find another revision.
@@ -213,7 +226,7 @@ class MongoCatalog:
     def set_field(self, who: str, readers: Sequence[str], name: str, action: str, change: list[Document]) -> Any:
         """A field beside the spec is other than before (`change` is a pipeline). Raises NotFound."""
         with translated():
-            row = self._row(readers, name)
+            row = self._managed(readers, name)
             now = self._entries.find_one_and_update({"_id": name}, change, return_document=ReturnDocument.AFTER)
             if now is None:
                 raise NotFound(f"There is no {self.kind.name} {name!r} any more.")
@@ -228,7 +241,7 @@ class MongoCatalog:
             Conflict: other entries name it, or tasks need it and `force` is not set; with their names or count.
         """
         with translated():
-            row = self._row(readers, name)
+            row = self._managed(readers, name)
             if revision is not None and row["revision"] != revision:
                 raise self._outdated(row, None)
             if users := self.used_by([name])[name]:
@@ -248,8 +261,11 @@ class MongoCatalog:
             self._audit.record(who, "delete", self.kind.name, name, readers=row["readers"])
         self.settle()
 
-    def settle(self) -> None:
+    def settle(self, rows: Iterable[Document] = ()) -> None:
         """What was changed is so for everyone when this returns: nobody remembers how it was before."""
+        for row in rows:
+            if row.get("spreads"):
+                self._spreading.spread(self.kind.name, row["_id"])
         time.sleep(self.kind.settle_seconds)
 
     def needing(self, name: str) -> Document:
@@ -301,7 +317,7 @@ class MongoCatalog:
                     row = session.with_transaction(write)
             except DuplicateKeyError as error:
                 raise Conflict(f"There is such a {self.kind.name} already.", reason="NameTaken") from error
-            self.settle()
+            self.settle([row])
             return self.extras.views([row], self.kind.view)[0]
 
 

@@ -10,7 +10,7 @@ from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, trans
 from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.naming import new_id
 from keruta.domain.status import LEASED, Change, Status
-from keruta.errors import Conflict, NotFound
+from keruta.errors import Conflict, Forbidden, NotFound
 from keruta.ports import Document, Outbox, WorkerSlots
 
 INPUTS_LIMIT = 1000
@@ -32,7 +32,7 @@ class MongoDeciding:
         Raises:
             NotFound, Conflict: it has ended already.
         """
-        seen = {"readers": {"$in": readers}}
+        seen = _theirs(readers)
         end = {"reason": "Cancelled", "message": literal(f"Cancelled by {who}."), "ended_at": "$$NOW"}
         with translated():
             now = self._write(Change.CANCEL, task_id, seen, end)
@@ -53,12 +53,12 @@ class MongoDeciding:
         back = back_to_queue(reason=None, message=None)
         with translated():
             # What may still be at work is waited for: the worker tells when it is gone.
-            lost = {"readers": {"$in": readers}, "status": Status.UNKNOWN.value}
+            lost = {**_theirs(readers), "status": Status.UNKNOWN.value}
             blocked = {"worker": "$attempt.worker", "attempt": "$attempt.id"}
             waits = {key: value for key, value in back.items() if key != "claim"} | {"blocked_by": blocked}
             now = self._write(Change.RERUN, task_id, lost, waits)
             if now is None:
-                ended = {"readers": {"$in": readers}, "status": {"$ne": Status.UNKNOWN.value}}
+                ended = {**_theirs(readers), "status": {"$ne": Status.UNKNOWN.value}}
                 now = self._write(Change.RERUN, task_id, ended, back)
             if now is None:
                 raise self._refusal(readers, task_id, "retried")
@@ -73,7 +73,7 @@ class MongoDeciding:
             "attempt": {"$mergeObjects": ["$attempt", {"outcome": "succeeded", "ended_at": "$$NOW"}]},
         }
         with translated():
-            now = self._write(Change.ACCEPT, task_id, {"readers": {"$in": readers}}, done)
+            now = self._write(Change.ACCEPT, task_id, _theirs(readers), done)
             if now is None:
                 raise self._refusal(readers, task_id, "accepted")
             self._record(who, "accept", now)
@@ -82,7 +82,7 @@ class MongoDeciding:
         """The text is numbered and on its way to the script. Raises NotFound, Conflict: no script is running."""
         running = {
             "_id": task_id,
-            "readers": {"$in": readers},
+            **_theirs(readers),
             "status": {"$in": [Status.RUNNING.value, Status.WAITING.value]},
             f"input.{INPUTS_LIMIT - 1}": {"$exists": False},
         }
@@ -118,9 +118,12 @@ class MongoDeciding:
         return now
 
     def _refusal(self, readers: list[str], task_id: str, done: str) -> Exception:
-        found = self._tasks.find_one({"_id": task_id, "readers": {"$in": readers}}, ["status"])
+        found = self._tasks.find_one({"_id": task_id, "readers": {"$in": readers}}, ["status", "managers"])
         if found is None:
             return NotFound("There is no such task.", reason="TaskNotFound")
+        if set(found["managers"]).isdisjoint(readers):
+            said = f"Only its submitter, who manages its repository or queue, and administrators may have it {done}."
+            return Forbidden(said, reason="GrantMissing")
         return Conflict(f"A task that is {found['status']} can't be {done}.", reason="WrongStatus")
 
     def _worker(self, task: Document) -> WorkerSlots | None:
@@ -129,3 +132,8 @@ class MongoDeciding:
 
     def _record(self, who: str, action: str, task: Document) -> None:
         self._audit.record(who, action, "task", task["_id"], readers=task["readers"])
+
+
+def _theirs(names: list[str]) -> Document:
+    """Those that they may see and manage."""
+    return {"readers": {"$in": names}, "managers": {"$in": names}}

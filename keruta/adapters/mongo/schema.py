@@ -109,8 +109,25 @@ def _ends(database: Database[dict[str, Any]]) -> None:
     database["audit"].create_index("at", name="at", expireAfterSeconds=731 * DAY_SECONDS)
 
 
+def _identity(database: Database[dict[str, Any]]) -> None:
+    """Who manages what, and what a task's lists find it by apart from who asks."""
+    own = {"$concat": ["user:", "$owner"]}
+    everyone = {"$filter": {"input": "$seen_by", "cond": {"$eq": [{"$indexOfBytes": ["$$this", "everyone "]}, 0]}}}
+    facets = {"$map": {"input": everyone, "in": {"$substrBytes": ["$$this", 9, {"$strLenBytes": "$$this"}]}}}
+    database["tasks"].update_many(
+        {"managers": {"$exists": False}}, [{"$set": {"managers": ["role:admin", own], "facets": facets}}]
+    )
+    for kind in KINDS.values():
+        managers = ["role:admin", *(f"role:{role}" for role in sorted(kind.writers - {"admin"}))]
+        database[kind.collection].update_many({"managers": {"$exists": False}}, {"$set": {"managers": managers}})
+    database["users"].create_index([("name", ASCENDING), ("_id", ASCENDING)], name="name")
+    database["api_keys"].create_index([("owner", ASCENDING), ("_id", DESCENDING)], name="owner")
+    database["rates"].create_index("until", name="until", expireAfterSeconds=0)
+    database["sessions"].create_index("until", name="until", expireAfterSeconds=0)
+
+
 # In order; what has been released is never changed, only followed.
-MIGRATIONS: tuple[Migration, ...] = (_first, _logs, _dead_letters, _catalog, _ready, _ends)
+MIGRATIONS: tuple[Migration, ...] = (_first, _logs, _dead_letters, _catalog, _ready, _ends, _identity)
 
 
 def ensure_schema(database: Database[dict[str, Any]]) -> None:

@@ -46,7 +46,9 @@ def new_document(new: NewTask) -> Document:
         "_id": new.id,
         "owner": new.owner,
         "readers": list(new.readers),
-        "seen_by": seen_by(new),
+        "managers": list(new.managers),
+        "facets": facets(new),
+        "seen_by": [key for reader in new.readers for key in (reader, *(f"{reader} {one}" for one in facets(new)))],
         "status": TARGETS[Change.RERUN],
         "name": request.name,
         "queue": request.queue,
@@ -64,10 +66,10 @@ def new_document(new: NewTask) -> Document:
     }
 
 
-def seen_by(new: NewTask) -> list[str]:
-    """By what a task is found in lists: each reader, alone and with each thing that never changes."""
+def facets(new: NewTask) -> list[str]:
+    """What of a task never changes, and lists can be narrowed to; each reader finds it by each of them."""
     request = new.request
-    facets = [
+    return [
         f"queue={request.queue}",
         f"repository={new.repository.url}",
         *([f"repository={new.repository.name}"] if new.repository.name is not None else []),
@@ -75,7 +77,6 @@ def seen_by(new: NewTask) -> list[str]:
         f"owner={new.owner}",
         *(f"label={key}={value}" for key, value in request.labels.items()),
     ]
-    return [key for reader in new.readers for key in (reader, *(f"{reader} {facet}" for facet in facets))]
 
 
 def insert_new(tasks: Collection, new: NewTask) -> tuple[Document, Event | None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,9 +49,9 @@ class MongoTransfer:
         plan = [(entry, self._planned(entry, there.get((entry.kind, entry.spec.name)))) for entry in entries]
         if not dry_run:
             with translated(), self._database.client.start_session() as session:
-                session.with_transaction(lambda session: self._write(who, readers, plan, session))
-            for kind in {entry.kind for entry, planned in plan if planned.action != "none"}:
-                self._catalogs[kind].settle()
+                written = session.with_transaction(lambda session: self._write(who, readers, plan, session))
+            for kind, rows in written.items():
+                self._catalogs[kind].settle(rows)
         actions = [planned.action for _, planned in plan]
         return ImportResult(
             dry_run=dry_run,
@@ -62,13 +63,16 @@ class MongoTransfer:
 
     def _write(
         self, who: str, readers: Sequence[str], plan: Sequence[tuple[Entry, Planned]], session: ClientSession
-    ) -> None:
+    ) -> dict[str, list[Document]]:
+        written: dict[str, list[Document]] = defaultdict(list)
         for entry, planned in plan:
             catalog = self._catalogs[entry.kind]
             if planned.action == "create":
-                catalog.create_in(session, who, entry.spec)
+                written[entry.kind].append(catalog.create_in(session, who, entry.spec))
             elif planned.action == "change":
-                catalog.replace_in(session, who, readers, entry.spec.name, entry.spec, None)
+                row = catalog.replace_in(session, who, readers, entry.spec.name, entry.spec, None)
+                written[entry.kind].append(row)
+        return written
 
     def _there(self, entries: Sequence[Entry]) -> dict[tuple[str, str], Document]:
         found: dict[tuple[str, str], Document] = {}

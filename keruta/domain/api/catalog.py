@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from keruta.domain.api.route import PAGED, Parameter, Route
-from keruta.domain.audit import AuditPage
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import ImportResult, Page
 from keruta.domain.catalog.documents import DocumentView, VersionSummary
@@ -43,11 +42,11 @@ def _catalog(kind: Kind) -> Iterator[Route]:
         answer=kind.view, problems=(404,),
     )  # fmt: skip
     yield Route(
-        name=f"replace_{kind.name}", method="PUT", path=one, summary=f"Change a {kind.name}", roles=kind.writers,
+        name=f"replace_{kind.name}", method="PUT", path=one, summary=f"Change a {kind.name}", roles=kind.changers,
         body=kind.spec, answer=kind.view, problems=(400, 404, 412, 413, 415, 422, 428), headers=IF_MATCH,
     )  # fmt: skip
     yield Route(
-        name=f"delete_{kind.name}", method="DELETE", path=one, roles=kind.writers, status=204,
+        name=f"delete_{kind.name}", method="DELETE", path=one, roles=kind.changers, status=204,
         summary=f"Delete a {kind.name}; refused while something needs it", problems=(404, 409, 412, 422),
         headers=IF_MATCH,
         query=(
@@ -68,11 +67,11 @@ CATALOG: tuple[Route, ...] = (
     ),
     Route(
         name="pause_queue", method="POST", path="/api/v1/queues/{name}/pause", summary="Start nothing of a queue",
-        roles=MANAGE, body=PauseRequest, answer=QueueView, problems=(400, 404, 413, 415, 422),
+        roles=RUN, body=PauseRequest, answer=QueueView, problems=(400, 404, 413, 415, 422),
     ),
     Route(
         name="resume_queue", method="POST", path="/api/v1/queues/{name}/resume", summary="Start a queue's tasks again",
-        roles=MANAGE, answer=QueueView, problems=(404,),
+        roles=RUN, answer=QueueView, problems=(404,),
     ),
     Route(
         name="list_versions", method="GET", path="/api/v1/documents/{name}/versions", roles=READ,
@@ -123,15 +122,5 @@ CATALOG: tuple[Route, ...] = (
     Route(
         name="replay_dead_letter", method="POST", path="/api/v1/dead-letters/{id}/replay", roles=MANAGE,
         summary="Give an event to the broker once more", answer=DeadLetter, problems=(404, 503),
-    ),
-    Route(
-        name="list_audit", method="GET", path="/api/v1/audit", summary="Who changed what, newest first", roles=MANAGE,
-        answer=AuditPage, problems=(422,),
-        query=(
-            Parameter(name="who", description="only what this one did"),
-            Parameter(name="kind", description="only what was done to this kind of thing"),
-            Parameter(name="of", description="only what was done to this one; needs kind"),
-            *PAGED,
-        ),
     ),
 )  # fmt: skip

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from keruta.domain.api.agents import AGENTS
 from keruta.domain.api.catalog import CATALOG
+from keruta.domain.api.people import PEOPLE
 from keruta.domain.api.platform import PLATFORM
 from keruta.domain.api.route import Route
 from keruta.domain.api.tasks import TASKS
 
-ROUTES: tuple[Route, ...] = (*TASKS, *CATALOG, *AGENTS, *PLATFORM)
+ROUTES: tuple[Route, ...] = (*TASKS, *CATALOG, *PEOPLE, *AGENTS, *PLATFORM)
 BY_NAME = {route.name: route for route in ROUTES}

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from keruta.domain.catalog import access
 from keruta.domain.catalog.credentials import CredentialSpec, CredentialView
 from keruta.domain.catalog.documents import (
     DOCUMENT_BODY_LIMIT_BYTES,
@@ -32,7 +33,8 @@ class Kind:
         spec: what a person writes.
         view: what is shown of one, with `meta`.
         item: what a list shows of each.
-        writers: the roles that may change it.
+        writers: the roles that may add one, and change any.
+        granted: whether each can be granted to people and groups; who manages one may change it.
         names: where names of another kind stand (a field, or `field.*` for what it maps to), and which kind that is.
         filters: by what a list can be narrowed to one value: the query's parameter, and the field.
         settle_seconds: how long an entry as it was, or its absence, may be remembered by any process; a change is
@@ -45,10 +47,25 @@ class Kind:
     view: type[msgspec.Struct]
     item: type[msgspec.Struct]
     writers: frozenset[str] = MANAGE
+    granted: bool = False
     names: Mapping[str, str] = field(default_factory=dict)
     filters: Mapping[str, str] = field(default_factory=dict)
     body_limit_bytes: int = 1024 * 1024
     settle_seconds: float = 0.0
+
+    @property
+    def changers(self) -> frozenset[str]:
+        """The roles that may change one that they manage."""
+        return RUN if self.granted else self.writers
+
+    def readers(self, spec: Any) -> list[str]:
+        """Under which names an entry is visible."""
+        return access.readers(spec.access if self.granted else None)
+
+    def managers(self, spec: Any) -> list[str]:
+        """Who may change an entry."""
+        granted = access.managers([spec.access if self.granted else None])
+        return [*granted, *(f"role:{role}" for role in sorted(self.writers) if f"role:{role}" not in granted)]
 
     def references(self, spec: Any) -> Iterator[Reference]:
         """What an entry names of other kinds."""
@@ -67,7 +84,7 @@ KINDS: dict[str, Kind] = {
         Kind(
             name="repository", collection="repositories", spec=RepositorySpec, view=RepositoryView, item=RepositoryView,
             names={"read_credential": "credential", "push_credential": "credential", "default_profile": "profile"},
-            filters={"url": "url"}, settle_seconds=0.25,
+            filters={"url": "url"}, settle_seconds=0.25, granted=True,
         ),
         Kind(
             name="credential", collection="credentials", spec=CredentialSpec, view=CredentialView, item=CredentialView,
@@ -81,6 +98,8 @@ KINDS: dict[str, Kind] = {
             name="profile", collection="profiles", spec=ProfileSpec, view=ProfileView, item=ProfileView,
             names={"secrets.*": "credential"},
         ),
-        Kind(name="queue", collection="queues", spec=QueueSpec, view=QueueView, item=QueueView),
+        Kind(
+            name="queue", collection="queues", spec=QueueSpec, view=QueueView, item=QueueView, granted=True,
+        ),
     )
 }  # fmt: skip

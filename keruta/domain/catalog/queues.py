@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Description, Kept, Name
 from keruta.domain.task import RetryPolicy
@@ -22,6 +23,7 @@ class QueueSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     weight: Annotated[float, Meta(ge=0.01, le=1000)] = 1.0
     default_priority: Annotated[int, Meta(ge=-100, le=100)] = 0
     default_retry: RetryPolicy | None = None
+    access: Access | None = None
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):

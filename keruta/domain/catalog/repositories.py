@@ -9,6 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
 from keruta.domain.repository import is_commit, ref_fault, url_fault
@@ -32,6 +33,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(max_length=100, description="patterns such as main or release/*; empty for all"),
     ] = []
     max_running: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    access: Access | None = None
 
     def faults(self) -> Problems:
         if wrong := url_fault(self.url):

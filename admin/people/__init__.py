@@ -1,0 +1,1 @@
+"""People: who has been here, and who may come no more."""

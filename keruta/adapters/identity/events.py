@@ -1,0 +1,42 @@
+"""Who brings events: verified like any other token, by the issuer that the broker's deliveries are signed by.
+
+Knative signs each delivery as the Trigger's or source's own service account, for the audience that the receiver is
+named with: so nobody else in the cluster can feed events, and there is no secret to be kept.
+Source: https://knative.dev/docs/eventing/features/sender-identity/
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from keruta.adapters.identity.keys import KeyStore, KubernetesKeys
+from keruta.adapters.identity.verifier import Verifier, refusal
+from keruta.domain.principal import Principal
+from keruta.settings import Settings
+
+
+class DeliveryVerifier:
+    """Takes tokens of the cluster's own accounts, from those that may bring events."""
+
+    def __init__(self, settings: Settings, store: KeyStore) -> None:
+        own = replace(
+            settings,
+            issuer=settings.event_issuer,
+            audience=settings.event_audience,
+            clients=frozenset(),
+            roles_claim="",
+        )
+        self._senders = settings.event_senders
+        self._verifier = Verifier(own, KubernetesKeys(settings.event_issuer, store), any_type=True)
+
+    def verify(self, token: str) -> Principal:
+        """Raises Unauthenticated."""
+        principal = self._verifier.verify(token)
+        if not principal.subject.startswith(self._senders):
+            raise refusal("sender")
+        return replace(principal, roles=frozenset({"dispatcher"}))
+
+
+def delivery_verifier(settings: Settings, people: Verifier, store: KeyStore) -> Verifier | DeliveryVerifier:
+    """Who brings events, by the cluster's issuer where one is set, else by the people's."""
+    return DeliveryVerifier(settings, store) if settings.event_issuer else people

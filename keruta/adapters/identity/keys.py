@@ -1,0 +1,260 @@
+"""The issuer's public keys: asked for rarely, kept for all replicas, and good while the issuer is away.
+
+An unknown key's name makes one request to the issuer, not more than one in `COOLDOWN_SECONDS` of all replicas together:
+so a rotation passes unnoticed, and a stranger's made-up names don't make keruta a hammer.
+Source: https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import jwt
+import urllib3
+
+from keruta.errors import SettingsError, Unavailable
+
+log = logging.getLogger(__name__)
+
+COOLDOWN_SECONDS = 10.0
+FRESH_SECONDS = 300.0
+LOOK_AGAIN_SECONDS = 10.0
+REQUEST_SECONDS = 2.0
+ANSWER_LIMIT_BYTES = 256 * 1024
+POD_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+Keys = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept:
+    """What is on record of an issuer.
+
+    Args:
+        jwks: its last good document.
+        fetched_at: when that was fetched.
+        away_since: since when it could not be reached; None while it can.
+        tried_at: when it was last asked.
+    """
+
+    jwks: dict[str, Any] | None = None
+    fetched_at: datetime | None = None
+    away_since: datetime | None = None
+    tried_at: datetime | None = None
+
+
+class KeyStore(Protocol):
+    """Where keys are kept for all replicas."""
+
+    def load(self, issuer: str) -> Kept: ...
+
+    def may_ask(self, issuer: str, cooldown_seconds: float) -> bool:
+        """Whether this process is to ask the issuer now: no other has just done so. It counts as asked."""
+        ...
+
+    def fetched(self, issuer: str, jwks: dict[str, Any]) -> None: ...
+    def failed(self, issuer: str) -> None: ...
+
+
+class KeySource(Protocol):
+    """Gives keys by their names."""
+
+    def key(self, name: str) -> Any | None:
+        """A `jwt.PyJWK`, or None when the issuer has none of that name."""
+        ...
+
+    def away_since(self) -> datetime | None:
+        """Since when the issuer can't be reached; None when it can, as far as was noticed."""
+        ...
+
+
+class FileKeys:
+    """Keys from a JWKS file: one machine's issuer, which is never away."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._keys = read_keys(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"KERUTA_TRUSTED_KEYS: {path} is not a readable JWKS file") from error
+
+    def key(self, name: str) -> Any | None:
+        return self._keys.get(name)
+
+    def away_since(self) -> datetime | None:
+        return None
+
+
+class IssuerKeys:
+    """Keys from an issuer by its discovery document.
+
+    Args:
+        issuer: its name, the `iss` of its tokens.
+        url: where it is reached; often the same.
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, issuer: str, url: str, store: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._issuer = issuer
+        self._url = url.rstrip("/")
+        self._store = store
+        self._clock = clock
+        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=REQUEST_SECONDS))
+        self._keys: Keys = {}
+        self._fresh_until = 0.0
+        self._looked_until = 0.0
+        self._away_since: datetime | None = None
+        self._lock = threading.Lock()
+
+    def key(self, name: str) -> Any | None:
+        if name not in self._keys or self._clock() > self._fresh_until:
+            self._refresh(name)
+        return self._keys.get(name)
+
+    def away_since(self) -> datetime | None:
+        """Asked again after a while, by one request; the others go by what is known meanwhile."""
+        if self._clock() > self._looked_until and self._lock.acquire(blocking=False):
+            try:
+                self._look(LOOK_AGAIN_SECONDS)
+            finally:
+                self._lock.release()
+        return self._away_since
+
+    def _refresh(self, name: str) -> None:
+        """What is wanted is here, if the issuer has it; what is only old is made new behind the request's back."""
+        if name in self._keys:
+            self._fresh_until = self._clock() + LOOK_AGAIN_SECONDS
+            threading.Thread(target=self._refresh_behind, name="jwks", daemon=True).start()
+            return
+        with self._lock:  # those who want the same new key wait for the one who asks
+            if name not in self._keys:
+                self._take(self._kept())
+            if name not in self._keys:
+                self._look(COOLDOWN_SECONDS)
+
+    def _refresh_behind(self) -> None:
+        with self._lock:
+            try:
+                self._look(COOLDOWN_SECONDS)
+            except Unavailable:
+                pass  # the next request tries again
+
+    def _look(self, cooldown_seconds: float) -> None:
+        """Asks the issuer, or takes over what another replica has just learnt of it."""
+        self._looked_until = self._clock() + LOOK_AGAIN_SECONDS
+        try:
+            mine = self._store.may_ask(self._issuer, cooldown_seconds)
+        except Unavailable:
+            mine = True  # without a database each asks for itself
+        if not mine:
+            self._take(self._kept())
+            return
+        try:
+            jwks = self._fetch()
+        except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as error:
+            self._away_since = self._away_since or datetime.now(UTC)
+            log.warning("issuer away: %s", type(error).__name__, extra={"action": "issuer_away"})
+            self._tell(lambda: self._store.failed(self._issuer))
+            self._take(self._kept())
+            return
+        if self._away_since is not None:
+            log.info("issuer is back", extra={"action": "issuer_back"})
+        self._away_since = None
+        self._keys = read_keys(jwks)
+        self._fresh_until = self._clock() + FRESH_SECONDS
+        self._tell(lambda: self._store.fetched(self._issuer, jwks))
+
+    def _take(self, kept: Kept) -> None:
+        self._away_since = kept.away_since
+        if kept.jwks is not None:
+            self._keys = {**read_keys(kept.jwks)}
+            self._fresh_until = self._clock() + LOOK_AGAIN_SECONDS
+
+    def _kept(self) -> Kept:
+        try:
+            return self._store.load(self._issuer)
+        except Unavailable:
+            return Kept(away_since=self._away_since)
+
+    @staticmethod
+    def _tell(write: Callable[[], None]) -> None:
+        try:
+            write()
+        except Unavailable:
+            pass  # the keys are here; the next one who asks writes them down
+
+    def _fetch(self) -> dict[str, Any]:
+        document = self._get(f"{self._url}/.well-known/openid-configuration")
+        if document["issuer"] != self._issuer:
+            raise ValueError("the discovery document is another issuer's")
+        # The address in it is for the world; keruta may reach the issuer by another one.
+        where = str(document["jwks_uri"]).replace(self._issuer, self._url, 1)
+        jwks = self._get(where)
+        if not read_keys(jwks):
+            raise ValueError("no usable key")
+        return jwks
+
+    def _headers(self) -> dict[str, str]:
+        return {}
+
+    def _get(self, url: str) -> dict[str, Any]:
+        answer = self._pool.request("GET", url, headers=self._headers(), preload_content=False, redirect=False)
+        try:
+            if answer.status != 200:
+                raise ValueError(f"answered {answer.status}")
+            body = answer.read(ANSWER_LIMIT_BYTES + 1)
+        finally:
+            answer.release_conn()
+        if len(body) > ANSWER_LIMIT_BYTES:
+            raise ValueError("too large")
+        found = json.loads(body)
+        if not isinstance(found, dict):
+            raise TypeError("not a document")
+        return found
+
+
+class KubernetesKeys(IssuerKeys):
+    """The keys that a cluster signs service accounts' tokens with, from its API server, asked as this Pod's account.
+
+    Source: https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/#service-account-issuer-discovery
+    """
+
+    def __init__(self, issuer: str, store: KeyStore) -> None:
+        super().__init__(issuer, "https://kubernetes.default.svc", store)
+        self._pool = urllib3.PoolManager(
+            retries=False, timeout=urllib3.Timeout(total=REQUEST_SECONDS), ca_certs=str(POD_ACCOUNT / "ca.crt")
+        )
+
+    def _fetch(self) -> dict[str, Any]:
+        jwks = self._get(f"{self._url}/openid/v1/jwks")
+        if not read_keys(jwks):
+            raise ValueError("no usable key")
+        return jwks
+
+    def _headers(self) -> dict[str, str]:
+        try:
+            return {"Authorization": f"Bearer {(POD_ACCOUNT / 'token').read_text()}"}
+        except OSError as error:
+            raise ValueError(f"this Pod has no account: {error.strerror}") from error
+
+
+def read_keys(jwks: Mapping[str, Any]) -> dict[str, Any]:
+    """The signing keys of a JWKS by their names; those that can't be used are left out. Raises ValueError."""
+    entries = jwks.get("keys")
+    if not isinstance(entries, list):
+        raise ValueError("no JWKS")  # noqa: TRY004  it came from outside: its content is wrong, not a caller's type
+    found = {}
+    for entry in entries:
+        if not isinstance(entry, dict) or entry.get("use", "sig") != "sig" or not entry.get("kid"):
+            continue
+        try:
+            found[str(entry["kid"])] = jwt.PyJWK.from_dict(entry)
+        except jwt.PyJWTError:
+            continue
+    return found

@@ -1,0 +1,182 @@
+"""Verifies access tokens: fixed algorithms, every claim that matters asked for, and no word of what was in them."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jwt
+
+from keruta import metrics
+from keruta.adapters.identity.keys import FileKeys, IssuerKeys, KeySource, KeyStore
+from keruta.domain.principal import Principal, at_path, reading_only, without_slash
+from keruta.errors import Forbidden, Unauthenticated
+from keruta.settings import Settings
+
+ALGORITHMS = ("RS256", "ES256", "EdDSA")
+REQUIRED = ["iss", "aud", "exp", "iat", "sub"]
+LEEWAY_SECONDS = 10  # clocks of two machines that keep time differ by less
+TOKEN_LIMIT = 16 * 1024
+KEY_PREFIX = "keruta_"
+_KEY_NAME = re.compile(r"[A-Za-z0-9._=-]{1,200}")
+_REMEMBERED = 2048
+
+
+class People(Protocol):
+    """What keruta itself knows of those who come."""
+
+    def seen(self, principal: Principal) -> bool:
+        """They were here. Returns whether they may come in: nobody has disabled them."""
+        ...
+
+    def by_key(self, key: str) -> Principal | None:
+        """Whom an API key speaks for; None for one that is none, has run out or was revoked."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """A token that was verified.
+
+    Args:
+        ends_at: when it runs out, with the leeway.
+    """
+
+    principal: Principal
+    ends_at: float
+
+
+class Verifier:
+    """Says who a token speaks for.
+
+    Args:
+        any_type: whether tokens need not say that they are access tokens; a cluster's service accounts' do not.
+        now: the time, in seconds since 1970.
+    """
+
+    def __init__(
+        self, settings: Settings, keys: KeySource, people: People | None = None, *,
+        any_type: bool = False, now: Callable[[], float] = time.time,
+    ) -> None:  # fmt: skip
+        self._any_type = any_type
+        self._settings = settings
+        self._keys = keys
+        self._people = people
+        self._now = now
+        self._known: dict[bytes, Known] = {}
+        self._lock = threading.Lock()
+
+    def verify(self, token: str) -> Principal:
+        """Says who a token speaks for.
+
+        Raises:
+            Unauthenticated: which tells nothing that was in it.
+            Forbidden: they were disabled.
+        """
+        if self._people is not None and token.startswith(KEY_PREFIX):
+            principal = self._people.by_key(token)
+            if principal is None:
+                raise refusal("key")
+        else:
+            known = self._verified(token)
+            principal = known.principal
+            if self._now() >= known.ends_at:
+                principal = self._late(known)
+        if self._people is not None and not self._people.seen(principal):
+            raise Forbidden("This account was disabled; ask an administrator of keruta.", reason="AccountDisabled")
+        return principal
+
+    def _verified(self, token: str) -> Known:
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        known = self._known.get(digest)
+        if known is None:
+            known = self._verify(token)
+            with self._lock:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[digest] = known
+        return known
+
+    def _verify(self, token: str) -> Known:
+        settings = self._settings
+        header, key = self._header(token)
+        try:
+            claims = jwt.decode(
+                token,
+                key.key,
+                algorithms=[key.algorithm_name],
+                issuer=settings.issuer,
+                audience=settings.audience,
+                leeway=LEEWAY_SECONDS,
+                options={"require": REQUIRED, "verify_exp": False},
+            )
+            ends_at = float(claims["exp"]) + LEEWAY_SECONDS
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise refusal(type(error).__name__) from error
+        client = str(claims.get("azp") or claims.get("client_id") or "")
+        if settings.clients and client not in settings.clients:
+            raise refusal("client")
+        # An ID token says who signed in, and opens nothing: access tokens say that they are some.
+        # Source: https://www.rfc-editor.org/rfc/rfc9068#section-2.1
+        said = str(header.get("typ", "")).lower()
+        if not self._any_type and claims.get("typ") != "Bearer" and said not in ("at+jwt", "application/at+jwt"):
+            raise refusal("typ")
+        return Known(principal=self._principal(claims, client), ends_at=ends_at)
+
+    def _header(self, token: str) -> tuple[dict[str, Any], Any]:
+        """The header, and the issuer's own key of that name: where else a header points to is not looked at."""
+        if len(token) > TOKEN_LIMIT:
+            raise refusal("size")
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, RecursionError) as error:
+            raise refusal("malformed") from error
+        name = header.get("kid")
+        if not isinstance(name, str) or not _KEY_NAME.fullmatch(name) or "crit" in header:
+            raise refusal("kid")
+        key = self._keys.key(name)
+        if key is None:
+            raise refusal("unknown_key")
+        if key.algorithm_name not in ALGORITHMS or header.get("alg") != key.algorithm_name:
+            raise refusal("algorithm")
+        return header, key
+
+    def _principal(self, claims: dict[str, Any], client: str) -> Principal:
+        settings = self._settings
+        return Principal(
+            subject=str(claims["sub"]),
+            name=str(claims.get("preferred_username") or claims.get("name") or claims["sub"])[:200],
+            mail=str(claims.get("email") or "")[:320],
+            roles=at_path(claims, settings.roles_claim),
+            groups=without_slash(at_path(claims, settings.groups_claim)),
+            client=client,
+        )
+
+    def _late(self, known: Known) -> Principal:
+        """A token that ran out: good for reading for a while longer, if its issuer is away."""
+        principal = known.principal
+        late = self._now() - known.ends_at
+        if late > self._settings.offline_grace_seconds or not principal.is_person or self._keys.away_since() is None:
+            raise refusal("expired")
+        return Principal(
+            subject=principal.subject, name=principal.name, mail=principal.mail, groups=principal.groups,
+            roles=reading_only(principal.roles), client=principal.client, offline=True,
+        )  # fmt: skip
+
+
+def refusal(why: str) -> Unauthenticated:
+    """Why is counted, and never told."""
+    metrics.TOKENS_REFUSED.labels(why=why).inc()
+    return Unauthenticated("The token is missing, malformed, expired or not for keruta; sign in again.")
+
+
+def key_source(settings: Settings, store: KeyStore) -> KeySource:
+    """From the file of trusted keys where one is set, else from the issuer."""
+    if settings.trusted_keys is not None:
+        return FileKeys(settings.trusted_keys)
+    return IssuerKeys(settings.issuer, settings.issuer_url or settings.issuer, store)

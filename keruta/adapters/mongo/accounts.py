@@ -1,0 +1,141 @@
+"""People and API keys as administrators and their owners see them: listed, disabled, made, revoked."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from keruta.adapters.identity.verifier import KEY_PREFIX
+from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.people import SETTLE_SECONDS, hash_of
+from keruta.domain.catalog.common import Page
+from keruta.domain.naming import TASK_ID, new_id
+from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
+from keruta.domain.principal import Principal
+from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from keruta.ports import Document
+
+KEYS_OF_ONE = 50
+
+
+class MongoAccounts:
+    """Of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self._users = database["users"]
+        self._keys = database["api_keys"]
+        self._audit = MongoAudit(database)
+
+    # ------------------------------------------------------------ people
+
+    def users(self, *, search: str | None, limit: int, cursor: str | None) -> Page[UserView]:
+        """By name; `search` is what the name begins with."""
+        match: Document = {}
+        if search:
+            match["name"] = {"$gte": search, "$lt": search + "\U0010ffff"}
+        if cursor is not None:
+            name, _, subject = cursor.rpartition("\n")
+            match = {"$and": [match, {"$or": [{"name": {"$gt": name}}, {"name": name, "_id": {"$gt": subject}}]}]}
+        with translated():
+            rows = list(self._users.find(match).sort([("name", 1), ("_id", 1)]).hint("name").limit(limit + 1))
+        items = [_user(row) for row in rows[:limit]]
+        after = f"{items[-1].name}\n{items[-1].subject}" if len(rows) > limit else None
+        return Page(items=items, next=after)
+
+    def user(self, subject: str) -> UserView:
+        """Raises NotFound."""
+        with translated():
+            row = self._users.find_one({"_id": subject})
+        if row is None:
+            raise NotFound("Nobody of this subject has been here.", reason="UserNotFound")
+        return _user(row)
+
+    def set_disabled(self, who: Principal, subject: str, *, disabled: bool) -> UserView:
+        """They are let in no more, or again, from when this returns, whatever tokens they have.
+
+        Raises:
+            NotFound.
+            Conflict: one can't disable oneself.
+        """
+        if subject == who.subject and disabled:
+            raise Conflict("You can't disable yourself; another administrator can.", reason="OwnAccount")
+        change = {"disabled": disabled, "disabled_by": {"$literal": who.name} if disabled else None}
+        with translated():
+            row = self._users.find_one_and_update({"_id": subject}, [{"$set": change}], return_document=True)
+            if row is None:
+                raise NotFound("Nobody of this subject has been here.", reason="UserNotFound")
+            action = "disable" if disabled else "enable"
+            self._audit.record(who.name, action, "user", subject, readers=["role:admin"])
+        time.sleep(SETTLE_SECONDS)
+        return _user(row)
+
+    # ------------------------------------------------------------ API keys
+
+    def make_key(self, who: Principal, wanted: ApiKeyRequest) -> ApiKeyMade:
+        """A key is there; it is told this once.
+
+        Raises:
+            Forbidden: roles that its owner has not, or an API key asking for another.
+            Conflict: there are too many.
+        """
+        if who.key is not None:
+            raise Forbidden("An API key makes no API keys: sign in.", reason="KeyNotAllowed")
+        if missing := sorted(set(wanted.roles) - who.roles):
+            raise Forbidden(f"You have not the role {missing[0]} yourself.", reason="RoleMissing")
+        secret = secrets.token_urlsafe(32)
+        now = datetime.now(UTC)
+        row: Document = {
+            "_id": new_id(),
+            "hash": hash_of(secret),
+            "name": wanted.name,
+            "owner": who.subject,
+            "owner_name": who.name,
+            "roles": list(wanted.roles),
+            "created_at": now,
+            "expires_at": now + timedelta(days=wanted.days),
+        }
+        with translated():
+            alive = {"owner": who.subject, "revoked_at": None, "expires_at": {"$gt": now}}
+            if self._keys.count_documents(alive, limit=KEYS_OF_ONE) >= KEYS_OF_ONE:
+                raise Conflict(f"You have {KEYS_OF_ONE} API keys; revoke one first.", reason="TooManyKeys")
+            self._keys.insert_one(row)
+            self._audit.record(who.name, "create", "api_key", row["_id"], readers=["role:admin"])
+        return ApiKeyMade(key=f"{KEY_PREFIX}{row['_id']}_{secret}", shown=_key(row))
+
+    def keys(self, who: Principal, *, limit: int, cursor: str | None) -> Page[ApiKeyView]:
+        """One's own, newest first; an administrator's list has everyone's."""
+        if cursor is not None and not TASK_ID.fullmatch(cursor):
+            raise InvalidRequest.cursor()
+        match: Document = {} if "admin" in who.roles else {"owner": who.subject}
+        if cursor is not None:
+            match["_id"] = {"$lt": cursor}
+        with translated():
+            rows = list(self._keys.find(match, {"hash": 0}).sort("_id", -1).limit(limit + 1))
+        items = [_key(row) for row in rows[:limit]]
+        return Page(items=items, next=items[-1].id if len(rows) > limit else None)
+
+    def revoke(self, who: Principal, identity: str) -> None:
+        """It opens nothing any more from when this returns. Raises NotFound, also for another's."""
+        match: Document = {"_id": identity, **({} if "admin" in who.roles else {"owner": who.subject})}
+        now = [{"$set": {"revoked_at": {"$ifNull": ["$revoked_at", "$$NOW"]}}}]
+        with translated():
+            if self._keys.update_one(match, now).matched_count != 1:
+                raise NotFound("There is no such API key.", reason="ApiKeyNotFound")
+            self._audit.record(who.name, "revoke", "api_key", identity, readers=["role:admin"])
+        time.sleep(SETTLE_SECONDS)
+
+
+def _user(row: Mapping[str, Any]) -> UserView:
+    fields = {name: value for name, value in row.items() if name in UserView.__struct_fields__}
+    return msgspec.convert({**fields, "subject": row["_id"]}, UserView)
+
+
+def _key(row: Mapping[str, Any]) -> ApiKeyView:
+    fields = {name: value for name, value in row.items() if name in ApiKeyView.__struct_fields__}
+    return msgspec.convert({**fields, "id": row["_id"]}, ApiKeyView)

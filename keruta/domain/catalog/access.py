@@ -1,0 +1,55 @@
+"""Who may see, use and manage a repository or a queue, and the tasks on it: grants to people and groups.
+
+Roles say what someone may do at all; a grant says on what. Without grants an entry is everyone's, as their roles allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from keruta.domain.principal import EVERYONE
+
+ADMIN = "role:admin"
+Grantee = Annotated[
+    str,
+    Meta(
+        pattern=r"^(user|name|group|role):[^\x00-\x20].{0,199}$",
+        description="name:… or group:… (or user:…, the issuer's own subject; or role:…)",
+    ),
+]
+Grantees = Annotated[list[Grantee], Meta(max_length=200)]
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Grants. Who manages may also run, and who runs may also read; administrators may everything."""
+
+    read: Grantees = []
+    run: Grantees = []
+    manage: Grantees = []
+
+
+def readers(access: Access | None, owner: str | None = None) -> list[str]:
+    """Under which names an entry, or a task of `owner`'s on it, is visible."""
+    if access is None:
+        return [EVERYONE]
+    own = [f"user:{owner}"] if owner is not None else []
+    return _once([ADMIN, *own, *access.read, *access.run, *access.manage])
+
+
+def managers(granted: Iterable[Access | None], owner: str | None = None) -> list[str]:
+    """Who may change an entry, or a task of `owner`'s on these entries."""
+    own = [f"user:{owner}"] if owner is not None else []
+    return _once([ADMIN, *own, *(name for access in granted if access is not None for name in access.manage)])
+
+
+def may_run(access: Access | None, names: Iterable[str]) -> bool:
+    """Says whether one of these names may run tasks on an entry."""
+    return access is None or not {ADMIN, *access.run, *access.manage}.isdisjoint(names)
+
+
+def _once(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
