@@ -33,8 +33,8 @@ lint: $(STAMP) ## style, layers
 types: $(STAMP) ## strict types
 	$(BIN)/mypy
 
-PARTS := lint types test-unit test-integration test-e2e test-faults test-cluster
-.PHONY: test test-unit test-integration test-e2e test-faults test-cluster
+PARTS := lint types test-unit test-integration test-e2e test-faults test-cluster test-identity
+.PHONY: test test-unit test-integration test-e2e test-faults test-cluster test-identity
 test: $(STAMP) ## every check and test, and what each part took
 	@tests/prepare.sh
 	@for part in $(PARTS); do \
@@ -51,6 +51,9 @@ test-faults: $(STAMP) ## the whole system, while parts of it are killed
 	$(PYTEST) tests/faults
 test-cluster: $(STAMP) ## the whole system on a real cluster, where the lab is
 	$(PYTEST) tests/cluster
+
+test-identity: $(STAMP) ## the whole system with a real Keycloak, where the lab is
+	$(PYTEST) tests/identity
 
 .PHONY: images
 images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag

@@ -159,7 +159,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
             "periodSeconds": 1,
             "failureThreshold": 120,
         },
-        "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "384Mi"}},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "384Mi"}},
         "securityContext": _security(AGENT_USER),
         "volumeMounts": [
             {"name": "job", "mountPath": "/job"},

@@ -24,10 +24,10 @@ class WorkerSettings:
     issuer_url: str = ""
     """Where the identity provider is reached: its realm's address."""
 
-    client_id: str = "keruta-worker"
+    worker_client_id: str = "keruta-worker"
     """The client that workers are to it."""
 
-    client_secret_file: Path | None = None
+    worker_client_secret_file: Path | None = None
     """That client's secret, in a file. Not set: a token is taken from the file below."""
 
     worker_token_file: Path = Path("/etc/keruta/tokens/worker")

@@ -74,7 +74,10 @@ class Worker:
         self._boot = new_id()
         self._reporter = Reporter(self._transport, held=self._held, anxious=self._anxious, answered=self._reconcile)
         self._account = service_account(
-            settings.issuer_url, settings.client_id, settings.client_secret_file, settings.worker_token_file
+            settings.issuer_url,
+            settings.worker_client_id,
+            settings.worker_client_secret_file,
+            settings.worker_token_file,
         )
         self._in_cluster = settings.runner == "kubernetes"
         self._runner = self._make_runner(cluster)

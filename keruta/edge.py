@@ -10,6 +10,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
 import flask
@@ -83,6 +84,14 @@ def problem_answer(problem: Problem, request_id: str) -> flask.Response:
     if problem.status == 503:
         response.headers["Retry-After"] = "2"
     return response
+
+
+def ready_answer(issuer_away_since: datetime | None) -> flask.Response:
+    """Ready, and `degraded` while the identity provider is away: whoever is at work goes on."""
+    said = "ok\n"
+    if issuer_away_since is not None:
+        said = f"degraded: the identity provider is away since {issuer_away_since:%Y-%m-%d %H:%M:%S} UTC\n"
+    return flask.Response(said, content_type="text/plain")
 
 
 def metrics_answer(more: Collector | None = None) -> flask.Response:
@@ -250,10 +259,11 @@ class Function(Generic[P]):
 
     def _answer(self, request: flask.Request) -> flask.Response:
         if request.method == "GET" and request.path in ("/healthz", "/readyz", "/agent/v1/readyz"):
-            if request.path != "/healthz":
-                ports: Any = self.ports()
-                ports.check()
-            return flask.Response("ok\n", content_type="text/plain")
+            if request.path == "/healthz":
+                return flask.Response("ok\n", content_type="text/plain")
+            ports: Any = self.ports()
+            ports.check()
+            return ready_answer(ports.verifier.issuer_away_since)
         if request.method == "GET" and request.path == "/metrics":
             return metrics_answer()
         matches = [(r, m, h) for r, pattern, h in self._routes if (m := pattern.fullmatch(request.path))]

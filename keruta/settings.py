@@ -98,6 +98,9 @@ class Settings:
     """Who signs the tokens that events come with: in a cluster, the issuer of its service accounts' tokens, with which
     Knative delivers. Empty: the issuer of people's tokens, whose role `dispatcher` brings events."""
 
+    event_keys: Path | None = None
+    """A JWKS file with that issuer's keys, for one that is no cluster: its role `dispatcher` brings events."""
+
     event_audience: str = "keruta-events"
     """The audience that Triggers and sources name for such deliveries."""
 

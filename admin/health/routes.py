@@ -7,7 +7,7 @@ import flask
 from admin.asking import ports, serves
 from keruta.adapters.mongo.client import ping
 from keruta.adapters.mongo.measuring import Figures
-from keruta.edge import json_answer, metrics_answer
+from keruta.edge import json_answer, metrics_answer, ready_answer
 from keruta.openapi import document
 
 blueprint = flask.Blueprint("health", __name__)
@@ -21,7 +21,7 @@ def healthz() -> flask.Response:
 @serves(blueprint, "readyz")
 def readyz() -> flask.Response:
     ping(ports().database)
-    return flask.Response("ok\n", content_type="text/plain")
+    return ready_answer(ports().verifier.issuer_away_since)
 
 
 @serves(blueprint, "metrics")

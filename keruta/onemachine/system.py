@@ -126,6 +126,8 @@ class System:
             "KERUTA_RESULTS_DIR": str(root / "results"),
             "KERUTA_TRUSTED_KEYS": str(root / "keys" / "trusted.json"),
             "KERUTA_SESSION_KEY": str(root / "keys" / "session.pem"),
+            "KERUTA_EVENT_KEYS": str(root / "keys" / "trusted.json"),  # events are this machine's own, whoever signs in
+            "KERUTA_EVENT_ISSUER": "keruta-local",
             "KERUTA_EVENT_TOKEN_FILE": str(root / "tokens" / "events"),
             "KERUTA_TRANSPORTS": "https,http,ssh,file",
             "KERUTA_WORKER_ADDRESSES": "127.0.0.0/8",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from keruta.adapters.identity.keys import KeyStore, KubernetesKeys
+from keruta.adapters.identity.keys import FileKeys, KeyStore, KubernetesKeys
 from keruta.adapters.identity.verifier import Verifier, refusal
 from keruta.domain.principal import Principal
 from keruta.settings import Settings
@@ -19,15 +19,10 @@ class DeliveryVerifier:
     """Takes tokens of the cluster's own accounts, from those that may bring events."""
 
     def __init__(self, settings: Settings, store: KeyStore) -> None:
-        own = replace(
-            settings,
-            issuer=settings.event_issuer,
-            audience=settings.event_audience,
-            clients=frozenset(),
-            roles_claim="",
-        )
+        issuer, audience = settings.event_issuer, settings.event_audience
+        own = replace(settings, issuer=issuer, audience=audience, clients=frozenset(), roles_claim="")
         self._senders = settings.event_senders
-        self._verifier = Verifier(own, KubernetesKeys(settings.event_issuer, store), any_type=True)
+        self._verifier = Verifier(own, KubernetesKeys(issuer, store), any_type=True)
 
     def verify(self, token: str) -> Principal:
         """Raises Unauthenticated."""
@@ -38,5 +33,8 @@ class DeliveryVerifier:
 
 
 def delivery_verifier(settings: Settings, people: Verifier, store: KeyStore) -> Verifier | DeliveryVerifier:
-    """Who brings events, by the cluster's issuer where one is set, else by the people's."""
+    """By the issuer of events where one is set, else by the people's."""
+    if settings.event_keys is not None:
+        own = replace(settings, issuer=settings.event_issuer)
+        return Verifier(own, FileKeys(settings.event_keys))
     return DeliveryVerifier(settings, store) if settings.event_issuer else people

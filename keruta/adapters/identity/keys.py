@@ -1,7 +1,8 @@
 """The issuer's public keys: asked for rarely, kept for all replicas, and good while the issuer is away.
 
 An unknown key's name makes one request to the issuer, not more than one in `COOLDOWN_SECONDS` of all replicas together:
-so a rotation passes unnoticed, and a stranger's made-up names don't make keruta a hammer.
+so a rotation passes unnoticed, and a stranger's made-up names don't make keruta a hammer. What is asked as a matter of
+course counts apart, or it would stand in a new key's way.
 Source: https://openid.net/specs/openid-connect-discovery-1_0.html#ProviderConfig
 """
 
@@ -41,13 +42,11 @@ class Kept:
         jwks: its last good document.
         fetched_at: when that was fetched.
         away_since: since when it could not be reached; None while it can.
-        tried_at: when it was last asked.
     """
 
     jwks: dict[str, Any] | None = None
     fetched_at: datetime | None = None
     away_since: datetime | None = None
-    tried_at: datetime | None = None
 
 
 class KeyStore(Protocol):
@@ -55,8 +54,8 @@ class KeyStore(Protocol):
 
     def load(self, issuer: str) -> Kept: ...
 
-    def may_ask(self, issuer: str, cooldown_seconds: float) -> bool:
-        """Whether this process is to ask the issuer now: no other has just done so. It counts as asked."""
+    def may_ask(self, issuer: str, why: str, cooldown_seconds: float) -> bool:
+        """Whether this process is to ask the issuer now: none has just done so for that reason. It counts as asked."""
         ...
 
     def fetched(self, issuer: str, jwks: dict[str, Any]) -> None: ...
@@ -71,7 +70,12 @@ class KeySource(Protocol):
         ...
 
     def away_since(self) -> datetime | None:
-        """Since when the issuer can't be reached; None when it can, as far as was noticed."""
+        """Since when the issuer can't be reached; None when it can. May ask it, now and then."""
+        ...
+
+    @property
+    def known_away_since(self) -> datetime | None:
+        """The same, as far as was noticed."""
         ...
 
 
@@ -89,6 +93,8 @@ class FileKeys:
 
     def away_since(self) -> datetime | None:
         return None
+
+    known_away_since: datetime | None = None
 
 
 class IssuerKeys:
@@ -121,9 +127,13 @@ class IssuerKeys:
         """Asked again after a while, by one request; the others go by what is known meanwhile."""
         if self._clock() > self._looked_until and self._lock.acquire(blocking=False):
             try:
-                self._look(LOOK_AGAIN_SECONDS)
+                self._look("routine", LOOK_AGAIN_SECONDS)
             finally:
                 self._lock.release()
+        return self._away_since
+
+    @property
+    def known_away_since(self) -> datetime | None:
         return self._away_since
 
     def _refresh(self, name: str) -> None:
@@ -136,20 +146,20 @@ class IssuerKeys:
             if name not in self._keys:
                 self._take(self._kept())
             if name not in self._keys:
-                self._look(COOLDOWN_SECONDS)
+                self._look("unknown", COOLDOWN_SECONDS)
 
     def _refresh_behind(self) -> None:
         with self._lock:
             try:
-                self._look(COOLDOWN_SECONDS)
+                self._look("routine", COOLDOWN_SECONDS)
             except Unavailable:
                 pass  # the next request tries again
 
-    def _look(self, cooldown_seconds: float) -> None:
+    def _look(self, why: str, cooldown_seconds: float) -> None:
         """Asks the issuer, or takes over what another replica has just learnt of it."""
         self._looked_until = self._clock() + LOOK_AGAIN_SECONDS
         try:
-            mine = self._store.may_ask(self._issuer, cooldown_seconds)
+            mine = self._store.may_ask(self._issuer, why, cooldown_seconds)
         except Unavailable:
             mine = True  # without a database each asks for itself
         if not mine:
@@ -173,8 +183,9 @@ class IssuerKeys:
     def _take(self, kept: Kept) -> None:
         self._away_since = kept.away_since
         if kept.jwks is not None:
-            self._keys = {**read_keys(kept.jwks)}
-            self._fresh_until = self._clock() + LOOK_AGAIN_SECONDS
+            self._keys = read_keys(kept.jwks)
+            age = (datetime.now(UTC) - kept.fetched_at).total_seconds() if kept.fetched_at else FRESH_SECONDS
+            self._fresh_until = self._clock() + max(FRESH_SECONDS - age, LOOK_AGAIN_SECONDS)
 
     def _kept(self) -> Kept:
         try:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import urlencode
 
 import urllib3
 
@@ -97,7 +98,9 @@ class ClientCredentials:
             log.warning("%s", self._problem, extra={"action": "token_not_fetched"})
 
     def _ask(self, method: str, url: str, form: dict[str, str] | None = None) -> dict[str, object]:
-        answer = self._pool.request(method, url, fields=form, encode_multipart=False, redirect=False)
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
+        body = urlencode(form) if form else None
+        answer = self._pool.request(method, url, body=body, headers=headers, redirect=False)
         if answer.status != 200:
             try:
                 said = str(json.loads(answer.data).get("error", ""))[:100]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 import jwt
@@ -90,6 +91,11 @@ class Verifier:
         if self._people is not None and not self._people.seen(principal):
             raise Forbidden("This account was disabled; ask an administrator of keruta.", reason="AccountDisabled")
         return principal
+
+    @property
+    def issuer_away_since(self) -> datetime | None:
+        """Since when the issuer can't be reached, as far as was noticed; asks nobody."""
+        return self._keys.known_away_since
 
     def _verified(self, token: str) -> Known:
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()

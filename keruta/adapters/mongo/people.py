@@ -129,15 +129,15 @@ class MongoKeyStore:
             jwks=row.get("jwks"),
             fetched_at=row.get("fetched_at"),
             away_since=row.get("away_since"),
-            tried_at=row.get("tried_at"),
         )
 
-    def may_ask(self, issuer: str, cooldown_seconds: float) -> bool:
-        late = {"$lte": ["$tried_at", {"$subtract": ["$$NOW", int(cooldown_seconds * 1000)]}]}
+    def may_ask(self, issuer: str, why: str, cooldown_seconds: float) -> bool:
+        asked_at = f"asked_at.{why}"
+        late = {"$lte": [f"${asked_at}", {"$subtract": ["$$NOW", int(cooldown_seconds * 1000)]}]}
         with translated():
-            self._jwks.update_one({"_id": issuer}, {"$setOnInsert": {"tried_at": None}}, upsert=True)
+            self._jwks.update_one({"_id": issuer}, {"$setOnInsert": {"asked_at": {}}}, upsert=True)
             asked = self._jwks.update_one(
-                {"_id": issuer, "$or": [{"tried_at": None}, {"$expr": late}]}, [{"$set": {"tried_at": "$$NOW"}}]
+                {"_id": issuer, "$or": [{asked_at: None}, {"$expr": late}]}, [{"$set": {asked_at: "$$NOW"}}]
             )
         return asked.modified_count == 1
 

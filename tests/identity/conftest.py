@@ -1,0 +1,58 @@
+"""One Keycloak for the run, with the realm that ships; one keruta whose people come from it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.keycloak import SECRETS, Keycloak, realm_file
+from tests.support.repositories import make_repository
+from tests.support.system import RunningSystem
+
+ROOT = Path(__file__).parents[2]
+LAB = Path(os.environ.get("KERUTA_LAB") or ROOT.parent / "shared" / "lab" / "lab")
+TOKEN_SECONDS = 6  # so short that tokens run out within a test
+
+
+@pytest.fixture(scope="session")
+def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
+    if not LAB.exists():
+        pytest.skip("SKIPPED LOUDLY: no lab beside this checkout; set KERUTA_LAB to its command to try Keycloak")
+    import fcntl
+
+    realm = realm_file(tmp_path_factory.mktemp("realm"), "http://127.0.0.1:1", accessTokenLifespan=TOKEN_SECONDS)
+    with open(os.environ.get("KERUTA_LAB_LOCK", os.devnull), "a") as lock:  # what builds it in the background
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run([str(LAB), "keycloak", "up", str(realm)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    running = Keycloak()
+    try:
+        yield running
+    finally:
+        running.thaw()
+        subprocess.run([str(LAB), "keycloak", "down"], capture_output=True, check=False)
+
+
+@pytest.fixture(scope="session")
+def system(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
+    home = tmp_path_factory.mktemp("machine")
+    (home / "worker-secret").write_text(SECRETS["keruta-worker"])
+    settings = {
+        "KERUTA_ISSUER": keycloak.issuer,
+        "KERUTA_ISSUER_URL": keycloak.issuer,
+        "KERUTA_TRUSTED_KEYS": "",
+        "KERUTA_WORKER_CLIENT_SECRET_FILE": str(home / "worker-secret"),
+    }
+    with RunningSystem(home / "home", settings) as up:
+        yield up
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
+    directory: Path = tmp_path_factory.mktemp("git") / "a.git"
+    make_repository(directory)
+    return directory.as_uri()
