@@ -31,6 +31,7 @@ from keruta.errors import (
     PreconditionFailed,
     Problem,
     TooLarge,
+    TooManyRequests,
     Unauthenticated,
     UnsupportedMedia,
 )
@@ -81,6 +82,8 @@ def problem_answer(problem: Problem, request_id: str) -> flask.Response:
         response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if given else "Bearer"
     if problem.reason == "RoleMissing":
         response.headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
+    if isinstance(problem, TooManyRequests):
+        response.headers["Retry-After"] = str(problem.retry_after_seconds)
     if problem.status == 503:
         response.headers["Retry-After"] = "2"
     return response

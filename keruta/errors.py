@@ -13,6 +13,7 @@ KerutaError
 │   ├── PreconditionRequired 428 a change must say from which version it was made
 │   ├── UnsupportedMedia    415
 │   ├── RangeNotSatisfiable 416
+│   ├── TooManyRequests     429  ask again after `retry_after_seconds`
 │   └── Unavailable         503  ours, for now: try again
 ├── PhaseError              keruta could not do its part of a job (clone, push, …); not the script's fault
 ├── PoolError               the pool of workers could not be sized: who was asked would not, or did not answer
@@ -105,6 +106,14 @@ class UnsupportedMedia(Problem):
 
 class RangeNotSatisfiable(Problem):
     status, default_reason = 416, "RangeNotSatisfiable"
+
+
+class TooManyRequests(Problem):
+    status, default_reason = 429, "TooManyRequests"
+
+    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Unavailable(Problem):

@@ -90,7 +90,7 @@ def _operation(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:
         operation["requestBody"] = {"required": True, "content": {route.body: {}}}
     elif route.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": by_type[route.body]}}}
-    problems = {*route.problems, *(() if route.roles == ANYONE else (401, 403, 503))}
+    problems = {*route.problems, *(() if route.roles == ANYONE else (401, 403, 429, 503))}
     for status in sorted(problems):
         operation["responses"][str(status)] = {
             "description": "A problem.",

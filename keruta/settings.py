@@ -73,11 +73,17 @@ class Settings:
     clients: frozenset[str] = frozenset({"keruta-admin", "keruta-cli", "keruta-dispatcher", "keruta-worker"})
     """The clients (`azp`) whose tokens are taken. Empty: any of that issuer's, if the audience is right."""
 
+    cli_client_id: str = "keruta-cli"
+    """The client as which `keruta login` signs people in."""
+
     roles_claim: str = "realm_access.roles"
     """Where a token has its roles; dots go into objects."""
 
     groups_claim: str = "groups"
     """Where a token has its groups."""
+
+    requests_per_minute: int = 6000
+    """Requests of one person or API key in a minute, to all parts together: a hundred a second. 0: any number."""
 
     offline_grace_seconds: float = 8 * 3600.0
     """How long after a token ran out it may still read, while its issuer is away: a working day. 0: not at all."""

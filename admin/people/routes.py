@@ -6,7 +6,7 @@ import flask
 
 from admin.asking import number, ports, principal, serves
 from admin.catalog.routes import LIMIT_DEFAULT, LIMIT_MOST
-from keruta.domain.people import Me
+from keruta.domain.people import Me, SignIn
 from keruta.edge import json_answer
 
 blueprint = flask.Blueprint("people", __name__)
@@ -46,3 +46,9 @@ def me() -> flask.Response:
             offline=who.offline,
         )
     )  # fmt: skip
+
+
+@serves(blueprint, "sign_in")
+def sign_in() -> flask.Response:
+    settings = ports().settings
+    return json_answer(SignIn(issuer=settings.issuer, client=settings.cli_client_id))

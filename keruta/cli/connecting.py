@@ -1,10 +1,11 @@
-"""Which keruta a person means: KERUTA_URL and KERUTA_TOKEN, or the one that runs on this machine."""
+"""Which keruta a person means: KERUTA_URL and KERUTA_TOKEN, the one that runs here, or the one they signed in to."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from keruta.cli.signing_in import signed_in
 from keruta.client import Client
 from keruta.errors import KerutaError
 from keruta.onemachine.state import Running, State, find
@@ -15,9 +16,17 @@ def connect() -> Client:
     url, token = os.environ.get("KERUTA_URL"), os.environ.get("KERUTA_TOKEN")
     if url and token:
         return Client(url, token)
-    if url or token:
-        raise KerutaError("set both KERUTA_URL and KERUTA_TOKEN, or neither")
-    running = find_running()
+    if token:
+        raise KerutaError("KERUTA_TOKEN is set; set KERUTA_URL, too")
+    if url:
+        if (own := signed_in(url)) is None:
+            raise KerutaError(f"nobody is signed in to {url} here: run `keruta login {url}`, or set KERUTA_TOKEN")
+        return Client(own.url, own.access_token)
+    state = find(Path.cwd())
+    running = state.running() if state else None
+    if running is None and (own := signed_in()) is not None:
+        return Client(own.url, own.access_token)
+    running = running or find_running()
     return Client(running.url, running.token)
 
 
@@ -34,5 +43,5 @@ def find_running() -> Running:
     state = find(Path.cwd())
     running = state.running() if state else None
     if running is None:
-        raise KerutaError("no keruta is running here: start one with `make run`, or set KERUTA_URL and KERUTA_TOKEN")
+        raise KerutaError("no keruta is running here: start one with `make run`, or `keruta login URL`")
     return running

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from keruta import __version__
-from keruta.cli import catalog, secrets, showing
+from keruta.cli import catalog, secrets, showing, signing_in
 from keruta.cli.connecting import connect, find_running
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.client import ApiError, Client
@@ -261,7 +261,8 @@ def doctor(context: Context) -> None:
 
 
 catalog.add_to(cli)
-cli.add_command(secrets.command)
+for command in (secrets.command, *signing_in.COMMANDS):
+    cli.add_command(command)
 
 
 def main() -> None:

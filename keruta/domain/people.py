@@ -40,6 +40,13 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     offline: bool = False
 
 
+class SignIn(msgspec.Struct, frozen=True, kw_only=True):
+    """The identity provider, and as which client a program signs a person in there."""
+
+    issuer: str
+    client: str
+
+
 class ApiKeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An API key to be made: for programs that can't sign in. It may do what its roles and its owner's allow."""
 

@@ -22,9 +22,10 @@ from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.mongo.accounts import MongoAccounts
 from keruta.adapters.mongo.client import Database
 from keruta.adapters.mongo.people import MongoKeyStore, MongoPeople
+from keruta.adapters.mongo.rates import MongoRates
 from keruta.domain.people import ApiKeyRequest
 from keruta.domain.principal import Principal
-from keruta.errors import Conflict, Forbidden, Unauthenticated
+from keruta.errors import Conflict, Forbidden, TooManyRequests, Unauthenticated
 from keruta.settings import Settings
 from tests.support.serving import Quiet, Serving
 
@@ -448,3 +449,46 @@ def test_a_wrong_secret_is_said_and_not_shown(provider: Provider, tmp_path: Any)
 
     assert "invalid_client" in str(caught.value)
     assert "wr0ng-s3cret" not in str(caught.value)
+
+
+# ---------------------------------------------------------------- rates
+
+
+def test_one_caller_is_slowed_and_others_are_not_and_all_replicas_count_together(database: Database) -> None:
+    now = [1_800_000_000.0]
+    replicas = [MongoRates(database, 120, now=lambda: now[0]) for _ in range(2)]
+    taken = 0
+    for number in range(300):
+        try:
+            replicas[number % 2].take("ann")
+            taken += 1
+        except TooManyRequests:
+            continue
+    with pytest.raises(TooManyRequests) as refused:
+        replicas[0].take("ann")
+    replicas[0].take("bob")
+    now[0] += 60
+
+    replicas[0].take("ann")
+
+    assert taken == 120
+    assert 0 < refused.value.retry_after_seconds <= 61
+    assert database["rates"].count_documents({"_id": {"$regex": "^ann "}}) == 2
+
+
+def test_most_requests_cost_no_write(database: Database) -> None:
+    rates = MongoRates(database, 6000, now=lambda: 1_800_000_000.0)
+
+    for _ in range(1000):
+        rates.take("ann")
+
+    row = database["rates"].find_one({})
+    assert row is not None
+    assert row["used"] == 1000
+    assert rates._block == 100
+
+
+def test_no_limit_counts_nothing(database: Database) -> None:
+    MongoRates(database, 0).take("ann")
+
+    assert database["rates"].count_documents({}) == 0

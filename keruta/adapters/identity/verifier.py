@@ -40,6 +40,14 @@ class People(Protocol):
         ...
 
 
+class Rates(Protocol):
+    """How often each caller may ask."""
+
+    def take(self, caller: str) -> None:
+        """One more request. Raises TooManyRequests."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """A token that was verified.
@@ -62,12 +70,13 @@ class Verifier:
 
     def __init__(
         self, settings: Settings, keys: KeySource, people: People | None = None, *,
-        any_type: bool = False, now: Callable[[], float] = time.time,
+        rates: Rates | None = None, any_type: bool = False, now: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._any_type = any_type
         self._settings = settings
         self._keys = keys
         self._people = people
+        self._rates = rates
         self._now = now
         self._known: dict[bytes, Known] = {}
         self._lock = threading.Lock()
@@ -78,6 +87,7 @@ class Verifier:
         Raises:
             Unauthenticated: which tells nothing that was in it.
             Forbidden: they were disabled.
+            TooManyRequests.
         """
         if self._people is not None and token.startswith(KEY_PREFIX):
             principal = self._people.by_key(token)
@@ -90,6 +100,8 @@ class Verifier:
                 principal = self._late(known)
         if self._people is not None and not self._people.seen(principal):
             raise Forbidden("This account was disabled; ask an administrator of keruta.", reason="AccountDisabled")
+        if self._rates is not None and principal.is_person:
+            self._rates.take(principal.key or principal.subject)
         return principal
 
     @property

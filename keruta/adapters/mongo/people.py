@@ -17,6 +17,7 @@ from typing import Any
 from keruta.adapters.identity.keys import Kept
 from keruta.adapters.identity.verifier import KEY_PREFIX, Verifier, key_source
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.rates import MongoRates
 from keruta.domain.principal import Principal
 from keruta.ports import Document
 from keruta.settings import Settings
@@ -154,4 +155,6 @@ class MongoKeyStore:
 
 def make_verifier(database: Database, settings: Settings) -> Verifier:
     """The verifier of every part: the issuer's keys, and what keruta itself knows of people."""
-    return Verifier(settings, key_source(settings, MongoKeyStore(database)), MongoPeople(database))
+    keys = key_source(settings, MongoKeyStore(database))
+    rates = MongoRates(database, settings.requests_per_minute)
+    return Verifier(settings, keys, MongoPeople(database), rates=rates)

@@ -5,12 +5,16 @@ from __future__ import annotations
 from keruta.domain.api.route import PAGED, Parameter, Route
 from keruta.domain.audit import AuditPage
 from keruta.domain.catalog.common import Page
-from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, Me, UserView
-from keruta.domain.roles import MANAGE, READ
+from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, Me, SignIn, UserView
+from keruta.domain.roles import ANYONE, MANAGE, READ
 
 PEOPLE: tuple[Route, ...] = (
     Route(
         name="me", method="GET", path="/api/v1/me", summary="Who asks, as keruta sees them", roles=READ, answer=Me,
+    ),
+    Route(
+        name="sign_in", method="GET", path="/api/v1/sign-in", summary="Where people sign in, for programs that do",
+        roles=ANYONE, answer=SignIn,
     ),
     Route(
         name="list_users", method="GET", path="/api/v1/users", summary="Who has been here, by name", roles=MANAGE,
