@@ -43,7 +43,7 @@ from keruta.adapters.results import Results
 from keruta.adapters.sealing import Sealer
 from keruta.adapters.tracing import tracing
 from keruta.domain.naming import new_id
-from keruta.edge import Verifying, as_problem, count_request, problem_answer
+from keruta.edge import Verifying, address_of, as_problem, count_request, note_refusal, problem_answer
 from keruta.settings import Settings, load
 
 
@@ -126,7 +126,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     @app.before_request
     def begin() -> None:
         flask.g.request_id = new_id()
-        flask.g.logged = logs.bind(request=flask.g.request_id)
+        flask.g.logged = logs.bind(request=flask.g.request_id, address=address_of(flask.request))
         flask.g.logged.__enter__()
 
     @app.teardown_request
@@ -136,7 +136,11 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
 
     @app.errorhandler(Exception)
     def problem(error: Exception) -> flask.Response:
-        return problem_answer(as_problem(error), flask.g.request_id)
+        told = as_problem(error)
+        if told.status == 403:
+            route = (flask.request.endpoint or "").rpartition(".")[2]
+            note_refusal(app.extensions["keruta"]().catalogs.audit, route, told)
+        return problem_answer(told, flask.g.request_id)
 
     @app.after_request
     def finish(response: flask.Response) -> flask.Response:

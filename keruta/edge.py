@@ -33,6 +33,7 @@ from keruta.errors import (
     TooLarge,
     TooManyRequests,
     Unauthenticated,
+    Unavailable,
     UnsupportedMedia,
 )
 from keruta.metrics import Collector
@@ -130,6 +131,12 @@ def bearer_token(request: flask.Request) -> str:
     return token.strip()
 
 
+class Refusals(Protocol):
+    """Where refusals are put on record."""
+
+    def refused(self, who: str, route: str, reason: str) -> None: ...
+
+
 class Verifying(Protocol):
     """Says who a token speaks for. Raises Unauthenticated, Forbidden."""
 
@@ -139,6 +146,7 @@ class Verifying(Protocol):
 def authorize(route: Route, request: flask.Request, verifier: Verifying) -> Principal:
     """Says who asks, when they may. Raises Unauthenticated or Forbidden."""
     principal = verifier.verify(bearer_token(request))
+    flask.g.principal = principal
     if not principal.roles & route.roles:
         raise role_missing(route, principal)
     return principal
@@ -152,6 +160,24 @@ def role_missing(route: Route, principal: Principal) -> Forbidden:
         )
         return Forbidden(said, reason="OfflineReadOnly")
     return Forbidden(f"This needs the role {' or '.join(sorted(route.roles))}.", reason="RoleMissing")
+
+
+def address_of(request: flask.Request) -> str:
+    """Where a request came from, as the gateway before keruta saw it."""
+    seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    return (seen or request.remote_addr or "")[:45]
+
+
+def note_refusal(audit: Refusals, route: str, problem: Problem) -> None:
+    """A refusal of someone who is known is on record, or in the log where it can't be put there."""
+    principal: Principal | None = flask.g.get("principal")
+    if problem.status != 403 or principal is None:
+        return
+    try:
+        with logs.bind(offline=principal.offline):
+            audit.refused(principal.name, route, problem.reason)
+    except Unavailable:
+        log.warning("refusal not on record: %s", problem.reason, extra={"action": "refusal_not_recorded"})
 
 
 def read_body(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
@@ -251,11 +277,14 @@ class Function(Generic[P]):
 
     def __call__(self, request: flask.Request) -> flask.Response:
         request_id = new_id()
-        with logs.bind(request=request_id):
+        with logs.bind(request=request_id, address=address_of(request)):
             try:
                 response = self._answer(request)
             except Exception as error:
-                response = problem_answer(as_problem(error), request_id)
+                problem = as_problem(error)
+                if (audit := getattr(self._ports, "audit", None)) is not None:
+                    note_refusal(audit, flask.g.get("route", ""), problem)
+                response = problem_answer(problem, request_id)
         response.headers["X-Request-Id"] = request_id
         count_request(getattr(flask.g, "route", "none"), response)
         return response

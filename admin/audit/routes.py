@@ -1,8 +1,9 @@
-"""The audit record, in pages."""
+"""The audit record: in pages, or whole as NDJSON."""
 
 from __future__ import annotations
 
 import flask
+import msgspec
 
 from admin.asking import number, ports, serves
 from admin.catalog.routes import LIMIT_DEFAULT, LIMIT_MOST
@@ -10,15 +11,16 @@ from keruta.edge import json_answer
 
 blueprint = flask.Blueprint("audit", __name__)
 
+NDJSON = "application/x-ndjson"
+
 
 @serves(blueprint, "list_audit")
 def list_audit() -> flask.Response:
     query = flask.request.args
-    page = ports().catalogs.audit.page(
-        who=query.get("who"),
-        kind=query.get("kind"),
-        of=query.get("of"),
-        limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST),
-        cursor=query.get("cursor"),
-    )
+    wanted = {"who": query.get("who"), "kind": query.get("kind"), "of": query.get("of")}
+    audit = ports().catalogs.audit
+    if flask.request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
+        lines = (msgspec.json.encode(entry) + b"\n" for entry in audit.everything(**wanted))
+        return flask.Response(lines, content_type=NDJSON)
+    page = audit.page(limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=query.get("cursor"), **wanted)
     return json_answer(page)

@@ -16,7 +16,7 @@ from keruta.adapters.tracing import Tracing
 from keruta.domain.naming import new_id
 from keruta.domain.submission import grant_missing, make_task
 from keruta.domain.task import BODY_LIMIT_BYTES, TaskRequest
-from keruta.edge import Asked, json_answer, read_body
+from keruta.edge import Asked, Refusals, json_answer, read_body
 from keruta.errors import Forbidden, InvalidRequest
 from keruta.ports import IdempotencyKey, Intake, Lookup
 from keruta.settings import Settings
@@ -33,6 +33,7 @@ class Ports:
     lookup: Lookup
     intake: Intake
     tracing: Tracing
+    audit: Refusals
     check: Callable[[], None]
 
 

@@ -14,6 +14,7 @@ import functions_framework
 from functions.create_task.handler import Ports
 from functions.create_task.handler import create_task as handle
 from keruta.adapters.cloudevents import events_of
+from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.intake import MongoIntake
 from keruta.adapters.mongo.lookup import MongoLookup
@@ -33,6 +34,7 @@ def make_ports(settings: Settings) -> Ports:
         verifier=make_verifier(database, settings),
         lookup=MongoLookup(database),
         intake=MongoIntake(database, MongoOutbox(database, events.send)),
+        audit=MongoAudit(database),
         tracing=tracing(settings, "create_task"),
         check=lambda: ping(database),
     )

@@ -1,4 +1,4 @@
-"""What is on record of a change: who, what, of what, when, from which request."""
+"""What is on record of a change or a refusal: who, what, of what, when, from where, by which request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import msgspec
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One change. `changes` names the fields that are other than before; never their values."""
+    """One change, or one refusal. `changes` names the fields that are other than before; never their values.
+
+    `refused` is the reason of a refusal; `offline`: it was while the identity provider was away.
+    """
 
     id: str
     who: str
@@ -18,6 +21,9 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: datetime
     changes: list[str] = []
     request: str | None = None
+    address: str | None = None
+    refused: str | None = None
+    offline: bool = False
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,6 +55,6 @@ def test_dispatch_may_scale_the_worker_and_nothing_else(cluster: Cluster) -> Non
     assert "annotations only" in patched('{"metadata": {"labels": {"app": "worker", "more": "x"}}}')
     assert "deletion cost only" in patched('{"metadata": {"annotations": {"other": "x"}}}')
     assert "workers' Pods only" in patched(costs, mongodb)
-    for right in ("get secrets", "create pods", "delete pods", "patch deployments", "create jobs", "patch pods/status"):
+    for right in ("get secrets", "create pods", "delete pods", "patch deployments", "create jobs", "create pods/exec"):
         verb, what = right.split()
         assert cluster.kubectl("auth", "can-i", verb, what, "-n", NAMESPACE, account, check=False).strip() == "no", what

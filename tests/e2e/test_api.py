@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from typing import Any
 
 import msgspec
@@ -15,7 +17,7 @@ from keruta.domain.api.table import ROUTES
 from keruta.domain.naming import new_id
 from keruta.domain.roles import ANYONE
 from keruta.onemachine.state import State
-from tests.support.system import RunningSystem, eventually
+from tests.support.system import KERUTA, RunningSystem, eventually
 
 CASES_EACH = 40
 _pool = urllib3.PoolManager(retries=False, timeout=20.0)
@@ -199,7 +201,6 @@ def test_every_route_of_the_servers_is_in_the_table() -> None:
     """And every route of the table is served by one of them."""
     import importlib
     import logging
-    import os
 
     from admin.app import create_app
     from keruta.settings import Settings
@@ -257,3 +258,49 @@ def test_every_operation_keeps_to_the_document(system: RunningSystem, repository
         run(given(case=operation.as_strategy())(one))()
     print(f"schemathesis: {tried} cases")
     assert tried >= 400
+
+
+def test_refusals_are_on_record_with_from_where_and_by_which_request(system: RunningSystem, repository: str) -> None:
+    viewer = token_for(system.state, "viewer")
+    submit = ask(system, "POST", "/api/v1/tasks", {"repository": {"url": repository}, "script": "true"}, token=viewer)
+    users = ask(system, "GET", "/api/v1/users", token=viewer)
+    assert (submit.status, users.status) == (403, 403)
+
+    page = ask(system, "GET", "/api/v1/audit?kind=route&limit=10").json()["items"]
+    whole = ask(system, "GET", "/api/v1/audit?kind=route", Accept="application/x-ndjson").data.splitlines()
+
+    mine = {one["of"]: one for one in page if one["who"] == "someone"}
+    assert mine["create_task"]["refused"] == "RoleMissing"
+    assert mine["list_users"]["request"] == users.headers["X-Request-Id"]
+    assert mine["list_users"]["address"] == "127.0.0.1"
+    assert {json.loads(line)["of"] for line in whole} >= {"create_task", "list_users"}
+
+
+def test_an_api_key_works_until_it_is_revoked(system: RunningSystem) -> None:
+    made = ask(system, "POST", "/api/v1/api-keys", {"name": "ci", "roles": ["viewer"]})
+    key = made.json()["key"]
+
+    assert made.status == 201
+    assert ask(system, "GET", "/api/v1/tasks", token=key).status == 200
+    assert ask(system, "POST", "/api/v1/tasks", {}, token=key).status == 403
+    listed = ask(system, "GET", "/api/v1/api-keys").json()["items"]
+    assert key not in json.dumps(listed)
+    assert ask(system, "DELETE", f"/api/v1/api-keys/{made.json()['shown']['id']}").status == 204
+    assert ask(system, "GET", "/api/v1/tasks", token=key).status == 401
+
+
+def test_a_developer_may_not_cancel_anothers_task(system: RunningSystem, repository: str) -> None:
+    task_id = system.submit(repository, "sleep 30")
+    stranger = token_for(system.state, "developer")
+
+    refused = ask(system, "POST", f"/api/v1/tasks/{task_id}/cancel", token=stranger)
+
+    assert (refused.status, problem(refused)["reason"]) == (403, "GrantMissing")
+    assert ask(system, "POST", f"/api/v1/tasks/{task_id}/cancel").status == 200
+
+
+def test_keruta_token_makes_one_for_trying_out(system: RunningSystem) -> None:
+    env = {**os.environ, "KERUTA_HOME": str(system.state.root)}
+    done = subprocess.run([*KERUTA, "token", "--role", "viewer"], env=env, capture_output=True, text=True, check=True)
+
+    assert ask(system, "GET", "/api/v1/me", token=done.stdout.strip()).json()["roles"] == ["viewer"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -31,6 +31,7 @@ class MongoAudit:
         *,
         readers: Sequence[str],
         changes: Sequence[str] = (),
+        refused: str | None = None,
         session: ClientSession | None = None,
     ) -> None:
         """The change is on record, timed by the server, with the request that made it."""
@@ -41,10 +42,28 @@ class MongoAudit:
             "of": of,
             "changes": list(changes),
             "request": logs.bound("request"),
+            "address": logs.bound("address"),
+            "refused": refused,
+            "offline": bool(logs.bound("offline")),
             "readers": list(readers),
         }
         pipeline = [{"$set": {**{name: {"$literal": value} for name, value in entry.items()}, "at": "$$NOW"}}]
         self._audit.update_one({"_id": new_id()}, pipeline, upsert=True, session=session)
+
+    def refused(self, who: str, route: str, reason: str) -> None:
+        """That someone known was not let do something is on record."""
+        with translated():
+            self.record(who, "refused", "route", route, readers=["role:admin"], refused=reason)
+
+    def everything(self, *, who: str | None, kind: str | None, of: str | None) -> Iterator[AuditEntry]:
+        """All of it, newest first."""
+        cursor: str | None = None
+        while True:
+            page = self.page(who=who, kind=kind, of=of, limit=1000, cursor=cursor)
+            yield from page.items
+            if page.next is None:
+                return
+            cursor = page.next
 
     def page(self, *, who: str | None, kind: str | None, of: str | None, limit: int, cursor: str | None) -> AuditPage:
         """One page, newest first. Raises InvalidRequest for a cursor that is none of ours."""
