@@ -36,6 +36,7 @@ from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.people import MongoKeyStore, make_verifier
 from keruta.adapters.mongo.reading import MongoReading
 from keruta.adapters.mongo.retention import MongoRetention
+from keruta.adapters.mongo.spreading import Spreading
 from keruta.adapters.mongo.tailing import MongoTail
 from keruta.adapters.mongo.transfer import MongoTransfer
 from keruta.adapters.nudges import HttpNudges
@@ -66,6 +67,7 @@ class Ports:
     retention: MongoRetention
     dead_letters: MongoDeadLetters
     accounts: MongoAccounts
+    spreading: Spreading
 
 
 def make_ports(settings: Settings) -> Ports:
@@ -91,6 +93,7 @@ def make_ports(settings: Settings) -> Ports:
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
         accounts=MongoAccounts(database),
+        spreading=Spreading(database),
     )
 
 

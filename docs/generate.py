@@ -7,9 +7,13 @@ import re
 from pathlib import Path
 
 from keruta.domain import retry, status
+from keruta.domain.api.table import ROUTES
+from keruta.domain.roles import PEOPLE
 from keruta.domain.status import ENDED, LEASED, TRANSITIONS, Change, Status
 
 STATES = Path(__file__).with_name("states.md")
+IDENTITY = Path(__file__).with_name("identity.md")
+MARK = "<!-- roles -->"
 
 
 def states() -> str:
@@ -48,6 +52,19 @@ def states() -> str:
     return "\n".join(lines) + "\n"
 
 
+def identity() -> str:
+    """The page of identity, its table of routes and roles made anew."""
+    kept, _, _ = IDENTITY.read_text().partition(MARK)
+    lines = [MARK, "", "| Route | viewer | developer | admin | others |", "|---|---|---|---|---|"]
+    for route in ROUTES:
+        if route.inside:
+            continue
+        people = [_yes(role in route.roles) for role in ("viewer", "developer", "admin")]
+        others = ", ".join(sorted(route.roles - PEOPLE)) or ("anyone" if not route.roles else "")
+        lines.append(f"| `{route.method} {route.path}` | {' | '.join(people)} | {others} |")
+    return kept + "\n".join(lines) + "\n"
+
+
 def _comments(enum: type) -> dict[str, str]:
     """The comment beside each member, in the source."""
     source = inspect.getsource(enum)
@@ -68,3 +85,4 @@ def _yes(value: bool) -> str:
 
 if __name__ == "__main__":
     STATES.write_text(states())
+    IDENTITY.write_text(identity())

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from docs.generate import STATES, states
+from docs.generate import IDENTITY, STATES, identity, states
 from keruta.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
@@ -18,6 +18,7 @@ PAGES = [ROOT / "README.md", ROOT / "README.ja.md", *sorted((ROOT / "docs").glob
 def test_the_generated_page_is_up_to_date() -> None:
     """`make docs` writes it."""
     assert STATES.read_text() == states()
+    assert IDENTITY.read_text() == identity()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
