@@ -47,6 +47,7 @@ def bare(request):
 
 
 def measure(machine: Machine) -> dict[str, Figure]:
+    machine.settle()
     env = _environment(machine)
     figures = {"cold_start_ms": median([_cold_start(env) for _ in range(STARTS)], "ms, process start to first answer")}
     bare = machine.directory / "bare.py"
