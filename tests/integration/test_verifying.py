@@ -259,6 +259,32 @@ def test_a_strangers_key_names_do_not_hammer_the_provider(
     assert provider.asked == 1
 
 
+def test_a_key_that_the_provider_takes_back_opens_nothing_any_more(
+    own: Settings, database: Database, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even with a token that was verified before."""
+    monkeypatch.setattr(key_module, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(key_module, "LOOK_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(key_module, "COOLDOWN_SECONDS", 0.0)
+    provider.add("k2", "RS256")
+    it = verifier(own, database)
+    token = provider.token()
+    assert it.verify(token).name == "ann"
+
+    del provider.keys["k1"]
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        try:
+            it.verify(token)
+            time.sleep(0.05)  # the keys are made new behind a request's back
+        except Unauthenticated:
+            break
+
+    with pytest.raises(Unauthenticated):
+        it.verify(token)
+    assert it.verify(provider.token("k2")).name == "ann"
+
+
 def test_a_new_replica_begins_with_the_keys_on_record(own: Settings, database: Database, provider: Provider) -> None:
     """Though the provider is away."""
     verifier(own, database).verify(provider.token())

@@ -53,10 +53,12 @@ class Known:
     """A token that was verified.
 
     Args:
+        key: the name of the key that signed it.
         ends_at: when it runs out, with the leeway.
     """
 
     principal: Principal
+    key: str
     ends_at: float
 
 
@@ -112,6 +114,8 @@ class Verifier:
     def _verified(self, token: str) -> Known:
         digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
         known = self._known.get(digest)
+        if known is not None and self._keys.key(known.key) is None:
+            raise refusal("unknown_key")  # the issuer has taken the key back since
         if known is None:
             known = self._verify(token)
             with self._lock:
@@ -144,7 +148,7 @@ class Verifier:
         said = str(header.get("typ", "")).lower()
         if not self._any_type and claims.get("typ") != "Bearer" and said not in ("at+jwt", "application/at+jwt"):
             raise refusal("typ")
-        return Known(principal=self._principal(claims, client), ends_at=ends_at)
+        return Known(principal=self._principal(claims, client), key=str(header["kid"]), ends_at=ends_at)
 
     def _header(self, token: str) -> tuple[dict[str, Any], Any]:
         """The header, and the issuer's own key of that name: where else a header points to is not looked at."""
