@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import flask
 
+from keruta import logs
 from keruta.domain.api.table import BY_NAME
 from keruta.domain.principal import Principal
 from keruta.domain.roles import ANYONE, DISPATCHER
@@ -63,6 +64,9 @@ def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:
             if route.roles != ANYONE:
                 verifier = ports().deliveries if route.roles == DISPATCHER else ports().verifier
                 flask.g.principal = authorize(route, flask.request, verifier)
+                # What is changed while the identity provider is away is marked in the audit record.
+                with logs.bind(offline=ports().verifier.issuer_away_since is not None):
+                    return view(**parameters)
             return view(**parameters)
 
         rule = route.path.replace("{path}", "<path:path>").replace("{", "<").replace("}", ">")

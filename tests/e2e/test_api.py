@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from keruta.domain.api.table import ROUTES
 from keruta.domain.naming import new_id
-from keruta.domain.roles import ANYONE
+from keruta.domain.roles import AGENT, ANYONE
 from keruta.onemachine.state import State
 from tests.support.system import KERUTA, RunningSystem, eventually
 
@@ -101,6 +102,24 @@ def test_every_route_demands_a_token_of_its_roles(system: RunningSystem, route: 
     assert without.headers["WWW-Authenticate"].startswith("Bearer")
     assert roleless.status in (401, 403)
     assert "eyJ" not in without.data.decode() + forged.data.decode() + roleless.data.decode()
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.path != "/"], ids=lambda r: r.name)
+def test_each_role_may_do_what_the_table_says(system: RunningSystem, route: Any) -> None:
+    """The full product of routes and roles: the role is missing where the table has it not, and nowhere else."""
+    if route.inside or route.roles == ANYONE:
+        return
+    path = re.sub(r"\{\w+\}", "1", route.path)
+    body = {} if route.body else None
+    for role in ("viewer", "developer", "admin", "worker", "dispatcher"):
+        answer = ask(system, route.method, path, body, token=token_for(system.state, role))
+        if route.roles == AGENT:
+            assert answer.status == 401, role
+        elif role in route.roles:
+            assert answer.status != 401, role
+            assert answer.status != 403 or problem(answer)["reason"] != "RoleMissing", role
+        else:
+            assert (answer.status, problem(answer)["reason"]) == (403, "RoleMissing"), role
 
 
 def test_a_viewer_reads_and_nothing_more(system: RunningSystem, repository: str) -> None:

@@ -92,7 +92,7 @@ def test_a_task_is_its_submitters_and_theirs_who_manage_what_it_is_on(world: Wor
         try:
             world.deciding.cancel(who.name, who.names, task_id)
             allowed.append(who.name)
-        except Forbidden:
+        except (Forbidden, NotFound):  # the queue's grants hide it from some
             continue
 
     assert allowed == ["ada", "rob", "quin"]

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
-from types import TracebackType
 from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.support.serving import Quiet, Serving
 
-class GitHubApi:
+
+class GitHubApi(Serving):
     """Gives the token that it is told to, and remembers what was asked.
 
     Args:
@@ -28,36 +27,16 @@ class GitHubApi:
         self.asked: list[dict[str, Any]] = []
         api = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
+        class Handler(Quiet):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.body()
                 proof = self.headers["Authorization"].removeprefix("Bearer ")
                 try:
                     claims = jwt.decode(proof, key.public_key(), algorithms=["RS256"])
                 except jwt.PyJWTError:
-                    self.send_response(401)
-                    self.end_headers()
+                    self.answer(401)
                     return
                 api.asked.append({"path": self.path, "app": claims["iss"], **json.loads(body)})
-                answer = json.dumps({"token": token}).encode()
-                self.send_response(201)
-                self.send_header("Content-Length", str(len(answer)))
-                self.end_headers()
-                self.wfile.write(answer)
+                self.answer(201, {"token": token})
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-
-    def __enter__(self) -> GitHubApi:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+        super().__init__(Handler)

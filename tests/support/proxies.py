@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import http.client
-import http.server
 import random
 import threading
 import time
-from types import TracebackType
 from urllib.parse import urlsplit
 
+from tests.support.serving import Quiet, Serving
 
-class Proxy:
+
+class Proxy(Serving):
     """Passes requests on to an address that is set later.
 
     Args:
@@ -28,15 +28,11 @@ class Proxy:
         self._rng = random.Random(11)
         proxy = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Quiet):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                body = self.body()
                 if answer_first:  # as a broker does
-                    self.send_response(202)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
+                    self.answer(202)
                     threading.Thread(
                         target=proxy._later, args=(self.path, dict(self.headers), body, delay_seconds, double)
                     ).start()
@@ -53,20 +49,11 @@ class Proxy:
                     self.close_connection = True
                     return
                 status, content = answer
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
+                self.answer(status, content)
 
             do_GET = do_PUT = do_POST  # noqa: N815
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__(Handler)
 
     def _later(self, path: str, headers: dict[str, str], body: bytes, delay_seconds: float, double: float) -> None:
         times = 2 if self._rng.random() < double else 1
@@ -89,13 +76,3 @@ class Proxy:
             return None
         finally:
             connection.close()
-
-    def __enter__(self) -> Proxy:
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
