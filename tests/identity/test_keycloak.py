@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import statistics
 import threading
 import time
@@ -9,6 +11,7 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+import pymongo
 import pytest
 import urllib3
 
@@ -201,3 +204,29 @@ def _ready(system: RunningSystem, token: str = "") -> str:
     if token:  # a token that ran out makes keruta look whether Keycloak is back
         ask(system, "GET", "/api/v1/me", token)
     return _pool.request("GET", f"{system.running.url}/readyz").data.decode()
+
+
+def test_no_token_lies_anywhere(system: RunningSystem, keycloak: Keycloak, repository: str) -> None:
+    """In no log, no document of the database, no command line: neither people's, nor services', nor attempts'."""
+    token = keycloak.token("dev")
+    done = submit(system, token, repository, "env; echo done").json()["id"]
+    for wrong in (f"{token}x", token[:-5], f"{token}.{token}"):
+        assert ask(system, "GET", "/api/v1/tasks", wrong).status == 401
+    eventually(
+        lambda: ask(system, "GET", f"/api/v1/tasks/{done}", keycloak.token("dev")).json()["status"] == "succeeded", 60
+    )
+
+    places = {path.name: path.read_text(errors="replace") for path in (system.state.root / "log").iterdir()}
+    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
+        "127.0.0.1", system.state.ports_in_use()["mongod"], directConnection=True
+    )
+    with client:
+        for name in client["keruta"].list_collection_names():
+            places[f"collection {name}"] = json.dumps(list(client["keruta"][name].find()), default=str)
+    for process in system.processes():
+        places[f"process {process.pid}"] = " ".join(process.cmdline())
+
+    assert len(places) > 10
+    found = [name for name, text in places.items() if re.search(r"eyJ[A-Za-z0-9_-]{10,}\.eyJ", text)]
+    assert found == []
+    assert not [name for name, text in places.items() if "w0rker-s3cret" in text]

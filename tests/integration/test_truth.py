@@ -274,7 +274,7 @@ class Truth(RuleBasedStateMachine):
                 self._finish(worker)
             self.tick()
         left = list(self.world.database["tasks"].find({"status": {"$nin": sorted(ENDED)}}))
-        assert not left, left
+        assert not left, [(row["status"], row.get("reason"), row["attempt_count"], row.get("history")) for row in left]
         self.every_task_is_consistent()
         assert self.world.database["tasks"].count_documents({}) == len(self.policies)
 
