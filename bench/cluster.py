@@ -38,12 +38,16 @@ def main() -> int:
             private_repository(cluster, root / "git") as (_, repository),
         ):
             cluster.ended(cluster.submit(repository, "true"))
-            figures = {
-                "submit_to_job_s": _submit_to_job(cluster, repository),
-                "thirty_jobs_s": _thirty(cluster, repository),
-                "cold_answer_s": _cold(cluster, repository),
-                "idle_cpu_percent": _idle(cluster),
+            parts = {
+                "submit_to_job_s": lambda: _submit_to_job(cluster, repository),
+                "thirty_jobs_s": lambda: _thirty(cluster, repository),
+                "cold_answer_s": lambda: _cold(cluster, repository),
+                "idle_cpu_percent": lambda: _idle(cluster),
             }
+            figures = {}
+            for name, part in parts.items():  # each said as it comes: the whole takes a quarter of an hour
+                figures[name] = part()
+                print(f"  {name}: {figures[name].value:.3g} {figures[name].unit}", flush=True)
     report(figures, REACH, Path(__file__).with_name("out-cluster.json"))
     return 0
 
