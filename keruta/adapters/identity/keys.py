@@ -25,7 +25,7 @@ from keruta.errors import SettingsError, Unavailable
 
 log = logging.getLogger(__name__)
 
-COOLDOWN_SECONDS = 10.0
+COOLDOWN_SECONDS = 5.0
 FRESH_SECONDS = 300.0
 LOOK_AGAIN_SECONDS = 10.0
 REQUEST_SECONDS = 2.0
