@@ -17,7 +17,8 @@ ADMIN = "role:admin"
 Grantee = Annotated[
     str,
     Meta(
-        pattern=r"^(user|name|group|role):[^\x00-\x20].{0,199}$",
+        # No control character, and nothing that YAML or a line takes for an end: what goes out must come in again.
+        pattern=r"^(user|name|group|role):[^\x00-\x20\x7f-\xa0\u2028\u2029\ufeff][^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]{0,199}$",
         description="name:… or group:… (or user:…, the issuer's own subject; or role:…)",
     ),
 ]
