@@ -60,7 +60,7 @@ images: ## the images keruta-functions and keruta-agent, by buildah, podman or d
 	knative/images.sh $(or $(TAG),latest)
 
 .PHONY: bench
-bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out*.json
+bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out.json
 	$(BIN)/python -m bench
 
 .PHONY: bench-cluster

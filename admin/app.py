@@ -23,7 +23,7 @@ from admin.retention import routes as retention
 from admin.tasks import routes as tasks
 from admin.transfer import routes as transfer
 from keruta import logs
-from keruta.adapters.cloudevents import events_of
+from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.mongo.accounts import MongoAccounts
@@ -75,7 +75,7 @@ def make_ports(settings: Settings) -> Ports:
     verifier = make_verifier(database, settings)
     sealer = Sealer(settings.credentials_key)
     catalogs = Catalogs(database, sealer, keeps_values=settings.credentials_store == "sealed")
-    events = events_of(settings)
+    events = event_sender(settings)
     outbox = MongoOutbox(database, events.send)
     return Ports(
         settings=settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, cast
 
 import flask
 
@@ -29,6 +29,22 @@ def ports() -> Ports:
 def principal() -> Principal:
     """Who asks; known once `serves` has let the request in."""
     return cast(Principal, flask.g.principal)
+
+
+LIMIT_MOST = 200
+LIMIT_DEFAULT = 50
+
+
+class Paging(TypedDict):
+    """Which page of a list is asked for."""
+
+    limit: int
+    cursor: str | None
+
+
+def paging() -> Paging:
+    """Of the query. Raises InvalidRequest."""
+    return Paging(limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=flask.request.args.get("cursor"))
 
 
 def number(name: str, default: Any, most: int) -> Any:
@@ -63,7 +79,7 @@ def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:
         def let_in(**parameters: str) -> flask.Response:
             if route.roles != ANYONE:
                 verifier = ports().deliveries if route.roles == DISPATCHER else ports().verifier
-                flask.g.principal = authorize(route, flask.request, verifier)
+                authorize(route, flask.request, verifier)
                 # What is changed while the identity provider is away is marked in the audit record.
                 with logs.bind(offline=ports().verifier.issuer_away_since is not None):
                     return view(**parameters)

@@ -15,6 +15,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import flask
 import msgspec
+from prometheus_client.registry import Collector
 from werkzeug.exceptions import HTTPException
 
 from keruta import logs, metrics
@@ -36,7 +37,6 @@ from keruta.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from keruta.metrics import Collector
 from keruta.ports import Sender
 from keruta.settings import Settings
 

@@ -19,7 +19,6 @@ from prometheus_client.registry import Collector
 from keruta.domain.retry import REASONS
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-__all__ = ["CONTENT_TYPE", "Collector", "render"]
 _SECONDS = (0.1, 0.3, 1, 3, 10, 30, 60, 180, 600, 1800, 3600, 3 * 3600, 12 * 3600)
 
 REQUESTS = Counter("keruta_http_requests", "Requests answered, by route and status.", ["route", "status"])

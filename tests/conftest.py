@@ -14,6 +14,7 @@ from keruta.domain.naming import new_id
 from keruta.onemachine.state import write_private
 from keruta.settings import Settings
 from tests.support.mongod import Mongod
+from tests.support.repositories import make_repository
 
 # A machine that is busy is no fault of what is tested; and what CI says of a change, it says of it again.
 hypothesis.settings.register_profile("here", deadline=None)
@@ -48,3 +49,11 @@ def database(settings: Settings) -> Iterator[Database]:
     yield database
     database.client.drop_database(database.name)
     database.client.close()
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a small repository on this machine."""
+    directory = tmp_path_factory.mktemp("git") / "a.git"
+    make_repository(directory)
+    return directory.as_uri()

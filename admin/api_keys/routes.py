@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import number, ports, principal, serves
-from admin.catalog.routes import LIMIT_DEFAULT, LIMIT_MOST
+from admin.asking import paging, ports, principal, serves
 from keruta.domain.people import ApiKeyRequest
 from keruta.edge import json_answer, read_body
 
@@ -16,10 +15,7 @@ BODY_LIMIT_BYTES = 4096
 
 @serves(blueprint, "list_api_keys")
 def list_api_keys() -> flask.Response:
-    page = ports().accounts.keys(
-        principal(), limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=flask.request.args.get("cursor")
-    )
-    return json_answer(page)
+    return json_answer(ports().accounts.keys(principal(), **paging()))
 
 
 @serves(blueprint, "create_api_key")

@@ -5,8 +5,7 @@ from __future__ import annotations
 import flask
 import msgspec
 
-from admin.asking import number, ports, serves
-from admin.catalog.routes import LIMIT_DEFAULT, LIMIT_MOST
+from admin.asking import paging, ports, serves
 from keruta.edge import json_answer
 
 blueprint = flask.Blueprint("audit", __name__)
@@ -22,5 +21,4 @@ def list_audit() -> flask.Response:
     if flask.request.accept_mimetypes.best_match(["application/json", NDJSON]) == NDJSON:
         lines = (msgspec.json.encode(entry) + b"\n" for entry in audit.everything(**wanted))
         return flask.Response(lines, content_type=NDJSON)
-    page = audit.page(limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=query.get("cursor"), **wanted)
-    return json_answer(page)
+    return json_answer(audit.page(**wanted, **paging()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import flask
 
-from admin.asking import View, flag, number, ports, principal, serves
+from admin.asking import View, flag, paging, ports, principal, serves
 from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.kinds import KINDS, Kind
@@ -20,8 +20,6 @@ from keruta.errors import InvalidRequest, PreconditionRequired
 
 blueprint = flask.Blueprint("catalog", __name__)
 
-LIMIT_MOST = 200
-LIMIT_DEFAULT = 50
 _ETAG = re.compile(r'"(\d{1,9})"')
 
 
@@ -61,8 +59,7 @@ def _views(kind: Kind) -> dict[str, View]:
             filters={field: query[name] for name, field in kind.filters.items() if name in query},
             search=query.get("q"),
             sort=query.get("sort", "name"),
-            limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST),
-            cursor=query.get("cursor"),
+            **paging(),
         )
         items, after = catalog().page(principal().readers, wanted)
         return json_answer(Page(items=items, next=after))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import number, ports, principal, serves
-from admin.catalog.routes import LIMIT_DEFAULT, LIMIT_MOST
+from admin.asking import paging, ports, principal, serves
 from keruta import metrics
 from keruta.adapters.cloudevents import decode
 from keruta.edge import json_answer
@@ -29,10 +28,7 @@ def dead_letters() -> flask.Response:
 
 @serves(blueprint, "list_dead_letters")
 def list_dead_letters() -> flask.Response:
-    page = ports().dead_letters.page(
-        limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=flask.request.args.get("cursor")
-    )
-    return json_answer(page)
+    return json_answer(ports().dead_letters.page(**paging()))
 
 
 @serves(blueprint, "replay_dead_letter")

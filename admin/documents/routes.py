@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import number, ports, principal, serves
-from admin.catalog.routes import LIMIT_DEFAULT, LIMIT_MOST, entry_answer
+from admin.asking import paging, ports, principal, serves
+from admin.catalog.routes import entry_answer
 from keruta.edge import json_answer
 from keruta.errors import NotFound
 
@@ -14,11 +14,7 @@ blueprint = flask.Blueprint("documents", __name__)
 
 @serves(blueprint, "list_versions")
 def list_versions(name: str) -> flask.Response:
-    documents = ports().catalogs.documents
-    limit = number("limit", LIMIT_DEFAULT, LIMIT_MOST)
-    return json_answer(
-        documents.versions(principal().readers, name, limit=limit, cursor=flask.request.args.get("cursor"))
-    )
+    return json_answer(ports().catalogs.documents.versions(principal().readers, name, **paging()))
 
 
 @serves(blueprint, "show_version")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import number, ports, principal, serves
-from admin.catalog.routes import LIMIT_DEFAULT, LIMIT_MOST
+from admin.asking import paging, ports, principal, serves
 from keruta.domain.people import Me, SignIn
 from keruta.edge import json_answer
 
@@ -14,11 +13,7 @@ blueprint = flask.Blueprint("people", __name__)
 
 @serves(blueprint, "list_users")
 def list_users() -> flask.Response:
-    query = flask.request.args
-    page = ports().accounts.users(
-        search=query.get("q"), limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=query.get("cursor")
-    )
-    return json_answer(page)
+    return json_answer(ports().accounts.users(search=flask.request.args.get("q"), **paging()))
 
 
 @serves(blueprint, "show_user")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import number, ports, principal, refuse, serves
+from admin.asking import number, paging, ports, principal, refuse, serves
 from admin.tasks import logs as log_answers
 from keruta.adapters.mongo.reading import TaskFilter, parse_label
 from keruta.domain.naming import attempt_id
@@ -15,9 +15,6 @@ from keruta.errors import NotFound
 from keruta.ports import WorkerSlots
 
 blueprint = flask.Blueprint("tasks", __name__)
-
-LIMIT_MOST = 200
-LIMIT_DEFAULT = 50
 
 
 @serves(blueprint, "list_tasks")
@@ -35,8 +32,7 @@ def list_tasks() -> flask.Response:
     page = ports().reading.page(
         principal().readers,
         TaskFilter(status=status, facets=facets, oldest_first=sort == "created"),
-        limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST),
-        cursor=query.get("cursor"),
+        **paging(),
     )
     return json_answer(page)
 

@@ -13,7 +13,7 @@ import functions_framework
 
 from functions.create_task.handler import Ports
 from functions.create_task.handler import create_task as handle
-from keruta.adapters.cloudevents import events_of
+from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.intake import MongoIntake
@@ -28,7 +28,7 @@ from keruta.settings import Settings, load
 
 def make_ports(settings: Settings) -> Ports:
     database = connect(settings)
-    events = events_of(settings)
+    events = event_sender(settings)
     return Ports(
         settings=settings,
         verifier=make_verifier(database, settings),

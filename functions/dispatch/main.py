@@ -10,7 +10,7 @@ import functions_framework
 
 from functions.dispatch.handler import Ports
 from functions.dispatch.handler import dispatch as handle
-from keruta.adapters.cloudevents import events_of
+from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.http import answers
 from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.mongo.assigning import MongoAssignment
@@ -33,7 +33,7 @@ def make_ports(settings: Settings) -> Ports:
     database = connect(settings)
     verifier = make_verifier(database, settings)
     MongoRetention(database, settings).apply_settings()
-    outbox = MongoOutbox(database, events_of(settings).send)
+    outbox = MongoOutbox(database, event_sender(settings).send)
     return Ports(
         settings=settings,
         verifier=verifier,

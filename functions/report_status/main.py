@@ -8,7 +8,7 @@ import flask
 import functions_framework
 
 from functions.report_status import handler
-from keruta.adapters.cloudevents import events_of
+from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.github import mint
 from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import connect, ping
@@ -29,7 +29,7 @@ from keruta.settings import Settings, load
 def make_ports(settings: Settings) -> handler.Ports:
     database = connect(settings)
     specifications = MongoSpecifications(database, settings)
-    outbox = MongoOutbox(database, events_of(settings).send)
+    outbox = MongoOutbox(database, event_sender(settings).send)
     return handler.Ports(
         settings=settings,
         verifier=make_verifier(database, settings),

@@ -8,15 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.load import ENVIRON, Load, quick_manifests
-from tests.support.repositories import make_repository
 from tests.support.system import RunningSystem
-
-
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
-    directory = tmp_path_factory.mktemp("git") / "a.git"
-    make_repository(directory)
-    return directory.as_uri()
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.keycloak import SECRETS, Keycloak, realm_file
-from tests.support.repositories import make_repository
 from tests.support.system import RunningSystem
 
 ROOT = Path(__file__).parents[2]
@@ -50,10 +49,3 @@ def system(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Iter
     }
     with RunningSystem(home / "home", settings) as up:
         yield up
-
-
-@pytest.fixture(scope="session")
-def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
-    directory: Path = tmp_path_factory.mktemp("git") / "a.git"
-    make_repository(directory)
-    return directory.as_uri()

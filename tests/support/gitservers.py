@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +16,10 @@ import pytest
 
 from tests.support.lfs import LfsStore
 from tests.support.mongod import free_port
+from tests.support.serving import Quiet, Serving
 
 
-class GitHttp:
+class GitHttp(Serving):
     """Serves the bare repositories of a directory over http.
 
     Args:
@@ -37,35 +37,16 @@ class GitHttp:
         self.away = False
         server = self
 
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
+        class Handler(Quiet):
             def do_GET(self) -> None:
                 server._serve(self)
 
             do_POST = do_PUT = do_GET  # noqa: N815
 
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._server = http.server.ThreadingHTTPServer((host, 0), Handler)
-        self._server.daemon_threads = True
-        self.port = self._server.server_port
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        super().__init__(Handler, host)
 
     def url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.port}/{name}"
-
-    def __enter__(self) -> GitHttp:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
     def _serve(self, request: http.server.BaseHTTPRequestHandler) -> None:
         time.sleep(self.slow_seconds)

@@ -37,7 +37,11 @@ class Serving:
         self._server = http.server.ThreadingHTTPServer((host, 0), handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
-        self.url = f"http://{host}:{self.port}"
+        self._host = host
+
+    @property
+    def url(self) -> str:
+        return f"http://{self._host}:{self.port}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()

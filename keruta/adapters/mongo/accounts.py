@@ -13,12 +13,13 @@ import msgspec
 from keruta.adapters.identity.verifier import KEY_PREFIX
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.paging import newest_first
 from keruta.adapters.mongo.people import SETTLE_SECONDS, hash_of
 from keruta.domain.catalog.common import Page
-from keruta.domain.naming import TASK_ID, new_id
+from keruta.domain.naming import new_id
 from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
 from keruta.domain.principal import Principal
-from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound
+from keruta.errors import Conflict, Forbidden, NotFound
 from keruta.ports import Document
 
 KEYS_OF_ONE = 50
@@ -110,15 +111,11 @@ class MongoAccounts:
 
     def keys(self, who: Principal, *, limit: int, cursor: str | None) -> Page[ApiKeyView]:
         """One's own, newest first; an administrator's list has everyone's."""
-        if cursor is not None and not TASK_ID.fullmatch(cursor):
-            raise InvalidRequest.cursor()
-        match: Document = {} if "admin" in who.roles else {"owner": who.subject}
-        if cursor is not None:
-            match["_id"] = {"$lt": cursor}
-        with translated():
-            rows = list(self._keys.find(match, {"hash": 0}).sort("_id", -1).limit(limit + 1))
-        items = [_key(row) for row in rows[:limit]]
-        return Page(items=items, next=items[-1].id if len(rows) > limit else None)
+        everyones = "admin" in who.roles
+        match: Document = {} if everyones else {"owner": who.subject}
+        hint = "_id_" if everyones else "owner"
+        rows, after = newest_first(self._keys, match, limit=limit, cursor=cursor, hint=hint)
+        return Page(items=[_key(row) for row in rows], next=after)
 
     def revoke(self, who: Principal, identity: str) -> None:
         """It opens nothing any more from when this returns. Raises NotFound, also for another's."""

@@ -11,7 +11,7 @@ from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.tasks import TARGETS, after, literal, transition
+from keruta.adapters.mongo.tasks import TARGETS, after, literal, seen_within, transition
 from keruta.domain.events import Event, task_event
 from keruta.domain.naming import NAME, new_id
 from keruta.domain.plan import Candidate, Choice, Lane, Limits
@@ -61,7 +61,7 @@ class MongoAssignment:
             self._quick.update_one({"_id": "assigner_wanted"}, {"$inc": {"seq": 1}}, upsert=True)
 
     def free_slots(self, worker: str | None) -> list[WorkerSlots]:
-        live = {"$gte": ["$seen_at", {"$subtract": ["$$NOW", int(self._settings.lease_seconds * 1000 * _LIVE_LEASES)]}]}
+        live = seen_within(self._settings.lease_seconds * _LIVE_LEASES)
         match: dict[str, Any] = {"draining": False, "slots": {"$gt": 0}, "$expr": live}
         if worker is not None:
             match["_id"] = worker

@@ -10,9 +10,9 @@ from pymongo.client_session import ClientSession
 
 from keruta import logs
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.paging import newest_first
 from keruta.domain.audit import AuditEntry, AuditPage
-from keruta.domain.naming import TASK_ID, new_id
-from keruta.errors import InvalidRequest
+from keruta.domain.naming import new_id
 from keruta.ports import Document
 
 
@@ -68,10 +68,6 @@ class MongoAudit:
     def page(self, *, who: str | None, kind: str | None, of: str | None, limit: int, cursor: str | None) -> AuditPage:
         """One page, newest first. Raises InvalidRequest for a cursor that is none of ours."""
         match: Document = {}
-        if cursor is not None:
-            if not TASK_ID.fullmatch(cursor):
-                raise InvalidRequest.cursor()
-            match["_id"] = {"$lt": cursor}
         hint = "_id_"
         if who is not None:
             match["who"], hint = who, "who"
@@ -79,10 +75,9 @@ class MongoAudit:
             match["kind"], hint = kind, "kind"
         if of is not None:
             match["of"] = of
-        with translated():
-            found = list(self._audit.find(match).sort("_id", -1).hint(hint).limit(limit + 1))
+        rows, after = newest_first(self._audit, match, limit=limit, cursor=cursor, hint=hint)
         items = [
             msgspec.convert({**{k: v for k, v in row.items() if v is not None}, "id": row["_id"]}, AuditEntry)
-            for row in found[:limit]
+            for row in rows
         ]
-        return AuditPage(items=items, next=items[-1].id if len(found) > limit else None)
+        return AuditPage(items=items, next=after)

@@ -8,12 +8,12 @@ from typing import Any
 
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.paging import newest_first
 from keruta.domain.catalog.common import Page
 from keruta.domain.dead_letters import DeadLetter
 from keruta.domain.events import Event
-from keruta.domain.naming import TASK_ID, new_id
-from keruta.errors import InvalidRequest, NotFound, Unavailable
-from keruta.ports import Document
+from keruta.domain.naming import new_id
+from keruta.errors import NotFound, Unavailable
 
 
 class MongoDeadLetters:
@@ -43,15 +43,8 @@ class MongoDeadLetters:
 
     def page(self, *, limit: int, cursor: str | None) -> Page[DeadLetter]:
         """Newest first. Raises InvalidRequest for a cursor that is none."""
-        match: Document = {}
-        if cursor is not None:
-            if not TASK_ID.fullmatch(cursor):
-                raise InvalidRequest.cursor()
-            match["_id"] = {"$lt": cursor}
-        with translated():
-            rows = list(self._letters.find(match).sort("_id", -1).hint("_id_").limit(limit + 1))
-        items = [_view(row) for row in rows[:limit]]
-        return Page(items=items, next=items[-1].id if len(rows) > limit else None)
+        rows, after = newest_first(self._letters, {}, limit=limit, cursor=cursor)
+        return Page(items=[_view(row) for row in rows], next=after)
 
     def replay(self, who: str, letter: str) -> DeadLetter:
         """The broker has it again. Raises NotFound, Unavailable: the broker did not take it."""

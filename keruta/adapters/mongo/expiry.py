@@ -8,7 +8,7 @@ from typing import Any
 from keruta import metrics
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.pulse import Pulse
-from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, transition
+from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, seen_within, transition
 from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.naming import new_id
 from keruta.domain.status import HELD, LEASED, NOT_STARTED, Change
@@ -50,8 +50,7 @@ class MongoExpiry:
 
     def _hand_over(self) -> None:
         """What workers in a cluster had that are gone is others': Jobs go on, whoever made them."""
-        late = int(self._settings.lease_seconds * 1000 * HANDED_OVER_LEASES)
-        seen = {"$gte": ["$seen_at", {"$subtract": ["$$NOW", late]}]}
+        seen = seen_within(self._settings.lease_seconds * HANDED_OVER_LEASES)
         workers = self._workers.find(
             {"runner": "kubernetes"}, {"slots": 1, "left_at": 1, "alive": {"$and": [seen, {"$not": ["$left_at"]}]}}
         )
@@ -138,8 +137,7 @@ class MongoExpiry:
         workers = self._tasks.distinct("blocked_by.worker", {"blocked_by": {"$exists": True}})
         if not workers:
             return
-        limit = int(self._settings.lease_seconds * 1000 * NODE_LOST_LEASES)
-        alive = {"$gte": ["$seen_at", {"$subtract": ["$$NOW", limit]}]}
+        alive = seen_within(self._settings.lease_seconds * NODE_LOST_LEASES)
         known = [row["_id"] for row in self._workers.find({"_id": {"$in": workers}, "$expr": alive}, {"_id": 1})]
         self._tasks.update_many(
             {"blocked_by.worker": {"$in": [worker for worker in workers if worker not in known]}},

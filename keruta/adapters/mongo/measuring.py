@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from keruta import metrics
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import seen_within
 from keruta.domain.status import HELD, LEASED, Change
 from keruta.errors import Unavailable
 from keruta.ports import Document
@@ -73,8 +74,8 @@ class Figures(Collector):
         yield family
 
     def _workers(self) -> Iterator[GaugeMetricFamily]:
-        seen = {"$gte": ["$seen_at", {"$subtract": ["$$NOW", int(self._lease_seconds * 1000)]}]}
-        rows = list(self._database["workers"].find({"left_at": None, "$expr": seen}, ["slots", "draining"]))
+        heard = {"left_at": None, "$expr": seen_within(self._lease_seconds)}
+        rows = list(self._database["workers"].find(heard, ["slots", "draining"]))
         yield GaugeMetricFamily("keruta_workers", "Workers that were heard of within a lease.", value=len(rows))
         held = {"holder": {"$in": [row["_id"] for row in rows]}, "status": {"$in": sorted(LEASED)}}
         busy = self._database["tasks"].count_documents(held, hint="holder")

@@ -9,7 +9,7 @@ from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.assigning import MongoAssignment, lane_key
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.tasks import after
+from keruta.adapters.mongo.tasks import after, seen_within
 from keruta.domain.plan import Running, room
 from keruta.domain.scaling import WorkerState
 from keruta.domain.status import HELD
@@ -73,9 +73,9 @@ class MongoPool:
         return max(int(one["wanted"]) for one in pool["recent"])
 
     def workers(self) -> Mapping[str, WorkerState]:
-        seen = {"$gte": ["$seen_at", {"$subtract": ["$$NOW", int(self._lease_seconds * 1000)]}]}
+        heard = {"left_at": None, "$expr": seen_within(self._lease_seconds)}
         with translated():
-            rows = list(self._workers.find({"left_at": None, "$expr": seen}, ["draining"]))
+            rows = list(self._workers.find(heard, ["draining"]))
             held = {"holder": {"$in": [row["_id"] for row in rows]}, "status": {"$in": sorted(HELD)}}
             counts: dict[str, int] = {
                 row["_id"]: row["count"]

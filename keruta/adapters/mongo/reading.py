@@ -12,7 +12,7 @@ import msgspec
 
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary, to_view
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summary, to_view
 from keruta.domain.naming import TASK_ID, attempt_id
 from keruta.domain.status import Status
 from keruta.domain.task import TaskPage, TaskView, WaitingView
@@ -117,8 +117,7 @@ class MongoReading:
         held = self._held_by(lane)
         if held:
             return held
-        seconds = int(self._settings.lease_seconds * 1000)
-        live = {"$expr": {"$gte": ["$seen_at", {"$subtract": ["$$NOW", seconds]}]}}
+        live = {"$expr": seen_within(self._settings.lease_seconds)}
         workers = list(self._workers.find(live, {"slots": 1, "draining": 1}))
         if not workers:
             return "No worker is there; start one, or see why it does not register."

@@ -39,6 +39,11 @@ def after(seconds: float) -> dict[str, Any]:
     return {"$add": ["$$NOW", int(seconds * 1000)]}
 
 
+def seen_within(seconds: float) -> dict[str, Any]:
+    """Whether a worker was heard of in the last so many seconds, as an expression."""
+    return {"$gte": ["$seen_at", after(-seconds)]}
+
+
 def new_document(new: NewTask) -> Document:
     """The document of a task that was just accepted. Its times are set by `insert_pipeline` on the server."""
     request = new.request
