@@ -23,6 +23,7 @@ from keruta.domain.task import TaskView
 from keruta.onemachine.state import State
 from tests.support.gitservers import GitHttp
 from tests.support.repositories import make_repository
+from tests.support.waiting import reached
 
 ROOT = Path(__file__).parents[2]
 LAB = Path(os.environ.get("KERUTA_LAB") or ROOT.parent / "shared" / "lab" / "lab")
@@ -116,15 +117,7 @@ class Cluster:
         return self._try(lambda: self.client.task(task_id))
 
     def reaches(self, task_id: str, *statuses: str, seconds: float = 90) -> TaskView:
-        until = time.monotonic() + seconds
-        while True:
-            task = self.task(task_id)
-            if task is not None and task.status in statuses:
-                return task
-            if time.monotonic() > until:
-                stands = task and (task.status, task.reason, task.message, task.waiting)
-                raise AssertionError(f"{task_id} is not {statuses} after {seconds} s: {stands}")
-            time.sleep(0.3)
+        return reached(lambda: self.task(task_id), statuses, seconds=seconds, every_seconds=0.3)
 
     def ended(self, task_id: str, seconds: float = 120) -> TaskView:
         return self.reaches(task_id, *ENDED, seconds=seconds)

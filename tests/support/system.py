@@ -17,6 +17,7 @@ import psutil
 from keruta.client import ApiError, Client
 from keruta.domain.task import TaskView
 from keruta.onemachine.state import Running, State
+from tests.support.waiting import reached
 
 ENDED = ("succeeded", "failed", "cancelled")
 KERUTA = [sys.executable, "-c", "from keruta.cli.main import main; main()"]
@@ -151,15 +152,7 @@ class RunningSystem:
 
     def reaches(self, task_id: str, *statuses: str, seconds: float = 30) -> TaskView:
         """Waits until a task is in one of these statuses; a failure says where it stands instead."""
-        until = time.monotonic() + seconds
-        while True:
-            task = self.task(task_id)
-            if task is not None and task.status in statuses:
-                return task
-            if time.monotonic() > until:
-                stands = task and (task.status, task.reason, task.message, task.waiting, task.history)
-                raise AssertionError(f"{task_id} is not {' or '.join(statuses)} after {seconds} s: {stands}")
-            time.sleep(0.05)
+        return reached(lambda: self.task(task_id), statuses, seconds=seconds, every_seconds=0.05)
 
     def text(self, task_id: str) -> str:
         return b"".join(self.client.logs(task_id)).decode("utf-8", "replace")
