@@ -81,7 +81,7 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
     if struct is not None and isinstance(raw, dict):
         return convert(raw, struct, at)
     try:
-        return msgspec.convert(raw, kind, strict=True), []
+        return msgspec.convert(raw, kind, strict=True), list(_unkeepable(raw, at))
     except msgspec.ValidationError as error:
         if isinstance(raw, dict) and len(raw) > 1:  # msgspec does not say under which key
             each = [_convert_field({key: value}, kind, at)[1] for key, value in raw.items()]
@@ -93,6 +93,21 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
         if isinstance(raw, dict) and path.startswith("[...]") and len(raw) == 1:
             path = f"[{_escape(next(iter(raw)))}]{path[5:]}"
         return None, [fault(at + _pointer(path), match["message"] + ".")]
+
+
+def _unkeepable(raw: Any, at: str) -> Iterator[Fault]:
+    """Names within it that the database can't take.
+
+    Source: https://bsonspec.org/spec.html (a name, cstring, holds no NUL)
+    """
+    if isinstance(raw, dict):
+        for name, value in raw.items():
+            if "\0" in name:
+                yield fault(f"{at}/{_escape(name)}", "A name holds no NUL character.")
+            yield from _unkeepable(value, f"{at}/{_escape(name)}")
+    elif isinstance(raw, list):
+        for number, value in enumerate(raw):
+            yield from _unkeepable(value, f"{at}/{number}")
 
 
 def _struct_in(kind: Any) -> type[msgspec.Struct] | None:

@@ -129,6 +129,8 @@ def test_what_one_machine_can_not_honour() -> None:
         ({"setup": ["a\0"]}, "/setup/0"),
         ({"tolerations": [{"effect": "Never"}]}, "/tolerations/0/effect"),
         ({"network": "none"}, "/network"),
+        ({"node_selector": {"a\0b": "c"}}, "/node_selector/a\0b"),
+        ({"usage": [{"measure": "cost_usd", "pointer": "/a", "where": {"\0": "c"}}]}, "/usage/0/where/\0"),
     ],
 )
 def test_what_no_profile_may_say(changes: dict[str, Any], at: str) -> None:
