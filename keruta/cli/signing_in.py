@@ -1,7 +1,6 @@
 """`keruta login` and `logout`: a person's own sign-in at the identity provider, by a code that is typed into a browser.
 
 What comes of it lies in a file of mode 0600 in the person's configuration directory, made new before it runs out.
-Source: https://www.rfc-editor.org/rfc/rfc8628 (device code), https://www.rfc-editor.org/rfc/rfc7009 (revocation)
 """
 
 from __future__ import annotations
@@ -10,22 +9,20 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
 import click
 import msgspec
 import urllib3
 
+from keruta.adapters.identity.provider import Provider, ProviderRefusedError, Tokens
 from keruta.errors import KerutaError
 from keruta.onemachine.state import write_private
 
 REQUEST_SECONDS = 15.0
 RENEW_WHEN_LEFT_SECONDS = 30.0
-DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,66 +34,6 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     access_token: str
     refresh_token: str
     expires_at: float
-
-
-class Provider:
-    """The identity provider that a keruta names."""
-
-    def __init__(self, issuer: str, client: str) -> None:
-        self.issuer, self.client = issuer, client
-        self._pool = urllib3.PoolManager(retries=False, timeout=REQUEST_SECONDS)
-        self._endpoints = self._answered("GET", f"{issuer.rstrip('/')}/.well-known/openid-configuration", None)[1]
-
-    def begin(self) -> dict[str, Any]:
-        """A code for a person to type. Raises KerutaError."""
-        status, said = self._post("device_authorization_endpoint", {"scope": "openid"})
-        if status != 200:
-            raise KerutaError(f"the identity provider lets no one sign in by a code: {_why(said)}")
-        return said
-
-    def poll(self, begun: dict[str, Any], sleep: Callable[[float], None] = time.sleep) -> dict[str, Any]:
-        """The tokens, once the person has typed the code. Raises KerutaError when they did not, or would not."""
-        pause = float(begun.get("interval", 5))
-        until = time.monotonic() + float(begun["expires_in"])
-        while time.monotonic() < until:
-            sleep(pause)
-            form = {"grant_type": DEVICE_GRANT, "device_code": begun["device_code"]}
-            status, said = self._post("token_endpoint", form)
-            if status == 200:
-                return said
-            if said.get("error") == "slow_down":
-                pause += 5
-            elif said.get("error") != "authorization_pending":
-                raise KerutaError(f"not signed in: {_why(said)}")
-        raise KerutaError("not signed in: the code was not typed in time; try again")
-
-    def renew(self, refresh_token: str) -> dict[str, Any]:
-        """Raises KerutaError when the sign-in is over."""
-        status, said = self._post("token_endpoint", {"grant_type": "refresh_token", "refresh_token": refresh_token})
-        if status != 200:
-            raise KerutaError(f"your sign-in is over ({_why(said)}); run `keruta login` again")
-        return said
-
-    def revoke(self, refresh_token: str) -> None:
-        self._post("revocation_endpoint", {"token": refresh_token, "token_type_hint": "refresh_token"})
-
-    def _post(self, endpoint: str, form: dict[str, str]) -> tuple[int, dict[str, Any]]:
-        if endpoint not in self._endpoints:
-            raise KerutaError(f"the identity provider has no {endpoint.replace('_', ' ')}")
-        return self._answered("POST", self._endpoints[endpoint], {"client_id": self.client, **form})
-
-    def _answered(self, method: str, url: str, form: dict[str, str] | None) -> tuple[int, dict[str, Any]]:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
-        try:
-            answer = self._pool.request(method, url, body=urlencode(form) if form else None, headers=headers)
-            said = json.loads(answer.data) if answer.data else {}
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
-            raise KerutaError(f"the identity provider at {self.issuer} does not answer as one") from error
-        return answer.status, said if isinstance(said, dict) else {}
-
-
-def _why(said: dict[str, Any]) -> str:
-    return str(said.get("error_description") or said.get("error") or "it did not say why")[:200]
 
 
 # ---------------------------------------------------------------- the file
@@ -122,18 +59,21 @@ def signed_in(url: str | None = None) -> SignedIn | None:
             return None
         if found.expires_at - time.time() > RENEW_WHEN_LEFT_SECONDS:
             return found
-        renewed = Provider(found.issuer, found.client).renew(found.refresh_token)
+        try:
+            renewed = Provider(found.issuer, found.client).renew(found.refresh_token)
+        except ProviderRefusedError as error:
+            raise KerutaError(f"{error}; run `keruta login` again") from error
         return _keep(path, found.url, found.issuer, found.client, renewed)
 
 
-def _keep(path: Path, url: str, issuer: str, client: str, tokens: dict[str, Any]) -> SignedIn:
+def _keep(path: Path, url: str, issuer: str, client: str, tokens: Tokens) -> SignedIn:
     made = SignedIn(
         url=url,
         issuer=issuer,
         client=client,
-        access_token=str(tokens["access_token"]),
-        refresh_token=str(tokens.get("refresh_token", "")),
-        expires_at=time.time() + float(tokens.get("expires_in", 60)),
+        access_token=tokens.access_token,
+        refresh_token=tokens.refresh_token,
+        expires_at=tokens.expires_at,
     )
     write_private(path, msgspec.json.encode(made))
     return made
