@@ -20,13 +20,18 @@ from admin.people import routes as people
 from admin.queues import routes as queues
 from admin.repositories import routes as repositories
 from admin.retention import routes as retention
+from admin.signing_in import routes as signing_in
+from admin.site import assets, pages
+from admin.tasks import pages as tasks_pages
 from admin.tasks import routes as tasks
 from admin.transfer import routes as transfer
 from keruta import logs
 from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.identity.events import delivery_verifier
+from keruta.adapters.identity.provider import Provider
 from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.mongo.accounts import MongoAccounts
+from keruta.adapters.mongo.browsers import BrowserSessions
 from keruta.adapters.mongo.client import Database, connect
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.deciding import MongoDeciding
@@ -34,6 +39,7 @@ from keruta.adapters.mongo.extras import Catalogs
 from keruta.adapters.mongo.opening import MongoOpening
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.people import MongoKeyStore, make_verifier
+from keruta.adapters.mongo.rates import MongoRates
 from keruta.adapters.mongo.reading import MongoReading
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.spreading import Spreading
@@ -46,6 +52,8 @@ from keruta.adapters.tracing import tracing
 from keruta.domain.naming import new_id
 from keruta.edge import Verifying, address_of, as_problem, count_request, note_refusal, problem_answer
 from keruta.settings import Settings, load
+
+NOT_PAGES = ("/api/", "/events/", "/agent/", "/healthz", "/readyz", "/metrics", assets.PREFIX)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,9 @@ class Ports:
     retention: MongoRetention
     dead_letters: MongoDeadLetters
     accounts: MongoAccounts
+    provider: Provider
+    browsers: BrowserSessions
+    sign_in_rates: MongoRates
     spreading: Spreading
 
 
@@ -93,6 +104,14 @@ def make_ports(settings: Settings) -> Ports:
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
         accounts=MongoAccounts(database),
+        provider=Provider(
+            settings.issuer,
+            settings.admin_client_id,
+            url=settings.issuer_url,
+            secret_file=settings.admin_client_secret_file,
+        ),
+        browsers=BrowserSessions(database),
+        sign_in_rates=MongoRates(database, settings.sign_ins_per_minute),
         spreading=Spreading(database),
     )
 
@@ -101,7 +120,7 @@ class Lazily:
     """Makes the ports on first use: gunicorn loads the app before it forks."""
 
     def __init__(self, settings: Settings, make: Callable[[Settings], Ports]) -> None:
-        self._settings, self._make = settings, make
+        self.settings, self._make = settings, make
         self._made: Ports | None = None
         self._lock = threading.Lock()
 
@@ -109,7 +128,7 @@ class Lazily:
         if self._made is None:
             with self._lock:
                 if self._made is None:
-                    self._made = self._make(self._settings)
+                    self._made = self._make(self.settings)
         return self._made
 
 
@@ -117,14 +136,16 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     """Makes the app; without settings, from the environment."""
     settings = settings or load(os.environ)
     logs.configure("admin", settings.log_level)
-    app = flask.Flask("admin", static_folder=None)
+    app = flask.Flask("admin", static_folder=None, template_folder=".")
     app.url_map.strict_slashes = True
     app.extensions["keruta"] = Lazily(settings, make_ports)
     for feature in (
         tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, people,
-        api_keys, health,
+        api_keys, health, assets, signing_in, tasks_pages,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
+
+    pages.prepare(app)
 
     @app.before_request
     def begin() -> None:
@@ -143,7 +164,9 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         if told.status == 403:
             route = (flask.request.endpoint or "").rpartition(".")[2]
             note_refusal(app.extensions["keruta"]().catalogs.audit, route, told)
-        return problem_answer(told, flask.g.request_id)
+        if flask.request.path.startswith(NOT_PAGES):
+            return problem_answer(told, flask.g.request_id)
+        return pages.problem_page(told, flask.g.request_id)
 
     @app.after_request
     def finish(response: flask.Response) -> flask.Response:

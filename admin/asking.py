@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, cast
 
 import flask
 
+from admin.site import sessions
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
 from keruta.domain.principal import Principal
 from keruta.domain.roles import ANYONE, DISPATCHER
-from keruta.edge import authorize
+from keruta.edge import authorize, bearer_token
 from keruta.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -70,6 +71,19 @@ def refuse(name: str, message: str) -> NoReturn:
     raise InvalidRequest(f"{name}: {message}", faults=[{"at": f"?{name}", "message": message}])
 
 
+def _token() -> str:
+    """The request's own, or that of the page that it comes from: by its cookie, to read; with a form's token, to write.
+
+    Raises:
+        Unauthenticated, Forbidden.
+    """
+    if "Authorization" in flask.request.headers or not sessions.cookie("session"):
+        return bearer_token(flask.request)
+    if flask.request.method != "GET":
+        sessions.check_form_token()
+    return sessions.access_token()
+
+
 def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:
     """Serves the route of that name in `keruta.domain.api.table`: its method, its address, for its roles."""
     route = BY_NAME[name]
@@ -78,13 +92,16 @@ def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:
         @functools.wraps(view)
         def let_in(**parameters: str) -> flask.Response:
             if route.roles != ANYONE:
-                verifier = ports().deliveries if route.roles == DISPATCHER else ports().verifier
-                authorize(route, flask.request, verifier)
+                if route.roles == DISPATCHER:
+                    authorize(route, bearer_token(flask.request), ports().deliveries)
+                else:
+                    authorize(route, _token(), ports().verifier)
                 # What is changed while the identity provider is away is marked in the audit record.
                 with logs.bind(offline=ports().verifier.issuer_away_since is not None):
                     return view(**parameters)
             return view(**parameters)
 
+        let_in.route = route  # type: ignore[attr-defined]
         rule = route.path.replace("{path}", "<path:path>").replace("{", "<").replace("}", ">")
         blueprint.add_url_rule(rule, name, let_in, methods=[route.method], provide_automatic_options=False)
         return let_in

@@ -143,9 +143,9 @@ class Verifying(Protocol):
     def verify(self, token: str) -> Principal: ...
 
 
-def authorize(route: Route, request: flask.Request, verifier: Verifying) -> Principal:
-    """Says who asks, when they may. Raises Unauthenticated or Forbidden."""
-    principal = verifier.verify(bearer_token(request))
+def authorize(route: Route, token: str, verifier: Verifying) -> Principal:
+    """Says whose token it is, when they may. Raises Unauthenticated or Forbidden."""
+    principal = verifier.verify(token)
     flask.g.principal = principal
     if not principal.roles & route.roles:
         raise role_missing(route, principal)
@@ -316,7 +316,9 @@ class Function(Generic[P]):
             sender = ports.sessions.verify(bearer_token(request))
             return Asked(request=request, parameters=parameters, sender=sender)
         verifier = ports.deliveries if route.roles == DISPATCHER else ports.verifier
-        return Asked(request=request, parameters=parameters, principal=authorize(route, request, verifier))
+        return Asked(
+            request=request, parameters=parameters, principal=authorize(route, bearer_token(request), verifier)
+        )
 
     def ports(self) -> P:
         """What the handlers need; made once, after the server has forked."""

@@ -76,6 +76,21 @@ class Settings:
     cli_client_id: str = "keruta-cli"
     """The client as which `keruta login` signs people in."""
 
+    admin_client_id: str = "keruta-admin"
+    """The client as which the web admin signs people in."""
+
+    admin_client_secret_file: Path | None = None
+    """That client's secret, in a file."""
+
+    sign_in_code_file: Path | None = None
+    """On one machine: a file with the code by which its person signs in to the web admin, in place of a provider."""
+
+    sign_in_token_file: Path | None = None
+    """A file with the token that this code stands for."""
+
+    sign_ins_per_minute: int = 30
+    """Attempts to sign in from one address in a minute: enough for an office behind one, too few to guess. 0: any."""
+
     roles_claim: str = "realm_access.roles"
     """Where a token has its roles; dots go into objects."""
 

@@ -14,6 +14,7 @@ import msgspec
 
 from keruta.adapters.mongo.reading import Chunk
 from keruta.domain.principal import Principal
+from keruta.domain.task import TaskView
 from keruta.errors import KerutaError
 
 if TYPE_CHECKING:
@@ -52,45 +53,74 @@ def _line(chunk: Chunk) -> dict[str, object]:
     }
 
 
-def _events(ports: Ports, principal: Principal, task: str, attempt: int, *, seen: str, pinned: bool) -> Iterator[bytes]:
-    """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
-    after = -1
-    last = _EVENT_ID.fullmatch(seen)
-    if last is not None and int(last[1]) == attempt:
-        after = int(last[2])
-    elif last is not None and not pinned and 0 < int(last[1]) < attempt:
-        attempt, after = int(last[1]), int(last[2])
+def watch(
+    ports: Ports, principal: Principal, task: str, attempt: int, *, after: int = -1, pinned: bool
+) -> Iterator[Chunk | TaskView | None]:
+    """A task's changes of status and its log's chunks as they come; None where nothing came for a while.
+
+    It ends when no more can come; the last thing it gives is the task as it is then.
+    """
     status = None
-    yield b": keruta\n\n"
     with ports.tail.follow(task) as told:
         while True:
             told.clear()
             try:
+                if not ports.verifier.still_welcome(principal):
+                    return
                 number, more = ports.reading.log_attempt(principal.readers, task, attempt if pinned else None)
                 current = ports.reading.task(principal.readers, task)
                 attempt = attempt or number
                 if current.status != status:
                     status = current.status
-                    said = {"status": status, "reason": current.reason, "message": current.message}
-                    yield _event("status", {**said, "exit_code": current.exit_code, "attempt": number})
+                    yield current
                 if attempt:
                     for chunk in ports.reading.chunks(task, attempt, after):
                         after = chunk.sequence
-                        yield _event("log", _line(chunk), f"{chunk.attempt}-{chunk.sequence}")
+                        yield chunk
             except KerutaError:  # the database is away for now: the client keeps what it has
                 told.wait(1)
-                yield b": waiting for the database\n\n"
+                yield None
                 continue
             if attempt < number and not pinned:
                 attempt, after = attempt + 1, -1
                 continue
             if not more:
-                yield _event("end", {"status": status, "exit_code": current.exit_code})
+                yield current
                 return
             if not told.wait(COMMENT_EVERY_SECONDS):
-                yield b": still here\n\n"
+                yield None
 
 
-def _event(kind: str, value: object, identity: str | None = None) -> bytes:
+def resumed(seen: str, attempt: int, *, pinned: bool) -> tuple[int, int]:
+    """From which attempt and after which chunk a client goes on that has seen an event of that identity."""
+    last = _EVENT_ID.fullmatch(seen)
+    if last is not None and int(last[1]) == attempt:
+        return attempt, int(last[2])
+    if last is not None and not pinned and 0 < int(last[1]) < attempt:
+        return int(last[1]), int(last[2])
+    return attempt, -1
+
+
+def _events(ports: Ports, principal: Principal, task: str, attempt: int, *, seen: str, pinned: bool) -> Iterator[bytes]:
+    """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
+    attempt, after = resumed(seen, attempt, pinned=pinned)
+    current: TaskView | None = None
+    yield b": keruta\n\n"
+    for found in watch(ports, principal, task, attempt, after=after, pinned=pinned):
+        if found is None:
+            yield b": still here\n\n"
+        elif isinstance(found, Chunk):
+            yield event("log", _line(found), f"{found.attempt}-{found.sequence}")
+        elif current is None or found.status != current.status:
+            current = found
+            said = {"status": found.status, "reason": found.reason, "message": found.message}
+            number = len(found.attempts)
+            yield event("status", {**said, "exit_code": found.exit_code, "attempt": number})
+    if current is not None:
+        yield event("end", {"status": current.status, "exit_code": current.exit_code})
+
+
+def event(kind: str, value: object, identity: str | None = None) -> bytes:
+    """One server-sent event."""
     name = f"id: {identity}\n".encode() if identity else b""
     return name + f"event: {kind}\n".encode() + b"data: " + msgspec.json.encode(value) + b"\n\n"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import number, paging, ports, principal, refuse, serves
+from admin.asking import number, paging, ports, principal, serves
 from admin.tasks import logs as log_answers
-from keruta.adapters.mongo.reading import TaskFilter, parse_label
+from admin.tasks.asked import filter_asked
 from keruta.domain.naming import attempt_id
-from keruta.domain.status import Status
 from keruta.domain.task import BODY_LIMIT_BYTES, InputRequest, TaskView
 from keruta.edge import json_answer, read_body
 from keruta.errors import NotFound
@@ -19,27 +18,12 @@ blueprint = flask.Blueprint("tasks", __name__)
 
 @serves(blueprint, "list_tasks")
 def list_tasks() -> flask.Response:
-    query = flask.request.args
-    status = query.get("status")
-    if status is not None and status not in frozenset(Status):
-        refuse("status", f"Known are {', '.join(Status)}.")
-    sort = query.get("sort", "-created")
-    if sort not in ("created", "-created"):
-        refuse("sort", "Known are created, -created.")
-    facets = [f"{name}={query[name]}" for name in ("queue", "repository", "profile", "owner") if name in query]
-    if "label" in query:
-        facets.insert(0, parse_label(query["label"]))
-    page = ports().reading.page(
-        principal().readers,
-        TaskFilter(status=status, facets=facets, oldest_first=sort == "created"),
-        **paging(),
-    )
-    return json_answer(page)
+    return json_answer(ports().reading.page(principal().readers, filter_asked(), **paging()))
 
 
 @serves(blueprint, "show_task")
 def show_task(id: str) -> flask.Response:
-    return json_answer(_task(id))
+    return json_answer(task_asked(id))
 
 
 @serves(blueprint, "task_logs")
@@ -51,38 +35,38 @@ def task_logs(id: str) -> flask.Response:
 
 @serves(blueprint, "cancel_task")
 def cancel_task(id: str) -> flask.Response:
-    _nudge(ports().deciding.cancel(principal().name, principal().readers, id), id)
-    return json_answer(_task(id))
+    nudge(ports().deciding.cancel(principal().name, principal().readers, id), id)
+    return json_answer(task_asked(id))
 
 
 @serves(blueprint, "retry_task")
 def retry_task(id: str) -> flask.Response:
     ports().deciding.retry(principal().name, principal().readers, id)
-    return json_answer(_task(id))
+    return json_answer(task_asked(id))
 
 
 @serves(blueprint, "accept_task")
 def accept_task(id: str) -> flask.Response:
     ports().deciding.accept(principal().name, principal().readers, id)
-    return json_answer(_task(id))
+    return json_answer(task_asked(id))
 
 
 @serves(blueprint, "send_input")
 def send_input(id: str) -> flask.Response:
     body = read_body(flask.request, InputRequest, BODY_LIMIT_BYTES)
-    _nudge(ports().deciding.input(principal().name, principal().readers, id, body.text), id)
-    return json_answer(_task(id))
+    nudge(ports().deciding.input(principal().name, principal().readers, id, body.text), id)
+    return json_answer(task_asked(id))
 
 
 @serves(blueprint, "list_artifacts")
 def list_artifacts(id: str) -> flask.Response:
-    return json_answer(_task(id))
+    return json_answer(task_asked(id))
 
 
 @serves(blueprint, "get_artifact")
 def get_artifact(id: str, path: str) -> flask.Response:
     """The file as it was stored, never to be shown inside a page of ours: a script made it."""
-    task = _task(id)
+    task = task_asked(id)
     if not task.attempts:
         raise NotFound("There is no such file.")
     file = ports().results.open(attempt_id(task.id, task.attempts[-1].number), path)
@@ -98,10 +82,10 @@ def get_artifact(id: str, path: str) -> flask.Response:
     return response
 
 
-def _task(task_id: str) -> TaskView:
+def task_asked(task_id: str) -> TaskView:
     return ports().reading.task(principal().readers, task_id)
 
 
-def _nudge(worker: WorkerSlots | None, task_id: str) -> None:
+def nudge(worker: WorkerSlots | None, task_id: str) -> None:
     if worker is not None:
         ports().nudges.nudge(worker, [task_id])

@@ -94,5 +94,6 @@ def _first_task(client: Client) -> int:
 
 def _say_where(system: System, state: State) -> None:
     click.echo(f"keruta is at {system.url}", err=True)
+    click.echo(f"sign in there with the code  {state.sign_in_code_file.read_text()}", err=True)
     click.echo('in another terminal:  eval "$(.venv/bin/keruta env)"; keruta list', err=True)
     showing.note(f"logs are in {state.root}/log; Ctrl-C ends it all")

@@ -38,6 +38,12 @@ def made_at(identity: str) -> datetime:
     return datetime.fromtimestamp(as_number(identity[:10]) / 1000, UTC)
 
 
+def earliest_id(at: datetime) -> str:
+    """What every identity that was made from then on is not less than."""
+    number = max(int(at.timestamp() * 1000), 0) << 80
+    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+
+
 def attempt_id(task_id: str, number: int) -> str:
     """Names an attempt; its Job has the same name, so that making it twice makes it once."""
     return f"{task_id}-{number}"

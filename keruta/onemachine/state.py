@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import socket
 from dataclasses import dataclass
 from datetime import timedelta
@@ -87,7 +88,16 @@ class State:
             token = issuer.issue(f"service:{name}", [role], lifetime=SERVICE_TOKEN_LIFETIME, client=f"keruta-{role}")
             write_private(self.root / "tokens" / name, token.encode())
         person = os.environ.get("USER") or "me"
-        return issuer.issue(person, ["admin", "developer", "viewer"], lifetime=PERSON_TOKEN_LIFETIME)
+        token = issuer.issue(person, ["admin", "developer", "viewer"], lifetime=PERSON_TOKEN_LIFETIME)
+        write_private(self.root / "tokens" / "person", token.encode())
+        if not self.sign_in_code_file.exists():
+            write_private(self.sign_in_code_file, new_code().encode())
+        return token
+
+    @property
+    def sign_in_code_file(self) -> Path:
+        """What its person types to sign in to the web admin; the same in every run, so that a browser may keep it."""
+        return self.root / "keys" / "sign-in-code"
 
     def ports(self) -> dict[str, int]:
         """A port for each part: the last run's while they are free, so that addresses stay."""
@@ -122,6 +132,12 @@ class State:
 
     def note_ended(self) -> None:
         (self.root / "run.json").unlink(missing_ok=True)
+
+
+def new_code() -> str:
+    """75 random bits, as a person can type them."""
+    letters = "".join(secrets.choice("ABCDEFGHJKMNPQRSTVWXYZ23456789") for _ in range(15))
+    return "-".join(letters[at : at + 5] for at in (0, 5, 10))
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -129,6 +129,8 @@ class System:
             "KERUTA_EVENT_KEYS": str(root / "keys" / "trusted.json"),  # events are this machine's own, whoever signs in
             "KERUTA_EVENT_ISSUER": "keruta-local",
             "KERUTA_EVENT_TOKEN_FILE": str(root / "tokens" / "events"),
+            "KERUTA_SIGN_IN_CODE_FILE": str(self._state.sign_in_code_file),
+            "KERUTA_SIGN_IN_TOKEN_FILE": str(root / "tokens" / "person"),
             "KERUTA_TRANSPORTS": "https,http,ssh,file",
             "KERUTA_WORKER_ADDRESSES": "127.0.0.0/8",
             "KERUTA_WORKER_ID": "this-machine",

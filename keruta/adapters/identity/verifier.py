@@ -23,6 +23,8 @@ ALGORITHMS = ("RS256", "ES256", "EdDSA")
 REQUIRED = ["iss", "aud", "exp", "iat", "sub"]
 LEEWAY_SECONDS = 10  # clocks of two machines that keep time differ by less
 TOKEN_LIMIT = 16 * 1024
+LOGOUT_TOKEN_SECONDS = 120
+LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 KEY_PREFIX = "keruta_"
 _KEY_NAME = re.compile(r"[A-Za-z0-9._=-]{1,200}")
 _REMEMBERED = 2048
@@ -106,6 +108,10 @@ class Verifier:
             self._rates.take(principal.key or principal.subject)
         return principal
 
+    def still_welcome(self, principal: Principal) -> bool:
+        """Whether one who came in may stay, where an answer goes on for long: nobody has disabled them meanwhile."""
+        return self._people is None or self._people.seen(principal)
+
     @property
     def issuer_away_since(self) -> datetime | None:
         """Since when the issuer can't be reached, as far as was noticed; asks nobody."""
@@ -124,22 +130,37 @@ class Verifier:
                 self._known[digest] = known
         return known
 
+    def signed_in(self, id_token: str, *, client: str, nonce: str) -> tuple[str, str]:
+        """Whose sign-in an ID token tells of: the subject, and what the issuer calls the sign-in ("" if nothing).
+
+        Source: https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
+        Raises:
+            Unauthenticated: it is not for this client, or not for this sign-in.
+        """
+        _, claims = self._claims(id_token, audience=client, required=[*REQUIRED, "nonce"])
+        if float(claims["exp"]) + LEEWAY_SECONDS < self._now():
+            raise refusal("expired")
+        if claims["nonce"] != nonce or claims.get("azp", client) != client or claims.get("typ", "ID") != "ID":
+            raise refusal("nonce")
+        return str(claims["sub"]), str(claims.get("sid", ""))
+
+    def signed_out(self, logout_token: str, *, client: str) -> tuple[str, str]:
+        """Whose sign-in the issuer has ended: the subject and the sign-in, of which one may be "".
+
+        Source: https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
+        Raises:
+            Unauthenticated: it is no such word of the issuer's.
+        """
+        _, claims = self._claims(logout_token, audience=client, required=["iss", "aud", "iat", "events"])
+        subject, session = str(claims.get("sub", "")), str(claims.get("sid", ""))
+        late = abs(self._now() - float(claims["iat"])) > LOGOUT_TOKEN_SECONDS
+        if late or "nonce" in claims or not (subject or session) or LOGOUT_EVENT not in dict(claims["events"]):
+            raise refusal("logout")
+        return subject, session
+
     def _verify(self, token: str) -> Known:
         settings = self._settings
-        header, key = self._header(token)
-        try:
-            claims = jwt.decode(
-                token,
-                key.key,
-                algorithms=[key.algorithm_name],
-                issuer=settings.issuer,
-                audience=settings.audience,
-                leeway=LEEWAY_SECONDS,
-                options={"require": REQUIRED, "verify_exp": False},
-            )
-            ends_at = float(claims["exp"]) + LEEWAY_SECONDS
-        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
-            raise refusal(type(error).__name__) from error
+        header, claims = self._claims(token, audience=settings.audience, required=REQUIRED)
         client = str(claims.get("azp") or claims.get("client_id") or "")
         if settings.clients and client not in settings.clients:
             raise refusal("client")
@@ -148,7 +169,28 @@ class Verifier:
         said = str(header.get("typ", "")).lower()
         if not self._any_type and claims.get("typ") != "Bearer" and said not in ("at+jwt", "application/at+jwt"):
             raise refusal("typ")
+        ends_at = float(claims["exp"]) + LEEWAY_SECONDS
         return Known(principal=self._principal(claims, client), key=str(header["kid"]), ends_at=ends_at)
+
+    def _claims(self, token: str, *, audience: str, required: list[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A token's header and what it claims, when the issuer has signed it for this audience; it may have run out."""
+        header, key = self._header(token)
+        try:
+            claims = jwt.decode(
+                token,
+                key.key,
+                algorithms=[key.algorithm_name],
+                issuer=self._settings.issuer,
+                audience=audience,
+                leeway=LEEWAY_SECONDS,
+                options={"require": required, "verify_exp": False},
+            )
+            for name in ("exp", "iat"):
+                float(claims.get(name, 0))
+            dict(claims.get("events", {}))
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError) as error:
+            raise refusal(type(error).__name__) from error
+        return header, claims
 
     def _header(self, token: str) -> tuple[dict[str, Any], Any]:
         """The header, and the issuer's own key of that name: where else a header points to is not looked at."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -56,6 +56,12 @@ class MongoAccounts:
         if row is None:
             raise NotFound("Nobody of this subject has been here.", reason="UserNotFound")
         return _user(row)
+
+    def names(self, subjects: Iterable[str]) -> dict[str, str]:
+        """What people call those of them who have been here."""
+        with translated():
+            rows = self._users.find({"_id": {"$in": sorted(set(subjects))}}, ["name"])
+            return {row["_id"]: row["name"] for row in rows}
 
     def set_disabled(self, who: Principal, subject: str, *, disabled: bool) -> UserView:
         """They are let in no more, or again, from when this returns, whatever tokens they have.

@@ -13,10 +13,10 @@ from keruta.adapters.mongo.catalog import Extras, MongoCatalog, kept
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.sealing import Sealer
-from keruta.domain.catalog import documents
+from keruta.domain import words
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.credentials import ALL_SECRETS, SECRET_FIELDS, CredentialSpec, CredentialView, fingerprint
-from keruta.domain.catalog.documents import DocumentRef, DocumentSpec, DocumentView, VersionSummary
+from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef, DocumentSpec, DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS
 from keruta.errors import InvalidRequest, NotFound
 from keruta.ports import Document
@@ -124,8 +124,8 @@ class Documents(Extras):
         whole = f"{spec.title}\n{' '.join(spec.tags)}\n{spec.text}"
         return {
             "size_bytes": len(spec.text.encode()),
-            "grams": documents.grams(whole),
-            "letters": documents.letters(whole),
+            "grams": words.grams(whole),
+            "letters": words.letters(whole),
         }
 
     def also(self, entry: Document, session: ClientSession) -> None:
@@ -145,7 +145,7 @@ class Documents(Extras):
         self._versions.replace_one(own, version, upsert=True, session=session)
 
     def search(self, text: str) -> Document:
-        terms = documents.query(text)
+        terms = words.query(text)
         if not terms:
             raise InvalidRequest("q: Say a word to look for.", faults=[{"at": "?q", "message": "It holds no word."}])
         # が is not か with a mark to be ignored.
@@ -211,7 +211,7 @@ class Documents(Extras):
             "$or": [{"_id": {"$in": names}}, {"spec.tags": {"$in": tags}}],
         }
         fields = ["revision", "spec.title", "spec.media_type"]
-        rows = self._documents.find(match, fields).sort("_id", 1).limit(documents.DOCUMENTS_OF_A_TASK + 1)
+        rows = self._documents.find(match, fields).sort("_id", 1).limit(DOCUMENTS_OF_A_TASK + 1)
         return [
             DocumentRef(
                 name=r["_id"], version=r["revision"], title=r["spec"]["title"], media_type=r["spec"]["media_type"]

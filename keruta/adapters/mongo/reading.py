@@ -13,8 +13,8 @@ import msgspec
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summary, to_view
-from keruta.domain.naming import TASK_ID, attempt_id
-from keruta.domain.status import Status
+from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
+from keruta.domain.status import OPEN, Status
 from keruta.domain.task import TaskPage, TaskView, WaitingView
 from keruta.errors import InvalidRequest, NotFound
 from keruta.ports import Document
@@ -26,11 +26,19 @@ POSITION_LIMIT = 10_000
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFilter:
-    """What a list is narrowed to; `facets` as `queue=…`, `repository=…`, `owner=…`, `label=key=value`."""
+    """What a list is narrowed to.
+
+    Args:
+        status: one of them, or `open` for all that have not ended.
+        facets: as `queue=…`, `repository=…`, `owner=…`, `label=key=value`, `word=…`; all of them hold.
+        since, until: submitted from then on, and before then.
+    """
 
     status: str | None = None
     oldest_first: bool = False
     facets: Sequence[str] = field(default_factory=tuple)
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +67,17 @@ class MongoReading:
     def page(self, readers: Sequence[str], wanted: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage:
         """One page, by when they were submitted. Raises InvalidRequest for a cursor that is none of ours."""
         match: dict[str, Any] = {}
+        span = {
+            **({"$gte": earliest_id(wanted.since)} if wanted.since is not None else {}),
+            **({"$lt": earliest_id(wanted.until)} if wanted.until is not None else {}),
+        }
         if cursor is not None:
             if not TASK_ID.fullmatch(cursor):
                 raise InvalidRequest.cursor()
-            match["_id"] = {"$gt" if wanted.oldest_first else "$lt": cursor}
+            bound, nearer = ("$gt", max) if wanted.oldest_first else ("$lt", min)
+            span[bound] = nearer(cursor, span.get(bound, cursor))
+        if span:
+            match["_id"] = span
         if wanted.facets:
             match["seen_by"] = {"$in": [f"{reader} {wanted.facets[0]}" for reader in readers]}
             rest = [{"seen_by": {"$in": [f"{r} {facet}" for r in readers]}} for facet in wanted.facets[1:]]
@@ -71,7 +86,7 @@ class MongoReading:
         elif wanted.status is None:
             match["seen_by"] = {"$in": list(readers)}
         if wanted.status is not None:
-            match["status"] = wanted.status
+            match["status"] = {"$in": sorted(OPEN)} if wanted.status == "open" else wanted.status
             if not wanted.facets:
                 match["readers"] = {"$in": list(readers)}
         hint = "readers_status" if "readers" in match else "seen_by"
@@ -90,6 +105,12 @@ class MongoReading:
             with translated():
                 view = msgspec.structs.replace(view, waiting=self._waiting(document))
         return view
+
+    def may_change(self, names: Sequence[str], task_id: str) -> bool:
+        """Whether it is theirs to cancel, retry and answer."""
+        with translated():
+            found = self._tasks.find_one({"_id": task_id, "managers": {"$in": list(names)}}, ["_id"])
+        return found is not None
 
     def _document(self, readers: Sequence[str], task_id: str, projection: Any = None) -> Document:
         with translated():

@@ -20,15 +20,17 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel
+from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
 from keruta.adapters.mongo.entries import new_entry, seen_by
 from keruta.adapters.mongo.ready import ready_entries
 from keruta.domain.catalog.kinds import KINDS
+from keruta.domain.words import words_of_name
 
 DAY_SECONDS = 86400
+BATCH = 1000
 Migration = Callable[[Database[dict[str, Any]]], None]
 
 
@@ -74,7 +76,7 @@ def _catalog(database: Database[dict[str, Any]]) -> None:
     database["repositories"].create_index([("spec.url", ASCENDING), ("_id", ASCENDING)], name="url")
     for field in ("read_credential", "push_credential", "default_profile"):
         database["repositories"].create_index(f"spec.{field}", name=field, sparse=True)
-    # No language: words are parted by `keruta.domain.catalog.documents.grams` already.
+    # No language: words are parted by `keruta.domain.words.grams` already.
     database["documents"].create_index(
         [("grams", TEXT), ("letters", TEXT)], name="text", default_language="none", language_override="none"
     )
@@ -126,8 +128,45 @@ def _identity(database: Database[dict[str, Any]]) -> None:
     database["sessions"].create_index("until", name="until", expireAfterSeconds=0)
 
 
+def _browsers(database: Database[dict[str, Any]]) -> None:
+    """What the identity provider may end: a sign-in, or all of a person's."""
+    for field in ("sid", "subject"):
+        database["sessions"].create_index(field, name=field)
+
+
+def _words(database: Database[dict[str, Any]]) -> None:
+    """Tasks are found by the words of their names."""
+    tasks = database["tasks"]
+    changes: list[UpdateOne] = []
+
+    def write() -> None:
+        if changes:
+            tasks.bulk_write(changes, ordered=False)
+            changes.clear()
+
+    for row in tasks.find({"name": {"$type": "string"}}, ["name", "readers"]):
+        words = [f"word={word}" for word in words_of_name(row["name"])]
+        found = [f"{reader} {word}" for reader in row["readers"] for word in words]
+        changes.append(
+            UpdateOne({"_id": row["_id"]}, {"$addToSet": {"facets": {"$each": words}, "seen_by": {"$each": found}}})
+        )
+        if len(changes) == BATCH:
+            write()
+    write()
+
+
 # In order; what has been released is never changed, only followed.
-MIGRATIONS: tuple[Migration, ...] = (_first, _logs, _dead_letters, _catalog, _ready, _ends, _identity)
+MIGRATIONS: tuple[Migration, ...] = (
+    _first,
+    _logs,
+    _dead_letters,
+    _catalog,
+    _ready,
+    _ends,
+    _identity,
+    _browsers,
+    _words,
+)
 
 
 def ensure_schema(database: Database[dict[str, Any]]) -> None:

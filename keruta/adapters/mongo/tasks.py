@@ -18,6 +18,7 @@ from keruta.domain.naming import new_id
 from keruta.domain.reports import TAIL_LIMIT_BYTES
 from keruta.domain.status import ENDED, LEASED, TRANSITIONS, Change, sources
 from keruta.domain.task import AttemptView, NewTask, TaskSummary, TaskView
+from keruta.domain.words import words_of_name
 from keruta.ports import Document
 
 HISTORY_LIMIT = 200
@@ -81,6 +82,7 @@ def facets(new: NewTask) -> list[str]:
         f"profile={new.profile}",
         f"owner={new.owner}",
         *(f"label={key}={value}" for key, value in request.labels.items()),
+        *(f"word={word}" for word in words_of_name(request.name or "")),
     ]
 
 

@@ -8,8 +8,20 @@ from keruta.domain.task import InputRequest, TaskPage, TaskRequest, TaskView
 
 _STATUS = {
     "type": "string",
-    "enum": ["queued", "assigned", "preparing", "running", "waiting", "unknown", "succeeded", "failed", "cancelled"],
+    "enum": [
+        "queued",
+        "assigned",
+        "preparing",
+        "running",
+        "waiting",
+        "unknown",
+        "succeeded",
+        "failed",
+        "cancelled",
+        "open",
+    ],
 }
+_MOMENT = {"type": "string", "format": "date-time"}
 
 TASKS: tuple[Route, ...] = (
     Route(
@@ -26,12 +38,15 @@ TASKS: tuple[Route, ...] = (
         name="list_tasks", method="GET", path="/api/v1/tasks", summary="List tasks, newest first", roles=READ,
         answer=TaskPage, problems=(422,),
         query=(
-            Parameter(name="status", description="only tasks in this status", schema=_STATUS),
+            Parameter(name="status", description="only in this status; open: that have not ended", schema=_STATUS),
             Parameter(name="queue", description="only tasks of this queue"),
             Parameter(name="repository", description="only tasks on this repository, by its name or its address"),
             Parameter(name="profile", description="only tasks with this profile"),
             Parameter(name="owner", description="only tasks of this submitter"),
             Parameter(name="label", description="only tasks with this label, as key=value"),
+            Parameter(name="q", description="only tasks with these words in their names"),
+            Parameter(name="since", description="only tasks submitted from then on", schema=_MOMENT),
+            Parameter(name="until", description="only tasks submitted before then", schema=_MOMENT),
             Parameter(
                 name="sort", description="by when it was submitted: -created (newest first) or created",
                 schema={"type": "string", "enum": ["created", "-created"]},

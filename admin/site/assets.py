@@ -1,0 +1,79 @@
+"""Style and scripts: keruta's own, and those that installed packages bring. None comes from elsewhere.
+
+Each has an address with its content's hash in it, so that browsers keep it for good; packed once, when first asked for.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import flask
+
+from keruta.errors import NotFound
+
+PREFIX = "/assets"
+OWN = Path(__file__).with_name("static")
+PACKAGED = {
+    "bootstrap.css": ("flask_bootstrap", "static/bootstrap5/css/bootstrap.min.css"),
+    "swagger-ui.css": ("flask_swagger_ui", "dist/swagger-ui.css"),
+    "swagger-ui.js": ("flask_swagger_ui", "dist/swagger-ui-bundle.js"),
+}
+PACKED = ("text/", "image/svg", "application/json")
+
+blueprint = flask.Blueprint("assets", __name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asset:
+    """One file. `packed` is its gzip form, None for what is packed already."""
+
+    plain: bytes
+    packed: bytes | None
+    kind: str
+    digest: str
+
+
+@functools.cache
+def asset(name: str) -> Asset:
+    """Raises NotFound."""
+    if name in PACKAGED:
+        package, path = PACKAGED[name]
+        spec = find_spec(package)
+        assert spec is not None
+        assert spec.origin is not None
+        file = Path(spec.origin).parent / path
+    else:
+        known = {path.name: path for path in OWN.iterdir() if path.is_file()}
+        if name not in known:
+            raise NotFound("There is no such file.")
+        file = known[name]
+    plain = file.read_bytes()
+    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    packed = gzip.compress(plain, 9, mtime=0) if kind.startswith(PACKED) else None
+    return Asset(plain=plain, packed=packed, kind=kind, digest=hashlib.sha256(plain).hexdigest()[:16])
+
+
+def address(name: str) -> str:
+    """Where it is, for a page."""
+    return f"{PREFIX}/{asset(name).digest}/{name}"
+
+
+@blueprint.get(f"{PREFIX}/<digest>/<name>", provide_automatic_options=False)
+def serve(digest: str, name: str) -> flask.Response:
+    found = asset(name)
+    if digest != found.digest:
+        raise NotFound("There is no such file any more; load the page again.")
+    packed = found.packed if flask.request.accept_encodings.quality("gzip") > 0 else None
+    response = flask.Response(packed or found.plain, content_type=f"{found.kind}; charset=utf-8")
+    if found.packed is not None:
+        response.headers["Vary"] = "Accept-Encoding"
+    if packed is not None:
+        response.headers["Content-Encoding"] = "gzip"
+    response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
+    return response

@@ -1,0 +1,163 @@
+"""How a page is served: who may see it, what a form of it must carry, and what every page shows."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import flask
+from markupsafe import Markup
+
+from admin.asking import View, ports
+from admin.site import assets, problems, sessions, showing
+from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
+from keruta import logs
+from keruta.domain.api.table import BY_NAME
+from keruta.edge import authorize
+from keruta.errors import Problem, Unauthenticated
+
+SAID_SECONDS = 30
+FORM_LIMIT_BYTES = 2 * 1024 * 1024
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; manifest-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """An entry of the navigation, for those who may use a route."""
+
+    address: str
+    name: str
+    route: str
+
+
+NAVIGATION = (Place(address="/tasks", name=marked("Tasks"), route="list_tasks"),)
+
+
+def shows(blueprint: flask.Blueprint, name: str, path: str, method: str = "GET") -> Callable[[View], View]:
+    """Serves a page, or takes a form, for those who may use the API's route of that name."""
+    route = BY_NAME[name]
+
+    def wrap(view: View) -> View:
+        @functools.wraps(view)
+        def let_in(**parameters: str) -> flask.Response:
+            token = sessions.access_token()
+            if method != "GET":
+                flask.request.max_content_length = FORM_LIMIT_BYTES
+                flask.request.max_form_memory_size = FORM_LIMIT_BYTES
+                sessions.check_form_token()
+            authorize(route, token, ports().verifier)
+            with logs.bind(offline=ports().verifier.issuer_away_since is not None):
+                return view(**parameters)
+
+        let_in.route = route  # type: ignore[attr-defined]
+        blueprint.add_url_rule(path, f"page_{view.__name__}", let_in, methods=[method], provide_automatic_options=False)
+        return let_in
+
+    return wrap
+
+
+def page(template: str, status: int = 200, **values: Any) -> flask.Response:
+    """A page, with what was to be said on it."""
+    said = flask.request.cookies.get("keruta-said", "")
+    response = flask.Response(
+        flask.render_template(template, said=gettext(SAID[said]) if said in SAID else "", **values), status
+    )
+    if said:
+        response.delete_cookie("keruta-said")
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["Vary"] = "Cookie, Accept-Language"
+    return response
+
+
+def go(address: str, said: str = "") -> flask.Response:
+    """To another page, by GET, where something may be said."""
+    response = flask.redirect(address, 303)
+    if said:
+        assert said in SAID
+        response.set_cookie("keruta-said", said, max_age=SAID_SECONDS, httponly=True, samesite="Lax",
+                            secure=sessions.is_secure())  # fmt: skip
+    assert isinstance(response, flask.Response)
+    return response
+
+
+SAID = {
+    "cancelled": marked("The task is being cancelled."),
+    "retried": marked("The task is tried once more."),
+    "accepted": marked("The task counts as done."),
+    "sent": marked("What you wrote was sent to the script."),
+    "many_done": marked("Done for each of them."),
+    "many_part": marked("Done for some of them; for the others it was too late, or they are not yours."),
+    "many_none": marked("Done for none of them: it was too late, or they are not yours."),
+    "signed_out": marked("You are signed out."),
+}
+
+
+def here(address: str) -> str:
+    """The address if it is a path of this site, else the first page: nobody is sent elsewhere by a link to us."""
+    parts = urlsplit(address)
+    if parts.scheme or parts.netloc or not address.startswith("/") or address.startswith("//"):
+        return "/tasks"
+    if any(character in address for character in "\\\r\n\t\0") or address.startswith("/auth/"):
+        return "/tasks"
+    return address
+
+
+def problem_page(problem: Problem, request_id: str) -> flask.Response:
+    """What was wrong, and what to do about it; who is not signed in is sent to do so."""
+    if isinstance(problem, Unauthenticated) and flask.request.method == "GET":
+        wanted = flask.request.full_path.rstrip("?")
+        return go(f"/auth/sign-in?next={quote(wanted, safe='')}")
+    try:
+        return page("site/problem.html", problem.status, problem=problem, request_id=request_id)
+    except Problem:  # what every page shows could not be had either
+        return page("site/problem.html", problem.status, problem=problem, request_id=request_id, bare=True)
+
+
+def prepare(app: flask.Flask) -> None:
+    """Every page of the app can use what is here."""
+    app.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
+    environment = app.jinja_env
+    environment.globals.update(
+        _=gettext, ngettext=ngettext, asset=assets.address, LANGUAGES=LANGUAGES,
+        problem_title=problems.title, problem_advice=problems.advice, **showing.GLOBALS,
+    )  # fmt: skip
+
+    @app.context_processor
+    def known() -> dict[str, Any]:
+        principal = flask.g.get("principal")
+        return {
+            "me": principal,
+            "language": language(),
+            "theme": flask.request.cookies.get("keruta-theme", ""),
+            "form_field": _form_field,
+            "form_token": sessions.form_token,
+            "navigation": [place for place in NAVIGATION if principal and principal.roles & BY_NAME[place.route].roles],
+            "may": lambda route: bool(principal and principal.roles & BY_NAME[route].roles),
+            "here": flask.request.full_path.rstrip("?"),
+        }
+
+    @app.after_request
+    def guard(response: flask.Response) -> flask.Response:
+        headers = response.headers
+        headers.setdefault("Content-Security-Policy", POLICY)
+        headers.setdefault("Referrer-Policy", "same-origin")
+        headers.setdefault("X-Frame-Options", "DENY")
+        headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
+        headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+        if ports_are_secure(app):
+            headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        return response
+
+
+def ports_are_secure(app: flask.Flask) -> bool:
+    return bool(app.extensions["keruta"].settings.public_url.startswith("https://"))
+
+
+def _form_field() -> Markup:
+    return Markup('<input type="hidden" name="{}" value="{}">').format(sessions.TOKEN_FIELD, sessions.form_token())

@@ -1,0 +1,139 @@
+"""The browser's session: its cookie, the token that it stands for, and what a form of ours carries to show that it is.
+
+Tokens are made new behind the requests' back before they run out. While the identity provider is away they stay what
+they are, and `keruta.adapters.identity.verifier` says what they are still good for.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING, cast
+
+import flask
+
+from keruta.adapters.identity.provider import ProviderAwayError, ProviderRefusedError
+from keruta.adapters.mongo.browsers import BrowserSession
+from keruta.errors import Forbidden, Unauthenticated, Unavailable
+
+if TYPE_CHECKING:
+    from admin.app import Ports
+
+log = logging.getLogger(__name__)
+
+RENEW_WHEN_LEFT_SECONDS = 20.0
+WAIT_FOR_ANOTHER_SECONDS = 5.0
+TOKEN_FIELD, TOKEN_HEADER = "form_token", "X-Form-Token"
+_MASK_BYTES = 16
+
+
+def _ports() -> Ports:
+    return cast("Ports", flask.current_app.extensions["keruta"]())
+
+
+def cookie_name(secure: bool, of: str = "session") -> str:
+    """Over https, one that no other host can set. Source: https://www.rfc-editor.org/rfc/rfc6265#section-4.1.1 and
+    https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Set-Cookie (`__Host-`)
+    """
+    return f"__Host-keruta-{of}" if secure else f"keruta-{of}"
+
+
+def is_secure() -> bool:
+    return _ports().settings.public_url.startswith("https://")
+
+
+def set_cookie(response: flask.Response, of: str, value: str, seconds: float | None) -> None:
+    """A cookie that scripts can't read and other sites' forms don't bring."""
+    response.set_cookie(
+        cookie_name(is_secure(), of), value, max_age=None if seconds is None else int(seconds),
+        httponly=True, secure=is_secure(), samesite="Lax", path="/",
+    )  # fmt: skip
+
+
+def cookie(of: str) -> str:
+    return flask.request.cookies.get(cookie_name(is_secure(), of), "")
+
+
+def current() -> BrowserSession | None:
+    """The session that this request's browser has; None when it is not signed in."""
+    if "session" not in flask.g:
+        secret = cookie("session")
+        flask.g.session = _ports().browsers.find(secret) if secret else None
+    return cast("BrowserSession | None", flask.g.session)
+
+
+def access_token() -> str:
+    """The signed-in person's token. Raises Unauthenticated when nobody is signed in, or the sign-in is over."""
+    session = current()
+    if session is None:
+        raise Unauthenticated("You are not signed in.", reason="SignInNeeded")
+    ports = _ports()
+    left = session.tokens.expires_at - time.time()
+    if not session.tokens.refresh_token or left > RENEW_WHEN_LEFT_SECONDS:
+        return session.tokens.access_token
+    if left > 0:
+        _behind(ports, session)
+        return session.tokens.access_token
+    if ports.verifier.issuer_away_since is not None:
+        _behind(ports, session)
+        return session.tokens.access_token  # the verifier says what it is still good for
+    session = flask.g.session = _renewed(ports, session)
+    if session is None:
+        raise Unauthenticated("Your sign-in is over; sign in again.", reason="SignInNeeded")
+    return session.tokens.access_token
+
+
+def _behind(ports: Ports, session: BrowserSession) -> None:
+    if ports.browsers.take_turn(session.secret):
+        threading.Thread(target=_renew, args=(ports, session), name="renew", daemon=True).start()
+
+
+def _renewed(ports: Ports, session: BrowserSession) -> BrowserSession | None:
+    """With tokens that are good, by this request or by another one that is at it."""
+    if ports.browsers.take_turn(session.secret):
+        _renew(ports, session)
+        return ports.browsers.find(session.secret)
+    until = time.monotonic() + WAIT_FOR_ANOTHER_SECONDS
+    while True:
+        found = ports.browsers.find(session.secret)
+        if found is None or found.tokens.expires_at > time.time() or time.monotonic() > until:
+            return found
+        time.sleep(0.05)
+
+
+def _renew(ports: Ports, session: BrowserSession) -> None:
+    try:
+        made = ports.provider.renew(session.tokens.refresh_token)
+        ports.browsers.renewed(session.secret, made)
+    except ProviderRefusedError:
+        ports.browsers.end(session.secret)
+    except (ProviderAwayError, Unavailable) as error:
+        log.warning("not renewed: %s", type(error).__name__, extra={"action": "session_not_renewed"})
+
+
+# ---------------------------------------------------------------- forms
+
+
+def form_token() -> str:
+    """What a form carries: never twice the same, so that a packed page does not give it away."""
+    session = current()
+    if session is None:
+        return ""
+    mask = secrets.token_bytes(_MASK_BYTES)
+    return mask.hex() + hmac.digest(session.form_key, mask, "sha256").hex()
+
+
+def check_form_token() -> None:
+    """The request comes from a page of ours that this browser was shown. Raises Forbidden."""
+    session = current()
+    given = flask.request.headers.get(TOKEN_HEADER) or flask.request.form.get(TOKEN_FIELD, "")
+    try:
+        raw = bytes.fromhex(given)
+    except ValueError:
+        raw = b""
+    mask, told = raw[:_MASK_BYTES], raw[_MASK_BYTES:]
+    if session is None or not hmac.compare_digest(hmac.digest(session.form_key, mask, "sha256"), told):
+        raise Forbidden("This form is not one that you were shown; load the page again.", reason="FormNotOurs")

@@ -1,0 +1,197 @@
+// What pages do more of with scripts; without, all of it works but for what is live.
+"use strict";
+
+const text = document.body.dataset;
+const ago = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "short" });
+const exact = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
+const STEPS = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [30 * 86400, "day", 86400], [365 * 86400, "month", 30 * 86400], [Infinity, "year", 365 * 86400]];
+
+function relative(at) {
+  const seconds = (at - Date.now()) / 1000;
+  const [, unit, by] = STEPS.find(([most]) => Math.abs(seconds) < most);
+  return ago.format(Math.trunc(seconds / by), unit);
+}
+
+function lasting(seconds) {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
+}
+
+// Times in the reader's zone: how long ago, and exactly on hover.
+function tellTimes(root = document) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(element.dateTime);
+    element.textContent = relative(at);
+    element.title = exact.format(at);
+  }
+  for (const element of root.querySelectorAll("[data-since]")) {
+    element.textContent = lasting(Math.max(0, (Date.now() - new Date(element.dataset.since)) / 1000));
+  }
+}
+tellTimes();
+setInterval(() => { if (!document.hidden) tellTimes(); }, 1000);
+
+// Parts of a page that are kept as they are now: asked for again while someone looks at them.
+const parts = [...document.querySelectorAll("[data-live]")];
+async function refresh(part) {
+  if (document.hidden || part.dataset.liveUntil === "ended" || part.contains(document.activeElement) && document.activeElement.matches("input:checked")) return;
+  if (part.querySelector("input[type=checkbox]:checked")) return;  // someone is choosing
+  try {
+    const answer = await fetch(location.href, { headers: { "X-Part": part.dataset.live }, redirect: "manual" });
+    if (!answer.ok) return;
+    const made = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const held = document.activeElement && part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+    tellTimes(made);
+    part.replaceChildren(...made.body.childNodes);
+    if (held) part.querySelector(`[href="${CSS.escape(held)}"]`)?.focus();
+  } catch { /* away for a moment: the next time */ }
+}
+for (const part of parts) setInterval(() => refresh(part), 3000);
+document.addEventListener("keruta:changed", () => parts.forEach(refresh));
+document.addEventListener("visibilitychange", () => { if (!document.hidden) { tellTimes(); parts.forEach(refresh); } });
+
+// Dark and light.
+const themes = document.querySelector("[data-themes]");
+if (themes) {
+  themes.hidden = false;
+  themes.addEventListener("click", (event) => {
+    const choice = event.target.dataset.themeChoice;
+    if (choice === undefined) return;
+    document.cookie = `keruta-theme=${choice}; path=/; max-age=31536000; samesite=lax`;
+    document.documentElement.dataset.theme = choice;
+    document.documentElement.dataset.bsTheme = choice || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+  });
+}
+
+// Views of the list that someone keeps, in this browser.
+const views = document.querySelector("[data-views]");
+if (views) {
+  const kept = () => { try { return JSON.parse(localStorage.getItem("keruta-views") ?? "[]"); } catch { return []; } };
+  const keep = (all) => { localStorage.setItem("keruta-views", JSON.stringify(all)); show(); };
+  const show = () => {
+    const list = views.querySelector("ul");
+    list.replaceChildren(...kept().filter((one) => typeof one.query === "string" && one.query.startsWith("?")).map((one) => {
+      const item = document.createElement("li");
+      const link = Object.assign(document.createElement("a"), { href: `/tasks${one.query}`, textContent: one.name, className: "plain" });
+      const gone = Object.assign(document.createElement("button"), { type: "button", textContent: "×", ariaLabel: `${views.dataset.remove}: ${one.name}` });
+      gone.addEventListener("click", () => keep(kept().filter((other) => other.name !== one.name)));
+      item.append(link, " ", gone);
+      return item;
+    }));
+    views.hidden = !list.children.length && !location.search;
+    views.querySelector("[data-keep-view]").hidden = !location.search;
+  };
+  views.querySelector("[data-keep-view]").addEventListener("click", () => {
+    const name = prompt(views.dataset.name)?.trim();
+    if (name) keep([...kept().filter((one) => one.name !== name), { name, query: location.search }]);
+  });
+  show();
+}
+
+// Filters leave what is empty out of the address.
+document.querySelector("[data-filters]")?.addEventListener("submit", (event) => {
+  for (const field of event.target.querySelectorAll("input, select")) field.disabled = field.value === "";
+});
+
+// Line numbers beside a script that is being written.
+for (const area of document.querySelectorAll("textarea[data-lines]")) {
+  const editor = Object.assign(document.createElement("div"), { className: "editor" });
+  const gutter = Object.assign(document.createElement("div"), { className: "gutter", ariaHidden: "true" });
+  area.before(editor);
+  editor.append(gutter, area);
+  const number = () => { gutter.textContent = Array.from({ length: area.value.split("\n").length }, (_, at) => at + 1).join("\n"); gutter.scrollTop = area.scrollTop; };
+  area.addEventListener("input", number);
+  area.addEventListener("scroll", () => { gutter.scrollTop = area.scrollTop; });
+  area.addEventListener("keruta:filled", number);
+  number();
+}
+
+// A draft is kept until it is sent.
+const drafted = document.querySelector("form[data-draft]");
+if (drafted) {
+  const key = `keruta-draft-${drafted.dataset.draft}`;
+  const fields = () => [...drafted.elements].filter((field) => field.name && field.type !== "hidden");
+  if (drafted.dataset.fresh !== undefined) {
+    try {
+      for (const [name, value] of Object.entries(JSON.parse(localStorage.getItem(key) ?? "{}"))) {
+        for (const field of fields()) {
+          if (field.name !== name) continue;
+          if (field.type === "checkbox") field.checked = value === true; else if (typeof value === "string") field.value = value;
+          field.dispatchEvent(new Event("keruta:filled"));
+        }
+      }
+    } catch { localStorage.removeItem(key); }
+  }
+  drafted.addEventListener("input", () => {
+    localStorage.setItem(key, JSON.stringify(Object.fromEntries(fields().filter((field) => !field.dataset.secret).map((field) => [field.name, field.type === "checkbox" ? field.checked : field.value]))));
+  });
+  drafted.addEventListener("submit", () => localStorage.setItem("keruta-sent", key));
+} else if (localStorage.getItem("keruta-sent")) {  // it was sent, and led to another page
+  localStorage.removeItem(localStorage.getItem("keruta-sent"));
+  localStorage.removeItem("keruta-sent");
+}
+
+// Completion that the server gives: a field's list is asked for when the field that it depends on is known.
+for (const field of document.querySelectorAll("input[data-complete]")) {
+  const list = document.getElementById(field.getAttribute("list"));
+  const of = document.getElementById(field.dataset.completeOf ?? "");
+  let asked = null;
+  const ask = async () => {
+    const wanted = `${field.dataset.complete}?of=${encodeURIComponent(of?.value ?? "")}`;
+    if (wanted === asked || (of && !of.value)) return;
+    asked = wanted;
+    try {
+      const answer = await fetch(wanted);
+      if (!answer.ok) return;
+      list.replaceChildren(...(await answer.json()).map((value) => Object.assign(document.createElement("option"), { value })));
+    } catch { asked = null; }
+  };
+  field.addEventListener("focus", ask);
+}
+
+// Asked before what can't be undone.
+document.addEventListener("submit", (event) => {
+  const sure = event.submitter?.dataset.sure ?? event.target.dataset.sure;
+  if (sure && !confirm(sure)) event.preventDefault();
+});
+
+// The keyboard: / finds, g and a letter goes, ? or Ctrl-K opens the palette.
+const places = [...document.querySelectorAll(".places a")];
+let before = "";
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.matches?.("input, textarea, select, [contenteditable]");
+  if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); palette(); return; }
+  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.key === "/") { event.preventDefault(); document.getElementById("find")?.focus(); }
+  else if (event.key === "?") { event.preventDefault(); palette(); }
+  else if (before === "g") {
+    const to = { o: "/", t: "/tasks", n: "/tasks/new", r: "/repositories", q: "/queues", w: "/workers", d: "/documents" }[event.key];
+    if (to) location.href = to;
+  }
+  before = event.key;
+});
+
+function palette() {
+  if (!places.length) return;
+  const dialog = Object.assign(document.createElement("dialog"), { className: "palette" });
+  dialog.ariaLabel = document.querySelector(".places").ariaLabel;
+  const field = Object.assign(document.createElement("input"), { type: "search", className: "form-control", ariaLabel: dialog.ariaLabel });
+  const list = document.createElement("ul");
+  const all = [...places, ...document.querySelectorAll("a.new")].map((link) => [link.textContent.replace("＋", "").trim(), link.getAttribute("href")]);
+  const show = () => {
+    const wanted = field.value.toLowerCase();
+    list.replaceChildren(...all.filter(([name]) => name.toLowerCase().includes(wanted)).map(([name, href], at) => {
+      const item = document.createElement("li");
+      item.append(Object.assign(document.createElement("a"), { href, textContent: name, className: at ? "" : "chosen" }));
+      return item;
+    }));
+  };
+  field.addEventListener("input", show);
+  field.addEventListener("keydown", (event) => { if (event.key === "Enter") list.querySelector("a")?.click(); });
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.append(field, list);
+  document.body.append(dialog);
+  show();
+  dialog.showModal();
+}

@@ -1,0 +1,11 @@
+// Before the page is drawn: dark or light, as its reader chose or as their system says.
+(() => {
+  "use strict";
+  const root = document.documentElement;
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const show = () => {
+    if (!root.dataset.theme) root.dataset.bsTheme = dark.matches ? "dark" : "light";
+  };
+  show();
+  dark.addEventListener("change", show);
+})();

@@ -1,0 +1,196 @@
+"""The pages of tasks: the list, one task with its log, a new one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import flask
+import msgspec
+
+from admin.asking import number, paging, ports, principal
+from admin.site.pages import go, here, page, shows
+from admin.tasks import logs, words
+from admin.tasks.asked import filter_asked
+from admin.tasks.routes import nudge, task_asked
+from admin.tasks.terminal import Terminal
+from keruta.adapters.mongo.reading import Chunk, TaskFilter
+from keruta.domain.naming import TASK_ID
+from keruta.domain.principal import Principal
+from keruta.domain.status import ENDED, STARTED, Status
+from keruta.domain.task import TaskView
+from keruta.errors import Conflict, InvalidRequest, NotFound
+
+if TYPE_CHECKING:
+    from admin.app import Ports
+
+blueprint = flask.Blueprint("tasks_pages", __name__)
+blueprint.record(lambda state: state.app.jinja_env.globals.update(words.GLOBALS))
+
+TAIL_LINES = 200
+MANY_AT_ONCE = 200
+
+
+@shows(blueprint, "list_tasks", "/tasks")
+def tasks() -> flask.Response:
+    asked = flask.request.args.get("q", "").strip().lower()
+    if TASK_ID.fullmatch(asked):
+        return go(f"/tasks/{asked}")
+    wrong = ""
+    try:
+        found = ports().reading.page(principal().readers, filter_asked(), **paging())
+    except InvalidRequest as error:
+        wrong = error.message
+        found = ports().reading.page(principal().readers, TaskFilter(), limit=50, cursor=None)
+    template = "tasks/rows.html" if flask.request.headers.get("X-Part") == "rows" else "tasks/list.html"
+    return page(
+        template, 422 if wrong else 200, found=found, wrong=wrong, statuses=list(Status),
+        names=ports().accounts.names([task.owner for task in found.items]),
+    )  # fmt: skip
+
+
+@shows(blueprint, "cancel_task", "/tasks/many", "POST")
+def many() -> flask.Response:
+    """Cancel, or try again, each of those that are marked; one that can't be is passed over, and counted."""
+    form = flask.request.form
+    done = left = 0
+    for task_id in form.getlist("task")[:MANY_AT_ONCE]:
+        try:
+            if form.get("do") == "retry":
+                ports().deciding.retry(principal().name, principal().readers, task_id)
+            else:
+                nudge(ports().deciding.cancel(principal().name, principal().readers, task_id), task_id)
+            done += 1
+        except (Conflict, NotFound):
+            left += 1
+    said = "many_done" if done and not left else "many_part" if done else "many_none"
+    return go(here(form.get("next", "/tasks")), said)
+
+
+@shows(blueprint, "show_task", "/tasks/<id>")
+def task(id: str) -> flask.Response:
+    view = task_asked(id)
+    asked = number("attempt", None, 1_000_000)
+    attempt, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    part = flask.request.headers.get("X-Part") == "now"
+    return page(
+        "tasks/now.html" if part else "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
+        names=ports().accounts.names([view.owner]), ended=view.status in ENDED, started=view.status in STARTED,
+        may_change=ports().reading.may_change(principal().names, id),
+        forge=forge_links(view), stages=stages(view),
+    )  # fmt: skip
+
+
+@shows(blueprint, "task_logs", "/tasks/<id>/log")
+def log_stream(id: str) -> flask.Response:
+    """The log as lines of HTML, as it comes, and the changes of the task's status."""
+    asked = number("attempt", None, 1_000_000)
+    attempt, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    seen = flask.request.headers.get("Last-Event-ID", "")
+    body = _lines(ports(), principal(), id, attempt, seen, pinned=asked is not None)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return flask.Response(body, content_type="text/event-stream; charset=utf-8", headers=headers)
+
+
+@shows(blueprint, "cancel_task", "/tasks/<id>/cancel", "POST")
+def cancel(id: str) -> flask.Response:
+    nudge(ports().deciding.cancel(principal().name, principal().readers, id), id)
+    return go(f"/tasks/{id}", "cancelled")
+
+
+@shows(blueprint, "retry_task", "/tasks/<id>/retry", "POST")
+def retry(id: str) -> flask.Response:
+    ports().deciding.retry(principal().name, principal().readers, id)
+    return go(f"/tasks/{id}", "retried")
+
+
+@shows(blueprint, "accept_task", "/tasks/<id>/accept", "POST")
+def accept(id: str) -> flask.Response:
+    ports().deciding.accept(principal().name, principal().readers, id)
+    return go(f"/tasks/{id}", "accepted")
+
+
+@shows(blueprint, "send_input", "/tasks/<id>/input", "POST")
+def send_input(id: str) -> flask.Response:
+    text = flask.request.form.get("text", "").replace("\r\n", "\n")
+    nudge(ports().deciding.input(principal().name, principal().readers, id, text), id)
+    return go(f"/tasks/{id}", "sent")
+
+
+# ---------------------------------------------------------------- the log
+
+
+def _tail(view: TaskView, attempt: int) -> list[str]:
+    """Its last lines, for a reader without scripts, and until the stream has come."""
+    if attempt != len(view.attempts):
+        return []
+    terminal = Terminal()
+    lines = terminal.feed(view.log.tail.encode("utf-8", "surrogatepass"))
+    return [*lines, *([terminal.partial] if terminal.partial else [])][-TAIL_LINES:]
+
+
+def _lines(watched: Ports, me: Principal, task_id: str, attempt: int, seen: str, *, pinned: bool) -> Iterator[bytes]:
+    """`lines`: some of the log, each line as HTML; `status`: what is said of the task; `end`.
+
+    A reader who comes back gets nothing twice: what they have is gone through once more, since colours and a line that
+    was not whole go on from there.
+    """
+    attempt, after = logs.resumed(seen, attempt, pinned=pinned)
+    terminal, of = Terminal(), attempt
+    yield b": keruta\n\n"
+    last: TaskView | None = None
+    for found in logs.watch(watched, me, task_id, attempt, pinned=pinned):
+        if found is None:
+            yield b": still here\n\n"
+        elif isinstance(found, Chunk):
+            if found.attempt != of:
+                terminal, of, after = Terminal(), found.attempt, -1
+            lines = terminal.feed(found.data)
+            if found.sequence > after:
+                yield _event(found, lines, terminal.partial)
+        else:
+            if last is None or last.status != found.status:
+                yield logs.event("status", {"status": found.status, "attempt": len(found.attempts)})
+            last = found
+    if last is not None:
+        yield logs.event("end", {"status": last.status})
+
+
+def _event(chunk: Chunk, lines: Sequence[str], partial: str) -> bytes:
+    value = {
+        "attempt": chunk.attempt, "at": chunk.at, "system": chunk.system, "lines": lines, "partial": partial,
+    }  # fmt: skip
+    return logs.event("lines", value, f"{chunk.attempt}-{chunk.sequence}")
+
+
+# ---------------------------------------------------------------- what is shown of a task
+
+
+class Stage(msgspec.Struct, frozen=True, kw_only=True):
+    """One part of a task's life, for the timeline."""
+
+    status: str
+    begun: object
+    ended: object
+    attempt: int
+
+
+def stages(view: TaskView) -> list[Stage]:
+    """Its history with how long each part lasted; the last one goes on until it has ended."""
+    found = []
+    for entry, following in zip(view.history, [*view.history[1:], None], strict=True):
+        over = following.at if following is not None else entry.at if entry.status in ENDED else None
+        found.append(Stage(status=entry.status, begun=entry.at, ended=over, attempt=entry.attempt))
+    return found
+
+
+def forge_links(view: TaskView) -> dict[str, str]:
+    """Where the forge shows its repository, for the forges whose addresses are known to look like that."""
+    url = view.repository.url
+    if not url.startswith("https://"):
+        return {}
+    base = url.removesuffix("/").removesuffix(".git")
+    host = base.split("/")[2]
+    style = "/-" if "gitlab" in host else ""
+    links = {"repository": base, "commit": f"{base}{style}/commit/", "branch": f"{base}{style}/tree/"}
+    return links if host in ("github.com", "gitlab.com", "codeberg.org") or "gitlab" in host else {"repository": base}

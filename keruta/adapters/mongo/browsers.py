@@ -1,0 +1,120 @@
+"""The sessions of people's browsers: kept here, each known to its browser by a cookie that holds a random secret.
+
+The tokens of a sign-in are sealed by that secret, of which only a hash is kept: who reads the database opens none.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+from cryptography.fernet import Fernet, InvalidToken
+
+from keruta.adapters.identity.provider import Tokens
+from keruta.adapters.mongo.client import Database, translated
+from keruta.ports import Document
+
+RENEWING_SECONDS = 10
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrowserSession:
+    """One browser that is signed in.
+
+    Args:
+        secret: what its cookie holds.
+    """
+
+    secret: str
+    tokens: Tokens
+
+    @property
+    def form_key(self) -> bytes:
+        """The key of what its forms carry, so that no other site can send one."""
+        return _derived(self.secret, "forms")
+
+
+class BrowserSessions:
+    """The collection `sessions`."""
+
+    def __init__(self, database: Database) -> None:
+        self._sessions = database["sessions"]
+
+    def begin(self, tokens: Tokens, *, subject: str, provider_session: str = "") -> BrowserSession:
+        """A session with a secret that nobody has seen before.
+
+        Args:
+            provider_session: what the identity provider calls the sign-in (`sid`); it may end it.
+        """
+        made = BrowserSession(secret=secrets.token_urlsafe(32), tokens=tokens)
+        row: Document = {
+            "_id": _identity(made.secret), "subject": subject, "sid": provider_session, **_sealed(made.secret, tokens),
+        }  # fmt: skip
+        with translated():
+            self._sessions.insert_one(row)
+        return made
+
+    def find(self, secret: str) -> BrowserSession | None:
+        """None for one that never was, or is over."""
+        if not _SECRET.fullmatch(secret):
+            return None
+        with translated():
+            row = self._sessions.find_one({"_id": _identity(secret), "until": {"$gt": datetime.now(UTC)}}, ["sealed"])
+        if row is None:
+            return None
+        try:
+            opened = Fernet(_fernet_key(secret)).decrypt(row["sealed"])
+            return BrowserSession(secret=secret, tokens=msgspec.json.decode(opened, type=Tokens))
+        except (InvalidToken, msgspec.DecodeError):
+            return None
+
+    def take_turn(self, secret: str) -> bool:
+        """Whether this process is to renew its tokens: nobody else is at it. A refresh token is good once."""
+        late = {"$lt": [{"$ifNull": ["$renewing_until", datetime.fromtimestamp(0, UTC)]}, "$$NOW"]}
+        until = {"$add": ["$$NOW", RENEWING_SECONDS * 1000]}
+        with translated():
+            taken = self._sessions.update_one(
+                {"_id": _identity(secret), "$expr": late}, [{"$set": {"renewing_until": until}}]
+            )
+        return taken.modified_count == 1
+
+    def renewed(self, secret: str, tokens: Tokens) -> None:
+        with translated():
+            self._sessions.update_one(
+                {"_id": _identity(secret)}, {"$set": _sealed(secret, tokens), "$unset": {"renewing_until": ""}}
+            )
+
+    def end(self, secret: str) -> None:
+        with translated():
+            self._sessions.delete_one({"_id": _identity(secret)})
+
+    def end_all(self, *, subject: str, provider_session: str) -> int:
+        """Those of one sign-in, or where that is not named, of a person; returns how many there were."""
+        match = {"sid": provider_session} if provider_session else {"subject": subject}
+        with translated():
+            return self._sessions.delete_many(match).deleted_count
+
+
+def _sealed(secret: str, tokens: Tokens) -> Document:
+    sealed = Fernet(_fernet_key(secret)).encrypt(msgspec.json.encode(tokens))
+    return {"sealed": sealed, "until": datetime.fromtimestamp(tokens.ends_at, UTC)}
+
+
+def _identity(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _fernet_key(secret: str) -> bytes:
+    return base64.urlsafe_b64encode(_derived(secret, "tokens"))
+
+
+def _derived(secret: str, purpose: str) -> bytes:
+    """The secret is random and long, so that it needs no slow function."""
+    return hmac.digest(secret.encode(), f"keruta {purpose}".encode(), "sha256")
