@@ -1,13 +1,14 @@
-"""Who asks, and what admin needs from the world, for a view."""
+"""Who asks, and what for, for a view."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, cast
+from typing import Any, NoReturn, TypedDict, cast
 
 import flask
 
+from admin.ports import ports
 from admin.site import sessions
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
@@ -16,15 +17,7 @@ from keruta.domain.roles import ANYONE, DISPATCHER
 from keruta.edge import authorize, bearer_token
 from keruta.errors import InvalidRequest
 
-if TYPE_CHECKING:
-    from admin.app import Ports
-
 View = Callable[..., flask.Response]
-
-
-def ports() -> Ports:
-    """What admin needs, in this process."""
-    return cast("Ports", flask.current_app.extensions["keruta"]())
 
 
 def principal() -> Principal:

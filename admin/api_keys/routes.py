@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging, ports, principal, serves
+from admin.asking import paging, principal, serves
+from admin.ports import ports
 from keruta.domain.people import ApiKeyRequest
 from keruta.edge import json_answer, read_body
 

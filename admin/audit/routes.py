@@ -5,7 +5,8 @@ from __future__ import annotations
 import flask
 import msgspec
 
-from admin.asking import paging, ports, serves
+from admin.asking import paging, serves
+from admin.ports import ports
 from keruta.edge import json_answer
 
 blueprint = flask.Blueprint("audit", __name__)

@@ -11,7 +11,8 @@ from typing import Any
 
 import flask
 
-from admin.asking import View, flag, paging, ports, principal, serves
+from admin.asking import View, flag, paging, principal, serves
+from admin.ports import ports
 from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.kinds import KINDS, Kind

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import ports, principal, serves
+from admin.asking import principal, serves
+from admin.ports import ports
 from keruta.domain.catalog.common import Page
 from keruta.edge import json_answer
 

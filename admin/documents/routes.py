@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging, ports, principal, serves
+from admin.asking import paging, principal, serves
 from admin.catalog.routes import entry_answer
+from admin.ports import ports
 from keruta.edge import json_answer
 from keruta.errors import NotFound
 

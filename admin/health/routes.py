@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import ports, serves
+from admin.asking import serves
+from admin.ports import ports
 from keruta.adapters.mongo.client import ping
 from keruta.adapters.mongo.measuring import Figures
 from keruta.edge import json_answer, metrics_answer, ready_answer

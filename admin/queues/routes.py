@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import ports, principal, serves
+from admin.asking import principal, serves
 from admin.catalog.routes import entry_answer
+from admin.ports import ports
 from keruta.domain.catalog.queues import PauseRequest
 from keruta.edge import read_body
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import flask
 
-from admin.asking import ports, principal, serves
+from admin.asking import principal, serves
+from admin.ports import ports
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import environment
 from keruta.adapters.git.remote import look

@@ -11,12 +11,11 @@ import hmac
 import logging
 import secrets
 import time
-from pathlib import Path
 
 import flask
 import msgspec
 
-from admin.asking import ports
+from admin.ports import ports
 from admin.site import sessions
 from admin.site.language import COOKIE, LANGUAGES, gettext, language
 from admin.site.pages import go, here, page
@@ -50,7 +49,7 @@ def sign_in() -> flask.Response:
 @blueprint.get("/auth/start", provide_automatic_options=False)
 def start() -> flask.Response:
     """To the identity provider, to come back to `callback`."""
-    ports().sign_in_rates.take(f"sign-in {address_of(flask.request)}")
+    _count_attempt()
     under_way = UnderWay(
         state=secrets.token_urlsafe(24), nonce=secrets.token_urlsafe(24), verifier=secrets.token_urlsafe(48),
         next=here(flask.request.args.get("next", "/")),
@@ -70,13 +69,10 @@ def start() -> flask.Response:
 @blueprint.get("/auth/callback", provide_automatic_options=False)
 def callback() -> flask.Response:
     """Back from the identity provider, with a code that is good once."""
-    ports().sign_in_rates.take(f"sign-in {address_of(flask.request)}")
+    _count_attempt()
     query = flask.request.args
-    try:
-        under_way = msgspec.json.decode(bytes.fromhex(sessions.cookie("sign-in")), type=UnderWay)
-    except (ValueError, msgspec.DecodeError):
-        return _page("/", gettext("This sign-in was not begun in this browser, or took too long. Try again."), 400)
-    if not hmac.compare_digest(under_way.state.encode(), query.get("state", "").encode()):
+    under_way = _under_way(query.get("state", ""))
+    if under_way is None:
         return _page("/", gettext("This sign-in was not begun in this browser, or took too long. Try again."), 400)
     if "code" not in query:
         said = gettext("The identity provider did not sign you in: %(why)s", why=query.get("error", "?")[:100])
@@ -91,25 +87,24 @@ def callback() -> flask.Response:
     except (Problem, KerutaError) as error:
         return _failed(error, under_way.next)
     response = _signed_in(tokens, subject, provider_session, under_way.next)
-    response.delete_cookie(sessions.cookie_name(sessions.is_secure(), "sign-in"), path="/",
-                           secure=sessions.is_secure(), httponly=True, samesite="Lax")  # fmt: skip
+    sessions.drop_cookie(response, "sign-in")
     return response
 
 
 @blueprint.post("/auth/code", provide_automatic_options=False)
 def by_code() -> flask.Response:
     """On one machine: by the code that it shows where it was started, or by a token of its issuer's."""
-    ports().sign_in_rates.take(f"sign-in {address_of(flask.request)}")
+    _count_attempt()
     settings = ports().settings
     flask.request.max_content_length = FORM_LIMIT_BYTES
     wanted = here(flask.request.form.get("next", "/"))
     given = flask.request.form.get("code", "").strip()[:CODE_LIMIT]
-    if settings.sign_in_code_file is None or not _same_origin():
+    if settings.sign_in_code_file is None or settings.sign_in_token_file is None or not _same_origin():
         return _page(wanted, gettext("Here you sign in at the identity provider."), 403)
     try:
         code = settings.sign_in_code_file.read_text().strip()
         if hmac.compare_digest(_plain(given), _plain(code)):
-            given = (settings.sign_in_token_file or Path("/nonexistent")).read_text().strip()
+            given = settings.sign_in_token_file.read_text().strip()
     except OSError:
         return _page(wanted, gettext("The code's file can't be read; see the log of admin."), 503)
     try:
@@ -134,8 +129,7 @@ def sign_out() -> flask.Response:
             except (ProviderAwayError, ProviderRefusedError) as error:
                 log.warning("not signed out there: %s", error, extra={"action": "sign_out_not_told"})
     response = go("/auth/sign-in", "signed_out")
-    name = sessions.cookie_name(sessions.is_secure())
-    response.delete_cookie(name, path="/", secure=sessions.is_secure(), httponly=True, samesite="Lax")
+    sessions.drop_cookie(response, "session")
     return response
 
 
@@ -165,6 +159,20 @@ def choose_language() -> flask.Response:
     if chosen in LANGUAGES:
         response.set_cookie(COOKIE, chosen, max_age=365 * 86400, samesite="Lax", secure=sessions.is_secure())
     return response
+
+
+def _under_way(state: str) -> UnderWay | None:
+    """The sign-in that this browser has begun, when what came back is of that one."""
+    try:
+        found = msgspec.json.decode(bytes.fromhex(sessions.cookie("sign-in")), type=UnderWay)
+    except (ValueError, msgspec.DecodeError):
+        return None
+    return found if hmac.compare_digest(found.state.encode(), state.encode()) else None
+
+
+def _count_attempt() -> None:
+    """Raises TooManyRequests."""
+    ports().sign_in_rates.take(f"sign-in {address_of(flask.request)}")
 
 
 def _signed_in(tokens: Tokens, subject: str, provider_session: str, wanted: str) -> flask.Response:

@@ -11,7 +11,8 @@ from urllib.parse import quote, urlsplit
 import flask
 from markupsafe import Markup
 
-from admin.asking import View, ports
+from admin.asking import View
+from admin.ports import ports
 from admin.site import assets, problems, sessions, showing
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
 from keruta import logs
@@ -102,9 +103,9 @@ def here(address: str) -> str:
     """The address if it is a path of this site, else the first page: nobody is sent elsewhere by a link to us."""
     parts = urlsplit(address)
     if parts.scheme or parts.netloc or not address.startswith("/") or address.startswith("//"):
-        return "/tasks"
+        return "/"
     if any(character in address for character in "\\\r\n\t\0") or address.startswith("/auth/"):
-        return "/tasks"
+        return "/"
     return address
 
 
@@ -113,10 +114,7 @@ def problem_page(problem: Problem, request_id: str) -> flask.Response:
     if isinstance(problem, Unauthenticated) and flask.request.method == "GET":
         wanted = flask.request.full_path.rstrip("?")
         return go(f"/auth/sign-in?next={quote(wanted, safe='')}")
-    try:
-        return page("site/problem.html", problem.status, problem=problem, request_id=request_id)
-    except Problem:  # what every page shows could not be had either
-        return page("site/problem.html", problem.status, problem=problem, request_id=request_id, bare=True)
+    return page("site/problem.html", problem.status, problem=problem, request_id=request_id)
 
 
 def prepare(app: flask.Flask) -> None:
@@ -136,7 +134,6 @@ def prepare(app: flask.Flask) -> None:
             "language": language(),
             "theme": flask.request.cookies.get("keruta-theme", ""),
             "form_field": _form_field,
-            "form_token": sessions.form_token,
             "navigation": [place for place in NAVIGATION if principal and principal.roles & BY_NAME[place.route].roles],
             "may": lambda route: bool(principal and principal.roles & BY_NAME[route].roles),
             "here": flask.request.full_path.rstrip("?"),
@@ -150,13 +147,9 @@ def prepare(app: flask.Flask) -> None:
         headers.setdefault("X-Frame-Options", "DENY")
         headers.setdefault("Cross-Origin-Opener-Policy", "same-origin")
         headers.setdefault("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
-        if ports_are_secure(app):
+        if sessions.is_secure():
             headers.setdefault("Strict-Transport-Security", "max-age=31536000")
         return response
-
-
-def ports_are_secure(app: flask.Flask) -> bool:
-    return bool(app.extensions["keruta"].settings.public_url.startswith("https://"))
 
 
 def _form_field() -> Markup:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import flask
 
+from admin.ports import ports
 from keruta.adapters.identity.provider import ProviderAwayError, ProviderRefusedError
 from keruta.adapters.mongo.browsers import BrowserSession
 from keruta.errors import Forbidden, Unauthenticated, Unavailable
@@ -30,38 +31,41 @@ TOKEN_FIELD, TOKEN_HEADER = "form_token", "X-Form-Token"
 _MASK_BYTES = 16
 
 
-def _ports() -> Ports:
-    return cast("Ports", flask.current_app.extensions["keruta"]())
-
-
-def cookie_name(secure: bool, of: str = "session") -> str:
+def _cookie_name(of: str) -> str:
     """Over https, one that no other host can set. Source: https://www.rfc-editor.org/rfc/rfc6265#section-4.1.1 and
     https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Set-Cookie (`__Host-`)
     """
-    return f"__Host-keruta-{of}" if secure else f"keruta-{of}"
+    return f"__Host-keruta-{of}" if is_secure() else f"keruta-{of}"
 
 
 def is_secure() -> bool:
-    return _ports().settings.public_url.startswith("https://")
+    """Whether clients come over https; known without a database."""
+    return str(flask.current_app.extensions["keruta"].settings.public_url).startswith("https://")
 
 
 def set_cookie(response: flask.Response, of: str, value: str, seconds: float | None) -> None:
     """A cookie that scripts can't read and other sites' forms don't bring."""
     response.set_cookie(
-        cookie_name(is_secure(), of), value, max_age=None if seconds is None else int(seconds),
+        _cookie_name(of), value, max_age=None if seconds is None else int(seconds),
         httponly=True, secure=is_secure(), samesite="Lax", path="/",
     )  # fmt: skip
 
 
+def drop_cookie(response: flask.Response, of: str) -> None:
+    response.delete_cookie(
+        _cookie_name(of), httponly=True, secure=is_secure(), samesite="Lax", path="/"
+    )  # fmt: skip
+
+
 def cookie(of: str) -> str:
-    return flask.request.cookies.get(cookie_name(is_secure(), of), "")
+    return flask.request.cookies.get(_cookie_name(of), "")
 
 
 def current() -> BrowserSession | None:
     """The session that this request's browser has; None when it is not signed in."""
     if "session" not in flask.g:
         secret = cookie("session")
-        flask.g.session = _ports().browsers.find(secret) if secret else None
+        flask.g.session = ports().browsers.find(secret) if secret else None
     return cast("BrowserSession | None", flask.g.session)
 
 
@@ -70,46 +74,45 @@ def access_token() -> str:
     session = current()
     if session is None:
         raise Unauthenticated("You are not signed in.", reason="SignInNeeded")
-    ports = _ports()
     left = session.tokens.expires_at - time.time()
     if not session.tokens.refresh_token or left > RENEW_WHEN_LEFT_SECONDS:
         return session.tokens.access_token
     if left > 0:
-        _behind(ports, session)
+        _behind(ports(), session)
         return session.tokens.access_token
-    if ports.verifier.issuer_away_since is not None:
-        _behind(ports, session)
+    if ports().verifier.issuer_away_since is not None:
+        _behind(ports(), session)
         return session.tokens.access_token  # the verifier says what it is still good for
-    session = flask.g.session = _renewed(ports, session)
+    session = flask.g.session = _renewed(ports(), session)
     if session is None:
         raise Unauthenticated("Your sign-in is over; sign in again.", reason="SignInNeeded")
     return session.tokens.access_token
 
 
-def _behind(ports: Ports, session: BrowserSession) -> None:
-    if ports.browsers.take_turn(session.secret):
-        threading.Thread(target=_renew, args=(ports, session), name="renew", daemon=True).start()
+def _behind(needs: Ports, session: BrowserSession) -> None:
+    if needs.browsers.take_turn(session.secret):
+        threading.Thread(target=_renew, args=(needs, session), name="renew", daemon=True).start()
 
 
-def _renewed(ports: Ports, session: BrowserSession) -> BrowserSession | None:
+def _renewed(needs: Ports, session: BrowserSession) -> BrowserSession | None:
     """With tokens that are good, by this request or by another one that is at it."""
-    if ports.browsers.take_turn(session.secret):
-        _renew(ports, session)
-        return ports.browsers.find(session.secret)
+    if needs.browsers.take_turn(session.secret):
+        _renew(needs, session)
+        return needs.browsers.find(session.secret)
     until = time.monotonic() + WAIT_FOR_ANOTHER_SECONDS
     while True:
-        found = ports.browsers.find(session.secret)
+        found = needs.browsers.find(session.secret)
         if found is None or found.tokens.expires_at > time.time() or time.monotonic() > until:
             return found
         time.sleep(0.05)
 
 
-def _renew(ports: Ports, session: BrowserSession) -> None:
+def _renew(needs: Ports, session: BrowserSession) -> None:
     try:
-        made = ports.provider.renew(session.tokens.refresh_token)
-        ports.browsers.renewed(session.secret, made)
+        made = needs.provider.renew(session.tokens.refresh_token)
+        needs.browsers.renewed(session.secret, made)
     except ProviderRefusedError:
-        ports.browsers.end(session.secret)
+        needs.browsers.end(session.secret)
     except (ProviderAwayError, Unavailable) as error:
         log.warning("not renewed: %s", type(error).__name__, extra={"action": "session_not_renewed"})
 

@@ -34,9 +34,7 @@ def answer(ports: Ports, principal: Principal, task: str, attempt: int, *, pinne
     kind = flask.request.accept_mimetypes.best_match(["text/plain", "application/x-ndjson", "text/event-stream"])
     if kind == "text/event-stream":
         seen = flask.request.headers.get("Last-Event-ID", "")  # read now: the generator outlives the request's context
-        body = _events(ports, principal, task, attempt, seen=seen, pinned=pinned)
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-        return flask.Response(body, content_type="text/event-stream; charset=utf-8", headers=headers)
+        return stream(_events(ports, principal, task, attempt, seen=seen, pinned=pinned))
     chunks = ports.reading.chunks(task, attempt) if attempt else iter(())
     if kind == "application/x-ndjson":
         return flask.Response((msgspec.json.encode(_line(c)) + b"\n" for c in chunks), content_type=kind)
@@ -118,6 +116,12 @@ def _events(ports: Ports, principal: Principal, task: str, attempt: int, *, seen
             yield event("status", {**said, "exit_code": found.exit_code, "attempt": number})
     if current is not None:
         yield event("end", {"status": current.status, "exit_code": current.exit_code})
+
+
+def stream(events: Iterator[bytes]) -> flask.Response:
+    """An answer that goes on; no proxy is to hold any of it back."""
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return flask.Response(events, content_type="text/event-stream; charset=utf-8", headers=headers)
 
 
 def event(kind: str, value: object, identity: str | None = None) -> bytes:

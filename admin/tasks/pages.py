@@ -1,14 +1,16 @@
-"""The pages of tasks: the list, one task with its log, a new one."""
+"""The pages of tasks: the list, and one task with its log."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import flask
 import msgspec
 
-from admin.asking import number, paging, ports, principal
+from admin.asking import number, paging, principal
+from admin.ports import ports
 from admin.site.pages import go, here, page, shows
 from admin.tasks import logs, words
 from admin.tasks.asked import filter_asked
@@ -17,7 +19,7 @@ from admin.tasks.terminal import Terminal
 from keruta.adapters.mongo.reading import Chunk, TaskFilter
 from keruta.domain.naming import TASK_ID
 from keruta.domain.principal import Principal
-from keruta.domain.status import ENDED, STARTED, Status
+from keruta.domain.status import ENDED, Status
 from keruta.domain.task import TaskView
 from keruta.errors import Conflict, InvalidRequest, NotFound
 
@@ -29,6 +31,11 @@ blueprint.record(lambda state: state.app.jinja_env.globals.update(words.GLOBALS)
 
 TAIL_LINES = 200
 MANY_AT_ONCE = 200
+
+
+@shows(blueprint, "list_tasks", "/")
+def first() -> flask.Response:
+    return go("/tasks")
 
 
 @shows(blueprint, "list_tasks", "/tasks")
@@ -75,7 +82,7 @@ def task(id: str) -> flask.Response:
     part = flask.request.headers.get("X-Part") == "now"
     return page(
         "tasks/now.html" if part else "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
-        names=ports().accounts.names([view.owner]), ended=view.status in ENDED, started=view.status in STARTED,
+        names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal().names, id),
         forge=forge_links(view), stages=stages(view),
     )  # fmt: skip
@@ -87,9 +94,7 @@ def log_stream(id: str) -> flask.Response:
     asked = number("attempt", None, 1_000_000)
     attempt, _ = ports().reading.log_attempt(principal().readers, id, asked)
     seen = flask.request.headers.get("Last-Event-ID", "")
-    body = _lines(ports(), principal(), id, attempt, seen, pinned=asked is not None)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return flask.Response(body, content_type="text/event-stream; charset=utf-8", headers=headers)
+    return logs.stream(_lines(ports(), principal(), id, attempt, seen, pinned=asked is not None))
 
 
 @shows(blueprint, "cancel_task", "/tasks/<id>/cancel", "POST")
@@ -170,8 +175,8 @@ class Stage(msgspec.Struct, frozen=True, kw_only=True):
     """One part of a task's life, for the timeline."""
 
     status: str
-    begun: object
-    ended: object
+    begun: datetime
+    ended: datetime | None
     attempt: int
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import number, paging, ports, principal, serves
+from admin.asking import number, paging, principal, serves
+from admin.ports import ports
 from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
 from keruta.domain.naming import attempt_id

@@ -20,7 +20,6 @@ _SEQUENCE = re.compile(
     r"|[ -/]{0,10}[0-~])?"
 )
 _UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,8192}\x1b?|[ -/]*)?\Z")
-_NEEDS_WORK = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _FLAGS = {1: "b", 2: "d", 3: "i", 4: "u", 7: "r", 9: "s"}
 _FLAGS_OFF = {22: "bd", 23: "i", 24: "u", 27: "r", 29: "s"}
 
@@ -55,11 +54,10 @@ class Terminal:
     def _line(self, text: str) -> str:
         text = text.removesuffix("\r")
         if "\r" in text:  # what a progress bar wrote over itself: the last of it stands
-            text = "".join(re.findall(r"\x1b\[[0-9;]*m", text[: text.rindex("\r")])) + text[text.rindex("\r") + 1 :]
+            covered, _, last = text.rpartition("\r")
+            text = "".join(re.findall(r"\x1b\[[0-9;]*m", covered)) + last
         if len(text) > LINE_LIMIT:
             text = text[:LINE_LIMIT] + f" … [+{len(text) - LINE_LIMIT}]"
-        if not _NEEDS_WORK.search(text):
-            return self._styled(text)
         parts, at = [], 0
         for found in _SEQUENCE.finditer(text):
             parts.append(self._styled(text[at : found.start()]))

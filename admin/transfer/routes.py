@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import flag, ports, principal, serves
+from admin.asking import flag, principal, serves
+from admin.ports import ports
 from keruta.edge import json_answer, read_text
 
 blueprint = flask.Blueprint("transfer", __name__)

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from keruta import metrics
 from keruta.adapters.identity import keys as key_module
-from keruta.adapters.identity.keys import IssuerKeys
+from keruta.adapters.identity.keys import COOLDOWN_SECONDS, IssuerKeys
 from keruta.adapters.identity.service_account import ClientCredentials, NoTokenError
 from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.mongo.accounts import MongoAccounts
@@ -161,8 +161,11 @@ def hs256_with_the_public_key(provider: Provider) -> str:
     return f"{body}.{base64.urlsafe_b64encode(signature).decode().rstrip('=')}"
 
 
+STRANGERS_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 def signed_by_a_stranger(provider: Provider, **headers: Any) -> str:
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    key = STRANGERS_KEY
     own = {**jwt.get_algorithm_by_name("RS256").to_jwk(key.public_key(), as_dict=True), "kid": "k1", "alg": "RS256"}
     said = {name: own if value == "OWN" else value for name, value in headers.items()}
     return jwt.encode(provider.claims(), key, algorithm="RS256", headers={"kid": "k1", **said})
@@ -251,12 +254,14 @@ def test_a_strangers_key_names_do_not_hammer_the_provider(
 ) -> None:
     """Of all replicas together; and those that come meanwhile with a good key are let in."""
     replicas = [verifier(own, database) for _ in range(3)]
+    begun = time.monotonic()
     for number in range(50):
         with pytest.raises(Unauthenticated):
             replicas[number % 3].verify(signed_by_a_stranger(provider, kid=f"made-up-{number}"))
 
     assert all(one.verify(provider.token()).name == "ann" for one in replicas)
-    assert provider.asked == 1
+    cooldowns = int((time.monotonic() - begun) / COOLDOWN_SECONDS)
+    assert provider.asked <= 1 + cooldowns
 
 
 def test_a_key_that_the_provider_takes_back_opens_nothing_any_more(

@@ -48,13 +48,14 @@ def seen_within(seconds: float) -> dict[str, Any]:
 def new_document(new: NewTask) -> Document:
     """The document of a task that was just accepted. Its times are set by `insert_pipeline` on the server."""
     request = new.request
+    found_by = facets(new)
     return {
         "_id": new.id,
         "owner": new.owner,
         "readers": list(new.readers),
         "managers": list(new.managers),
-        "facets": facets(new),
-        "seen_by": [key for reader in new.readers for key in (reader, *(f"{reader} {one}" for one in facets(new)))],
+        "facets": found_by,
+        "seen_by": [key for reader in new.readers for key in (reader, *(f"{reader} {one}" for one in found_by))],
         "status": TARGETS[Change.RERUN],
         "name": request.name,
         "queue": request.queue,
