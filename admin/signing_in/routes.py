@@ -128,6 +128,8 @@ def sign_out() -> flask.Response:
                 ports().provider.sign_out(session.tokens)
             except (ProviderAwayError, ProviderRefusedError) as error:
                 log.warning("not signed out there: %s", error, extra={"action": "sign_out_not_told"})
+    if not sessions.cookie("session"):
+        return go("/auth/sign-in")  # another site's form brings no cookie, and is not to take it away either
     response = go("/auth/sign-in", "signed_out")
     sessions.drop_cookie(response, "session")
     return response

@@ -39,13 +39,17 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
 @pytest.fixture(scope="session")
 def system(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     home = tmp_path_factory.mktemp("machine")
-    (home / "worker-secret").write_text(SECRETS["keruta-worker"])
+    for client in ("keruta-worker", "keruta-admin"):
+        (home / f"{client}-secret").write_text(SECRETS[client])
     settings = {
         "KERUTA_ISSUER": keycloak.issuer,
         "KERUTA_ISSUER_URL": keycloak.issuer,
         "KERUTA_TRUSTED_KEYS": "",
         "KERUTA_REQUESTS_PER_MINUTE": "1000000",  # one person asks all the time here
-        "KERUTA_WORKER_CLIENT_SECRET_FILE": str(home / "worker-secret"),
+        "KERUTA_SIGN_INS_PER_MINUTE": "1000000",
+        "KERUTA_WORKER_CLIENT_SECRET_FILE": str(home / "keruta-worker-secret"),
+        "KERUTA_ADMIN_CLIENT_SECRET_FILE": str(home / "keruta-admin-secret"),
+        "KERUTA_SIGN_IN_CODE_FILE": "",
     }
     with RunningSystem(home / "home", settings) as up:
         yield up
