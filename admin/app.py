@@ -28,7 +28,9 @@ from admin.transfer import routes as transfer
 from keruta import logs
 from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.identity.events import delivery_verifier
+from keruta.adapters.identity.keycloak_roles import KeycloakRoles
 from keruta.adapters.identity.provider import Provider
+from keruta.adapters.identity.service_account import ClientCredentials
 from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.mongo.accounts import MongoAccounts
 from keruta.adapters.mongo.browsers import BrowserSessions
@@ -76,6 +78,7 @@ class Ports:
     dead_letters: MongoDeadLetters
     accounts: MongoAccounts
     provider: Provider
+    keycloak_roles: KeycloakRoles | None
     browsers: BrowserSessions
     sign_in_rates: MongoRates
     spreading: Spreading
@@ -110,10 +113,19 @@ def make_ports(settings: Settings) -> Ports:
             url=settings.issuer_url,
             secret_file=settings.admin_client_secret_file,
         ),
+        keycloak_roles=_keycloak_roles(settings),
         browsers=BrowserSessions(database),
         sign_in_rates=MongoRates(database, settings.sign_ins_per_minute),
         spreading=Spreading(database),
     )
+
+
+def _keycloak_roles(settings: Settings) -> KeycloakRoles | None:
+    if not settings.people_client_id or settings.people_client_secret_file is None:
+        return None
+    url = settings.issuer_url or settings.issuer
+    account = ClientCredentials(url, settings.people_client_id, settings.people_client_secret_file)
+    return KeycloakRoles(url, account)
 
 
 class Lazily:

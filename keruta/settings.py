@@ -82,6 +82,12 @@ class Settings:
     admin_client_secret_file: Path | None = None
     """That client's secret, in a file."""
 
+    people_client_id: str = ""
+    """The client whose service account changes people's roles at Keycloak. Empty: they are changed there alone."""
+
+    people_client_secret_file: Path | None = None
+    """That client's secret, in a file."""
+
     sign_in_code_file: Path | None = None
     """On one machine: a file with the code by which its person signs in to the web admin, in place of a provider."""
 

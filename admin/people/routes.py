@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import flask
 
 from admin.asking import paging, principal, serves
 from admin.ports import ports
-from keruta.domain.people import Me, SignIn
-from keruta.edge import json_answer
+from keruta.domain.people import Me, RolesRequest, SignIn, UserView
+from keruta.domain.task import BODY_LIMIT_BYTES
+from keruta.edge import json_answer, read_body
+from keruta.errors import Conflict
 
 blueprint = flask.Blueprint("people", __name__)
 
@@ -30,6 +34,26 @@ def disable_user(subject: str) -> flask.Response:
 @serves(blueprint, "enable_user")
 def enable_user(subject: str) -> flask.Response:
     return json_answer(ports().accounts.set_disabled(principal(), subject, disabled=False))
+
+
+@serves(blueprint, "set_roles")
+def set_roles(subject: str) -> flask.Response:
+    body = read_body(flask.request, RolesRequest, BODY_LIMIT_BYTES)
+    return json_answer(give_roles(subject, body.roles))
+
+
+def give_roles(subject: str, wanted: Sequence[str]) -> UserView:
+    """Raises NotFound, Conflict, Unavailable."""
+    ports().accounts.user(subject)
+    if subject == principal().subject and "admin" not in wanted:
+        raise Conflict("You can't take your own role from you; another administrator can.", reason="OwnAccount")
+    at_keycloak = ports().keycloak_roles
+    if at_keycloak is None:
+        raise Conflict(
+            "Roles are given at the identity provider; with KERUTA_PEOPLE_CLIENT_ID keruta can do so at Keycloak.",
+            reason="RolesElsewhere",
+        )
+    return ports().accounts.note_roles(principal(), subject, at_keycloak.change(subject, wanted))
 
 
 @serves(blueprint, "me")

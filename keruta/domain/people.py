@@ -29,6 +29,12 @@ class UserView(msgspec.Struct, frozen=True, kw_only=True):
     disabled_by: str | None = None
 
 
+class RolesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The roles that someone is to have: these, and no other of keruta's."""
+
+    roles: Annotated[list[Role], Meta(max_length=3)]
+
+
 class Me(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks. `offline`: their sign-in has run out while the issuer is away, and they may read only."""
 

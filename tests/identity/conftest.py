@@ -39,7 +39,7 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
 @pytest.fixture(scope="session")
 def system(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     home = tmp_path_factory.mktemp("machine")
-    for client in ("keruta-worker", "keruta-admin"):
+    for client in ("keruta-worker", "keruta-admin", "keruta-people"):
         (home / f"{client}-secret").write_text(SECRETS[client])
     settings = {
         "KERUTA_ISSUER": keycloak.issuer,
@@ -49,6 +49,8 @@ def system(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "KERUTA_SIGN_INS_PER_MINUTE": "1000000",
         "KERUTA_WORKER_CLIENT_SECRET_FILE": str(home / "keruta-worker-secret"),
         "KERUTA_ADMIN_CLIENT_SECRET_FILE": str(home / "keruta-admin-secret"),
+        "KERUTA_PEOPLE_CLIENT_ID": "keruta-people",
+        "KERUTA_PEOPLE_CLIENT_SECRET_FILE": str(home / "keruta-people-secret"),
         "KERUTA_SIGN_IN_CODE_FILE": "",
     }
     with RunningSystem(home / "home", settings) as up:

@@ -92,6 +92,28 @@ def test_a_role_that_is_taken_away_is_gone_with_the_next_token(system: RunningSy
     assert (after.status, after.json()["reason"]) == (403, "RoleMissing")
 
 
+def test_an_administrator_gives_and_takes_roles_at_keycloak(system: RunningSystem, keycloak: Keycloak) -> None:
+    ada, token = keycloak.token("ada"), keycloak.token("vera")
+    subject = ask(system, "GET", "/api/v1/me", token).json()["subject"]
+    where = f"/api/v1/users/{subject}/roles"
+
+    given = ask(system, "PUT", where, ada, {"roles": ["viewer", "developer"]})
+    with_it = ask(system, "GET", "/api/v1/me", keycloak.token("vera")).json()["roles"]
+    taken = ask(system, "PUT", where, ada, {"roles": ["viewer"]})
+    without = ask(system, "GET", "/api/v1/me", keycloak.token("vera")).json()["roles"]
+    of_group = ask(system, "PUT", where, ada, {"roles": []})
+    me = ask(system, "GET", "/api/v1/me", ada).json()["subject"]
+
+    assert (given.status, given.json()["roles"]) == (200, ["developer", "viewer"])
+    assert with_it == ["developer", "viewer"]
+    assert (taken.status, without) == (200, ["viewer"])
+    assert (of_group.status, of_group.json()["reason"]) == (409, "RoleOfGroup")
+    assert ask(system, "PUT", f"/api/v1/users/{me}/roles", ada, {"roles": []}).json()["reason"] == "OwnAccount"
+    assert ask(system, "PUT", where, token, {"roles": ["admin"]}).status == 403
+    seen = ask(system, "GET", "/api/v1/audit?kind=user", ada).json()["items"]
+    assert [one for one in seen if one["action"] == "give_roles" and one["who"] == "ada"]
+
+
 def test_someone_who_is_disabled_is_out_at_once(system: RunningSystem, keycloak: Keycloak) -> None:
     token = keycloak.token("dana")
     subject = ask(system, "GET", "/api/v1/me", token).json()["subject"]

@@ -15,7 +15,12 @@ import urllib3
 ROOT = Path(__file__).parents[2]
 REALM = ROOT / "knative" / "components" / "keycloak" / "realm.json"
 PASSWORD = "c0rrect-horse-battery"
-SECRETS = {"keruta-dispatcher": "d1spatcher-s3cret", "keruta-worker": "w0rker-s3cret", "keruta-admin": "adm1n-s3cret"}
+SECRETS = {
+    "keruta-dispatcher": "d1spatcher-s3cret",
+    "keruta-worker": "w0rker-s3cret",
+    "keruta-admin": "adm1n-s3cret",
+    "keruta-people": "pe0ple-s3cret",
+}
 PEOPLE = {
     "vera": "keruta-viewers",
     "dev": "keruta-developers",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -80,6 +80,17 @@ class MongoAccounts:
             action = "disable" if disabled else "enable"
             self._audit.record(who.name, action, "user", subject, readers=["role:admin"])
         time.sleep(SETTLE_SECONDS)
+        return _user(row)
+
+    def note_roles(self, who: Principal, subject: str, roles: Sequence[str]) -> UserView:
+        """The identity provider has given them these. Raises NotFound."""
+        with translated():
+            row = self._users.find_one_and_update(
+                {"_id": subject}, {"$set": {"roles": list(roles)}}, return_document=True
+            )
+            if row is None:
+                raise NotFound("Nobody of this subject has been here.", reason="UserNotFound")
+            self._audit.record(who.name, "give_roles", "user", subject, readers=["role:admin"], changes=roles)
         return _user(row)
 
     # ------------------------------------------------------------ API keys

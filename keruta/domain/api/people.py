@@ -5,7 +5,7 @@ from __future__ import annotations
 from keruta.domain.api.route import PAGED, Parameter, Route
 from keruta.domain.audit import AuditPage
 from keruta.domain.catalog.common import Page
-from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, Me, SignIn, UserView
+from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, Me, RolesRequest, SignIn, UserView
 from keruta.domain.roles import ANYONE, MANAGE, READ
 
 PEOPLE: tuple[Route, ...] = (
@@ -32,6 +32,11 @@ PEOPLE: tuple[Route, ...] = (
     Route(
         name="enable_user", method="POST", path="/api/v1/users/{subject}/enable", roles=MANAGE, answer=UserView,
         summary="Let someone in again", problems=(404,),
+    ),
+    Route(
+        name="set_roles", method="PUT", path="/api/v1/users/{subject}/roles", roles=MANAGE, answer=UserView,
+        summary="Give someone these roles at Keycloak; they count with the next token", body=RolesRequest,
+        problems=(400, 404, 409, 413, 415, 422),
     ),
     Route(
         name="list_api_keys", method="GET", path="/api/v1/api-keys", roles=READ, answer=Page[ApiKeyView],

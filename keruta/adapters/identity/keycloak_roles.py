@@ -1,0 +1,77 @@
+"""People's roles at Keycloak, changed by a service account that may do so there.
+
+Source: https://www.keycloak.org/docs-api/latest/rest-api/index.html (Role Mapper)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, get_args
+from urllib.parse import quote
+
+import urllib3
+
+from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount
+from keruta.domain.people import Role
+from keruta.errors import Conflict, NotFound, Unavailable
+
+REQUEST_SECONDS = 5.0
+ROLES: tuple[str, ...] = get_args(Role)
+
+
+class KeycloakRoles:
+    """The roles of keruta's in one realm.
+
+    Args:
+        issuer_url: where the realm is reached: `…/realms/NAME`.
+        account: of a client with `view-users` and `manage-users` of `realm-management`.
+    """
+
+    def __init__(self, issuer_url: str, account: ServiceAccount) -> None:
+        base, _, realm = issuer_url.rstrip("/").rpartition("/realms/")
+        self._users = f"{base}/admin/realms/{realm}/users"
+        self._account = account
+        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=REQUEST_SECONDS))
+
+    def change(self, subject: str, wanted: Iterable[str]) -> list[str]:
+        """Someone has these roles of keruta's and no other of them; returns those that they have then.
+
+        Raises:
+            NotFound: Keycloak has nobody of this subject.
+            Conflict: they have a role through a group, which is changed there; or Keycloak refuses.
+            Unavailable: Keycloak is away.
+        """
+        wanted = set(wanted)
+        mappings = f"{self._users}/{quote(subject, safe='')}/role-mappings/realm"
+        direct = {role["name"]: role for role in self._ask("GET", mappings) if role["name"] in ROLES}
+        free = {role["name"]: role for role in self._ask("GET", f"{mappings}/available") if role["name"] in ROLES}
+        if taken := [role for name, role in direct.items() if name not in wanted]:
+            self._ask("DELETE", mappings, taken)
+        if given := [role for name, role in free.items() if name in wanted]:
+            self._ask("POST", mappings, given)
+        has = sorted(role["name"] for role in self._ask("GET", f"{mappings}/composite") if role["name"] in ROLES)
+        if kept := sorted(set(has) - wanted):
+            raise Conflict(
+                f"They have the role {kept[0]} through a group or another role; take them out of it at Keycloak.",
+                reason="RoleOfGroup",
+            )
+        return has
+
+    def _ask(self, method: str, url: str, body: Any = None) -> Any:
+        try:
+            headers = {"Authorization": f"Bearer {self._account.token()}", "Content-Type": "application/json"}
+            sent = None if body is None else json.dumps(body)
+            answer = self._pool.request(method, url, body=sent, headers=headers, redirect=False)
+            if answer.status == 404:
+                raise NotFound("Keycloak has nobody of this subject.", reason="UserNotFound")
+            if answer.status == 403:
+                raise Conflict(
+                    "Keycloak does not let keruta's service account do this; it needs view-users and manage-users.",
+                    reason="RolesElsewhere",
+                )
+            if answer.status >= 300:
+                raise Unavailable(f"Keycloak answered {answer.status}; try again.")
+            return json.loads(answer.data) if answer.data else None
+        except (NoTokenError, urllib3.exceptions.HTTPError, ValueError) as error:
+            raise Unavailable("Keycloak can't be reached, or does not answer as one; try again.") from error
