@@ -17,11 +17,12 @@ from bench.figure import Figure, median, percentile
 from bench.machine import ROOT, Machine
 from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import connect
+from keruta.adapters.mongo.people import make_verifier
 from keruta.adapters.mongo.reading import MongoReading, TaskFilter
 from keruta.assignment import assign
 from keruta.domain.naming import new_id
 from keruta.domain.reports import Ended, Running
-from keruta.settings import Settings
+from keruta.settings import Settings, load
 from tests.support.mongod import free_port
 from tests.support.world import READERS, World
 
@@ -32,6 +33,7 @@ STARTS = 7
 FINISHED = 1_000_000
 RUNNING = 1000
 QUERIES = 60
+VERIFICATIONS = 5000
 
 _BARE = """
 import os, flask, functions_framework, pymongo
@@ -45,6 +47,15 @@ def bare(request):
     return flask.Response("{}", 201, content_type="application/json")
 """
 
+# create_task that knows who asks without looking at the token: what verification costs is what this one saves.
+_UNVERIFIED = """
+from keruta.adapters.identity.verifier import Verifier
+from keruta.domain.principal import Principal
+someone = Principal(subject="someone", name="someone", mail="", roles=frozenset({"developer"}), groups=frozenset())
+Verifier.verify = lambda self, token: someone
+from functions.create_task.main import create_task
+"""
+
 
 def measure(machine: Machine) -> dict[str, Figure]:
     machine.settle()
@@ -52,15 +63,36 @@ def measure(machine: Machine) -> dict[str, Figure]:
     figures = {"cold_start_ms": median([_cold_start(env) for _ in range(STARTS)], "ms, process start to first answer")}
     bare = machine.directory / "bare.py"
     bare.write_text(_BARE)
-    ratios = []
+    unverified = machine.directory / "unverified.py"
+    unverified.write_text(_UNVERIFIED)
+    ratios, verified = [], []
     for _ in range(ROUNDS):
         base = _rate(env, "bare", bare)
         own = _rate(env, "create_task", ROOT / "functions/create_task/main.py")
-        print(f"  create: bare {base:.0f}/s, create_task {own:.0f}/s")
+        without = _rate({**env, "PYTHONPATH": str(ROOT)}, "create_task", unverified)
+        print(f"  create: bare {base:.0f}/s, create_task {own:.0f}/s, without verification {without:.0f}/s")
         ratios.append(own / base)
+        verified.append(own / without)
     figures["create_ratio"] = median(ratios, "create_task's requests/s / bare Flask view's")
+    figures["verified_ratio"] = median(verified, "create_task's requests/s with verification / without")
+    figures["verify_ms"] = _verify(machine, env)
     figures |= _history(machine, env)
     return figures
+
+
+def _verify(machine: Machine, env: Mapping[str, str]) -> Figure:
+    """Who asks, with all that is looked up for it: p50 of the requests of one person."""
+    settings = load(env)
+    database = connect(settings)
+    verifier = make_verifier(database, settings)
+    took = []
+    for _ in range(VERIFICATIONS):
+        began = time.perf_counter()
+        verifier.verify(env["KERUTA_TOKEN"])
+        took.append((time.perf_counter() - began) * 1000)
+    database.client.close()
+    low, high = percentile(took, 5), percentile(took, 95)
+    return Figure(value=percentile(took, 50), spread=(low, high), unit="ms a request, p50; p5 to p95", runs=len(took))
 
 
 def _environment(machine: Machine) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -59,6 +60,19 @@ def test_an_overlay_is_valid_to_the_last_field(cluster: Cluster, overlay: str) -
     said = cluster.kubectl("apply", "-f", "-", "--dry-run=server", "--validate=strict", stdin=whole)
 
     assert "service.serving.knative.dev/dispatch" in said
+
+
+@pytest.mark.usefixtures("types")
+def test_the_keycloak_component_is_valid_to_the_last_field(cluster: Cluster, tmp_path: Path) -> None:
+    component = os.path.relpath(ROOT / "knative" / "components" / "keycloak", tmp_path.resolve())
+    whole = {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", "components": [component]}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(whole))
+    made = cluster.kubectl("kustomize", str(tmp_path))
+
+    said = cluster.kubectl("apply", "-f", "-", "--dry-run=server", "--validate=strict", stdin=made)
+
+    assert "statefulset.apps/keycloak" in said
+    assert "configmap/keruta-realm" in said
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
