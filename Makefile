@@ -33,8 +33,8 @@ lint: $(STAMP) ## style, layers
 types: $(STAMP) ## strict types
 	$(BIN)/mypy
 
-PARTS := lint types test-unit test-integration test-e2e test-faults test-cluster test-identity
-.PHONY: test test-unit test-integration test-e2e test-faults test-cluster test-identity
+PARTS := lint types test-unit test-integration test-e2e test-faults test-browser test-cluster test-identity
+.PHONY: test test-unit test-integration test-e2e test-faults test-browser test-cluster test-identity
 test: $(STAMP) ## every check and test, and what each part took
 	@tests/prepare.sh
 	@for part in $(PARTS); do \
@@ -49,6 +49,8 @@ test-e2e: $(STAMP) ## the whole system on one machine
 	$(PYTEST) tests/e2e
 test-faults: $(STAMP) ## the whole system, while parts of it are killed
 	$(PYTEST) tests/faults
+test-browser: $(STAMP) ## the web admin in a real browser, on the whole system on one machine
+	$(PYTEST) tests/browser
 test-cluster: $(STAMP) ## the whole system on a real cluster, where the lab is
 	$(PYTEST) tests/cluster
 
@@ -66,6 +68,10 @@ bench: $(STAMP) ## the figures, each beside its baseline, as a table and as benc
 .PHONY: bench-cluster
 bench-cluster: $(STAMP) ## the figures of a real cluster, where the lab is
 	$(BIN)/python -m bench.cluster
+
+.PHONY: texts
+texts: $(STAMP) ## the web admin's texts, collected into admin/site/ja.po for their Japanese
+	$(BIN)/python -m docs.texts
 
 .PHONY: docs
 docs: $(STAMP) ## docs that are made from the code

@@ -9,22 +9,38 @@ from dataclasses import dataclass
 
 import flask
 
+from admin.api_keys import pages as api_keys_pages
 from admin.api_keys import routes as api_keys
+from admin.audit import pages as audit_pages
 from admin.audit import routes as audit
+from admin.catalog import pages as catalog_pages
 from admin.catalog import routes as catalog
+from admin.circuits import pages as circuits_pages
 from admin.circuits import routes as circuits
+from admin.dead_letters import pages as dead_letters_pages
 from admin.dead_letters import routes as dead_letters
+from admin.documents import pages as documents_pages
 from admin.documents import routes as documents
 from admin.health import routes as health
+from admin.overview import pages as overview_pages
+from admin.overview import routes as overview
+from admin.people import pages as people_pages
 from admin.people import routes as people
+from admin.queues import pages as queues_pages
 from admin.queues import routes as queues
+from admin.repositories import pages as repositories_pages
 from admin.repositories import routes as repositories
 from admin.retention import routes as retention
+from admin.settings import routes as settings_routes
 from admin.signing_in import routes as signing_in
 from admin.site import assets, pages
+from admin.tasks import files as tasks_files
+from admin.tasks import new as tasks_new
 from admin.tasks import pages as tasks_pages
 from admin.tasks import routes as tasks
 from admin.transfer import routes as transfer
+from admin.workers import pages as workers_pages
+from admin.workers import routes as workers
 from keruta import logs
 from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.identity.events import delivery_verifier
@@ -38,8 +54,11 @@ from keruta.adapters.mongo.client import Database, connect
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.deciding import MongoDeciding
 from keruta.adapters.mongo.extras import Catalogs
+from keruta.adapters.mongo.intake import MongoIntake
+from keruta.adapters.mongo.lookup import MongoLookup
 from keruta.adapters.mongo.opening import MongoOpening
 from keruta.adapters.mongo.outbox import MongoOutbox
+from keruta.adapters.mongo.overview import MongoOverview
 from keruta.adapters.mongo.people import MongoKeyStore, make_verifier
 from keruta.adapters.mongo.rates import MongoRates
 from keruta.adapters.mongo.reading import MongoReading
@@ -50,7 +69,7 @@ from keruta.adapters.mongo.transfer import MongoTransfer
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
 from keruta.adapters.sealing import Sealer
-from keruta.adapters.tracing import tracing
+from keruta.adapters.tracing import Tracing, tracing
 from keruta.domain.naming import new_id
 from keruta.edge import Verifying, address_of, as_problem, count_request, note_refusal, problem_answer
 from keruta.settings import Settings, load
@@ -76,6 +95,10 @@ class Ports:
     transfer: MongoTransfer
     retention: MongoRetention
     dead_letters: MongoDeadLetters
+    overview: MongoOverview
+    lookup: MongoLookup
+    intake: MongoIntake
+    tracing: Tracing
     accounts: MongoAccounts
     provider: Provider
     keycloak_roles: KeycloakRoles | None
@@ -91,13 +114,14 @@ def make_ports(settings: Settings) -> Ports:
     catalogs = Catalogs(database, sealer, keeps_values=settings.credentials_store == "sealed")
     events = event_sender(settings)
     outbox = MongoOutbox(database, events.send)
+    traced = tracing(settings, "admin")
     return Ports(
         settings=settings,
         verifier=verifier,
         deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
         database=database,
         reading=MongoReading(database, settings),
-        deciding=MongoDeciding(database, outbox, tracing(settings, "admin")),
+        deciding=MongoDeciding(database, outbox, traced),
         tail=MongoTail(database),
         nudges=HttpNudges(settings.worker_addresses),
         results=Results(settings.results_dir),
@@ -106,6 +130,10 @@ def make_ports(settings: Settings) -> Ports:
         transfer=MongoTransfer(database, catalogs),
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
+        overview=MongoOverview(database, settings.lease_seconds),
+        lookup=MongoLookup(database),
+        intake=MongoIntake(database, outbox),
+        tracing=traced,
         accounts=MongoAccounts(database),
         provider=Provider(
             settings.issuer,
@@ -153,7 +181,9 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     app.extensions["keruta"] = Lazily(settings, make_ports)
     for feature in (
         tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, people,
-        api_keys, health, assets, signing_in, tasks_pages,
+        api_keys, health, overview, workers, settings_routes, assets, signing_in,
+        overview_pages, tasks_new, tasks_files, tasks_pages, catalog_pages, repositories_pages, documents_pages,
+        queues_pages, circuits_pages, workers_pages, people_pages, audit_pages, dead_letters_pages, api_keys_pages,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

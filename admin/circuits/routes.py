@@ -19,8 +19,12 @@ def list_circuits() -> flask.Response:
 
 @serves(blueprint, "close_circuit")
 def close_circuit(id: str) -> flask.Response:
-    """Its tasks may run again."""
+    close(id)
+    return flask.Response(status=204)
+
+
+def close(id: str) -> None:
+    """Its tasks may run again. Raises NotFound."""
     catalogs = ports().catalogs
     closed = catalogs.circuits.close(id)
     catalogs.audit.record(principal().name, "close_circuit", closed.kind, closed.name, readers=["everyone"])
-    return flask.Response(status=204)

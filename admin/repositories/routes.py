@@ -26,12 +26,16 @@ LOOK_SECONDS = 9.0  # of the 10 s that an answer may take
 
 @serves(blueprint, "validate_repository")
 def validate_repository(name: str) -> flask.Response:
-    """What is found. Where it works, the repository's circuit is closed: its tasks run again."""
+    return json_answer(look_at(name))
+
+
+def look_at(name: str) -> Validation:
+    """What is found. Where it works, the repository's circuit is closed: its tasks run again. Raises NotFound."""
     view = ports().catalogs["repository"].show(principal().readers, name)
     found = _look(view)
     if found.reason is None:
         ports().catalogs.circuits.close_of("repository", name)
-    return json_answer(found)
+    return found
 
 
 def _look(view: RepositoryView) -> Validation:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from admin.asking import View
 from admin.ports import ports
-from admin.site import assets, problems, sessions, showing
+from admin.site import assets, field_names, problems, sessions, showing
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
@@ -37,7 +37,21 @@ class Place:
     route: str
 
 
-NAVIGATION = (Place(address="/tasks", name=marked("Tasks"), route="list_tasks"),)
+NAVIGATION = (
+    Place(address="/", name=marked("Overview"), route="overview"),
+    Place(address="/tasks", name=marked("Tasks"), route="list_tasks"),
+    Place(address="/repositories", name=marked("Repositories"), route="list_repositories"),
+    Place(address="/queues", name=marked("Queues"), route="list_queues"),
+    Place(address="/profiles", name=marked("Profiles"), route="list_profiles"),
+    Place(address="/documents", name=marked("Documents"), route="list_documents"),
+    Place(address="/credentials", name=marked("Credentials"), route="list_credentials"),
+    Place(address="/workers", name=marked("Workers"), route="list_workers"),
+    Place(address="/users", name=marked("Users"), route="list_users"),
+    Place(address="/audit", name=marked("Audit"), route="list_audit"),
+    Place(address="/dead-letters", name=marked("Dead letters"), route="list_dead_letters"),
+    Place(address="/api-keys", name=marked("API keys"), route="list_api_keys"),
+    Place(address="/settings", name=marked("Settings"), route="list_settings"),
+)
 
 
 def shows(blueprint: flask.Blueprint, name: str, path: str, method: str = "GET") -> Callable[[View], View]:
@@ -96,6 +110,20 @@ SAID = {
     "many_part": marked("Done for some of them; for the others it was too late, or they are not yours."),
     "many_none": marked("Done for none of them: it was too late, or they are not yours."),
     "signed_out": marked("You are signed out."),
+    "submitted": marked("The task is in the queue."),
+    "created": marked("It was added."),
+    "changed": marked("It was changed."),
+    "deleted": marked("It was deleted."),
+    "paused": marked("The queue is paused: nothing of it is started."),
+    "resumed": marked("The queue goes on."),
+    "closed": marked("Its tasks run again."),
+    "drained": marked("The worker takes no new tasks."),
+    "undrained": marked("The worker takes tasks again."),
+    "disabled": marked("They are let in no more."),
+    "enabled": marked("They are let in again."),
+    "roles_given": marked("The roles count with their next token."),
+    "replayed": marked("The broker has the event again."),
+    "revoked": marked("The key opens nothing any more."),
 }
 
 
@@ -123,7 +151,7 @@ def prepare(app: flask.Flask) -> None:
     environment = app.jinja_env
     environment.globals.update(
         _=gettext, ngettext=ngettext, asset=assets.address, LANGUAGES=LANGUAGES,
-        problem_title=problems.title, problem_advice=problems.advice, **showing.GLOBALS,
+        problem_title=problems.title, problem_advice=problems.advice, **showing.GLOBALS, **field_names.GLOBALS,
     )  # fmt: skip
 
     @app.context_processor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 import flask
@@ -24,7 +25,7 @@ STATUS_NAMES = {
     "cancelled": marked("cancelled"),
 }
 _SIGNS = {
-    "queued": "◌", "assigned": "◔", "preparing": "◑", "running": "▶", "waiting": "⏸", "unknown": "?",
+    "queued": "◌", "assigned": "◔", "preparing": "◑", "running": "▶", "waiting": "…", "unknown": "?",
     "succeeded": "✓", "failed": "✕", "cancelled": "⊘",
 }  # fmt: skip
 
@@ -77,6 +78,15 @@ def status(value: str) -> Markup:
     )
 
 
+def circuit_state(entry: Any) -> Markup:
+    """Whether what draws on an entry is held back."""
+    circuit = getattr(entry, "circuit", None)
+    kind, said = (
+        ("failed", gettext("held back")) if circuit is not None and circuit.open else ("succeeded", gettext("well"))
+    )
+    return Markup('<span class="state state-{}">{}</span>').format(kind, said)
+
+
 def with_query(**changes: str | int | None) -> str:
     """The address of this page with parameters changed; None takes one away."""
     query = {**flask.request.args.to_dict(), **changes}
@@ -86,5 +96,5 @@ def with_query(**changes: str | int | None) -> str:
 
 GLOBALS = {
     "moment": moment, "duration": duration, "seconds": seconds, "size": size, "status": status,
-    "visible": visible, "with_query": with_query, "STATUS_NAMES": STATUS_NAMES,
+    "visible": visible, "circuit_state": circuit_state, "with_query": with_query, "STATUS_NAMES": STATUS_NAMES,
 }  # fmt: skip

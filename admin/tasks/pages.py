@@ -33,11 +33,6 @@ TAIL_LINES = 200
 MANY_AT_ONCE = 200
 
 
-@shows(blueprint, "list_tasks", "/")
-def first() -> flask.Response:
-    return go("/tasks")
-
-
 @shows(blueprint, "list_tasks", "/tasks")
 def tasks() -> flask.Response:
     asked = flask.request.args.get("q", "").strip().lower()

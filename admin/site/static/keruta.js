@@ -93,14 +93,80 @@ document.querySelector("[data-filters]")?.addEventListener("submit", (event) => 
   for (const field of event.target.querySelectorAll("input, select")) field.disabled = field.value === "";
 });
 
-// The keyboard: / finds, ? or Ctrl-K opens the palette.
+// Line numbers beside a script that is being written.
+for (const area of document.querySelectorAll("textarea[data-lines]")) {
+  const editor = Object.assign(document.createElement("div"), { className: "editor" });
+  const gutter = Object.assign(document.createElement("div"), { className: "gutter", ariaHidden: "true" });
+  area.before(editor);
+  editor.append(gutter, area);
+  const number = () => { gutter.textContent = Array.from({ length: area.value.split("\n").length }, (_, at) => at + 1).join("\n"); gutter.scrollTop = area.scrollTop; };
+  area.addEventListener("input", number);
+  area.addEventListener("scroll", () => { gutter.scrollTop = area.scrollTop; });
+  area.addEventListener("keruta:filled", number);
+  number();
+}
+
+// A draft is kept until it is sent.
+const drafted = document.querySelector("form[data-draft]");
+if (drafted) {
+  const key = `keruta-draft-${drafted.dataset.draft}`;
+  const fields = () => [...drafted.elements].filter((field) => field.name && field.type !== "hidden");
+  if (drafted.dataset.fresh !== undefined) {
+    try {
+      for (const [name, value] of Object.entries(JSON.parse(localStorage.getItem(key) ?? "{}"))) {
+        for (const field of fields()) {
+          if (field.name !== name) continue;
+          if (field.type === "checkbox") field.checked = value === true; else if (typeof value === "string") field.value = value;
+          field.dispatchEvent(new Event("keruta:filled"));
+        }
+      }
+    } catch { localStorage.removeItem(key); }
+  }
+  drafted.addEventListener("input", () => {
+    localStorage.setItem(key, JSON.stringify(Object.fromEntries(fields().filter((field) => !field.dataset.secret).map((field) => [field.name, field.type === "checkbox" ? field.checked : field.value]))));
+  });
+  drafted.addEventListener("submit", () => localStorage.setItem("keruta-sent", key));
+} else if (localStorage.getItem("keruta-sent")) {  // it was sent, and led to another page
+  localStorage.removeItem(localStorage.getItem("keruta-sent"));
+  localStorage.removeItem("keruta-sent");
+}
+
+// Completion that the server gives: a field's list is asked for when the field that it depends on is known.
+for (const field of document.querySelectorAll("input[data-complete]")) {
+  const list = document.getElementById(field.getAttribute("list"));
+  const of = document.getElementById(field.dataset.completeOf ?? "");
+  let asked = null;
+  const ask = async () => {
+    const wanted = `${field.dataset.complete}?of=${encodeURIComponent(of?.value ?? "")}`;
+    if (wanted === asked || (of && !of.value)) return;
+    asked = wanted;
+    try {
+      const answer = await fetch(wanted);
+      if (!answer.ok) return;
+      list.replaceChildren(...(await answer.json()).map((value) => Object.assign(document.createElement("option"), { value })));
+    } catch { asked = null; }
+  };
+  field.addEventListener("focus", ask);
+}
+
+// Asked before what can't be undone.
+document.addEventListener("submit", (event) => {
+  const sure = event.submitter?.dataset.sure ?? event.target.dataset.sure;
+  if (sure && !confirm(sure)) event.preventDefault();
+});
+
+// The keyboard: / finds, g and a letter goes, ? or Ctrl-K opens the palette.
 const places = [...document.querySelectorAll(".places a")];
+const KEYS = { o: "/", t: "/tasks", n: "/tasks/new", r: "/repositories", q: "/queues", p: "/profiles", d: "/documents", w: "/workers" };
+let before = "";
 document.addEventListener("keydown", (event) => {
   const typing = event.target.matches?.("input, textarea, select, [contenteditable]");
   if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); palette(); return; }
   if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "/") { event.preventDefault(); document.getElementById("find")?.focus(); }
   else if (event.key === "?") { event.preventDefault(); palette(); }
+  else if (before === "g" && KEYS[event.key]) location.href = KEYS[event.key];
+  before = event.key;
 });
 
 function palette() {
@@ -109,7 +175,7 @@ function palette() {
   dialog.ariaLabel = document.querySelector(".places").ariaLabel;
   const field = Object.assign(document.createElement("input"), { type: "search", className: "form-control", ariaLabel: dialog.ariaLabel });
   const list = document.createElement("ul");
-  const all = places.map((link) => [link.textContent.trim(), link.getAttribute("href")]);
+  const all = [...places, ...document.querySelectorAll("a.new")].map((link) => [link.textContent.trim(), link.getAttribute("href")]);
   const show = () => {
     const wanted = field.value.toLowerCase();
     list.replaceChildren(...all.filter(([name]) => name.toLowerCase().includes(wanted)).map(([name, href], at) => {

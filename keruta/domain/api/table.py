@@ -10,6 +10,7 @@ from keruta.domain.api.people import PEOPLE
 from keruta.domain.api.platform import PLATFORM
 from keruta.domain.api.route import Route
 from keruta.domain.api.tasks import TASKS
+from keruta.domain.api.watching import WATCHING
 
-ROUTES: tuple[Route, ...] = (*TASKS, *CATALOG, *PEOPLE, *AGENTS, *PLATFORM)
+ROUTES: tuple[Route, ...] = (*TASKS, *CATALOG, *PEOPLE, *WATCHING, *AGENTS, *PLATFORM)
 BY_NAME = {route.name: route for route in ROUTES}

@@ -1,0 +1,158 @@
+"""The pages of every kind of the catalog: a list, and one entry with its form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flask
+import msgspec
+from werkzeug.datastructures import MultiDict
+
+from admin.asking import View, paging, principal
+from admin.catalog import words
+from admin.ports import ports
+from admin.site import forms
+from admin.site.language import gettext
+from admin.site.pages import go, page, shows
+from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
+from keruta.domain.catalog.kinds import KINDS, Kind
+from keruta.domain.decode import Fault
+from keruta.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed, Problem
+
+blueprint = flask.Blueprint("catalog_pages", __name__)
+blueprint.record(lambda state: state.app.jinja_env.globals.update(words.GLOBALS))
+
+NAMES_TO_PICK = 200
+NO_FAULTS = forms.Told(beside={}, above=())
+
+
+def names_of(kind: str) -> list[str]:
+    """What a field that names one of a kind can be picked from, as far as this person may see."""
+    items, _ = ports().catalogs[kind].page(principal().readers, Wanted(limit=NAMES_TO_PICK))
+    return [item.name for item in items]
+
+
+def managed_by_me(entry: Mapping[str, Any] | Any, kind: Kind) -> bool:
+    """Whether this person may change it."""
+    mine = set(principal().names)
+    return bool(principal().roles & kind.changers) and not mine.isdisjoint(kind.managers(entry))
+
+
+def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
+    wanted = forms.fields(kind.spec)
+
+    def catalog() -> MongoCatalog:
+        return ports().catalogs[kind.name]
+
+    def listed() -> flask.Response:
+        query = flask.request.args
+        search = query.get("q") or None
+        wrong = ""
+        try:
+            items, after = catalog().page(
+                principal().readers, Wanted(search=search, sort=query.get("sort", "name"), **paging())
+            )
+        except InvalidRequest as error:
+            items, after, wrong = [], None, error.message
+        return page("catalog/list.html", 422 if wrong else 200, kind=kind, items=items, next=after, wrong=wrong)
+
+    def _form(
+        values: Mapping[str, str], faults: Sequence[Fault] = (), *, entry: Any = None, revision: int = 0,
+        wrong: str = "", status: int = 200,
+    ) -> flask.Response:  # fmt: skip
+        known = {path.removesuffix(".*"): names_of(of) for path, of in kind.names.items() if not path.endswith(".*")}
+        told = forms.told(wanted, faults) if faults else NO_FAULTS
+        return page(
+            "catalog/entry.html", status, kind=kind, fields=wanted, values=values, told=told, known=known,
+            entry=entry, revision=revision, wrong=wrong,
+            changeable=managed_by_me(entry, kind) if entry is not None else True,
+        )  # fmt: skip
+
+    def new() -> flask.Response:
+        return _form({})
+
+    def create() -> flask.Response:
+        form = flask.request.form
+        spec, faults = forms.read(kind.spec, form)
+        if spec is not None:
+            try:
+                made = catalog().create(principal().name, spec)
+                return go(f"/{kind.collection}/{made.name}", "created")
+            except InvalidRequest as error:
+                faults = error.faults
+            except Conflict:
+                faults = [{"at": "/name", "message": gettext("There is one of this name already.")}]
+        return _form(_typed(wanted, form), faults, status=422)
+
+    def show(name: str) -> flask.Response:
+        entry = catalog().show(principal().readers, name)
+        return _form(
+            forms.filled(wanted, msgspec.to_builtins(entry, enc_hook=str)), entry=entry, revision=entry.meta.revision
+        )
+
+    def change(name: str) -> flask.Response:
+        form = flask.request.form
+        entry = catalog().show(principal().readers, name)
+        given = form.get("revision", "")
+        revision = int(given) if given.isascii() and given.isdigit() and len(given) < 10 else 0
+        spec, faults = forms.read(kind.spec, form)
+        status, wrong = 422, ""
+        if spec is not None:
+            try:
+                catalog().replace(principal().name, principal().readers, name, spec, revision)
+                return go(f"/{kind.collection}/{name}", "changed")
+            except PreconditionFailed as error:
+                faults, status, revision = error.faults, 412, entry.meta.revision
+                wrong = gettext(
+                    "%(who)s changed it while you were writing. Beside the fields is what is there now; what you typed "
+                    "is still here. Send it again to have it your way.",
+                    who=entry.meta.updated_by,
+                )
+            except InvalidRequest as error:
+                faults = error.faults
+            except Conflict as error:
+                faults = [{"at": "", "message": error.message}]
+        return _form(_typed(wanted, form), faults, entry=entry, revision=revision, wrong=wrong, status=status)
+
+    def delete(name: str) -> flask.Response:
+        try:
+            catalog().delete(principal().name, principal().readers, name, None, force=False)
+        except NotFound:
+            pass
+        except Conflict as error:
+            return show_with(name, error)
+        return go(f"/{kind.collection}", "deleted")
+
+    def show_with(name: str, problem: Problem) -> flask.Response:
+        entry = catalog().show(principal().readers, name)
+        values = forms.filled(wanted, msgspec.to_builtins(entry, enc_hook=str))
+        faults = [{"at": "", "message": problem.message}, *problem.faults]
+        wrong = gettext("It was not deleted.")
+        return _form(values, faults, entry=entry, revision=entry.meta.revision, wrong=wrong, status=problem.status)
+
+    one, many = kind.name, kind.collection
+    return {
+        (f"list_{many}", f"/{many}", "GET"): listed,
+        (f"create_{one}", f"/{many}/new", "GET"): new,
+        (f"create_{one}", f"/{many}/new", "POST"): create,
+        (f"show_{one}", f"/{many}/<name>", "GET"): show,
+        (f"replace_{one}", f"/{many}/<name>", "POST"): change,
+        (f"delete_{one}", f"/{many}/<name>/delete", "POST"): delete,
+    }
+
+
+def _typed(wanted: Sequence[forms.Field], form: MultiDict[str, str]) -> dict[str, str]:
+    """As it was typed, but for what is secret."""
+    found: dict[str, str] = {}
+    for field in wanted:
+        if field.kind != "secret":
+            found[field.path] = form.get(field.path, "").replace("\r\n", "\n")
+        found |= _typed(field.fields, form)
+    return found
+
+
+for _kind in KINDS.values():
+    for (_route, _path, _method), _view in _pages(_kind).items():
+        _view.__name__ = f"{_view.__name__}_{_kind.name}"
+        shows(blueprint, _route, _path, _method)(_view)

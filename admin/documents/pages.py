@@ -1,0 +1,56 @@
+"""A document's versions, and what differs between two of them; Markdown as it reads."""
+
+from __future__ import annotations
+
+import difflib
+
+import flask
+import msgspec
+from markdown_it import MarkdownIt
+from markupsafe import Markup
+
+from admin.asking import number, paging, principal
+from admin.ports import ports
+from admin.site.pages import page, shows
+from admin.site.visible import visible
+
+blueprint = flask.Blueprint("documents_pages", __name__)
+
+VERSIONS_MOST = 999_999_999
+# HTML in it stays text, and no address leads to a script: a document is somebody's, and no page of ours.
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
+
+
+def markdown(text: str) -> Markup:
+    """A text in Markdown, as HTML that holds nothing but its marks."""
+    return Markup(_MARKDOWN.render(visible(text)))  # noqa: S704  markdown-it escapes what it does not know
+
+
+blueprint.record(lambda state: state.app.jinja_env.globals.update(markdown=markdown))
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a difference: `+`, `-`, `@` or a space, and what it says."""
+
+    sign: str
+    text: str
+
+
+def differing(before: str, after: str) -> list[Line]:
+    """What differs, with three lines around each."""
+    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=3)
+    return [Line(sign=line[:1] or " ", text=line if line.startswith("@@") else line[1:]) for line in list(lines)[2:]]
+
+
+@shows(blueprint, "list_versions", "/documents/<name>/versions")
+def versions(name: str) -> flask.Response:
+    """All of them, and what one of them changed."""
+    documents = ports().catalogs.documents
+    found = documents.versions(principal().readers, name, **paging())
+    newest = number("version", found.items[0].version if found.items else 1, VERSIONS_MOST)
+    before = number("before", max(newest - 1, 1), VERSIONS_MOST)
+    shown, other = (documents.version(principal().readers, name, one) for one in (newest, before))
+    return page(
+        "documents/versions.html", name=name, found=found, shown=newest, before=before,
+        lines=differing(other.text, shown.text),
+    )  # fmt: skip

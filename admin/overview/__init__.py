@@ -1,0 +1,1 @@
+"""What goes on now, how it went, and what is wrong."""

@@ -1,0 +1,65 @@
+"""The first page: what goes on, how it went, and what to do about what is wrong."""
+
+from __future__ import annotations
+
+import flask
+
+from admin.asking import principal
+from admin.overview.charts import bars, line
+from admin.ports import ports
+from admin.site.language import gettext, marked
+from admin.site.pages import page, shows
+from keruta.domain.overview import Trouble
+from keruta.domain.status import OPEN, Status
+
+blueprint = flask.Blueprint("overview_pages", __name__)
+
+# What it is, what to do, and where.
+_TROUBLES = {
+    "circuit_open": (marked("%(of)s fails again and again; its tasks wait."),
+                     marked("Mend it, then say that it works again."), ""),
+    "dead_letters": (marked("%(count)s events could not be delivered."),
+                     marked("Look at them, and send them once more."), "/dead-letters"),
+    "pool": (marked("The pool of workers can't be sized."), marked("Tell an operator what it says."), "/workers"),
+    "worker_lost": (marked("The worker %(of)s was not heard of for too long."),
+                    marked("Its tasks are tried again as they say; see why it is gone."), "/workers"),
+    "no_worker": (marked("No worker takes tasks."), marked("Start one, or let one go on."), "/workers"),
+    "provider_away": (marked("The identity provider can't be reached."),
+                      marked("Whoever is signed in goes on; signing in works again when it is back."), ""),
+}  # fmt: skip
+_CIRCUIT_PAGES = {"repository": "/repositories/", "profile": "/profiles/", "queue": "/queues/"}
+
+
+@shows(blueprint, "overview", "/")
+def first() -> flask.Response:
+    found = ports().overview.of(principal().readers)
+    troubles = list(found.troubles)
+    if ports().verifier.issuer_away_since is not None:
+        troubles.insert(0, Trouble(kind="provider_away"))
+    part = flask.request.headers.get("X-Part") == "overview"
+    return page(
+        "overview/now.html" if part else "overview/first.html", found=found, troubles=troubles,
+        statuses=[str(status) for status in Status if status in OPEN], bars=bars, line=line,
+    )  # fmt: skip
+
+
+def trouble_said(trouble: Trouble) -> str:
+    return gettext(_TROUBLES[trouble.kind][0], of=trouble.of, count=trouble.count)
+
+
+def trouble_advice(trouble: Trouble) -> str:
+    return gettext(_TROUBLES[trouble.kind][1])
+
+
+def trouble_address(trouble: Trouble) -> str:
+    kind, _, name = trouble.of.partition(" ")
+    if trouble.kind == "circuit_open" and "/" not in name:
+        return _CIRCUIT_PAGES[kind] + name
+    return _TROUBLES[trouble.kind][2]
+
+
+blueprint.record(
+    lambda state: state.app.jinja_env.globals.update(
+        trouble_said=trouble_said, trouble_advice=trouble_advice, trouble_address=trouble_address
+    )
+)

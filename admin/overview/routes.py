@@ -1,0 +1,16 @@
+"""What the first page says, for programs."""
+
+from __future__ import annotations
+
+import flask
+
+from admin.asking import principal, serves
+from admin.ports import ports
+from keruta.edge import json_answer
+
+blueprint = flask.Blueprint("overview", __name__)
+
+
+@serves(blueprint, "overview")
+def overview() -> flask.Response:
+    return json_answer(ports().overview.of(principal().readers))

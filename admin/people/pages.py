@@ -1,0 +1,49 @@
+"""The pages of people: who has been here, and one of them."""
+
+from __future__ import annotations
+
+import flask
+
+from admin.asking import paging, principal
+from admin.people.routes import give_roles
+from admin.ports import ports
+from admin.site.pages import go, page, shows
+from keruta.domain.decode import convert
+from keruta.domain.people import RolesRequest
+from keruta.errors import InvalidRequest
+
+blueprint = flask.Blueprint("people_pages", __name__)
+
+
+@shows(blueprint, "list_users", "/users")
+def users() -> flask.Response:
+    search = flask.request.args.get("q") or None
+    return page("people/list.html", found=ports().accounts.users(search=search, **paging()))
+
+
+@shows(blueprint, "show_user", "/users/<subject>")
+def user(subject: str) -> flask.Response:
+    return page(
+        "people/person.html", person=ports().accounts.user(subject), gives_roles=ports().keycloak_roles is not None
+    )
+
+
+@shows(blueprint, "disable_user", "/users/<subject>/disable", "POST")
+def disable(subject: str) -> flask.Response:
+    ports().accounts.set_disabled(principal(), subject, disabled=True)
+    return go(f"/users/{subject}", "disabled")
+
+
+@shows(blueprint, "enable_user", "/users/<subject>/enable", "POST")
+def enable(subject: str) -> flask.Response:
+    ports().accounts.set_disabled(principal(), subject, disabled=False)
+    return go(f"/users/{subject}", "enabled")
+
+
+@shows(blueprint, "set_roles", "/users/<subject>/roles", "POST")
+def roles(subject: str) -> flask.Response:
+    wanted, faults = convert({"roles": flask.request.form.getlist("roles")}, RolesRequest)
+    if wanted is None:
+        raise InvalidRequest.of(faults)
+    give_roles(subject, wanted.roles)
+    return go(f"/users/{subject}", "roles_given")

@@ -1,0 +1,99 @@
+"""What the fields of forms are called, and what is to be typed into them."""
+
+from __future__ import annotations
+
+from admin.site.forms import Field, Told
+from admin.site.language import gettext, marked
+
+_NAMES = {
+    "name": marked("Name"), "description": marked("Description"), "url": marked("Address"),
+    "default_ref": marked("Branch, tag or commit by default"), "read_credential": marked("Credential to read"),
+    "push_credential": marked("Credential to push"), "setup": marked("Set-up commands"),
+    "default_profile": marked("Profile by default"), "submodules": marked("With submodules"),
+    "lfs": marked("With large files (Git LFS)"), "allowed_refs": marked("Branches and tags that are allowed"),
+    "max_running": marked("Tasks at once, at most"), "access": marked("Only for some people"),
+    "read": marked("May look"), "run": marked("May run tasks"), "manage": marked("May change it"),
+    "type": marked("Type"), "username": marked("User name"), "known_hosts": marked("Known hosts"),
+    "app_id": marked("App's number"), "installation_id": marked("Installation's number"),
+    "api_url": marked("API's address"), "kubernetes_secret": marked("Kubernetes Secret"), "token": marked("Token"),
+    "private_key": marked("Private key"), "value": marked("Value"), "title": marked("Title"), "text": marked("Text"),
+    "media_type": marked("Format"), "tags": marked("Tags"), "image": marked("Image"), "prompt": marked("Prompt"),
+    "command": marked("Command line"), "resources": marked("Resources"), "requests": marked("Promised"),
+    "limits": marked("At most"), "cpu": marked("CPU"), "memory": marked("Memory"),
+    "ephemeral_storage": marked("Disk"), "timeout_seconds": marked("Time limit in seconds"),
+    "env": marked("Environment"), "secrets": marked("Secrets as variables"), "network": marked("Network"),
+    "node_selector": marked("Labels of nodes"), "tolerations": marked("Tolerations"),
+    "usage": marked("Where its use of tokens is told"), "weight": marked("Weight"),
+    "default_priority": marked("Priority by default"), "default_retry": marked("Tried again by default"),
+    "policy": marked("If it is cut off"), "max_attempts": marked("Attempts at most"),
+    "repository": marked("Repository"), "ref": marked("Branch, tag or commit"), "script": marked("Script"),
+    "check": marked("Check"), "queue": marked("Queue"), "profile": marked("Profile"),
+    "documents": marked("Documents"), "priority": marked("Priority"), "retry": marked("Tried again"),
+    "result_branch": marked("Result branch"), "labels": marked("Labels"), "roles": marked("Roles"),
+    "days": marked("Days"),
+}  # fmt: skip
+_HELP = {
+    "name": marked("Lower-case letters, digits, dots, dashes and underscores."),
+    "url": marked("https://…, ssh://… or user@host:path"),
+    "setup": marked("Run before each script, one a line."),
+    "allowed_refs": marked("Patterns such as main or release/*, one a line; empty for all."),
+    "access": marked("Without it, it is everyone's, as their roles allow. Name people and groups: name:dana or "
+                     "group:platform, one a line."),
+    "prompt": marked("How the coding agent is called, one word a line. {prompt} becomes the prompt, {prompt_file} a "
+                     "file that holds it; with neither, it comes on standard input."),
+    "secrets": marked("NAME=credential, one a line."),
+    "image": marked("What the script runs in, in a cluster."),
+    "requests.cpu": marked("For example 500m"), "requests.memory": marked("For example 512Mi"),
+    "weight": marked("Its share of free slots beside other queues."),
+    "kubernetes_secret": marked("In place of a value: the name of a Secret in the cluster, keruta-job-…"),
+    "tags": marked("One a line."),
+    "documents": marked("Names, or tag: and a tag, one a line."),
+    "labels": marked("key=value, one a line."),
+    "env": marked("NAME=value, one a line. No secrets: they belong into credentials."),
+    "check": marked("Run after it, in the same workspace; only if this ends well, too, has the task succeeded."),
+    "result_branch": marked("What the script commits is pushed to this branch."),
+    "ref": marked("Empty for the default branch."),
+    "priority": marked("-100 to 100; the highest goes first."),
+}  # fmt: skip
+_KINDS = {
+    "lines": marked("One a line."), "pairs": marked("NAME=value, one a line."), "yaml": marked("YAML"),
+    "secret": marked("It is never shown again. Left empty, what is there stays."), "number": marked("A number."),
+}  # fmt: skip
+_CHOICES = {
+    "": marked("(not set)"),
+    "open": marked("open"), "closed": marked("closed: keruta and the forge alone"),
+    "never": marked("it is not tried again"),
+    "if_not_started": marked("it is tried again if its script had not begun"),
+    "always": marked("it is tried again in any case"),
+    "token": marked("token (https)"), "ssh": marked("SSH key"), "github_app": marked("GitHub App"),
+    "secret": marked("secret value for scripts"),
+    "text/markdown": "Markdown", "text/plain": marked("plain text"),
+}  # fmt: skip
+
+
+def field_name(field: Field) -> str:
+    return gettext(_NAMES.get(field.name, field.name))
+
+
+def field_help(path: str) -> str:
+    found = _HELP.get(path) or _HELP.get(path.rpartition(".")[2])
+    return gettext(found) if found and (path in _HELP or "." not in path) else ""
+
+
+def kind_help(kind: str) -> str:
+    return gettext(_KINDS[kind]) if kind in _KINDS else ""
+
+
+def choice_name(path: str, choice: str) -> str:
+    return gettext(_CHOICES[choice]) if choice in _CHOICES else choice
+
+
+def open_groups(told: Told) -> set[str]:
+    """The groups that hold a fault."""
+    return {path[:at] for path in told.beside for at in range(len(path)) if path[at] == "."}
+
+
+GLOBALS = {
+    "field_name": field_name, "field_help": field_help, "kind_help": kind_help, "choice_name": choice_name,
+    "open_groups": open_groups,
+}  # fmt: skip

@@ -1,0 +1,57 @@
+"""What a task left behind, as a page: text, a picture, or a difference; never as a page of its own making."""
+
+from __future__ import annotations
+
+import base64
+from typing import BinaryIO
+
+import flask
+
+from admin.documents.pages import Line
+from admin.ports import ports
+from admin.site.pages import page, shows
+from admin.tasks.routes import task_asked
+from keruta.domain.naming import attempt_id
+from keruta.errors import NotFound
+
+blueprint = flask.Blueprint("tasks_files", __name__)
+
+TEXT_BYTES = 256 * 1024
+PICTURE_BYTES = 2 * 1024 * 1024
+# By a file's first bytes: its name is the script's word. SVG within an <img> runs no script.
+_PICTURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"),
+    (b"RIFF", "image/webp"),
+)  # fmt: skip
+
+
+@shows(blueprint, "get_artifact", "/tasks/<id>/files/<path:path>")
+def file(id: str, path: str) -> flask.Response:
+    task = task_asked(id)
+    if not task.attempts:
+        raise NotFound("There is no such file.")
+    with ports().results.open(attempt_id(task.id, task.attempts[-1].number), path) as opened:
+        size = opened.seek(0, 2)
+        opened.seek(0)
+        picture = _picture(opened, size, path)
+        opened.seek(0)
+        raw = b"" if picture else opened.read(TEXT_BYTES)
+    text = None if picture or b"\0" in raw else raw.decode("utf-8", "replace")
+    lines = None
+    if text is not None and path.endswith((".diff", ".patch")):
+        lines = [Line(sign=line[:1] or " ", text=line[1:]) for line in text.splitlines()]
+    return page(
+        "tasks/file.html", task=task, path=path, size_bytes=size, picture=picture, text=text, cut=size > len(raw),
+        lines=lines,
+    )  # fmt: skip
+
+
+def _picture(opened: BinaryIO, size: int, path: str) -> str:
+    """As a `data:` address, so that it is no page of this site; "" when it is none that can be shown."""
+    if size > PICTURE_BYTES:
+        return ""
+    raw = opened.read()
+    kind = next((kind for begins, kind in _PICTURES if raw.startswith(begins)), "")
+    if path.endswith(".svg") and b"<svg" in raw[:1000]:
+        kind = "image/svg+xml"
+    return f"data:{kind};base64,{base64.b64encode(raw).decode()}" if kind else ""

@@ -1,0 +1,1 @@
+"""Workers: who is there, what they hold, and draining them."""

@@ -1,0 +1,59 @@
+"""The texts of the web admin and their Japanese: `python -m docs.texts` adds what is missing, drops what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from babel.messages.catalog import Catalog
+from babel.messages.extract import extract_from_dir
+from babel.messages.pofile import read_po, write_po
+
+ADMIN = Path(__file__).parents[1] / "admin"
+JAPANESE = ADMIN / "site" / "ja.po"
+METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
+KEYWORDS = {"_": None, "gettext": None, "marked": None, "ngettext": (1, 2)}
+
+HEADER = b"""# Japanese of the web admin. Terms follow docs/glossary.md.
+msgid ""
+msgstr ""
+"Content-Type: text/plain; charset=utf-8\\n"
+"Language: ja\\n"
+"Plural-Forms: nplurals=1; plural=0;\\n"
+
+"""
+
+
+def wanted() -> Iterator[tuple[str | tuple[str, ...], str]]:
+    """Every text that the web admin says, and where."""
+    options = {"**.html": {"trimmed": "true"}}
+    for file, _, message, _, _ in extract_from_dir(ADMIN, METHODS, options, keywords=KEYWORDS):
+        yield message, file
+
+
+def japanese() -> Catalog:
+    with JAPANESE.open("rb") as file:
+        return read_po(file, locale="ja")
+
+
+def main() -> None:
+    known, made = japanese(), Catalog(locale="ja", charset="utf-8")
+    for message, file in wanted():
+        identity = message[0] if isinstance(message, tuple) else message
+        before = known.get(identity)
+        made.add(message, before.string if before is not None else None, locations=[(file, 0)])
+    with JAPANESE.open("wb") as file:
+        file.write(HEADER)
+        write_po(file, made, width=120, sort_output=True, no_location=True, omit_header=True)
+    missing = [message.id for message in made if message.id and not _told(message.string)]
+    print(f"{len(made)} texts, {len(missing)} without Japanese")
+    for one in missing:
+        print(f"  {one}")
+
+
+def _told(string: object) -> bool:
+    return all(string) if isinstance(string, tuple) else bool(string)
+
+
+if __name__ == "__main__":
+    main()

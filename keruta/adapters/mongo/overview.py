@@ -1,0 +1,176 @@
+"""What the first page says, counted in the database: by indexes, and never more than so many documents."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.circuits import MongoCircuits
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import seen_within
+from keruta.domain.naming import earliest_id
+from keruta.domain.overview import Overview, Span, Trouble, WorkerView
+from keruta.domain.status import ENDED, LEASED, OPEN
+from keruta.errors import NotFound
+
+LOOKED_AT = 50_000
+COUNTED = 100_000
+REMEMBERED_SECONDS = 10.0
+REMEMBERED = 100
+HOURS, DAYS = 24, 7
+GONE_SECONDS = 86_400.0  # a worker that left is shown for a day
+
+
+class MongoOverview:
+    """Of one database.
+
+    Args:
+        lease_seconds: a worker that was not heard of for so long is not there.
+    """
+
+    def __init__(self, database: Database, lease_seconds: float) -> None:
+        self._tasks = database["tasks"]
+        self._workers = database["workers"]
+        self._letters = database["dead_letters"]
+        self._control = database["control"]
+        self._circuits = MongoCircuits(database)
+        self._audit = MongoAudit(database)
+        self._lease_seconds = lease_seconds
+        self._remembered: dict[tuple[str, ...], tuple[float, Overview]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, readers: Sequence[str]) -> Overview:
+        """For someone who may see what these names may; ten seconds old at most."""
+        key = tuple(readers)
+        made_at, found = self._remembered.get(key, (0.0, None))
+        if found is not None and time.monotonic() - made_at < REMEMBERED_SECONDS:
+            return found
+        with self._lock, translated():
+            found = self._count(readers)
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = time.monotonic(), found
+        return found
+
+    def _count(self, readers: Sequence[str]) -> Overview:
+        mine = {"readers": {"$in": list(readers)}}
+        counts = {
+            str(status): self._tasks.count_documents({**mine, "status": status}, hint="readers_status", limit=COUNTED)
+            for status in sorted(OPEN)
+        }
+        now = datetime.now(UTC)
+        rows = self._ended(mine, now - timedelta(days=DAYS))
+        hour = now.replace(minute=0, second=0, microsecond=0)
+        midnight = hour.replace(hour=0)
+        day = [hour - timedelta(hours=back) for back in range(HOURS - 1, -1, -1)]
+        week = [midnight - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
+        hours = _spans(rows, day)
+        return Overview(
+            counts=counts, day=hours, week=_spans(_by_day(rows), week),
+            capped=sum(row["count"] for row in rows) >= LOOKED_AT,
+            failed_today=sum(span.failed for span in hours), succeeded_today=sum(span.succeeded for span in hours),
+            workers=self.workers(), troubles=list(self._troubles()),
+        )  # fmt: skip
+
+    def _ended(self, mine: Mapping[str, Any], since: datetime) -> list[dict[str, Any]]:
+        """By the hour in which they ended: of the newest that were submitted since."""
+        ended = {**mine, "status": {"$in": sorted(ENDED)}, "_id": {"$gte": earliest_id(since)}}
+        started = "$attempt.started_at"
+        waited = {"$cond": [{"$ifNull": [started, False]}, {"$subtract": [started, "$created_at"]}, None]}
+        ran = {"$cond": [{"$ifNull": [started, False]}, {"$subtract": ["$ended_at", started]}, None]}
+        return list(
+            self._tasks.aggregate(
+                [
+                    {"$match": ended},
+                    {"$sort": {"_id": -1}},
+                    {"$limit": LOOKED_AT},
+                    {"$project": {"status": 1, "created_at": 1, "ended_at": {"$ifNull": ["$ended_at", "$changed_at"]},
+                                  "attempt.started_at": 1}},
+                    {"$group": {
+                        "_id": {"at": {"$dateTrunc": {"date": "$ended_at", "unit": "hour"}}, "status": "$status"},
+                        "count": {"$sum": 1}, "started": {"$sum": {"$cond": [{"$ifNull": [started, False]}, 1, 0]}},
+                        "waited": {"$sum": waited}, "ran": {"$sum": ran},
+                    }},
+                ],
+                hint="readers_status",
+            )
+        )  # fmt: skip
+
+    # ------------------------------------------------------------ workers
+
+    def workers(self) -> list[WorkerView]:
+        """Those that are there, and those that left within a day."""
+        recent = {"seen_at": {"$gt": datetime.now(UTC) - timedelta(seconds=GONE_SECONDS)}}
+        with translated():
+            there = {row["_id"] for row in self._workers.find({"$expr": seen_within(self._lease_seconds)}, ["_id"])}
+            held = self._tasks.aggregate(
+                [
+                    {"$match": {"holder": {"$exists": True}, "status": {"$in": sorted(LEASED)}}},
+                    {"$group": {"_id": "$holder", "count": {"$sum": 1}}},
+                ],
+                hint="holder",
+            )
+            busy = {row["_id"]: row["count"] for row in held}
+            rows = list(self._workers.find(recent).sort("_id", 1).limit(1000))
+        return [
+            WorkerView(
+                id=row["_id"], slots=row["slots"], busy=busy.get(row["_id"], 0),
+                there=row["_id"] in there and row.get("left_at") is None, draining=row["draining"],
+                seen_at=row["seen_at"], registered_at=row["registered_at"], left_at=row.get("left_at"),
+                drained_by=row.get("drained_by"), labels=row.get("labels") or {},
+            )
+            for row in rows
+        ]  # fmt: skip
+
+    def drain(self, who: str, worker: str, *, draining: bool) -> WorkerView:
+        """It takes no new tasks, or takes them again; what it runs goes on. Raises NotFound."""
+        change: dict[str, Any] = {"$set": {"draining": draining, **({"drained_by": who} if draining else {})}}
+        change["$unset"] = {"draining_for": "", **({} if draining else {"drained_by": ""})}
+        with translated():
+            if self._workers.update_one({"_id": worker}, change).matched_count != 1:
+                raise NotFound("There is no such worker.", reason="WorkerNotFound")
+            self._audit.record(who, "drain" if draining else "undrain", "worker", worker, readers=["everyone"])
+        self._remembered.clear()
+        return next(one for one in self.workers() if one.id == worker)
+
+    # ------------------------------------------------------------ what is wrong
+
+    def _troubles(self) -> Iterable[Trouble]:
+        for circuit in self._circuits.page():
+            if circuit.open:
+                yield Trouble(kind="circuit_open", of=f"{circuit.kind} {circuit.name}", message=circuit.message)
+        if letters := self._letters.count_documents({"replayed_at": None}, limit=1000):
+            yield Trouble(kind="dead_letters", count=letters)
+        pool = self._control.find_one({"_id": "pool"}) or {}
+        if pool.get("problem"):
+            yield Trouble(kind="pool", message=str(pool["problem"]))
+        workers = self.workers()
+        for worker in workers:
+            if not worker.there and worker.left_at is None:
+                yield Trouble(kind="worker_lost", of=worker.id)
+        if not any(worker.there and not worker.draining for worker in workers):
+            yield Trouble(kind="no_worker")
+
+
+def _by_day(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    return [{**row, "_id": {**row["_id"], "at": row["_id"]["at"].replace(hour=0)}} for row in rows]
+
+
+def _spans(rows: Sequence[Mapping[str, Any]], begins: Sequence[datetime]) -> list[Span]:
+    spans = []
+    for begun in begins:
+        here = [row for row in rows if row["_id"]["at"] == begun]
+        counts = {str(end): sum(row["count"] for row in here if row["_id"]["status"] == end) for end in ENDED}
+        started = sum(row["started"] for row in here)
+        spans.append(
+            Span(
+                begun=begun, succeeded=counts["succeeded"], failed=counts["failed"], cancelled=counts["cancelled"],
+                waited_seconds=sum(row["waited"] for row in here) / started / 1000 if started else None,
+                ran_seconds=sum(row["ran"] for row in here) / started / 1000 if started else None,
+            )
+        )  # fmt: skip
+    return spans

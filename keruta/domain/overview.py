@@ -1,0 +1,59 @@
+"""What the first page says: how many tasks are where, how it went lately, who works, and what is wrong."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class Span(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks that ended within an hour or a day. Seconds are means: from submit to start, and from start to end."""
+
+    begun: datetime
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    waited_seconds: float | None = None
+    ran_seconds: float | None = None
+
+    @property
+    def ended(self) -> int:
+        return self.succeeded + self.failed + self.cancelled
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker. `there`: it was heard of within a lease. `drained_by`: who said that it takes no new tasks."""
+
+    id: str
+    slots: int
+    busy: int
+    there: bool
+    draining: bool
+    seen_at: datetime
+    registered_at: datetime
+    left_at: datetime | None = None
+    drained_by: str | None = None
+    labels: dict[str, str] = {}
+
+
+class Trouble(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is wrong now. `kind` is a stable word; `of` says what of."""
+
+    kind: str
+    of: str = ""
+    count: int = 0
+    message: str = ""
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it, for one reader. `capped`: there were more ends than are looked at; the newest count."""
+
+    counts: dict[str, int]
+    failed_today: int
+    succeeded_today: int
+    day: list[Span]
+    week: list[Span]
+    capped: bool
+    workers: list[WorkerView]
+    troubles: list[Trouble]

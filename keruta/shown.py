@@ -1,0 +1,45 @@
+"""The settings in force, for a person to look at: each with what it means, and nothing that opens anything."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import inspect
+import re
+from collections.abc import Mapping
+
+from keruta.domain.shown_settings import SettingView
+from keruta.settings import Settings
+
+_PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*@")
+
+
+def shown(settings: Settings, environ: Mapping[str, str]) -> list[SettingView]:
+    """Each of them, by its variable's name. A password within an address is not shown."""
+    means = _meanings()
+    found = []
+    for field in dataclasses.fields(settings):
+        name = f"KERUTA_{field.name.upper()}"
+        value = getattr(settings, field.name)
+        many = isinstance(value, frozenset | tuple)
+        text = ", ".join(sorted(value)) if many else "" if value is None else str(value)
+        found.append(
+            SettingView(
+                name=name, value=_PASSWORD.sub(r"\1:…@", text), given=name in environ, means=means.get(field.name, "")
+            )
+        )
+    return found
+
+
+@functools.cache
+def _meanings() -> dict[str, str]:
+    """What stands below each field in the source."""
+    tree = ast.parse(inspect.getsource(Settings)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    found = {}
+    for field, below in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+            assert isinstance(below.value, ast.Constant)
+            found[field.target.id] = " ".join(str(below.value.value).split())
+    return found

@@ -1,0 +1,54 @@
+"""Taking in a task: looked up, checked, and stored once; the same for the API and for the web admin."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from keruta.domain.naming import new_id
+from keruta.domain.principal import Principal
+from keruta.domain.submission import grant_missing, make_task
+from keruta.domain.task import TaskRequest
+from keruta.errors import Forbidden, InvalidRequest
+from keruta.ports import Accepted, IdempotencyKey, Intake, Lookup
+from keruta.settings import Settings
+
+
+class Noting(Protocol):
+    def submitted(self, task_id: str, began: datetime, ended: datetime) -> None:
+        """A trace begins with this task."""
+        ...
+
+
+def submit(
+    request: TaskRequest, principal: Principal, *, lookup: Lookup, intake: Intake, tracing: Noting,
+    settings: Settings, key: str | None = None,
+) -> Accepted:  # fmt: skip
+    """The task is in the queue.
+
+    Args:
+        key: of one submit; the same again gives the task of the first.
+
+    Raises:
+        InvalidRequest: with every fault of what the request names; or the key was used for another request.
+        Forbidden: the repository or the queue is not theirs to run on.
+        Unavailable: the database is away.
+    """
+    began = datetime.now(UTC)
+    found = lookup.find(principal.readers, request)
+    task, faults = make_task(new_id(), request, principal.subject, found, settings.transports)
+    if task is None:
+        raise InvalidRequest.of(faults)
+    if missing := grant_missing(found, principal.names):
+        raise Forbidden(missing, reason="GrantMissing")
+    idempotency = None
+    if key is not None:
+        digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+        idempotency = IdempotencyKey(subject=principal.subject, key=key, body_hash=digest)
+    accepted = intake.accept(task, idempotency)
+    if not accepted.repeated:
+        tracing.submitted(accepted.task.id, began, datetime.now(UTC))
+    return accepted

@@ -1,0 +1,289 @@
+"""Each page's main job, done by a person in a real browser on a real system."""
+
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import Reader, reading
+from tests.support.system import RunningSystem, eventually
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def new_task(reader: Reader, repository: str, script: str, **more: str) -> str:
+    """By the form; returns the task's identity."""
+    page = reader.open("/tasks/new")
+    page.fill("[name=repository]", repository)
+    page.fill("[name=script]", script)
+    for name, value in more.items():
+        field = page.locator(f"[name='{name}']")
+        if not field.is_visible():
+            field.evaluate(
+                "one => { for (let at = one; at; at = at.parentElement) if (at.tagName == 'DETAILS') at.open = true }"
+            )
+        field.fill(value)
+    page.click("form.sheet button.btn-primary")
+    page.wait_for_url(re.compile(r"/tasks/[0-9a-z]{26}$"))
+    return page.url.rpartition("/")[2]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_task_is_made_watched_live_to_its_end_and_its_file_is_fetched(
+    browser: Browser, system: RunningSystem, repository: str, language: str
+) -> None:
+    with reading(browser, system, language=language) as reader:
+        script = "\n".join(
+            [
+                "echo one; sleep 1",
+                "printf '\\033[31mred\\033[0m\\n'",
+                "echo kept > $KERUTA_ARTIFACTS/a.txt",
+                "sleep 1; echo last",
+            ]
+        )
+        new_task(reader, repository, script, name="watched", check="test -f $KERUTA_ARTIFACTS/a.txt")
+        page = reader.page
+
+        page.wait_for_selector(".log-rows .l:has-text('one')")
+        page.wait_for_selector(".log-rows .f1:has-text('red')")
+        page.wait_for_selector(".log-rows .l:has-text('last')")
+        page.wait_for_selector("#now [data-status=succeeded]")
+        page.reload()
+        with page.expect_download() as fetched:
+            page.click("a[href$='/artifacts/a.txt']")
+        assert fetched.value.path().read_text() == "kept\n"
+        page.click("a[href$='/files/a.txt']")
+        assert page.inner_text("pre.asked").strip() == "kept"
+        assert page.get_attribute("html", "lang") == language
+
+
+def test_faults_stand_beside_their_fields_and_nothing_is_lost(reader: Reader, repository: str) -> None:
+    page = reader.open("/tasks/new")
+    page.fill("[name=repository]", repository)
+    page.fill("[name=script]", "echo typed")
+    page.locator("details:has([name=priority])").last.evaluate("(one) => { one.open = true; }")
+    page.fill("[name=priority]", "many")
+    page.fill("[name=env]", "KERUTA_X=1\nGOOD=2")
+    page.click("form.sheet button.btn-primary")
+
+    assert "not a number" in page.inner_text(".field:has(#f-priority) .wrong")
+    assert page.input_value("[name=script]") == "echo typed"
+    assert page.input_value("[name=env]") == "KERUTA_X=1\nGOOD=2"
+    page.fill("[name=priority]", "")
+    page.click("form.sheet button.btn-primary")
+    assert "keruta's own" in page.inner_text(".field:has(#f-env) .wrong")
+
+
+def test_a_draft_is_kept_until_it_is_sent(reader: Reader, repository: str) -> None:
+    reader.open("/tasks/new").fill("[name=script]", "echo draft")
+    assert reader.open("/tasks/new").input_value("[name=script]") == "echo draft"
+    reader.page.fill("[name=repository]", repository)
+    reader.page.click("form.sheet button.btn-primary")
+    reader.page.wait_for_selector("#now")
+    assert reader.open("/tasks/new").input_value("[name=script]") == ""
+
+
+def test_again_like_this_has_all_that_was_asked_for(reader: Reader, repository: str) -> None:
+    asked = {"name": "first of all", "env": "A=1\nB=two words", "labels": "team=blue", "priority": "7"}
+    new_task(reader, repository, "echo like\necho this", **asked)
+    reader.page.click("a[href^='/tasks/new?like=']")
+
+    for name, value in {**asked, "script": "echo like\necho this", "repository": repository}.items():
+        assert reader.page.input_value(f"[name='{name}']") == value, name
+
+
+def test_a_task_that_asks_is_answered_and_another_is_cancelled(
+    reader: Reader, system: RunningSystem, repository: str
+) -> None:
+    asking = new_task(reader, repository, 'read answer; echo "got $answer"')
+    reader.page.wait_for_selector("#now [data-status=running], #now [data-status=waiting]")
+    reader.open(f"/tasks/{asking}").fill("#text", "forty-two")
+    reader.page.click("form.answer button")
+    assert system.ended(asking).status == "succeeded"
+    assert "got forty-two" in system.text(asking)
+    long = new_task(reader, repository, "sleep 100")
+    reader.page.wait_for_selector("#now [data-status=running]")
+    reader.page.click("form[action$='/cancel'] button")
+    assert system.ended(long).status == "cancelled"
+
+
+def test_the_list_is_filtered_by_its_address_and_many_are_cancelled_at_once(
+    reader: Reader, system: RunningSystem, repository: str
+) -> None:
+    queue = "many"
+    system.client.create("queue", {"name": queue, "max_running": 0})
+    ids = [system.submit(repository, "true", queue=queue, name=f"one of many {n}") for n in range(3)]
+    page = reader.open(f"/tasks?queue={queue}&status=queued")
+    assert page.locator("table.tasks tbody tr").count() == 3
+    for box in page.locator("[name=task]").all():
+        box.check()
+    page.click(".many button[value=cancel]")
+    page.wait_for_selector("main .alert-success")
+
+    assert {system.ended(one).status for one in ids} == {"cancelled"}
+    assert reader.open(f"/tasks?queue={queue}&status=queued").locator("table.tasks").count() == 0
+    assert reader.open("/tasks?q=one+of+many").locator("table.tasks tbody tr").count() == 3
+
+
+def test_two_people_change_one_repository_and_the_second_is_told(
+    browser: Browser, system: RunningSystem, reader: Reader, another_repository: str
+) -> None:
+    page = reader.open("/repositories/new")
+    page.fill("[name=name]", "both")
+    page.fill("[name=url]", another_repository)
+    page.click("form.sheet button.btn-primary")
+    page.wait_for_url("**/repositories/both")
+    with reading(browser, system) as other:
+        theirs = other.open("/repositories/both")
+        page.fill("[name=description]", "mine")
+        page.click("form.sheet button.btn-primary")
+        page.wait_for_selector(".alert-success")
+        theirs.fill("[name=description]", "theirs")
+        theirs.click("form.sheet button.btn-primary")
+
+        expect(theirs.locator("main .alert-danger").first).to_contain_text("while you were writing")
+        assert theirs.input_value("[name=description]") == "theirs"
+        assert "mine" in theirs.inner_text(".field:has(#f-description) .wrong")
+        assert system.client.entry("repository", "both").description == "mine"
+        theirs.click("form.sheet button.btn-primary")
+        theirs.wait_for_selector(".alert-success")
+        assert system.client.entry("repository", "both").description == "theirs"
+    page = reader.open("/repositories/both")
+    page.click("form[action$='/validate'] button")
+    expect(page.locator("main .alert-success")).to_contain_text("lets keruta in")
+    reader.open("/tasks/new").fill("[name=repository]", "both")
+    reader.page.focus("[name=ref]")
+    eventually(lambda: reader.page.locator("#f-ref-known option[value=main]").count(), 10, "the branches")
+
+
+def test_every_kind_is_added_changed_and_deleted(reader: Reader, system: RunningSystem) -> None:
+    typed = {
+        "profiles": {"name": "p-one", "description": "a profile", "env": "A=1"},
+        "queues": {"name": "q-one", "weight": "2.5", "max_running": "3"},
+        "documents": {"name": "d-one", "title": "A title", "text": "# Head\n\n<script>x</script> **bold**"},
+    }
+    for kind, fields in typed.items():
+        page = reader.open(f"/{kind}")
+        page.click(f"a[href='/{kind}/new']")
+        for name, value in fields.items():
+            page.fill(f"[name={name}]", value)
+        page.click("form.sheet button.btn-primary")
+        page.wait_for_url(f"**/{kind}/{fields['name']}")
+        for name, value in fields.items():
+            assert page.input_value(f"[name={name}]") == value
+    page = reader.open("/documents/d-one")
+    assert page.inner_text(".markdown h1") == "Head"
+    assert "<script>" in page.inner_text(".markdown")
+    page.fill("[name=text]", "# Head\n\nother")
+    page.click("form.sheet button.btn-primary")
+    page.click("a[href$='/versions']")
+    assert page.locator(".dplus:has-text('other')").count() == 1
+    page = reader.open("/queues/q-one")
+    page.fill("#why", "for the night")
+    page.click("form[action$='/pause'] button")
+    expect(page.locator("main .alert-warning")).to_contain_text("for the night")
+    page.click("form[action$='/resume'] button")
+    for kind, fields in typed.items():
+        page = reader.open(f"/{kind}/{fields['name']}")
+        page.click("details:has(form[action$='/delete']) summary")
+        page.click("form[action$='/delete'] button")
+        page.wait_for_url(f"**/{kind}")
+        assert page.locator(f"a[href='/{kind}/{fields['name']}']").count() == 0
+
+
+def test_a_credential_goes_in_and_never_comes_out(reader: Reader, system: RunningSystem) -> None:
+    page = reader.open("/credentials/new")
+    page.fill("[name=name]", "c-one")
+    page.select_option("[name=type]", "secret")
+    page.fill("[name=value]", "hush-hush-hush")
+    page.click("form.sheet button.btn-primary")
+    page.wait_for_url("**/credentials/c-one")
+    assert "hush" not in page.content()
+    page.fill("[name=description]", "changed")
+    page.click("form.sheet button.btn-primary")
+    page.wait_for_selector(".alert-success")
+    assert system.client.entry("credential", "c-one").fingerprint
+
+
+def test_workers_keys_people_and_the_record(reader: Reader, system: RunningSystem) -> None:
+    page = reader.open("/workers")
+    page.click("form[action$='/drain'] button")
+    expect(page.locator("main")).to_contain_text("draining")
+    page.click("form[action$='/undrain'] button")
+    page = reader.open("/api-keys")
+    page.click("details.group summary")
+    page.fill("[name=name]", "for a robot")
+    page.check("[name=roles][value=viewer]")
+    page.click("form.sheet button.btn-primary")
+    key = page.inner_text("code.key")
+    assert page.request.get(f"{system.running.url}/api/v1/me", headers={"Authorization": f"Bearer {key}"}).ok
+    page.click("form[action$='/revoke'] button")
+    page.wait_for_selector(".alert-success")
+    answer = page.request.get(f"{system.running.url}/api/v1/me", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status == 401
+    assert "drain" in reader.open("/audit?kind=worker").inner_text("main")
+    reader.open("/users").click("main table a")
+    assert "viewer" in reader.page.inner_text("main")
+    assert "KERUTA_MONGO_URL" in reader.open("/settings").inner_text("main")
+    assert "every event was delivered" in reader.open("/dead-letters").inner_text("main")
+
+
+def test_the_overview_says_what_goes_on(reader: Reader, system: RunningSystem, repository: str) -> None:
+    system.ended(system.submit(repository, "true"))
+    time.sleep(10)  # what it counts is ten seconds old at most
+    page = reader.open("/")
+    assert int(page.inner_text(".card-of[href='/tasks?status=succeeded'] strong")) >= 1
+    assert page.locator("svg rect.good").count() >= 1
+    assert "this-machine" in page.inner_text("main")
+
+
+def test_a_log_goes_on_after_admin_was_killed(reader: Reader, system: RunningSystem, repository: str) -> None:
+    script = "for n in $(seq 1 200); do echo line $n; sleep 0.1; done"
+    task = new_task(reader, repository, script)
+    reader.page.wait_for_selector(".log-rows .l:has-text('line 5')")
+    system.kill("admin")
+    reader.page.wait_for_selector("#now [data-status=succeeded]", timeout=60_000)
+    reader.page.wait_for_function(
+        "document.querySelector('.log-rows')?.textContent.includes('line 200')", timeout=30_000
+    )
+    assert system.ended(task).status == "succeeded"
+
+
+def test_by_keyboard_alone(reader: Reader) -> None:
+    page = reader.open("/tasks")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "find"
+    page.keyboard.press("Escape")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("g")
+    page.keyboard.press("q")
+    page.wait_for_url("**/queues")
+    page.keyboard.press("Control+k")
+    page.keyboard.type("work")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/workers")
+
+
+def test_without_scripts_all_but_what_is_live_works(browser: Browser, system: RunningSystem, repository: str) -> None:
+    with reading(browser, system, java_script_enabled=False) as reader:
+        task = new_task(reader, repository, "echo plain")
+        system.ended(task)
+        reader.open(f"/tasks/{task}")
+        assert "plain" in reader.page.inner_text(".log-static")
+        assert reader.open("/tasks").locator("table.tasks").count() == 1
+
+
+def test_problems_are_pages_that_say_what_to_do(reader: Reader, browser: Browser, system: RunningSystem) -> None:
+    for path, said in (
+        ("/tasks/" + "0" * 26, "no such page"),
+        ("/nowhere", "no such page"),
+        ("/queues/none", "no such page"),
+    ):
+        assert said in reader.open(path).inner_text("main")
+        assert re.search(r"[0-9a-z]{26}", reader.page.inner_text("main .quiet code"))
+    with reading(browser, system, role="viewer") as viewer:
+        assert "may not do this" in viewer.open("/users").inner_text("main")
+        assert viewer.page.locator("a[href='/tasks/new']").count() == 0
