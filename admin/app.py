@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import flask
 
+from admin.api_docs import pages as api_docs
 from admin.api_keys import pages as api_keys_pages
 from admin.api_keys import routes as api_keys
 from admin.audit import pages as audit_pages
@@ -74,6 +75,7 @@ from keruta.domain.naming import new_id
 from keruta.edge import Verifying, address_of, as_problem, count_request, note_refusal, problem_answer
 from keruta.settings import Settings, load
 
+API_DOCS = "/api/docs"
 NOT_PAGES = ("/api/", "/events/", "/agent/", "/healthz", "/readyz", "/metrics", assets.PREFIX)
 
 
@@ -184,6 +186,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         api_keys, health, overview, workers, settings_routes, assets, signing_in,
         overview_pages, tasks_new, tasks_files, tasks_pages, catalog_pages, repositories_pages, documents_pages,
         queues_pages, circuits_pages, workers_pages, people_pages, audit_pages, dead_letters_pages, api_keys_pages,
+        api_docs,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 
@@ -206,7 +209,7 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
         if told.status == 403:
             route = (flask.request.endpoint or "").rpartition(".")[2]
             note_refusal(app.extensions["keruta"]().catalogs.audit, route, told)
-        if flask.request.path.startswith(NOT_PAGES):
+        if flask.request.path.startswith(NOT_PAGES) and flask.request.path != API_DOCS:
             return problem_answer(told, flask.g.request_id)
         return pages.problem_page(told, flask.g.request_id)
 

@@ -27,7 +27,7 @@ from tests.support.mongod import free_port
 from tests.support.world import READERS, World
 
 SECONDS = 4
-ROUNDS = 3
+ROUNDS = 5
 CLIENTS = 4
 STARTS = 7
 FINISHED = 1_000_000

@@ -74,6 +74,7 @@ def _operation(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": route.summary,
+        "tags": [_tag(route.path)],
         "parameters": [
             *_path_parameters(route.path),
             *_parameters(route.query, "query"),
@@ -97,6 +98,12 @@ def _operation(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:
             "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
     return operation
+
+
+def _tag(path: str) -> str:
+    """What an operation is about: the first word of its address that is no version."""
+    words = [word for word in path.split("/") if word and word not in ("api", "v1")]
+    return words[1] if words[0] in ("agent", "events") and len(words) > 1 else words[0]
 
 
 def _answer(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:

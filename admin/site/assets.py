@@ -21,6 +21,8 @@ PREFIX = "/assets"
 OWN = Path(__file__).with_name("static")
 PACKAGED = {
     "bootstrap.css": ("flask_bootstrap", "static/bootstrap5/css/bootstrap.min.css"),
+    "swagger-ui.css": ("flask_swagger_ui", "dist/swagger-ui.css"),
+    "swagger-ui.js": ("flask_swagger_ui", "dist/swagger-ui-bundle.js"),
 }
 PACKED = ("text/", "image/svg", "application/json")
 

@@ -50,6 +50,7 @@ NAVIGATION = (
     Place(address="/audit", name=marked("Audit"), route="list_audit"),
     Place(address="/dead-letters", name=marked("Dead letters"), route="list_dead_letters"),
     Place(address="/api-keys", name=marked("API keys"), route="list_api_keys"),
+    Place(address="/api/docs", name=marked("API"), route="me"),
     Place(address="/settings", name=marked("Settings"), route="list_settings"),
 )
 
@@ -151,6 +152,7 @@ def prepare(app: flask.Flask) -> None:
     environment = app.jinja_env
     environment.globals.update(
         _=gettext, ngettext=ngettext, asset=assets.address, LANGUAGES=LANGUAGES,
+        form_token=sessions.form_token,
         problem_title=problems.title, problem_advice=problems.advice, **showing.GLOBALS, **field_names.GLOBALS,
     )  # fmt: skip
 

@@ -231,6 +231,25 @@ def test_workers_keys_people_and_the_record(reader: Reader, system: RunningSyste
     assert "every event was delivered" in reader.open("/dead-letters").inner_text("main")
 
 
+def test_the_api_is_tried_from_its_page(reader: Reader, system: RunningSystem, repository: str) -> None:
+    """With one's own sign-in, also what changes something."""
+    page = reader.open("/api/docs")
+    task = system.submit(repository, "sleep 100")
+    page.click("#operations-tag-me")
+    page.click(".opblock-summary-path[data-path='/api/v1/me']")
+    page.click(".opblock.is-open .try-out__btn")
+    page.click(".opblock.is-open .execute")
+    page.wait_for_selector(".opblock.is-open .live-responses-table .response-col_status:has-text('200')")
+    page.click(".opblock.is-open .opblock-summary")
+    page.click("#operations-tag-tasks")
+    page.click(".opblock-summary-path[data-path='/api/v1/tasks/{id}/cancel']")
+    page.click(".opblock.is-open .try-out__btn")
+    page.fill(".opblock.is-open [placeholder=id]", task)
+    page.click(".opblock.is-open .execute")
+    page.wait_for_selector(".opblock.is-open .live-responses-table .response-col_status:has-text('200')")
+    assert system.ended(task).status == "cancelled"
+
+
 def test_the_overview_says_what_goes_on(reader: Reader, system: RunningSystem, repository: str) -> None:
     system.ended(system.submit(repository, "true"))
     time.sleep(10)  # what it counts is ten seconds old at most
