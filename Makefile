@@ -69,6 +69,10 @@ bench: $(STAMP) ## the figures, each beside its baseline, as a table and as benc
 bench-cluster: $(STAMP) ## the figures of a real cluster, where the lab is
 	$(BIN)/python -m bench.cluster
 
+.PHONY: screenshots
+screenshots: $(STAMP) ## a picture of each page in both languages, into docs/pictures
+	$(BIN)/python -m docs.screenshots
+
 .PHONY: texts
 texts: $(STAMP) ## the web admin's texts, collected into admin/site/ja.po for their Japanese
 	$(BIN)/python -m docs.texts

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import creating, idling, logging_, running
+from bench import browsing, creating, idling, logging_, running
 from bench.figure import Figure, report
 from bench.machine import Machine
 
@@ -24,6 +24,11 @@ REACH = {
     "ingest_lines_per_second": ">= 20000",
     "idle_cpu_percent": "<= 3",
     "idle_memory_mib": "<= 600",
+    "page_ms": "<= 50",
+    "followers_delay_ms": "<= 300",
+    "tail_kib": "",
+    "first_page_kb": "<= 100",
+    "first_page_ms": "<= 1000",
     "cold_start_ms": "<= 600",
 }
 
@@ -35,7 +40,7 @@ def main(wanted: list[str]) -> int:
         figures: dict[str, Figure] = {}
         with Machine(Path(directory)) as machine:
             print(f"settings: {machine.settings}")
-            for part in (idling, running, logging_, creating):
+            for part in (idling, running, logging_, creating, browsing):
                 if not wanted or part.__name__.removeprefix("bench.") in wanted:
                     figures |= part.measure(machine)
     report(figures, REACH, Path(__file__).with_name("out.json"))
