@@ -40,6 +40,8 @@ from admin.tasks import new as tasks_new
 from admin.tasks import pages as tasks_pages
 from admin.tasks import routes as tasks
 from admin.transfer import routes as transfer
+from admin.webhooks import pages as webhooks_pages
+from admin.webhooks import routes as webhooks
 from admin.workers import pages as workers_pages
 from admin.workers import routes as workers
 from keruta import logs
@@ -67,10 +69,12 @@ from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.spreading import Spreading
 from keruta.adapters.mongo.tailing import MongoTail
 from keruta.adapters.mongo.transfer import MongoTransfer
+from keruta.adapters.mongo.webhooks import MongoWebhooks
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
 from keruta.adapters.sealing import Sealer
 from keruta.adapters.tracing import Tracing, tracing
+from keruta.adapters.webhooks import WebhookSender
 from keruta.domain.naming import new_id
 from keruta.edge import Verifying, address_of, as_problem, count_request, note_refusal, problem_answer
 from keruta.settings import Settings, load
@@ -97,6 +101,8 @@ class Ports:
     transfer: MongoTransfer
     retention: MongoRetention
     dead_letters: MongoDeadLetters
+    webhooks: MongoWebhooks
+    webhook_sender: WebhookSender
     overview: MongoOverview
     lookup: MongoLookup
     intake: MongoIntake
@@ -117,6 +123,9 @@ def make_ports(settings: Settings) -> Ports:
     events = event_sender(settings)
     outbox = MongoOutbox(database, events.send)
     traced = tracing(settings, "admin")
+    told = MongoWebhooks(database, sealer)
+    sender = WebhookSender(told, settings.webhook_networks)
+    sender.start()
     return Ports(
         settings=settings,
         verifier=verifier,
@@ -132,6 +141,8 @@ def make_ports(settings: Settings) -> Ports:
         transfer=MongoTransfer(database, catalogs),
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
+        webhooks=told,
+        webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),
         lookup=MongoLookup(database),
         intake=MongoIntake(database, outbox),
@@ -183,10 +194,10 @@ def create_app(settings: Settings | None = None) -> flask.Flask:
     app.extensions["keruta"] = Lazily(settings, make_ports)
     for feature in (
         tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, people,
-        api_keys, health, overview, workers, settings_routes, assets, signing_in,
+        api_keys, health, overview, workers, webhooks, settings_routes, assets, signing_in,
         overview_pages, tasks_new, tasks_files, tasks_pages, catalog_pages, repositories_pages, documents_pages,
         queues_pages, circuits_pages, workers_pages, people_pages, audit_pages, dead_letters_pages, api_keys_pages,
-        api_docs,
+        webhooks_pages, api_docs,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

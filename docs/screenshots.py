@@ -17,11 +17,13 @@ PICTURES = Path(__file__).with_name("pictures")
 SIZE = {"width": 1280, "height": 800}
 PAGES = {
     "overview": "/", "tasks": "/tasks", "task": "/tasks/{task}", "failed": "/tasks/{failed}",
-    "new": "/tasks/new?like={task}",    "file": "/tasks/{task}/files/report.patch", "repository": "/repositories/website", "documents": "/documents",
-    "document": "/documents/house-rules", "versions": "/documents/house-rules/versions", "profiles": "/profiles",
-    "profile": "/profiles/agent", "queues": "/queues", "queue": "/queues/night", "credentials": "/credentials",
-    "workers": "/workers", "users": "/users", "audit": "/audit", "dead-letters": "/dead-letters",
-    "api-keys": "/api-keys",    "settings": "/settings", "api": "/api/docs", "problem": "/tasks/00000000000000000000000000",
+    "new": "/tasks/new?like={task}", "file": "/tasks/{task}/files/report.patch",
+    "repository": "/repositories/website", "documents": "/documents", "document": "/documents/house-rules",
+    "versions": "/documents/house-rules/versions", "profiles": "/profiles", "profile": "/profiles/agent",
+    "queues": "/queues", "queue": "/queues/night", "credentials": "/credentials", "workers": "/workers",
+    "users": "/users", "audit": "/audit", "dead-letters": "/dead-letters", "webhooks": "/webhooks",
+    "api-keys": "/api-keys", "settings": "/settings", "api": "/api/docs",
+    "problem": "/tasks/00000000000000000000000000",
 }  # fmt: skip
 SCRIPT = r"""
 printf '\033[1mInstalling\033[0m 42 packages\n'

@@ -149,6 +149,9 @@ class Settings:
     own_git: bool = False
     """Whether looks at a repository may use this user's own Git configuration and keys: on one's own machine."""
 
+    webhook_networks: tuple[str, ...] = ()
+    """Private networks that webhooks may be sent to, also over http. Empty: none; what is inside is not reached."""
+
     worker_addresses: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
     """Networks that `task.assigned` may be sent to: a worker names its own address, and keruta is no one's proxy."""
 

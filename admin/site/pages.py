@@ -49,6 +49,7 @@ NAVIGATION = (
     Place(address="/users", name=marked("Users"), route="list_users"),
     Place(address="/audit", name=marked("Audit"), route="list_audit"),
     Place(address="/dead-letters", name=marked("Dead letters"), route="list_dead_letters"),
+    Place(address="/webhooks", name=marked("Webhooks"), route="list_webhooks"),
     Place(address="/api-keys", name=marked("API keys"), route="list_api_keys"),
     Place(address="/api/docs", name=marked("API"), route="me"),
     Place(address="/settings", name=marked("Settings"), route="list_settings"),
@@ -124,6 +125,7 @@ SAID = {
     "enabled": marked("They are let in again."),
     "roles_given": marked("The roles count with their next token."),
     "replayed": marked("The broker has the event again."),
+    "sent_again": marked("It is being sent again."),
     "revoked": marked("The key opens nothing any more."),
 }
 

@@ -58,18 +58,17 @@ def watch(
 
     It ends when no more can come; the last thing it gives is the task as it is then.
     """
-    status = None
+    current: TaskView | None = None
     with ports.tail.follow(task) as told:
         while True:
             told.clear()
             try:
                 if not ports.verifier.still_welcome(principal):
                     return
-                number, more = ports.reading.log_attempt(principal.readers, task, attempt if pinned else None)
-                current = ports.reading.task(principal.readers, task)
+                number, more, status = ports.reading.log_attempt(principal.readers, task, attempt if pinned else None)
                 attempt = attempt or number
-                if current.status != status:
-                    status = current.status
+                if current is None or current.status != status:  # the whole of it is read only when it has changed
+                    current = ports.reading.task(principal.readers, task)
                     yield current
                 if attempt:
                     for chunk in ports.reading.chunks(task, attempt, after):
@@ -83,7 +82,7 @@ def watch(
                 attempt, after = attempt + 1, -1
                 continue
             if not more:
-                yield current
+                yield ports.reading.task(principal.readers, task)
                 return
             if not told.wait(COMMENT_EVERY_SECONDS):
                 yield None

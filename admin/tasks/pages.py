@@ -73,7 +73,7 @@ def many() -> flask.Response:
 def task(id: str) -> flask.Response:
     view = task_asked(id)
     asked = number("attempt", None, 1_000_000)
-    attempt, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
     part = flask.request.headers.get("X-Part") == "now"
     return page(
         "tasks/now.html" if part else "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
@@ -87,7 +87,7 @@ def task(id: str) -> flask.Response:
 def log_stream(id: str) -> flask.Response:
     """The log as lines of HTML, as it comes, and the changes of the task's status."""
     asked = number("attempt", None, 1_000_000)
-    attempt, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
     seen = flask.request.headers.get("Last-Event-ID", "")
     return logs.stream(_lines(ports(), principal(), id, attempt, seen, pinned=asked is not None))
 

@@ -30,7 +30,7 @@ def show_task(id: str) -> flask.Response:
 @serves(blueprint, "task_logs")
 def task_logs(id: str) -> flask.Response:
     asked = number("attempt", None, 1_000_000)
-    attempt, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
     return log_answers.answer(ports(), principal(), id, attempt, pinned=asked is not None)
 
 

@@ -42,6 +42,7 @@ class Trigger:
     name: str
     attributes: tuple[tuple[str, str], ...]
     subscriber: str
+    path: str
     delivery: Delivery
 
 
@@ -140,6 +141,7 @@ def _trigger(document: dict[str, Any]) -> Trigger:
         name=document["metadata"]["name"],
         attributes=tuple(attributes.items()),
         subscriber=spec["subscriber"]["ref"]["name"],
+        path=spec["subscriber"].get("uri", "/"),
         delivery=_delivery(spec.get("delivery", {})),
     )
 

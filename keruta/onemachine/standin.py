@@ -98,7 +98,7 @@ class StandIn:
     async def _deliver_all(self, trigger: Trigger) -> None:
         while True:
             headers, body = await self._queues[trigger.name].get()
-            await self._deliver(trigger.subscriber, "/", headers, body, trigger.delivery)
+            await self._deliver(trigger.subscriber, trigger.path, headers, body, trigger.delivery)
 
     async def _deliver(self, service: str, path: str, headers: Headers, body: bytes, delivery: Delivery) -> None:
         for attempt in itertools.count():

@@ -133,6 +133,7 @@ class System:
             "KERUTA_SIGN_IN_TOKEN_FILE": str(root / "tokens" / "person"),
             "KERUTA_TRANSPORTS": "https,http,ssh,file",
             "KERUTA_WORKER_ADDRESSES": "127.0.0.0/8",
+            "KERUTA_WEBHOOK_NETWORKS": "127.0.0.0/8,::1/128",
             "KERUTA_WORKER_ID": "this-machine",
             "KERUTA_WORKER_SLOTS": str(os.cpu_count() or 2),
             "KERUTA_WORKER_TOKEN_FILE": str(root / "tokens" / "worker"),

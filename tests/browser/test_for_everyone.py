@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(300)
 PAGES = [
     "/", "/tasks", "/tasks/new", "/repositories", "/repositories/new", "/credentials", "/credentials/new", "/documents",
     "/documents/new", "/profiles", "/profiles/default", "/profiles/new", "/queues", "/queues/default", "/workers",
-    "/users", "/audit", "/dead-letters", "/api-keys", "/settings", "/nowhere",
+    "/users", "/audit", "/dead-letters", "/webhooks", "/api-keys", "/settings", "/nowhere",
 ]  # fmt: skip
 
 

@@ -172,8 +172,12 @@ class MongoReading:
 
     # ------------------------------------------------------------ the log
 
-    def log_attempt(self, readers: Sequence[str], task_id: str, attempt: int | None) -> tuple[int, bool]:
-        """Which attempt's log is meant (0 before the first), and whether more may still come."""
+    def log_attempt(self, readers: Sequence[str], task_id: str, attempt: int | None) -> tuple[int, bool, str]:
+        """Which attempt's log is meant (0 before the first), whether more may still come, and the task's status.
+
+        Raises:
+            NotFound.
+        """
         document = self._document(readers, task_id, {"status": 1, "attempt_count": 1, "attempt.number": 1})
         last = int(document["attempt_count"])
         number = last if attempt is None else attempt
@@ -181,7 +185,7 @@ class MongoReading:
             raise NotFound(f"There is no attempt {number}.", reason="AttemptNotFound")
         current = (document.get("attempt") or {}).get("number")
         open_ = document["status"] not in ("succeeded", "failed", "cancelled")
-        return number, open_ and (number == current or attempt is None)
+        return number, open_ and (number == current or attempt is None), document["status"]
 
     def chunks(self, task_id: str, attempt: int, after: int = -1) -> Iterator[Chunk]:
         """An attempt's log after a sequence number, in order; read as it is taken, not held."""

@@ -155,6 +155,15 @@ def _words(database: Database[dict[str, Any]]) -> None:
     write()
 
 
+def _webhooks(database: Database[dict[str, Any]]) -> None:
+    """What is to be told, each event once to each; found when it is due, gone after 30 days."""
+    deliveries = database["webhook_deliveries"]
+    deliveries.create_index([("webhook", ASCENDING), ("event", ASCENDING)], name="once", unique=True)
+    deliveries.create_index([("webhook", ASCENDING), ("_id", DESCENDING)], name="webhook")
+    deliveries.create_index([("due_at", ASCENDING)], name="due_at", partialFilterExpression={"state": "waiting"})
+    deliveries.create_index("created_at", name="created_at", expireAfterSeconds=30 * DAY_SECONDS)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -166,6 +175,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _identity,
     _browsers,
     _words,
+    _webhooks,
 )
 
 

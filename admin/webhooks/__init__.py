@@ -1,0 +1,1 @@
+"""Webhooks out: made, looked at, sent again."""

@@ -1,0 +1,55 @@
+"""Webhooks and their deliveries; and the event that there is something to tell."""
+
+from __future__ import annotations
+
+import flask
+
+from admin.asking import paging, principal, serves
+from admin.ports import ports
+from keruta.adapters.cloudevents import decode
+from keruta.domain.catalog.common import Page
+from keruta.domain.webhooks import WebhookRequest
+from keruta.edge import json_answer, read_body
+
+blueprint = flask.Blueprint("webhooks", __name__)
+
+BODY_LIMIT_BYTES = 16 * 1024
+EVENT_LIMIT_BYTES = 64 * 1024
+
+
+@serves(blueprint, "list_webhooks")
+def list_webhooks() -> flask.Response:
+    return json_answer(Page(items=ports().webhooks.all()))
+
+
+@serves(blueprint, "create_webhook")
+def create_webhook() -> flask.Response:
+    made = ports().webhooks.create(principal().name, read_body(flask.request, WebhookRequest, BODY_LIMIT_BYTES))
+    return json_answer(made, 201, {"Cache-Control": "no-store"})
+
+
+@serves(blueprint, "delete_webhook")
+def delete_webhook(name: str) -> flask.Response:
+    ports().webhooks.delete(principal().name, name)
+    return flask.Response(status=204)
+
+
+@serves(blueprint, "list_deliveries")
+def list_deliveries() -> flask.Response:
+    webhook = flask.request.args.get("webhook") or None
+    return json_answer(ports().webhooks.deliveries(webhook=webhook, **paging()))
+
+
+@serves(blueprint, "send_delivery_again")
+def send_delivery_again(id: str) -> flask.Response:
+    found = ports().webhooks.again(principal().name, id)
+    ports().webhook_sender.wake()
+    return json_answer(found)
+
+
+@serves(blueprint, "tell_webhooks")
+def tell_webhooks() -> flask.Response:
+    event = decode(dict(flask.request.headers), flask.request.get_data()[:EVENT_LIMIT_BYTES])
+    if ports().webhooks.note(event):
+        ports().webhook_sender.wake()
+    return flask.Response(status=204)

@@ -1,0 +1,184 @@
+"""Webhooks and their deliveries: what is to be told is on record before it is sent, and how each try went."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+
+from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.paging import newest_first
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
+from keruta.adapters.sealing import Sealer
+from keruta.adapters.webhooks import Answered, Message
+from keruta.domain.catalog.common import Page
+from keruta.domain.events import Event
+from keruta.domain.naming import new_id
+from keruta.domain.webhooks import (
+    AGAIN_SECONDS,
+    EVENTS,
+    SECRET_PREFIX,
+    WEBHOOKS_MOST,
+    Delivery,
+    WebhookMade,
+    WebhookRequest,
+    WebhookView,
+)
+from keruta.errors import Conflict, NotFound
+
+ANSWER_LETTERS = 500
+SENDING_SECONDS = 60  # a try that was begun so long ago is nobody's any more
+
+
+class MongoWebhooks:
+    """Of one database.
+
+    Args:
+        sealer: seals what signs.
+    """
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._webhooks = database["webhooks"]
+        self._deliveries = database["webhook_deliveries"]
+        self._tasks = database["tasks"]
+        self._audit = MongoAudit(database)
+        self._sealer = sealer
+
+    # ------------------------------------------------------------ webhooks
+
+    def create(self, who: str, wanted: WebhookRequest) -> WebhookMade:
+        """It is there, with a secret of its own. Raises Conflict: the name is taken, or there are too many."""
+        secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+        row = {
+            "_id": wanted.name, "spec": msgspec.to_builtins(wanted), "created_by": who, "created_at": datetime.now(UTC),
+            "sealed": self._sealer.seal(f"webhook {wanted.name}", {"secret": secret}),
+        }  # fmt: skip
+        with translated():
+            if self._webhooks.estimated_document_count() >= WEBHOOKS_MOST:
+                raise Conflict(f"There are {WEBHOOKS_MOST} webhooks; delete one first.", reason="TooManyWebhooks")
+            try:
+                self._webhooks.insert_one(row)
+            except DuplicateKeyError as error:
+                raise Conflict("There is a webhook of this name already.", reason="NameTaken") from error
+            self._audit.record(who, "create", "webhook", wanted.name, readers=["role:admin"])
+        return WebhookMade(secret=secret, shown=_webhook(row))
+
+    def all(self) -> list[WebhookView]:
+        with translated():
+            return [_webhook(row) for row in self._webhooks.find().sort("_id", 1)]
+
+    def delete(self, who: str, name: str) -> None:
+        """It is told nothing more. Raises NotFound."""
+        with translated():
+            if self._webhooks.delete_one({"_id": name}).deleted_count != 1:
+                raise NotFound("There is no such webhook.", reason="WebhookNotFound")
+            self._deliveries.delete_many({"webhook": name, "state": "waiting"})
+            self._audit.record(who, "delete", "webhook", name, readers=["role:admin"])
+
+    # ------------------------------------------------------------ what is to be told
+
+    def note(self, event: Event) -> int:
+        """Whoever is to be told of it has a delivery; the same event again makes no other. Returns how many are new."""
+        status = EVENTS.get(event.type)
+        if status is None or event.subject is None:
+            return 0
+        with translated():
+            task = self._tasks.find_one({"_id": event.subject}, SUMMARY_PROJECTION)
+            if task is None:
+                return 0
+            count = 0
+            for row in self._webhooks.find():
+                spec = row["spec"]
+                if status in spec["events"] and _wants(spec, task):
+                    count += self._add(row["_id"], event, status, task)
+        return count
+
+    def _add(self, webhook: str, event: Event, status: str, task: Mapping[str, Any]) -> int:
+        now = datetime.now(UTC)
+        told = {"type": f"task.{status}", "timestamp": event.time or now, "data": to_summary(task)}
+        row = {
+            "_id": new_id(), "webhook": webhook, "task": event.subject, "event": event.id, "type": told["type"],
+            "body": msgspec.json.encode(told), "state": "waiting", "tries": 0, "due_at": now, "created_at": now,
+        }  # fmt: skip
+        try:
+            self._deliveries.insert_one(row)
+        except DuplicateKeyError:
+            return 0
+        return 1
+
+    def deliveries(self, *, webhook: str | None, limit: int, cursor: str | None) -> Page[Delivery]:
+        """Newest first. Raises InvalidRequest for a cursor that is none."""
+        match = {"webhook": webhook} if webhook else {}
+        rows, after = newest_first(self._deliveries, match, limit=limit, cursor=cursor)
+        return Page(items=[_delivery(row) for row in rows], next=after)
+
+    def again(self, who: str, delivery: str) -> Delivery:
+        """It is sent once more, at once. Raises NotFound."""
+        now = datetime.now(UTC)
+        with translated():
+            row = self._deliveries.find_one_and_update(
+                {"_id": delivery}, {"$set": {"state": "waiting", "due_at": now, "tries": 0}},
+                return_document=ReturnDocument.AFTER,
+            )  # fmt: skip
+            if row is None:
+                raise NotFound("There is no such delivery; they go after 30 days.", reason="DeliveryNotFound")
+            self._audit.record(who, "send_again", "webhook", row["webhook"], readers=["role:admin"])
+        return _delivery(row)
+
+    # ------------------------------------------------------------ sending
+
+    def take(self) -> Message | None:
+        """One that is due, for this process alone for a minute; None where none is."""
+        now = datetime.now(UTC)
+        with translated():
+            row = self._deliveries.find_one_and_update(
+                {"state": "waiting", "due_at": {"$lte": now}},
+                {"$set": {"due_at": now + timedelta(seconds=SENDING_SECONDS)}, "$inc": {"tries": 1}},
+                sort=[("due_at", 1)],
+                return_document=ReturnDocument.AFTER,
+            )
+            if row is None:
+                return None
+            webhook = self._webhooks.find_one({"_id": row["webhook"]})
+            if webhook is None:
+                self._deliveries.delete_one({"_id": row["_id"]})
+                return None
+        secret = self._sealer.open(f"webhook {row['webhook']}", webhook["sealed"])["secret"]
+        return Message(id=row["_id"], url=webhook["spec"]["url"], secret=secret, body=row["body"], tries=row["tries"])
+
+    def answered(self, message: Message, answer: Answered) -> None:
+        """How a try went: it is over, or made again after a while, or has failed for good."""
+        now = datetime.now(UTC)
+        said: dict[str, Any] = {
+            "answered_at": now, "status": answer.status, "answer": answer.said[:ANSWER_LETTERS], "due_at": None,
+        }  # fmt: skip
+        if answer.good:
+            said["state"] = "delivered"
+        elif message.tries > len(AGAIN_SECONDS):
+            said["state"] = "failed"
+        else:
+            said["due_at"] = now + timedelta(seconds=AGAIN_SECONDS[message.tries - 1])
+        with translated():
+            self._deliveries.update_one({"_id": message.id, "state": "waiting"}, {"$set": said})
+
+
+def _wants(spec: Mapping[str, Any], task: Mapping[str, Any]) -> bool:
+    repository = task["spec"]["repository"].get("name")
+    return spec.get("queue") in (None, task["queue"]) and spec.get("repository") in (None, repository)
+
+
+def _webhook(row: Mapping[str, Any]) -> WebhookView:
+    fields = {**row["spec"], "created_at": row["created_at"], "created_by": row["created_by"]}
+    return msgspec.convert(fields, WebhookView)
+
+
+def _delivery(row: Mapping[str, Any]) -> Delivery:
+    fields = {name: value for name, value in row.items() if name in Delivery.__struct_fields__}
+    return msgspec.convert({**fields, "id": row["_id"], "event": row["type"]}, Delivery)

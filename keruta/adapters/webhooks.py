@@ -1,0 +1,148 @@
+"""Sends a webhook's message: signed, to an address that is not inside, and follows no redirect.
+
+The host's name is looked up once, and that address is the one that is spoken to: a name that changes its mind between
+the look and the call reaches nothing else.
+
+Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import urllib3
+
+from keruta.domain.webhooks import signature
+from keruta.errors import KerutaError
+
+log = logging.getLogger(__name__)
+
+REQUEST_SECONDS = 10.0
+ANSWER_BYTES = 2048
+LOOK_SECONDS = 5.0  # how often it is looked for what is due, where nobody says so
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """One message at one try."""
+
+    id: str
+    url: str
+    secret: str = field(repr=False)
+    body: bytes
+    tries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """What came of a try; without a status nothing was answered, and `said` is why."""
+
+    status: int | None
+    said: str
+
+    @property
+    def good(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
+
+
+class RefusedError(KerutaError):
+    """An address that nothing is sent to."""
+
+
+class Deliveries(Protocol):
+    def take(self) -> Message | None:
+        """One that is due. Raises Unavailable."""
+        ...
+
+    def answered(self, message: Message, answer: Answered) -> None:
+        """How it went. Raises Unavailable."""
+        ...
+
+
+class WebhookSender:
+    """Sends what is due, in a thread of its own.
+
+    Args:
+        networks: private networks that may be sent to all the same; also over http.
+    """
+
+    def __init__(self, deliveries: Deliveries, networks: Sequence[str]) -> None:
+        self._deliveries = deliveries
+        self._networks = [ipaddress.ip_network(one) for one in networks]
+        self._wake = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="webhooks", daemon=True).start()
+
+    def wake(self) -> None:
+        """Something is due now."""
+        self._wake.set()
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait(LOOK_SECONDS)
+            self._wake.clear()
+            try:
+                while (message := self._deliveries.take()) is not None:
+                    self._deliveries.answered(message, self.send(message))
+            except KerutaError as error:
+                log.warning("webhooks wait: %s", type(error).__name__, extra={"action": "webhooks_wait"})
+
+    def send(self, message: Message) -> Answered:
+        """Never raises for what the other side does."""
+        at = int(time.time())
+        headers = {
+            "Content-Type": "application/json", "User-Agent": "keruta",
+            "webhook-id": message.id, "webhook-timestamp": str(at),
+            "webhook-signature": signature(message.secret, message.id, at, message.body),
+        }  # fmt: skip
+        try:
+            return self._post(message, headers)
+        except RefusedError as error:
+            return Answered(status=None, said=str(error))
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            return Answered(status=None, said=f"no answer: {type(error).__name__}")
+
+    def _post(self, message: Message, headers: dict[str, str]) -> Answered:
+        parts = urlsplit(message.url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        address = self._address(host, port, parts.scheme)
+        timeout = urllib3.Timeout(total=REQUEST_SECONDS)
+        if parts.scheme == "https":
+            pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
+                address, port, timeout=timeout, retries=False, server_hostname=host, assert_hostname=host
+            )
+        else:
+            pool = urllib3.HTTPConnectionPool(address, port, timeout=timeout, retries=False)
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        with pool:
+            answer = pool.urlopen(
+                "POST", path, body=message.body, headers={**headers, "Host": parts.netloc}, redirect=False,
+                preload_content=False, retries=False,
+            )  # fmt: skip
+            try:
+                said = answer.read(ANSWER_BYTES).decode("utf-8", "replace")
+            finally:
+                answer.release_conn()
+        return Answered(status=answer.status, said=said)
+
+    def _address(self, host: str, port: int, scheme: str) -> str:
+        """The address of a host, if all of its addresses may be sent to. Raises RefusedError, OSError."""
+        found = [row[4][0] for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        addresses = [ipaddress.ip_address(str(one).partition("%")[0]) for one in found]
+        for one in addresses:
+            plain = getattr(one, "ipv4_mapped", None) or one
+            allowed = any(plain in network for network in self._networks)
+            if not allowed and (not plain.is_global or plain.is_multicast):
+                raise RefusedError("not sent: the address is a private one; KERUTA_WEBHOOK_NETWORKS allows some")
+            if not allowed and scheme != "https":
+                raise RefusedError("not sent: over http only to networks that KERUTA_WEBHOOK_NETWORKS names")
+        return str(addresses[0])

@@ -1,0 +1,105 @@
+"""Webhooks out: who is told when a task ends, or waits for an answer, and how each telling went.
+
+Source: https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Meta
+
+from keruta.domain.catalog.common import Name, Problems
+from keruta.domain.events import task_event
+
+SECRET_PREFIX = "whsec_"  # noqa: S105  a secret's beginning
+WEBHOOKS_MOST = 100
+# How long after each try the next one is made; after the last it has failed.
+AGAIN_SECONDS = (5, 60, 300, 1800, 7200, 18_000, 43_200)
+
+Told = Literal["succeeded", "failed", "cancelled", "waiting"]
+TOLD: tuple[Told, ...] = ("succeeded", "failed", "cancelled", "waiting")
+EVENTS: dict[str, Told] = {task_event(status): status for status in TOLD}
+
+
+class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A webhook to be made. Without `queue` or `repository` it is told of every task."""
+
+    name: Name
+    url: Annotated[str, Meta(min_length=1, max_length=2048, description="https://…")]
+    events: Annotated[list[Told], Meta(min_length=1, max_length=4)] = msgspec.field(default_factory=lambda: list(TOLD))
+    queue: Name | None = None
+    repository: Name | None = None
+
+    def faults(self) -> Problems:
+        yield from _url_faults(self.url)
+
+
+def _url_faults(url: str) -> Iterator[tuple[str, str]]:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        yield "/url", "Not an address."
+        return
+    if parts.scheme not in ("http", "https") or not host:
+        yield "/url", "An address begins with https:// (or http:// where that is allowed), and names a host."
+    elif parts.username or parts.password:
+        yield "/url", "No name and password in the address: what is sent is signed."
+    if not url.isprintable() or " " in url:
+        yield "/url", "An address holds no spaces and no control characters."
+
+
+class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
+    """A webhook. What signs is shown once, when it is made."""
+
+    name: str
+    url: str
+    events: list[Told]
+    queue: str | None = None
+    repository: str | None = None
+    created_at: datetime
+    created_by: str
+
+
+class WebhookMade(msgspec.Struct, frozen=True, kw_only=True):
+    """One that was just made. `secret` is what signs, shown this once."""
+
+    secret: str
+    shown: WebhookView
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One telling: how often it was tried, and what was answered last. `due_at`: when it is tried again."""
+
+    id: str
+    webhook: str
+    task: str
+    event: str
+    state: Literal["waiting", "delivered", "failed"]
+    tries: int
+    created_at: datetime
+    due_at: datetime | None = None
+    answered_at: datetime | None = None
+    status: int | None = None
+    answer: str | None = None
+
+
+def signature(secret: str, identity: str, at: int, body: bytes) -> str:
+    """What `webhook-signature` says.
+
+    Args:
+        secret: `whsec_` and the key in base64.
+        identity: of the message; the same at each try.
+        at: when it is sent, in seconds since 1970.
+    """
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+    signed = hmac.digest(key, f"{identity}.{at}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(signed).decode()}"
