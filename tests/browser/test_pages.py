@@ -272,10 +272,23 @@ def test_a_log_goes_on_after_admin_was_killed(reader: Reader, system: RunningSys
     reader.page.wait_for_selector(".log-rows .l:has-text('line 5')")
     system.kill("admin")
     reader.page.wait_for_selector("#now [data-status=succeeded]", timeout=60_000)
-    reader.page.wait_for_function(
-        "document.querySelector('.log-rows')?.textContent.includes('line 200')", timeout=30_000
-    )
+    shown = "document.querySelector('.log-rows')?.textContent.includes('line 200')"
+    eventually(lambda: reader.page.evaluate(shown), 30, "the last line")
     assert system.ended(task).status == "succeeded"
+
+
+def test_a_notice_comes_when_a_watched_task_ends(browser: Browser, system: RunningSystem, repository: str) -> None:
+    """For who asks for it, and not before."""
+    with reading(browser, system, permissions=["notifications"]) as reader:
+        reader.context.add_init_script(
+            "window.notices = []; const Real = Notification; window.Notification = class {"
+            " constructor(title, more) { window.notices.push([title, more.body]); }"
+            " static requestPermission() { return Real.requestPermission(); } };"
+        )
+        new_task(reader, repository, "sleep 2", name="watched")
+        reader.page.click("[data-notice]")
+        eventually(lambda: reader.page.evaluate("window.notices.length"), 30, "the notice")
+        assert reader.page.evaluate("window.notices") == [["watched", "succeeded"]]
 
 
 def test_by_keyboard_alone(reader: Reader) -> None:

@@ -133,6 +133,17 @@ class Log {
   }
 }
 
+// A notice of the browser's when the task ends, for who asks for it; then the stream stays open in a page that is hidden.
+const notice = document.querySelector("[data-notice]");
+let told = false;
+if (notice && "Notification" in window) {
+  notice.hidden = false;
+  notice.addEventListener("click", async () => {
+    told = (await Notification.requestPermission()) === "granted";
+    if (told) { notice.textContent = notice.dataset.noticeOn; notice.disabled = true; }
+  });
+}
+
 let log = null, attempt = 0, source = null, over = false, wantedLine = lineOf(location.hash);
 
 function lineOf(hash) { const found = /^#L(\d+)$/.exec(hash); return found ? Number(found[1]) - 1 : null; }
@@ -148,8 +159,9 @@ function connect() {
   });
   let first = true;
   source.addEventListener("status", () => { if (!first) document.dispatchEvent(new Event("keruta:changed")); first = false; });
-  source.addEventListener("end", () => {
+  source.addEventListener("end", (message) => {
     over = true;
+    if (told) new Notification(notice.dataset.notice, { body: section.dataset[`end${JSON.parse(message.data).status}`] ?? "", tag: location.pathname });
     source.close();
     if (!log) view.replaceChildren(Object.assign(document.createElement("p"), { className: "quiet m-2", textContent: section.dataset.nothing }));
     document.dispatchEvent(new Event("keruta:changed"));
@@ -166,6 +178,7 @@ function again() { if (!over && !source && !document.hidden) { log = null; conne
 
 // A browser has few connections to one server: a page that nobody looks at gives its own back.
 document.addEventListener("visibilitychange", () => {
+  if (document.hidden && told) return;
   if (document.hidden) { source?.close(); source = null; } else again();
 });
 
