@@ -21,7 +21,7 @@ from keruta.domain.decode import Fault, convert
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-LONG = frozenset({"text", "script", "prompt", "check", "known_hosts", "private_key", "value"})
+LONG = frozenset({"text", "description", "script", "prompt", "check", "known_hosts", "private_key", "value"})
 SECRET = frozenset({"token", "private_key", "value"})
 
 
@@ -123,7 +123,7 @@ def _typed(kind: str, value: Any) -> str:
     if kind == "yes":
         return "1" if value else ""
     if kind == "number":
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        return str(value).removesuffix(".0")
     if kind == "lines":
         return "\n".join(_line(one) for one in value)
     if kind == "pairs":

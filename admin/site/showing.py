@@ -94,7 +94,18 @@ def with_query(**changes: str | int | None) -> str:
     return flask.request.path + (f"?{urlencode(kept)}" if kept else "")
 
 
+def next_page(cursor: str | None) -> Markup:
+    """The way to the next page of a list; nothing on the last."""
+    if cursor is None:
+        return Markup("")
+    return Markup(
+        '<nav class="paging" aria-label="{}"><a class="btn btn-sm btn-outline-secondary" rel="next" href="{}">{}</a>'
+        "</nav>"
+    ).format(gettext("Pages"), with_query(cursor=cursor), gettext("Next page"))
+
+
 GLOBALS = {
     "moment": moment, "duration": duration, "seconds": seconds, "size": size, "status": status,
-    "visible": visible, "circuit_state": circuit_state, "with_query": with_query, "STATUS_NAMES": STATUS_NAMES,
+    "visible": visible, "circuit_state": circuit_state, "with_query": with_query,
+    "next_page": next_page, "STATUS_NAMES": STATUS_NAMES,
 }  # fmt: skip
