@@ -1,0 +1,57 @@
+"""What every page has that needs no database: guarded headers, cookies that only https brings, safe addresses."""
+
+from __future__ import annotations
+
+import flask
+import pytest
+
+from admin.app import create_app
+from admin.site import sessions
+from admin.site.pages import here
+from admin.site.visible import visible
+from keruta.settings import Settings
+
+
+def test_over_https_a_cookie_is_for_this_host_alone() -> None:
+    app = create_app(Settings(public_url="https://keruta.example.com"))
+    with app.test_request_context():
+        response = flask.Response()
+        sessions.set_cookie(response, "session", "x", 60)
+        sessions.drop_cookie(response, "sign-in")
+
+    for header in response.headers.getlist("Set-Cookie"):
+        assert header.startswith("__Host-keruta-")
+        for part in ("Secure", "HttpOnly", "SameSite=Lax", "Path=/"):
+            assert part in header.split("; ")
+        assert "Domain" not in header
+
+
+def test_every_answer_is_guarded() -> None:
+    client = create_app(Settings(public_url="https://keruta.example.com")).test_client()
+    for path in ("/nowhere", "/healthz", "/api/v1/nowhere", "/assets/x/keruta.css"):
+        headers = client.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy, path
+        assert "unsafe" not in policy, path
+        assert headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["//evil.example", "https://evil.example", "javascript:alert(1)", "/\\evil.example", "/a\r\nX: y", "evil", "",
+     "/auth/start"],
+)  # fmt: skip
+def test_nobody_is_sent_elsewhere(elsewhere: str) -> None:
+    assert here(elsewhere) == "/"
+
+
+def test_a_path_of_this_site_is_kept() -> None:
+    assert here("/tasks?status=failed&q=a%2Fb") == "/tasks?status=failed&q=a%2Fb"
+
+
+def test_what_hides_in_a_text_is_told() -> None:
+    assert visible("invoice\u202egpj.exe") == "invoice⟨202E⟩gpj.exe"
+    assert visible("a\x1b[31m\u200b日本語\n\t") == "a⟨1B⟩[31m⟨200B⟩日本語\n\t"
