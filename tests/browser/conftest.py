@@ -33,8 +33,8 @@ def another_repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     return directory.as_uri()
 
 
-@pytest.fixture
-def reader(browser: Browser, system: RunningSystem) -> Iterator[Reader]:
-    """This machine's person, in English."""
-    with reading(browser, system) as one:
+@pytest.fixture(params=["en", "ja"])
+def reader(browser: Browser, system: RunningSystem, request: pytest.FixtureRequest) -> Iterator[Reader]:
+    """This machine's person, who reads English, and who reads Japanese."""
+    with reading(browser, system, language=request.param) as one:
         yield one

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 
 import pytest
@@ -12,6 +13,10 @@ from tests.support.browser import Reader, reading
 from tests.support.system import RunningSystem, eventually
 
 pytestmark = pytest.mark.timeout(180)
+CHANGED = (
+    "%(who)s changed it while you were writing. Beside the fields is what is there now; what you typed is still here. "
+    "Send it again to have it your way."
+)
 
 
 def new_task(reader: Reader, repository: str, script: str, **more: str) -> str:
@@ -69,7 +74,7 @@ def test_faults_stand_beside_their_fields_and_nothing_is_lost(reader: Reader, re
     page.fill("[name=env]", "KERUTA_X=1\nGOOD=2")
     page.click("form.sheet button.btn-primary")
 
-    assert "not a number" in page.inner_text(".field:has(#f-priority) .wrong")
+    assert reader.words("This is not a number.") in page.inner_text(".field:has(#f-priority) .wrong")
     assert page.input_value("[name=script]") == "echo typed"
     assert page.input_value("[name=env]") == "KERUTA_X=1\nGOOD=2"
     page.fill("[name=priority]", "")
@@ -113,9 +118,9 @@ def test_a_task_that_asks_is_answered_and_another_is_cancelled(
 def test_the_list_is_filtered_by_its_address_and_many_are_cancelled_at_once(
     reader: Reader, system: RunningSystem, repository: str
 ) -> None:
-    queue = "many"
+    queue = f"many-{reader.language}"
     system.client.create("queue", {"name": queue, "max_running": 0})
-    ids = [system.submit(repository, "true", queue=queue, name=f"one of many {n}") for n in range(3)]
+    ids = [system.submit(repository, "true", queue=queue, name=f"one of many {reader.language} {n}") for n in range(3)]
     page = reader.open(f"/tasks?queue={queue}&status=queued")
     assert page.locator("table.tasks tbody tr").count() == 3
     for box in page.locator("[name=task]").all():
@@ -125,36 +130,37 @@ def test_the_list_is_filtered_by_its_address_and_many_are_cancelled_at_once(
 
     assert {system.ended(one).status for one in ids} == {"cancelled"}
     assert reader.open(f"/tasks?queue={queue}&status=queued").locator("table.tasks").count() == 0
-    assert reader.open("/tasks?q=one+of+many").locator("table.tasks tbody tr").count() == 3
+    assert reader.open(f"/tasks?q=many+{reader.language}").locator("table.tasks tbody tr").count() == 3
 
 
 def test_two_people_change_one_repository_and_the_second_is_told(
     browser: Browser, system: RunningSystem, reader: Reader, another_repository: str
 ) -> None:
+    both = f"both-{reader.language}"
     page = reader.open("/repositories/new")
-    page.fill("[name=name]", "both")
+    page.fill("[name=name]", both)
     page.fill("[name=url]", another_repository)
     page.click("form.sheet button.btn-primary")
-    page.wait_for_url("**/repositories/both")
-    with reading(browser, system) as other:
-        theirs = other.open("/repositories/both")
+    page.wait_for_url(f"**/repositories/{both}")
+    with reading(browser, system, language=reader.language) as other:
+        theirs = other.open(f"/repositories/{both}")
         page.fill("[name=description]", "mine")
         page.click("form.sheet button.btn-primary")
         page.wait_for_selector(".alert-success")
         theirs.fill("[name=description]", "theirs")
         theirs.click("form.sheet button.btn-primary")
 
-        expect(theirs.locator("main .alert-danger").first).to_contain_text("while you were writing")
+        expect(theirs.locator("main .alert-danger").first).to_contain_text(other.words(CHANGED, who="me"))
         assert theirs.input_value("[name=description]") == "theirs"
         assert "mine" in theirs.inner_text(".field:has(#f-description) .wrong")
-        assert system.client.entry("repository", "both").description == "mine"
+        assert system.client.entry("repository", both).description == "mine"
         theirs.click("form.sheet button.btn-primary")
         theirs.wait_for_selector(".alert-success")
-        assert system.client.entry("repository", "both").description == "theirs"
-    page = reader.open("/repositories/both")
+        assert system.client.entry("repository", both).description == "theirs"
+    page = reader.open(f"/repositories/{both}")
     page.click("form[action$='/validate'] button")
-    expect(page.locator("main .alert-success")).to_contain_text("lets keruta in")
-    reader.open("/tasks/new").fill("[name=repository]", "both")
+    expect(page.locator("main .alert-success")).to_contain_text(reader.words("It answers, and lets keruta in."))
+    reader.open("/tasks/new").fill("[name=repository]", both)
     reader.page.focus("[name=ref]")
     eventually(lambda: reader.page.locator("#f-ref-known option[value=main]").count(), 10, "the branches")
 
@@ -195,23 +201,24 @@ def test_every_kind_is_added_changed_and_deleted(reader: Reader, system: Running
 
 
 def test_a_credential_goes_in_and_never_comes_out(reader: Reader, system: RunningSystem) -> None:
+    name = f"c-{reader.language}"
     page = reader.open("/credentials/new")
-    page.fill("[name=name]", "c-one")
+    page.fill("[name=name]", name)
     page.select_option("[name=type]", "secret")
     page.fill("[name=value]", "hush-hush-hush")
     page.click("form.sheet button.btn-primary")
-    page.wait_for_url("**/credentials/c-one")
+    page.wait_for_url(f"**/credentials/{name}")
     assert "hush" not in page.content()
     page.fill("[name=description]", "changed")
     page.click("form.sheet button.btn-primary")
     page.wait_for_selector(".alert-success")
-    assert system.client.entry("credential", "c-one").fingerprint
+    assert system.client.entry("credential", name).fingerprint
 
 
 def test_workers_keys_people_and_the_record(reader: Reader, system: RunningSystem) -> None:
     page = reader.open("/workers")
     page.click("form[action$='/drain'] button")
-    expect(page.locator("main")).to_contain_text("draining")
+    expect(page.locator("main")).to_contain_text(reader.words("draining"))
     page.click("form[action$='/undrain'] button")
     page = reader.open("/webhooks")
     page.click("details.group summary")
@@ -235,7 +242,7 @@ def test_workers_keys_people_and_the_record(reader: Reader, system: RunningSyste
     reader.open("/users").click("main table a")
     assert "viewer" in reader.page.inner_text("main")
     assert "KERUTA_MONGO_URL" in reader.open("/settings").inner_text("main")
-    assert "every event was delivered" in reader.open("/dead-letters").inner_text("main")
+    assert reader.words("There is none: every event was delivered.") in reader.open("/dead-letters").inner_text("main")
 
 
 def test_the_api_is_tried_from_its_page(reader: Reader, system: RunningSystem, repository: str) -> None:
@@ -277,6 +284,26 @@ def test_a_log_goes_on_after_admin_was_killed(reader: Reader, system: RunningSys
     assert system.ended(task).status == "succeeded"
 
 
+def test_a_log_of_a_hundred_thousand_lines_is_read_without_a_freeze(
+    reader: Reader, system: RunningSystem, repository: str
+) -> None:
+    """Only what is near the window is in the page; the end, a search and a line's own address are reached at once."""
+    task = system.submit(repository, "seq -f 'line number %.0f of many' 100000", timeout_seconds=120)
+    system.ended(task)
+    page = reader.open(f"/tasks/{task}")
+    page.wait_for_selector(".log-rows .l:has-text('line number 100000 of many')", timeout=60_000)
+    assert page.locator("*").count() < 15_000
+    began = time.monotonic()
+    page.fill("#log-find", "number 54321 ")
+    page.press("#log-find", "Enter")
+    page.wait_for_selector(".log-rows .l.chosen:has-text('line number 54321 of many')")
+    assert time.monotonic() - began < 10
+    number = page.locator(".log-rows .l.chosen .n").get_attribute("href")
+    page = reader.open(f"/tasks/{task}{number}")
+    page.reload()
+    page.wait_for_selector(".log-rows .l.chosen:has-text('line number 54321 of many')", timeout=60_000)
+
+
 def test_a_notice_comes_when_a_watched_task_ends(browser: Browser, system: RunningSystem, repository: str) -> None:
     """For who asks for it, and not before."""
     with reading(browser, system, permissions=["notifications"]) as reader:
@@ -315,14 +342,21 @@ def test_without_scripts_all_but_what_is_live_works(browser: Browser, system: Ru
         assert reader.open("/tasks").locator("table.tasks").count() == 1
 
 
+def test_while_the_database_is_away_a_page_says_so(reader: Reader, system: RunningSystem) -> None:
+    system.kill("mongod", signal.SIGSTOP)
+    try:
+        page = reader.open("/tasks")
+        assert reader.words("keruta can't reach its database") in page.inner_text("main")
+        assert re.search(r"[0-9a-z]{26}", page.inner_text("main .quiet code"))
+    finally:
+        system.kill("mongod", signal.SIGCONT)
+    eventually(lambda: reader.open("/tasks").locator("nav.places").count(), 30, "its return")
+
+
 def test_problems_are_pages_that_say_what_to_do(reader: Reader, browser: Browser, system: RunningSystem) -> None:
-    for path, said in (
-        ("/tasks/" + "0" * 26, "no such page"),
-        ("/nowhere", "no such page"),
-        ("/queues/none", "no such page"),
-    ):
-        assert said in reader.open(path).inner_text("main")
+    for path in ("/tasks/" + "0" * 26, "/nowhere", "/queues/none"):
+        assert reader.words("There is no such page or thing") in reader.open(path).inner_text("main")
         assert re.search(r"[0-9a-z]{26}", reader.page.inner_text("main .quiet code"))
-    with reading(browser, system, role="viewer") as viewer:
-        assert "may not do this" in viewer.open("/users").inner_text("main")
+    with reading(browser, system, role="viewer", language=reader.language) as viewer:
+        assert viewer.words("You may not do this") in viewer.open("/users").inner_text("main")
         assert viewer.page.locator("a[href='/tasks/new']").count() == 0

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from docs.texts import japanese
 from tests.support.system import RunningSystem
 
 WAIT_SECONDS = 20
@@ -41,13 +42,20 @@ class Reader:
     """One person's browser: their cookies, their language, and what went wrong in their pages."""
 
     def __init__(self, browser: Browser, address: str, *, language: str = "en", **more: Any) -> None:
-        self.address = address
+        self.address, self.language = address, language
         self.context: BrowserContext = browser.new_context(
             locale={"en": "en-US", "ja": "ja-JP"}[language], timezone_id="Asia/Tokyo", **more
         )
         self.context.set_default_timeout(WAIT_SECONDS * 1000)
         self.faults: list[str] = []
         self.page = self.new_page()
+
+    def words(self, english: str, **values: object) -> str:
+        """A text of the web admin's, as this person reads it."""
+        found = japanese().get(english)
+        assert found is not None, f"the web admin says no such thing: {english}"
+        text = str(found.string) if self.language == "ja" else english
+        return text % values if values else text
 
     def new_page(self) -> Page:
         page = self.context.new_page()

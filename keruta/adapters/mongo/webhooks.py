@@ -31,7 +31,7 @@ from keruta.domain.webhooks import (
     WebhookRequest,
     WebhookView,
 )
-from keruta.errors import Conflict, NotFound
+from keruta.errors import Conflict, NotFound, SettingsError
 
 ANSWER_LETTERS = 500
 SENDING_SECONDS = 60  # a try that was begun so long ago is nobody's any more
@@ -54,11 +54,15 @@ class MongoWebhooks:
     # ------------------------------------------------------------ webhooks
 
     def create(self, who: str, wanted: WebhookRequest) -> WebhookMade:
-        """It is there, with a secret of its own. Raises Conflict: the name is taken, or there are too many."""
+        """It is there, with a secret of its own. Raises Conflict: the name is taken, there are too many, or no key."""
         secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+        try:
+            sealed = self._sealer.seal(f"webhook {wanted.name}", {"secret": secret})
+        except SettingsError as error:
+            raise Conflict(f"A webhook's secret can't be sealed here: {error}", reason="NoSealingKey") from error
         row = {
             "_id": wanted.name, "spec": msgspec.to_builtins(wanted), "created_by": who, "created_at": datetime.now(UTC),
-            "sealed": self._sealer.seal(f"webhook {wanted.name}", {"secret": secret}),
+            "sealed": sealed,
         }  # fmt: skip
         with translated():
             if self._webhooks.estimated_document_count() >= WEBHOOKS_MOST:
