@@ -5,14 +5,16 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import flask
 import msgspec
 
 from keruta.adapters.mongo.reading import Chunk
+from keruta.adapters.mongo.tailing import Told
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
 from keruta.errors import KerutaError
@@ -65,17 +67,22 @@ def watch(
             try:
                 if not ports.verifier.still_welcome(principal):
                     return
-                number, more, status = ports.reading.log_attempt(principal.readers, task, attempt if pinned else None)
+                asked = attempt if pinned else None
+                number, more, status = told.shared.once(
+                    ("state", tuple(principal.readers), asked),
+                    functools.partial(ports.reading.log_attempt, principal.readers, task, asked),
+                )
                 attempt = attempt or number
                 if current is None or current.status != status:  # the whole of it is read only when it has changed
                     current = ports.reading.task(principal.readers, task)
                     yield current
                 if attempt:
-                    for chunk in ports.reading.chunks(task, attempt, after):
+                    for chunk in _since(ports, told, task, attempt, after):
                         after = chunk.sequence
                         yield chunk
             except KerutaError:  # the database is away for now: the client keeps what it has
                 told.wait(1)
+                told.shared.changed()
                 yield None
                 continue
             if attempt < number and not pinned:
@@ -85,7 +92,15 @@ def watch(
                 yield ports.reading.task(principal.readers, task)
                 return
             if not told.wait(COMMENT_EVERY_SECONDS):
+                told.shared.changed()  # as far as anybody knows
                 yield None
+
+
+def _since(ports: Ports, told: Told, task: str, attempt: int, after: int) -> Iterable[Chunk]:
+    """The chunks after one; who has all that came before shares what is new with the others who have."""
+    if after < 0:
+        return ports.reading.chunks(task, attempt, after)
+    return told.shared.once((attempt, after), lambda: list(ports.reading.chunks(task, attempt, after)))
 
 
 def resumed(seen: str, attempt: int, *, pinned: bool) -> tuple[int, int]:

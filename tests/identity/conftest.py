@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from tests.support.cluster import LAB, lab
 from tests.support.keycloak import SECRETS, Keycloak, realm_file
 from tests.support.system import RunningSystem
 
-ROOT = Path(__file__).parents[2]
-LAB = Path(os.environ.get("KERUTA_LAB") or ROOT.parent / "shared" / "lab" / "lab")
 TOKEN_SECONDS = 6  # so short that tokens run out within a test
 
 
@@ -26,14 +23,13 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
     realm = realm_file(tmp_path_factory.mktemp("realm"), "http://127.0.0.1:1", accessTokenLifespan=TOKEN_SECONDS)
     with open(os.environ.get("KERUTA_LAB_LOCK", os.devnull), "a") as lock:  # what builds it in the background
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run([str(LAB), "keycloak", "up", str(realm)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+        lab("keycloak", "up", str(realm))
     running = Keycloak()
     try:
         yield running
     finally:
         running.thaw()
-        subprocess.run([str(LAB), "keycloak", "down"], capture_output=True, check=False)
+        lab("keycloak", "down")
 
 
 @pytest.fixture(scope="session")

@@ -156,8 +156,16 @@ class Cluster:
 
 
 def lab(*arguments: str) -> None:
-    done = subprocess.run([str(LAB), *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    """Runs the lab's command. What is brought up may be asked for again, and is when it failed: a program that was just
+    started, and is looked at before it runs, is taken for one that has ended.
+    """
+    for last in (False, True):
+        done = subprocess.run([str(LAB), *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+        if done.returncode == 0:
+            return
+        print(f"lab {' '.join(arguments)}: {done.stderr[-2000:]}")
+        if "up" not in arguments or last:
+            raise AssertionError(f"lab {' '.join(arguments)} failed: {done.stderr[-2000:]}")
 
 
 def eventually(what: str, check: Callable[[], T | None], seconds: float) -> T:

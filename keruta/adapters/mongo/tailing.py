@@ -1,7 +1,7 @@
 """Tells those who follow a log that there is more: one change stream per process, however many follow.
 
 A follower is told only *that* something came; it reads from the collection what it has not seen. So a stream that broke
-and was taken up elsewhere loses nothing.
+and was taken up elsewhere loses nothing. What many of them are to read is read once.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo.errors import PyMongoError
 
@@ -23,22 +22,59 @@ log = logging.getLogger(__name__)
 _AGAIN_SECONDS = 1.0
 
 
+T = TypeVar("T")
+
+
+class Shared:
+    """What those who follow one task read of it: by one of them for all, once for each change."""
+
+    def __init__(self) -> None:
+        self._number = self._of = 0
+        self._made: dict[object, Any] = {}
+        self._lock = threading.Lock()
+
+    def changed(self) -> None:
+        """What was read before this is old."""
+        self._number += 1
+
+    def once(self, key: object, read: Callable[[], T]) -> T:
+        """What was read since the last change, or what is read now. The others wait for the one who reads."""
+        with self._lock:
+            number = self._number
+            if self._of != number:
+                self._made.clear()
+                self._of = number
+            if key not in self._made:
+                self._made[key] = read()
+            made: T = self._made[key]
+            return made
+
+
+class Told(threading.Event):
+    """Set whenever the task or its log has changed; with what its followers share."""
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__()
+        self.shared = shared
+
+
 class MongoTail:
     """Followers by task. The stream runs while there are any."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._followers: dict[str, set[threading.Event]] = defaultdict(set)
+        self._followers: dict[str, set[Told]] = {}
         self._lock = threading.Lock()
         self._running = False
         self._open = threading.Event()
 
     @contextmanager
-    def follow(self, task_id: str) -> Iterator[threading.Event]:
+    def follow(self, task_id: str) -> Iterator[Told]:
         """Gives an event that is set whenever the task or its log has changed (and now and then for nothing)."""
-        told = threading.Event()
         with self._lock:
-            self._followers[task_id].add(told)
+            others = self._followers.setdefault(task_id, set())
+            told = Told(next(iter(others)).shared if others else Shared())
+            others.add(told)
             if not self._running:
                 self._running = True
                 self._open.clear()
@@ -84,12 +120,17 @@ class MongoTail:
                         self._running = False
                         return
                     if change is not None:
-                        for told in self._followers.get(str(change["documentKey"]["_id"])[:26], ()):
-                            told.set()
+                        _tell(self._followers.get(str(change["documentKey"]["_id"])[:26], ()))
         raise PyMongoError("the change stream ended")
 
     def _tell_all(self) -> None:
         with self._lock:
             for followers in self._followers.values():
-                for told in followers:
-                    told.set()
+                _tell(followers)
+
+
+def _tell(followers: Iterable[Told]) -> None:
+    for number, told in enumerate(followers):
+        if number == 0:
+            told.shared.changed()  # before any of them looks
+        told.set()
