@@ -264,6 +264,22 @@ def test_a_strangers_key_names_do_not_hammer_the_provider(
     assert provider.asked <= 1 + cooldowns
 
 
+def test_a_token_that_no_key_of_the_providers_could_have_signed_asks_nobody(
+    own: Settings, database: Database, provider: Provider
+) -> None:
+    """Such as a refresh token: a rotation right behind it passes unnoticed."""
+    it = verifier(own, database)
+    it.verify(provider.token())
+    database["jwks"].update_one({}, [{"$set": {"asked_at.unknown": {"$subtract": ["$$NOW", 60_000]}}}])
+    refresh = jwt.encode(provider.claims(), "s" * 64, algorithm="HS512", headers={"kid": "symmetric"})
+
+    with pytest.raises(Unauthenticated):
+        it.verify(refresh)
+    provider.add("k2", "RS256")
+
+    assert it.verify(provider.token("k2")).name == "ann"
+
+
 def test_a_key_that_the_provider_takes_back_opens_nothing_any_more(
     own: Settings, database: Database, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:

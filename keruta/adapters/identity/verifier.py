@@ -203,6 +203,8 @@ class Verifier:
         name = header.get("kid")
         if not isinstance(name, str) or not _KEY_NAME.fullmatch(name) or "crit" in header:
             raise refusal("kid")
+        if header.get("alg") not in ALGORITHMS:  # nobody is asked for such a key: a refresh token's is none to be had
+            raise refusal("algorithm")
         key = self._keys.key(name)
         if key is None:
             raise refusal("unknown_key")
