@@ -178,7 +178,7 @@ function palette() {
   const all = [...places, ...document.querySelectorAll("a.new")].map((link) => [link.textContent.trim(), link.getAttribute("href")]);
   const show = () => {
     const wanted = field.value.toLowerCase();
-    list.replaceChildren(...all.filter(([name]) => name.toLowerCase().includes(wanted)).map(([name, href], at) => {
+    list.replaceChildren(...all.filter(([name, href]) => name.toLowerCase().includes(wanted) || href.includes(wanted)).map(([name, href], at) => {
       const item = document.createElement("li");
       item.append(Object.assign(document.createElement("a"), { href, textContent: name, className: at ? "" : "chosen" }));
       return item;
