@@ -17,6 +17,7 @@ $(STAMP): requirements-dev.lock pyproject.toml keruta/onemachine/prepare.sh
 	keruta/onemachine/prepare.sh $(PYTHON) $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m compileall -q keruta functions agent admin
 	@touch $@
 
 .PHONY: run
@@ -63,6 +64,7 @@ images: ## the images keruta-functions and keruta-agent, by buildah, podman or d
 
 .PHONY: bench
 bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out.json
+	$(BIN)/python -m compileall -q keruta functions agent admin
 	$(BIN)/python -m bench
 
 .PHONY: bench-cluster
