@@ -9,6 +9,11 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
+from admin.site.language import CONTEXT
+from admin.site.sentences import PARTS
+from docs.sentences import sentences
+from keruta.shown import meanings
+
 ADMIN = Path(__file__).parents[1] / "admin"
 JAPANESE = ADMIN / "site" / "ja.po"
 METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
@@ -24,11 +29,17 @@ msgstr ""
 """
 
 
-def wanted() -> Iterator[tuple[str | tuple[str, ...], str]]:
-    """Every text that the web admin says, and where."""
+def wanted() -> Iterator[tuple[str | tuple[str, ...], str | None, str]]:
+    """Every text that the web admin says: itself, its context, and where."""
     options = {"**.html": {"trimmed": "true"}}
     for file, _, message, _, _ in extract_from_dir(ADMIN, METHODS, options, keywords=KEYWORDS):
-        yield message, file
+        yield message, None, file
+    for shape, file in sentences():
+        yield shape, CONTEXT, file
+    for part in PARTS:
+        yield part, CONTEXT, "admin/site/sentences.py"
+    for meaning in meanings().values():
+        yield meaning.replace("%", "%%"), CONTEXT, "keruta/settings.py"
 
 
 def japanese() -> Catalog:
@@ -38,10 +49,10 @@ def japanese() -> Catalog:
 
 def main() -> None:
     known, made = japanese(), Catalog(locale="ja", charset="utf-8")
-    for message, file in wanted():
+    for message, context, file in wanted():
         identity = message[0] if isinstance(message, tuple) else message
-        before = known.get(identity)
-        made.add(message, before.string if before is not None else None, locations=[(file, 0)])
+        before = known.get(identity, context)
+        made.add(message, before.string if before is not None else None, locations=[(file, 0)], context=context)
     with JAPANESE.open("wb") as file:
         file.write(HEADER)
         write_po(file, made, width=120, sort_output=True, no_location=True, omit_header=True)

@@ -17,7 +17,7 @@ _PASSWORD = re.compile(r"(?<=://)([^:/@]*):[^@]*@")
 
 def shown(settings: Settings, environ: Mapping[str, str]) -> list[SettingView]:
     """Each of them, by its variable's name. A password within an address is not shown."""
-    means = _meanings()
+    means = meanings()
     found = []
     for field in dataclasses.fields(settings):
         name = f"KERUTA_{field.name.upper()}"
@@ -33,8 +33,8 @@ def shown(settings: Settings, environ: Mapping[str, str]) -> list[SettingView]:
 
 
 @functools.cache
-def _meanings() -> dict[str, str]:
-    """What stands below each field in the source."""
+def meanings() -> dict[str, str]:
+    """Each setting's field, and what it means: what stands below it in the source."""
     tree = ast.parse(inspect.getsource(Settings)).body[0]
     assert isinstance(tree, ast.ClassDef)
     found = {}

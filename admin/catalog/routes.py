@@ -86,8 +86,7 @@ def _views(kind: Kind) -> dict[str, View]:
         revision = revision_asked(required=False)
         catalog().delete(principal().name, principal().readers, name, revision, force=force)
         if force:
-            what = f"The {kind.name} {name}"
-            ports().deciding.refuse_queued(principal().name, catalog().needing(name), what)
+            ports().deciding.refuse_queued(principal().name, catalog().needing(name), kind.name, name)
         return flask.Response(status=204)
 
     one, many = kind.name, kind.collection

@@ -16,7 +16,6 @@ import yaml
 from msgspec import inspect
 from werkzeug.datastructures import MultiDict
 
-from admin.site.language import gettext
 from keruta.domain.decode import Fault, convert
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -211,9 +210,9 @@ def read(spec: type[T], form: MultiDict[str, str]) -> tuple[T | None, list[Fault
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """Faults where they belong: beside their fields, and the rest above the form."""
+    """Faults where they belong: beside their fields (`at` is where within it), and the rest above the form."""
 
-    beside: Mapping[str, Sequence[str]]
+    beside: Mapping[str, Sequence[Fault]]
     above: Sequence[Fault]
 
 
@@ -221,7 +220,7 @@ def told(wanted: Sequence[Field], faults: Sequence[Fault]) -> Told:
     """Each fault at the field whose path its pointer begins with."""
     kinds = dict(_kinds(wanted))
     paths = sorted(kinds, key=len, reverse=True)
-    beside: dict[str, list[str]] = {}
+    beside: dict[str, list[Fault]] = {}
     above = []
     for fault in faults:
         at = fault["at"].strip("/").replace("/", ".")
@@ -229,10 +228,10 @@ def told(wanted: Sequence[Field], faults: Sequence[Fault]) -> Told:
         if path is None:
             above.append(fault)
         else:
-            where, message = at[len(path) + 1 :], fault["message"]
-            if kinds[path] == "number" and message.startswith("Expected `") and ", got `str`" in message:
-                message = gettext("This is not a number.")
-            beside.setdefault(path, []).append(f"{where}: {message}" if where else message)
+            message = fault["message"]
+            if kinds[path] == "number" and message.endswith("number, not a text."):
+                message = "This is not a number."
+            beside.setdefault(path, []).append({"at": at[len(path) + 1 :], "message": message})
     return Told(beside=beside, above=above)
 
 

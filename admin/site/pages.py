@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from admin.asking import View
 from admin.ports import ports
-from admin.site import assets, field_names, problems, sessions, showing
+from admin.site import assets, field_names, problems, sentences, sessions, showing
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
@@ -83,7 +83,7 @@ def page(template: str, status: int = 200, **values: Any) -> flask.Response:
     """A page, with what was to be said on it."""
     said = flask.request.cookies.get("keruta-said", "")
     response = flask.Response(
-        flask.render_template(template, said=gettext(SAID[said]) if said in SAID else "", **values), status
+        flask.render_template(template, done=gettext(SAID[said]) if said in SAID else "", **values), status
     )
     if said:
         response.delete_cookie("keruta-said")
@@ -155,7 +155,8 @@ def prepare(app: flask.Flask) -> None:
     environment.globals.update(
         _=gettext, ngettext=ngettext, asset=assets.address, LANGUAGES=LANGUAGES,
         form_token=sessions.form_token,
-        problem_title=problems.title, problem_advice=problems.advice, **showing.GLOBALS, **field_names.GLOBALS,
+        problem_title=problems.title, problem_advice=problems.advice,
+        **showing.GLOBALS, **field_names.GLOBALS, **sentences.GLOBALS,
     )  # fmt: skip
 
     @app.context_processor

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum, EnumType
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -40,7 +42,7 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
         wrong with its fields, as (pointer, message); fields that are wrong already have their default then.
     """
     if not isinstance(raw, dict):
-        return None, [fault(at, f"Expected an object, got {_json_type(raw)}.")]
+        return None, [fault(at, f"This must be an object, not {_json_type(raw)}.")]
     fields = _fields(cls)
     faults = [
         fault(f"{at}/{_escape(name)}", f"There is no such field; known are {', '.join(sorted(fields))}.")
@@ -92,7 +94,7 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
         path = match["path"] or ""
         if isinstance(raw, dict) and path.startswith("[...]") and len(raw) == 1:
             path = f"[{_escape(next(iter(raw)))}]{path[5:]}"
-        return None, [fault(at + _pointer(path), match["message"] + ".")]
+        return None, [fault(at + _pointer(path), _in_words(match["message"], () if path else _known(kind)))]
 
 
 def _unkeepable(raw: Any, at: str) -> Iterator[Fault]:
@@ -132,5 +134,56 @@ def _escape(name: str) -> str:
 
 
 def _json_type(raw: Any) -> str:
-    names = {list: "an array", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
-    return names.get(type(raw), "null")
+    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
+    return names.get(type(raw), "nothing")
+
+
+_TYPES = {
+    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
+    "object": "an object", "null": "nothing",
+}  # fmt: skip
+
+
+def _known(kind: Any) -> Sequence[str]:
+    """The values of an enumeration; none of every other type."""
+    optional = get_origin(kind) in (Union, UnionType)
+    options = [one for one in get_args(kind) if one is not NoneType] if optional else [kind]
+    if len(options) != 1:
+        return ()
+    if isinstance(options[0], EnumType):
+        members: Mapping[str, Enum] = options[0].__members__
+        return [str(member.value) for member in members.values()]
+    return [str(one) for one in get_args(options[0])] if get_origin(options[0]) is Literal else ()
+
+
+def _in_words(said: str, known: Sequence[str]) -> str:
+    """What msgspec says of a value, as a person would; as it is where this is something new.
+
+    Source: https://jcristharif.com/msgspec/usage.html#validation, https://jcristharif.com/msgspec/constraints.html
+    """
+    if found := re.fullmatch(r"Expected `(.+)`, got `(\w+)`", said):
+        wanted = [_TYPES[name] for name in found[1].split(" | ") if name in _TYPES and name != "null"]
+        if wanted and found[2] in _TYPES:
+            got = "a fraction" if found[2] == "float" else _TYPES[found[2]]
+            return f"This must be {' or '.join(wanted)}, not {got}."
+    if found := re.fullmatch(r"Expected `(str|array|object)` of length (<=|>=) (\d+)", said):
+        limit = found[3]
+        if found[2] == ">=":
+            return "This can't be empty." if limit == "1" else f"This has to have {limit} characters or more."
+        return f"No more than {limit} characters." if found[1] == "str" else f"No more than {limit} entries."
+    if found := re.fullmatch(r"Expected `(?:int|float)` (<=|>=|<|>) (\S+)", said):
+        limit = found[2].removesuffix(".0")
+        match found[1]:
+            case "<=":
+                return f"No more than {limit}."
+            case ">=":
+                return f"No less than {limit}."
+            case ">":
+                return f"More than {limit}."
+            case _:
+                return f"Less than {limit}."
+    if found := re.fullmatch(r"Expected `str` matching regex (.+)", said):
+        return f"This does not have the form {found[1]}."
+    if found := re.fullmatch(r"Invalid enum value (.+)", said):
+        return f"{found[1]} is none of {', '.join(known)}." if known else f"{found[1]} is not known here."
+    return f"{said}."

@@ -79,7 +79,8 @@ def test_faults_stand_beside_their_fields_and_nothing_is_lost(reader: Reader, re
     assert page.input_value("[name=env]") == "KERUTA_X=1\nGOOD=2"
     page.fill("[name=priority]", "")
     page.click("form.sheet button.btn-primary")
-    assert "keruta's own" in page.inner_text(".field:has(#f-env) .wrong")
+    reserved = reader.words("Names that begin with KERUTA_ are keruta's own.")
+    assert reserved in page.inner_text(".field:has(#f-env) .wrong")
 
 
 def test_a_draft_is_kept_until_it_is_sent(reader: Reader, repository: str) -> None:

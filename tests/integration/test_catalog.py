@@ -179,7 +179,7 @@ def test_deleting_what_queued_tasks_need(world: World) -> None:
         world.catalogs["repository"].delete("ann", READERS, "app", None, force=False)
 
     world.catalogs["repository"].delete("ann", READERS, "app", None, force=True)
-    refused = world.deciding.refuse_queued("ann", world.catalogs["repository"].needing("app"), "The repository app")
+    refused = world.deciding.refuse_queued("ann", world.catalogs["repository"].needing("app"), "repository", "app")
 
     assert refused == 3
     for task_id in needing:

@@ -107,5 +107,5 @@ def test_faults_stand_at_their_fields() -> None:
     told = forms.told(wanted, faults)
 
     assert set(told.beside) == {"name", "access.read"}
-    assert told.beside["access.read"][0].startswith("0: ")
+    assert told.beside["access.read"][0]["at"] == "0"
     assert told.above == []

@@ -12,9 +12,9 @@ PLACES = re.compile(r"%\(\w+\)s|\{\w+\}")
 def test_no_text_lacks_its_japanese() -> None:
     known = japanese()
     missing = []
-    for message, file in wanted():
+    for message, context, file in wanted():
         identity = message[0] if isinstance(message, tuple) else message
-        found = known.get(identity)
+        found = known.get(identity, context)
         string = "" if found is None else found.string[0] if isinstance(found.string, tuple) else found.string
         if not string:
             missing.append(f"{file}: {identity}")
@@ -23,10 +23,12 @@ def test_no_text_lacks_its_japanese() -> None:
 
 
 def test_no_japanese_is_left_of_a_text_that_is_gone() -> None:
-    said = {message[0] if isinstance(message, tuple) else message for message, _ in wanted()}
+    said = {(message[0] if isinstance(message, tuple) else message, context) for message, context, _ in wanted()}
 
     assert [
-        one.id for one in japanese() if one.id and (one.id[0] if isinstance(one.id, tuple) else one.id) not in said
+        one.id
+        for one in japanese()
+        if one.id and (one.id[0] if isinstance(one.id, tuple) else one.id, one.context) not in said
     ] == []
 
 

@@ -98,9 +98,9 @@ class MongoDeciding:
             self._record(who, "input", now)
             return self._worker(now)
 
-    def refuse_queued(self, who: str, match: Document, what: str) -> int:
+    def refuse_queued(self, who: str, match: Document, kind: str, name: str) -> int:
         """Queued tasks that need what was deleted have failed, each with the reason; returns how many."""
-        message = f"{what} was deleted by {who} while it waited; submit it again with another."
+        message = f"The {kind} {name} was deleted by {who} while it waited; submit it again with another."
         end = {"reason": "ResourceDeleted", "message": literal(message), "ended_at": "$$NOW"}
         with translated():
             waiting = self._tasks.find({**match, "status": Status.QUEUED.value}, ["_id"]).hint("draws_on")

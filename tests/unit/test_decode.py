@@ -1,0 +1,83 @@
+"""What is wrong with a document from outside: each fault at its place, in words that need no knowledge of Python."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+import msgspec
+import pytest
+
+from keruta.domain.decode import convert
+
+
+class Colour(StrEnum):
+    RED = "red"
+    DARK_BLUE = "dark-blue"
+
+
+class Inner(msgspec.Struct):
+    size: Annotated[int, msgspec.Meta(ge=1)]
+
+
+class Document(msgspec.Struct):
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=5)] = "one"
+    code: Annotated[str, msgspec.Meta(min_length=3, pattern="^[a-z]+$")] = "abc"
+    count: Annotated[int, msgspec.Meta(ge=2, le=9)] = 2
+    share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
+    on: bool = False
+    colour: Colour = Colour.RED
+    shade: Literal["light", "dark"] | None = None
+    names: Annotated[list[str], msgspec.Meta(max_length=2)] = []
+    labels: dict[str, str] = {}
+    inner: Inner | None = None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "at", "message"),
+    [
+        ("text", 3, "/text", "This must be a text, not a whole number."),
+        ("text", "", "/text", "This can't be empty."),
+        ("text", "longer", "/text", "No more than 5 characters."),
+        ("code", "ab", "/code", "This has to have 3 characters or more."),
+        ("code", "ABC", "/code", "This does not have the form '^[a-z]+$'."),
+        ("count", "3", "/count", "This must be a whole number, not a text."),
+        ("count", 2.5, "/count", "This must be a whole number, not a fraction."),
+        ("count", 1, "/count", "No less than 2."),
+        ("count", 10, "/count", "No more than 9."),
+        ("share", 0, "/share", "More than 0."),
+        ("share", 1, "/share", "Less than 1."),
+        ("on", "yes", "/on", "This must be true or false, not a text."),
+        ("colour", "green", "/colour", "'green' is none of red, dark-blue."),
+        ("shade", "grey", "/shade", "'grey' is none of light, dark."),
+        ("names", ["a", 1], "/names/1", "This must be a text, not a whole number."),
+        ("names", ["a", "b", "c"], "/names", "No more than 2 entries."),
+        ("names", {}, "/names", "This must be a list, not an object."),
+        ("labels", {"a/b": 1}, "/labels/a~1b", "This must be a text, not a whole number."),
+        ("labels", {"a\0": "b"}, "/labels/a\0", "A name holds no NUL character."),
+        ("inner", [], "/inner", "This must be an object, not a list."),
+        ("inner", {"size": 0}, "/inner/size", "No less than 1."),
+        ("inner", {}, "/inner/size", "This field is required."),
+    ],
+)
+def test_what_is_wrong_with_a_value_is_said_in_words(field: str, value: Any, at: str, message: str) -> None:
+    assert convert({field: value}, Document) == (None, [{"at": at, "message": message}])
+
+
+def test_every_fault_is_said_at_once() -> None:
+    _, faults = convert({"text": 1, "labels": {"a": 1, "b": "two", "c": []}, "inner": {"size": 0}, "no": 1}, Document)
+
+    assert sorted(fault["at"] for fault in faults) == ["/inner/size", "/labels/a", "/labels/c", "/no", "/text"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ([], "This must be an object, not a list."),
+        ("text", "This must be an object, not a text."),
+        (True, "This must be an object, not true or false."),
+        (None, "This must be an object, not nothing."),
+    ],
+)
+def test_a_document_is_an_object(raw: Any, message: str) -> None:
+    assert convert(raw, Document) == (None, [{"at": "", "message": message}])
