@@ -1,10 +1,11 @@
-"""The page of the audit record."""
+"""The page of the audit record, and all of it as a file."""
 
 from __future__ import annotations
 
 import flask
 
 from admin.asking import paging
+from admin.audit.routes import wanted, whole
 from admin.ports import ports
 from admin.site.pages import page, shows
 
@@ -13,7 +14,12 @@ blueprint = flask.Blueprint("audit_pages", __name__)
 
 @shows(blueprint, "list_audit", "/audit")
 def audit() -> flask.Response:
-    query = flask.request.args
-    kind, of = query.get("kind") or None, query.get("of") or None
-    found = ports().catalogs.audit.page(who=query.get("who") or None, kind=kind, of=of if kind else None, **paging())
-    return page("audit/list.html", found=found)
+    return page("audit/list.html", found=ports().catalogs.audit.page(**wanted(), **paging()))
+
+
+@shows(blueprint, "list_audit", "/audit/download")
+def audit_download() -> flask.Response:
+    answer = whole()
+    answer.headers["Content-Disposition"] = "attachment; filename=keruta-audit.ndjson"
+    answer.headers["Cache-Control"] = "no-store"
+    return answer

@@ -42,6 +42,16 @@ def differing(before: str, after: str) -> list[Line]:
     return [Line(sign=line[:1] or " ", text=line if line.startswith("@@") else line[1:]) for line in list(lines)[2:]]
 
 
+@shows(blueprint, "create_document", "/documents/<name>/preview", "POST")
+def preview(name: str) -> flask.Response:
+    """A text that is still being written, as it will read; nothing is kept of it."""
+    form = flask.request.form
+    return page(
+        "documents/preview.html", name=form.get("name") or name, text=form.get("text", ""),
+        media_type=form.get("media_type", ""),
+    )  # fmt: skip
+
+
 @shows(blueprint, "list_versions", "/documents/<name>/versions")
 def versions(name: str) -> flask.Response:
     """All of them, and what one of them changed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import time
@@ -201,6 +202,21 @@ def test_every_kind_is_added_changed_and_deleted(reader: Reader, system: Running
         assert page.locator(f"a[href='/{kind}/{fields['name']}']").count() == 0
 
 
+def test_a_document_is_read_while_it_is_written(reader: Reader) -> None:
+    page = reader.open("/documents/new")
+    assert not page.is_visible("#reading")
+    page.fill("[name=text]", "# First\n\n<script>x</script>")
+    page.click("button[data-preview]")
+    page.wait_for_selector("#reading h1:has-text('First')")
+    assert "<script>x</script>" in page.inner_text("#reading")
+
+    page.fill("[name=text]", "## Second")
+
+    page.wait_for_selector("#reading h2:has-text('Second')")
+    assert page.url.endswith("/documents/new")
+    assert reader.words("As it reads") in page.inner_text("#reading")
+
+
 def test_a_credential_goes_in_and_never_comes_out(reader: Reader, system: RunningSystem) -> None:
     name = f"c-{reader.language}"
     page = reader.open("/credentials/new")
@@ -239,7 +255,12 @@ def test_workers_keys_people_and_the_record(reader: Reader, system: RunningSyste
     page.wait_for_selector(".alert-success")
     answer = page.request.get(f"{system.running.url}/api/v1/me", headers={"Authorization": f"Bearer {key}"})
     assert answer.status == 401
-    assert "drain" in reader.open("/audit?kind=worker").inner_text("main")
+    page = reader.open("/audit?kind=worker")
+    assert "drain" in page.inner_text("main")
+    with page.expect_download() as fetched:
+        page.click("a[href^='/audit/download']")
+    entries = [json.loads(line) for line in fetched.value.path().read_text().splitlines()]
+    assert {entry["kind"] for entry in entries} == {"worker"}
     reader.open("/users").click("main table a")
     assert "viewer" in reader.page.inner_text("main")
     assert "KERUTA_MONGO_URL" in reader.open("/settings").inner_text("main")
@@ -341,6 +362,11 @@ def test_without_scripts_all_but_what_is_live_works(browser: Browser, system: Ru
         reader.open(f"/tasks/{task}")
         assert "plain" in reader.page.inner_text(".log-static")
         assert reader.open("/tasks").locator("table.tasks").count() == 1
+        page = reader.open("/documents/new")
+        page.fill("[name=text]", "# Unsaved")
+        with page.expect_popup() as opened:
+            page.click("button[data-preview]")
+        assert opened.value.inner_text(".markdown h1") == "Unsaved"
 
 
 def test_while_the_database_is_away_a_page_says_so(reader: Reader, system: RunningSystem) -> None:

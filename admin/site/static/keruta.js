@@ -106,6 +106,33 @@ for (const area of document.querySelectorAll("textarea[data-lines]")) {
   number();
 }
 
+// A text as it will read, below its form; once it was asked for, it follows what is typed.
+const previewing = document.querySelector("button[data-preview]");
+if (previewing) {
+  const section = document.getElementById(previewing.dataset.preview);
+  let newest = 0, soon = 0, following = false;
+  const read = async () => {
+    const mine = ++newest;
+    try {
+      const answer = await fetch(previewing.formAction, { method: "POST", body: new FormData(previewing.form), redirect: "manual" });
+      if (!answer.ok || mine !== newest) return;
+      const made = new DOMParser().parseFromString(await answer.text(), "text/html").querySelector("[data-reading]");
+      if (!made) return;
+      section.querySelector("[data-reading]").replaceWith(made);
+      section.hidden = false;
+    } catch { /* away for a moment: with the next key */ }
+  };
+  previewing.addEventListener("click", (event) => {
+    event.preventDefault();
+    following = true;
+    read().then(() => section.scrollIntoView({ block: "nearest" }));
+  });
+  previewing.form.addEventListener("input", () => {
+    clearTimeout(soon);
+    if (following) soon = setTimeout(read, 300);
+  });
+}
+
 // A draft is kept until it is sent.
 const drafted = document.querySelector("form[data-draft]");
 if (drafted) {
