@@ -30,6 +30,7 @@ REACH = {
     "first_page_kb": "<= 100",
     "first_page_ms": "<= 1000",
     "cold_start_ms": "<= 600",
+    "cold_start_ratio": "",
 }
 
 
