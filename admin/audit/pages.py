@@ -5,11 +5,13 @@ from __future__ import annotations
 import flask
 
 from admin.asking import paging
+from admin.audit import words
 from admin.audit.routes import wanted, whole
 from admin.ports import ports
 from admin.site.pages import page, shows
 
 blueprint = flask.Blueprint("audit_pages", __name__)
+blueprint.record(lambda state: state.app.jinja_env.globals.update(words.GLOBALS))
 
 
 @shows(blueprint, "list_audit", "/audit")

@@ -9,6 +9,7 @@ import flask
 from admin.asking import principal, serves
 from admin.catalog.routes import entry_answer
 from admin.ports import ports
+from keruta.domain.audit import Action
 from keruta.domain.catalog.queues import PauseRequest, QueueView
 from keruta.edge import read_body
 
@@ -38,7 +39,7 @@ def resume(name: str) -> QueueView:
     return _set(name, "resume", [{"$unset": "paused"}])
 
 
-def _set(name: str, action: str, change: list[dict[str, Any]]) -> QueueView:
+def _set(name: str, action: Action, change: list[dict[str, Any]]) -> QueueView:
     catalog = ports().catalogs["queue"]
     view: QueueView = catalog.set_field(principal().name, principal().readers, name, action, change)
     return view

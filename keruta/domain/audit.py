@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 import msgspec
+
+Action = Literal[
+    "create", "change", "delete", "pause", "resume",
+    "cancel", "retry", "accept", "input",
+    "drain", "undrain", "disable", "enable", "give_roles", "revoke",
+    "replay", "send_again", "close_circuit", "prune", "refused",
+]  # fmt: skip
+Subject = Literal[
+    "task", "repository", "credential", "document", "profile", "queue",
+    "worker", "user", "api_key", "webhook", "dead_letter", "storage", "route",
+]  # fmt: skip
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

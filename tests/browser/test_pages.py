@@ -256,7 +256,7 @@ def test_workers_keys_people_and_the_record(reader: Reader, system: RunningSyste
     answer = page.request.get(f"{system.running.url}/api/v1/me", headers={"Authorization": f"Bearer {key}"})
     assert answer.status == 401
     page = reader.open("/audit?kind=worker")
-    assert "drain" in page.inner_text("main")
+    assert reader.words("drained") in page.inner_text("main")
     with page.expect_download() as fetched:
         page.click("a[href^='/audit/download']")
     entries = [json.loads(line) for line in fetched.value.path().read_text().splitlines()]

@@ -15,6 +15,7 @@ from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.paging import newest_first
 from keruta.adapters.mongo.people import SETTLE_SECONDS, hash_of
+from keruta.domain.audit import Action
 from keruta.domain.catalog.common import Page
 from keruta.domain.naming import new_id
 from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
@@ -77,7 +78,7 @@ class MongoAccounts:
             row = self._users.find_one_and_update({"_id": subject}, [{"$set": change}], return_document=True)
             if row is None:
                 raise NotFound("Nobody of this subject has been here.", reason="UserNotFound")
-            action = "disable" if disabled else "enable"
+            action: Action = "disable" if disabled else "enable"
             self._audit.record(who.name, action, "user", subject, readers=["role:admin"])
         time.sleep(SETTLE_SECONDS)
         return _user(row)

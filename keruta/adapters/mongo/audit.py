@@ -11,7 +11,7 @@ from pymongo.client_session import ClientSession
 from keruta import logs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.paging import newest_first
-from keruta.domain.audit import AuditEntry, AuditPage
+from keruta.domain.audit import Action, AuditEntry, AuditPage, Subject
 from keruta.domain.naming import new_id
 from keruta.ports import Document
 
@@ -25,8 +25,8 @@ class MongoAudit:
     def record(
         self,
         who: str,
-        action: str,
-        kind: str,
+        action: Action,
+        kind: Subject,
         of: str,
         *,
         readers: Sequence[str],

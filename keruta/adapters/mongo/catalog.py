@@ -22,6 +22,7 @@ from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.entries import new_entry, seen_by
 from keruta.adapters.mongo.spreading import Spreading
+from keruta.domain.audit import Action
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.naming import NAME
 from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound, PreconditionFailed
@@ -223,7 +224,7 @@ class MongoCatalog:
         )
         return now
 
-    def set_field(self, who: str, readers: Sequence[str], name: str, action: str, change: list[Document]) -> Any:
+    def set_field(self, who: str, readers: Sequence[str], name: str, action: Action, change: list[Document]) -> Any:
         """A field beside the spec is other than before (`change` is a pipeline). Raises NotFound."""
         with translated():
             row = self._managed(readers, name)

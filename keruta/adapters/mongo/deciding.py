@@ -8,6 +8,7 @@ from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, transition
 from keruta.adapters.tracing import SILENT, Tracing
+from keruta.domain.audit import Action
 from keruta.domain.naming import new_id
 from keruta.domain.status import LEASED, Change, Status
 from keruta.errors import Conflict, Forbidden, NotFound
@@ -130,7 +131,7 @@ class MongoDeciding:
         worker = self._workers.find_one({"_id": task.get("holder")}, ["address"])
         return WorkerSlots(id=worker["_id"], address=worker.get("address"), free=0) if worker else None
 
-    def _record(self, who: str, action: str, task: Document) -> None:
+    def _record(self, who: str, action: Action, task: Document) -> None:
         self._audit.record(who, action, "task", task["_id"], readers=task["readers"])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,6 +21,7 @@ from keruta.domain.catalog.queues import QueueSpec, QueueView
 from keruta.domain.catalog.repositories import RepositorySpec, RepositoryView
 from keruta.domain.roles import MANAGE, RUN
 
+KindName = Literal["repository", "credential", "document", "profile", "queue"]
 Reference = tuple[str, str, str]  # where (a JSON pointer), the kind, the name
 
 
@@ -41,7 +42,7 @@ class Kind:
             answered only after that.
     """
 
-    name: str
+    name: KindName
     collection: str
     spec: type[msgspec.Struct]
     view: type[msgspec.Struct]

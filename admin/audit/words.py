@@ -1,0 +1,69 @@
+"""What is on record, in the reader's language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from admin.site.language import gettext, marked
+from keruta.domain.audit import Action, AuditEntry, Subject
+from keruta.domain.catalog.kinds import KINDS
+
+ACTIONS: Mapping[Action, str] = {
+    "create": marked("added"),
+    "change": marked("changed"),
+    "delete": marked("deleted"),
+    "pause": marked("put on hold"),
+    "resume": marked("let go on"),
+    "cancel": marked("cancelled"),
+    "retry": marked("tried again"),
+    "accept": marked("accepted"),
+    "input": marked("answered"),
+    "drain": marked("drained"),
+    "undrain": marked("put to work again"),
+    "disable": marked("shut out"),
+    "enable": marked("let in again"),
+    "give_roles": marked("gave roles"),
+    "revoke": marked("revoked"),
+    "replay": marked("replayed"),
+    "send_again": marked("sent again"),
+    "close_circuit": marked("said that it works again"),
+    "prune": marked("cleared out"),
+    "refused": marked("was refused"),
+}
+SUBJECTS: Mapping[Subject, str] = {
+    "task": marked("task"),
+    "repository": marked("repository"),
+    "credential": marked("credential"),
+    "document": marked("document"),
+    "profile": marked("profile"),
+    "queue": marked("queue"),
+    "worker": marked("worker"),
+    "user": marked("user"),
+    "api_key": marked("API key"),
+    "webhook": marked("webhook"),
+    "dead_letter": marked("dead letter"),
+    "storage": marked("storage"),
+    "route": marked("route of the API"),
+}
+_PAGES = {"task": "tasks", "user": "users", **{name: kind.collection for name, kind in KINDS.items()}}
+
+
+def action_name(action: str) -> str:
+    return next((gettext(words) for name, words in ACTIONS.items() if name == action), action)
+
+
+def subject_name(kind: str) -> str:
+    return next((gettext(words) for name, words in SUBJECTS.items() if name == kind), kind)
+
+
+def subject_address(entry: AuditEntry) -> str | None:
+    """Where its page is, if it has one; it may be gone by now."""
+    page = _PAGES.get(entry.kind)
+    return f"/{page}/{quote(entry.of, safe='')}" if page else None
+
+
+GLOBALS = {
+    "action_name": action_name, "subject_name": subject_name, "subject_address": subject_address,
+    "subjects": tuple(SUBJECTS),
+}  # fmt: skip
