@@ -50,7 +50,8 @@ def values(field: forms.Field) -> st.SearchStrategy[Any]:
             return st.just(YAMLS[field.name])
         case "long":
             return TEXT.filter(lambda text: not text or not text.isspace())
-    return WORD | WORD.map(lambda word: f"https://{word}.example/{word}.git")
+    address = WORD.map(lambda word: f"https://{word}.example/{word}.git")
+    return address if field.name == "url" else WORD | address
 
 
 def sent(spec: type[msgspec.Struct], value: msgspec.Struct) -> MultiDict[str, str]:
@@ -68,7 +69,10 @@ def test_what_is_sent_back_unchanged_changes_nothing(kind: str) -> None:
     @given(documents(forms.fields(spec)))
     def unchanged(raw: dict[str, Any]) -> None:
         nonlocal tried
-        value, _ = convert(raw, spec)
+        value, faults = convert(raw, spec)
+        if value is None:
+            wrong = {fault["at"].split("/")[1] for fault in faults if fault["at"]}
+            value, _ = convert({name: one for name, one in raw.items() if name not in wrong}, spec)
         if value is None:
             return
         tried += 1
@@ -77,7 +81,7 @@ def test_what_is_sent_back_unchanged_changes_nothing(kind: str) -> None:
         assert again == value
 
     unchanged()
-    assert tried >= 10, "too few of them were good"
+    assert tried >= 40, "too few of them were good"
 
 
 def test_lines_and_pairs_hold_whatever_they_must() -> None:
