@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
+COMPILE := $(BIN)/python -m compileall -q keruta functions agent admin
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: help
@@ -17,7 +18,7 @@ $(STAMP): requirements-dev.lock pyproject.toml keruta/onemachine/prepare.sh
 	keruta/onemachine/prepare.sh $(PYTHON) $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-	$(BIN)/python -m compileall -q keruta functions agent admin
+	$(COMPILE)
 	@touch $@
 
 .PHONY: run
@@ -64,7 +65,7 @@ images: ## the images keruta-functions and keruta-agent, by buildah, podman or d
 
 .PHONY: bench
 bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out.json
-	$(BIN)/python -m compileall -q keruta functions agent admin
+	$(COMPILE)
 	$(BIN)/python -m bench
 
 .PHONY: bench-cluster

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from urllib.parse import quote
 
 from admin.site.language import gettext, marked
-from keruta.domain.audit import Action, AuditEntry, Subject
+from keruta.domain.audit import AuditEntry
 from keruta.domain.catalog.kinds import KINDS
 
-ACTIONS: Mapping[Action, str] = {
+ACTIONS: Mapping[str, str] = {
     "create": marked("added"),
     "change": marked("changed"),
     "delete": marked("deleted"),
@@ -31,7 +31,7 @@ ACTIONS: Mapping[Action, str] = {
     "prune": marked("cleared out"),
     "refused": marked("was refused"),
 }
-SUBJECTS: Mapping[Subject, str] = {
+SUBJECTS: Mapping[str, str] = {
     "task": marked("task"),
     "repository": marked("repository"),
     "credential": marked("credential"),
@@ -50,11 +50,11 @@ _PAGES = {"task": "tasks", "user": "users", **{name: kind.collection for name, k
 
 
 def action_name(action: str) -> str:
-    return next((gettext(words) for name, words in ACTIONS.items() if name == action), action)
+    return gettext(ACTIONS[action]) if action in ACTIONS else action
 
 
 def subject_name(kind: str) -> str:
-    return next((gettext(words) for name, words in SUBJECTS.items() if name == kind), kind)
+    return gettext(SUBJECTS[kind]) if kind in SUBJECTS else kind
 
 
 def subject_address(entry: AuditEntry) -> str | None:

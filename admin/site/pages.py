@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from admin.asking import View
 from admin.ports import ports
-from admin.site import assets, field_names, problems, sentences, sessions, showing
+from admin.site import assets, field_names, problems, reasons, sentences, sessions, showing
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
@@ -156,7 +156,7 @@ def prepare(app: flask.Flask) -> None:
         _=gettext, ngettext=ngettext, asset=assets.address, LANGUAGES=LANGUAGES,
         form_token=sessions.form_token,
         problem_title=problems.title, problem_advice=problems.advice,
-        **showing.GLOBALS, **field_names.GLOBALS, **sentences.GLOBALS,
+        **showing.GLOBALS, **field_names.GLOBALS, **reasons.GLOBALS, **sentences.GLOBALS,
     )  # fmt: skip
 
     @app.context_processor

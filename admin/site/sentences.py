@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from markupsafe import Markup, escape
 
 from admin.site.language import language, shapes
+from admin.site.reasons import reason_name
 from admin.site.visible import visible
 
 # What stands in a sentence's places, and is itself of words.
@@ -74,7 +75,7 @@ def _translated(chosen: str, text: str) -> str | None:
         values = shape.values(text)
         if values is not None:
             return shape.translation % {
-                place: _translated(chosen, value) or visible(value) for place, value in values.items()
+                place: _translated(chosen, value) or visible(reason_name(value)) for place, value in values.items()
             }
     return None
 

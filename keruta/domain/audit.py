@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+from keruta.domain.catalog.kinds import KindName
+
 Action = Literal[
     "create", "change", "delete", "pause", "resume",
     "cancel", "retry", "accept", "input",
@@ -14,8 +16,7 @@ Action = Literal[
     "replay", "send_again", "close_circuit", "prune", "refused",
 ]  # fmt: skip
 Subject = Literal[
-    "task", "repository", "credential", "document", "profile", "queue",
-    "worker", "user", "api_key", "webhook", "dead_letter", "storage", "route",
+    KindName, "task", "worker", "user", "api_key", "webhook", "dead_letter", "storage", "route",
 ]  # fmt: skip
 
 

@@ -25,6 +25,10 @@ def said(text: str, language: str = "ja") -> str:
         ("The script ended with exit code 3.", "スクリプトが終了コード 3 で終わりました。"),
         ("This must be a whole number, not a list.", "整数を指定してください (リストになっています)。"),
         ("A task that is failed can't be given input.", "状態が「失敗」のタスクに、この操作 (入力) はできません。"),
+        (
+            "The last attempt failed (CloneFailed); it is tried again at 12:00.",
+            "前回の試行は失敗しました (リポジトリをクローンできなかった)。12:00 に再試行します。",
+        ),
         ("The queue q is paused by Ann: for 50% of us", "キュー q は Ann が一時停止しています: for 50% of us"),
     ],
 )
