@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import flask
+import msgspec
 
 from admin.api_docs import pages as api_docs
 from admin.api_keys import pages as api_keys_pages
@@ -83,8 +83,7 @@ API_DOCS = "/api/docs"
 NOT_PAGES = ("/api/", "/events/", "/agent/", "/healthz", "/readyz", "/metrics", assets.PREFIX)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """What admin needs from the world."""
 
     settings: Settings

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
+
+import msgspec
 
 from agent.settings import ClusterSettings, WorkerSettings
 from keruta import logs
@@ -20,7 +21,7 @@ def main(arguments: list[str]) -> int:
             from agent.worker import main as work
 
             cluster = load(os.environ, ClusterSettings)
-            work(settings, dataclasses.replace(cluster, job_agent_url=cluster.job_agent_url or settings.agent_url))
+            work(settings, msgspec.structs.replace(cluster, job_agent_url=cluster.job_agent_url or settings.agent_url))
             return 0
         if arguments == ["run"]:
             logs.configure("agent", settings.log_level)

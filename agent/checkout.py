@@ -11,8 +11,9 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import Credential
@@ -32,8 +33,7 @@ LFS_FILTER = (
 _QUIET = ("-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cache:
+class Cache(msgspec.Struct, frozen=True, kw_only=True):
     """Bare mirrors, by address and credential. A new one is built beside and renamed in.
 
     Args:

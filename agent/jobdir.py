@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -31,8 +30,7 @@ class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
     commit: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class JobDir:
+class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     """The paths of one job, and what is on record there.
 
     Args:

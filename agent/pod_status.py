@@ -7,8 +7,9 @@ https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 # Trying again does not help these; the others are waited for.
 IMAGE_FINAL = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
@@ -17,8 +18,7 @@ NODE_LOST = frozenset({"DeletionByTaintManager", "NodeLost"})
 SCRIPT, AGENT = "script", "agent"
 
 
-@dataclass(frozen=True, kw_only=True)
-class PodEnd:
+class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended, as the cluster tells it. `lost` where nobody can say how the script did."""
 
     reason: str

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -33,8 +32,7 @@ class SessionVoid(Exception):  # noqa: N818
     """keruta does not know this session; register again."""
 
 
-@dataclass(eq=False)
-class _Waiting:
+class _Waiting(msgspec.Struct, eq=False):
     entry: AnyEntry
     size: int
     asked: threading.Event | None = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's settings."""
 
     agent_url: str = ""
@@ -76,8 +76,7 @@ class WorkerSettings:
     """DEBUG, INFO, WARNING or ERROR."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ClusterSettings:
+class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What all Jobs of an installation have in common; for the `kubernetes` runner."""
 
     job_namespace: str = "keruta"

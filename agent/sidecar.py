@@ -14,7 +14,6 @@ import signal
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -40,8 +39,7 @@ AGAIN_SECONDS = 1.0
 SAFE_GIT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
 
 
-@dataclass(frozen=True, kw_only=True)
-class SidecarSettings:
+class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a Job Pod's agent needs beside `WorkerSettings`."""
 
     attempt: str = ""

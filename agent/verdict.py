@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 from keruta.domain.specification import Specification
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Status, reason, sentence and exit code."""
 
     status: Literal["succeeded", "failed", "cancelled"]

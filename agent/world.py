@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+import msgspec
 
 from agent.access import Opener
 from agent.jobdir import JobDir
@@ -64,8 +65,7 @@ class Script(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class World:
+class World(msgspec.Struct, frozen=True, kw_only=True):
     """What a job needs from outside.
 
     Args:
@@ -82,5 +82,5 @@ class World:
     opener: Opener
     script: Callable[[JobDir, Mapping[str, str]], Script]
     boot: str
-    inherited: Mapping[str, str] = field(default_factory=dict)
+    inherited: Mapping[str, str] = msgspec.field(default_factory=dict)
     in_pod: bool = False

@@ -27,6 +27,7 @@ from tests.support.mongod import free_port
 from tests.support.world import READERS, World
 
 CREATE_TASK = ROOT / "functions/create_task/main.py"
+BARE_VIEW = "bare"
 SECONDS = 4
 ROUNDS = 5
 CLIENTS = 4
@@ -63,7 +64,7 @@ def measure(machine: Machine) -> dict[str, Figure]:
     env = _environment(machine)
     bare = machine.directory / "bare.py"
     bare.write_text(_BARE)
-    starts = [(_cold_start(env, "bare", bare), _cold_start(env, "create_task", CREATE_TASK)) for _ in range(STARTS)]
+    starts = [(_cold_start(env, BARE_VIEW, bare), _cold_start(env, "create_task", CREATE_TASK)) for _ in range(STARTS)]
     figures = {
         "cold_start_ms": median([own for _, own in starts], "ms, process start to first answer"),
         "cold_start_ratio": median(
@@ -74,7 +75,7 @@ def measure(machine: Machine) -> dict[str, Figure]:
     unverified.write_text(_UNVERIFIED)
     ratios, verified = [], []
     for _ in range(ROUNDS):
-        base = _rate(env, "bare", bare)
+        base = _rate(env, BARE_VIEW, bare)
         own = _rate(env, "create_task", CREATE_TASK)
         without = _rate({**env, "PYTHONPATH": str(ROOT)}, "create_task", unverified)
         print(f"  create: bare {base:.0f}/s, create_task {own:.0f}/s, without verification {without:.0f}/s")
@@ -117,12 +118,13 @@ def _environment(machine: Machine) -> dict[str, str]:
 
 
 class _Served:
-    """One function under functions-framework."""
+    """One function, as it is started: ours by our own program, the bare view by functions-framework's."""
 
     def __init__(self, env: Mapping[str, str], target: str, source: Path) -> None:
         self.port = free_port()
-        program = str(Path(sys.executable).with_name("functions-framework"))
-        command = [program, f"--target={target}", f"--source={source}", f"--port={self.port}", "--host=127.0.0.1"]
+        framework = [str(Path(sys.executable).with_name("functions-framework"))]
+        program = framework if target == BARE_VIEW else [sys.executable, "-m", "functions"]
+        command = [*program, f"--target={target}", f"--source={source}", f"--port={self.port}", "--host=127.0.0.1"]
         self._process = subprocess.Popen(command, env=dict(env), cwd=ROOT, stderr=subprocess.DEVNULL)
         self._pool = urllib3.PoolManager(maxsize=CLIENTS, retries=False, timeout=10.0)
         self._headers = {"Authorization": f"Bearer {env['KERUTA_TOKEN']}", "Content-Type": "application/json"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 
-@dataclass(frozen=True, kw_only=True)
-class Figure:
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
     """One measured value."""
 
     value: float

@@ -9,7 +9,6 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -237,8 +236,7 @@ def _read_bytes(request: flask.Request, limit_bytes: int, kind: str = "applicati
 # ---------------------------------------------------------------- functions
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has passed the edge: its route's parameters, and who asks (None where anyone may)."""
 
     request: flask.Request

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 if TYPE_CHECKING:  # what these say is for the type checker: no part loads another's words for it
     from keruta.domain.events import Event
@@ -15,8 +16,7 @@ if TYPE_CHECKING:  # what these say is for the type checker: no part loads anoth
     from keruta.domain.task import NewTask, TaskRequest, TaskView
 
 
-@dataclass(frozen=True, kw_only=True)
-class IdempotencyKey:
+class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
     """A client's word that a request is the same request: valid for 24 hours."""
 
     subject: str
@@ -24,8 +24,7 @@ class IdempotencyKey:
     body_hash: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
     """A task that is in the queue, and whether it had been there already."""
 
     task: TaskView
@@ -59,8 +58,7 @@ class Outbox(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerSlots:
+class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True):
     """A worker that may be given tasks."""
 
     id: str
@@ -120,8 +118,7 @@ class Nudges(Protocol):
     def nudge(self, worker: WorkerSlots, tasks: Sequence[str]) -> None: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sender:
+class Sender(msgspec.Struct, frozen=True, kw_only=True):
     """Who reports: a worker by its session, or an attempt by its own token."""
 
     worker: str | None = None

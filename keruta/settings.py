@@ -5,21 +5,20 @@ Every setting's docstring says its meaning, its unit and why its default is what
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
+
+import msgspec
 
 from keruta.domain.repository import DEFAULT_TRANSPORTS, TRANSPORTS
 from keruta.domain.scaling import Bounds
 from keruta.errors import SettingsError
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One program's settings. A field `mongo_url` is the variable `KERUTA_MONGO_URL`."""
 
     mongo_url: str = "mongodb://127.0.0.1:27017/?replicaSet=keruta"
@@ -183,8 +182,7 @@ class Settings:
         return min(self.heartbeat_seconds, self.lease_seconds / 3)
 
 
-@dataclass(frozen=True, kw_only=True)
-class PoolSettings:
+class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the pool of workers is sized; for dispatch."""
 
     pool: str = "none"
@@ -259,7 +257,7 @@ def load(environ: Mapping[str, str], cls: type[T] = Settings) -> T:  # type: ign
 
     Args:
         environ: `os.environ`, or what stands for it.
-        cls: a frozen dataclass whose fields are str, int, float, bool, Path, or a set or tuple of str.
+        cls: a struct whose fields are str, int, float, bool, Path, or a set or tuple of str.
 
     Raises:
         SettingsError: a variable can't be read; the message names each one that can't.
@@ -267,14 +265,14 @@ def load(environ: Mapping[str, str], cls: type[T] = Settings) -> T:  # type: ign
     values: dict[str, Any] = {}
     faults = []
     hints = get_type_hints(cls)
-    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
-        name = f"KERUTA_{field.name.upper()}"
+    for field in cls.__struct_fields__:
+        name = f"KERUTA_{field.upper()}"
         if name not in environ:
             continue
         try:
-            values[field.name] = _parse(environ[name], hints[field.name])
+            values[field] = _parse(environ[name], hints[field])
         except ValueError:
-            faults.append(f"{name} must be {_said(hints[field.name])}, not {environ[name]!r}")
+            faults.append(f"{name} must be {_said(hints[field])}, not {environ[name]!r}")
     if faults:
         raise SettingsError("; ".join(faults))
     return cls(**values)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import functools
 import inspect
 import re
@@ -19,14 +18,14 @@ def shown(settings: Settings, environ: Mapping[str, str]) -> list[SettingView]:
     """Each of them, by its variable's name. A password within an address is not shown."""
     means = meanings()
     found = []
-    for field in dataclasses.fields(settings):
-        name = f"KERUTA_{field.name.upper()}"
-        value = getattr(settings, field.name)
+    for field in settings.__struct_fields__:
+        name = f"KERUTA_{field.upper()}"
+        value = getattr(settings, field)
         many = isinstance(value, frozenset | tuple)
         text = ", ".join(sorted(value)) if many else "" if value is None else str(value)
         found.append(
             SettingView(
-                name=name, value=_PASSWORD.sub(r"\1:…@", text), given=name in environ, means=means.get(field.name, "")
+                name=name, value=_PASSWORD.sub(r"\1:…@", text), given=name in environ, means=means.get(field, "")
             )
         )
     return found

@@ -9,11 +9,11 @@ import functools
 import gzip
 import hashlib
 import mimetypes
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import flask
+import msgspec
 
 from keruta.errors import NotFound
 
@@ -29,8 +29,7 @@ PACKED = ("text/", "image/svg", "application/json")
 blueprint = flask.Blueprint("assets", __name__)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Asset:
+class Asset(msgspec.Struct, frozen=True, kw_only=True):
     """One file. `packed` is its gzip form, None for what is packed already."""
 
     plain: bytes

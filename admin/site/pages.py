@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import flask
+import msgspec
 from markupsafe import Markup
 
 from admin.asking import View
@@ -28,8 +28,7 @@ POLICY = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, kw_only=True):
     """An entry of the navigation, for those who may use a route."""
 
     address: str

@@ -10,8 +10,8 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from markupsafe import Markup, escape
 
 from admin.site.language import language, shapes
@@ -32,8 +32,7 @@ _PLACE = re.compile(r"%\((\w+)\)s")
 _LONGEST = 4000
 
 
-@dataclass(frozen=True)
-class _Shape:
+class _Shape(msgspec.Struct, frozen=True):
     """A sentence's fixed parts, and the names of the places between them."""
 
     fixed: Sequence[str]

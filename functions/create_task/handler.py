@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import flask
+import msgspec
 
 from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.tracing import Tracing
@@ -20,8 +20,7 @@ from keruta.submitting import submit
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """What this function needs from the world."""
 
     settings: Settings

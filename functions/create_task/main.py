@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-
-gc.disable()  # all that is imported stays: to look for garbage in it would make a start from zero longer by a fifth
-
 import os
 
 import flask
@@ -41,8 +37,6 @@ def make_ports(settings: Settings) -> Ports:
 
 
 function = Function("create_task", load(os.environ), make_ports, TASKS, {"create_task": handle})
-gc.freeze()
-gc.enable()
 
 
 @functions_framework.http

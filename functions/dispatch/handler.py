@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import flask
+import msgspec
 
 from keruta.adapters.cloudevents import decode
 from keruta.adapters.identity.verifier import Verifier
@@ -34,8 +34,7 @@ class SweptOutbox(Outbox, Protocol):
     def send_left(self) -> int: ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """What this function needs from the world."""
 
     settings: Settings

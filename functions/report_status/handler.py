@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import flask
 import msgspec
@@ -32,8 +31,7 @@ from keruta.settings import Settings
 RENEW_WHEN_LEFT_SECONDS = 1800
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """What this function needs from the world."""
 
     settings: Settings

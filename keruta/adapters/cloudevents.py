@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-import urllib3
 from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_http, to_binary
 
+from keruta.adapters.http import Http, NoAnswerError
 from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount, service_account
 from keruta.domain.events import Event
 from keruta.errors import InvalidRequest
@@ -60,7 +60,7 @@ class HttpEvents:
     def __init__(self, url: str, account: ServiceAccount) -> None:
         self._url = url
         self._account = account
-        self._pool = urllib3.PoolManager(maxsize=4, retries=False, timeout=urllib3.Timeout(connect=2, read=10))
+        self._http = Http(10, connect_seconds=2, connections=4)
 
     def send(self, event: Event) -> bool:
         """Returns whether the broker took the event; never raises."""
@@ -70,11 +70,11 @@ class HttpEvents:
         headers |= self._authorization()
         for last in (False, True):
             try:
-                response = self._pool.request("POST", self._url, body=body, headers=headers)
-            except urllib3.exceptions.HTTPError as error:
+                response = self._http.ask("POST", self._url, body=body, headers=headers)
+            except NoAnswerError as error:
                 if not last:
                     continue  # a kept connection that was closed meanwhile
-                log.warning("event not sent: %s", type(error).__name__, extra={"action": "event_not_sent"})
+                log.warning("event not sent: %s", error, extra={"action": "event_not_sent"})
                 return False
             if response.status < 300:
                 return True

@@ -12,13 +12,13 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
-import urllib3
+import msgspec
 
+from keruta.adapters.http import Answer, Http, NoAnswerError
 from keruta.domain.scaling import WorkerState
 from keruta.errors import PoolError
 from keruta.settings import PoolSettings
@@ -29,6 +29,7 @@ REQUEST_SECONDS = 10.0
 ROUND_SECONDS = 30.0
 BACK_OFF_SECONDS = 30.0
 PAGE = 200
+ANSWER_LIMIT_BYTES = 64 * 1024 * 1024  # of so many workspaces, each with all that its template made
 
 # Where a workspace stands, by its latest build's transition and its job's status.
 UP, DOWN, STARTING, STOPPING, DELETING, FAILED = "up", "down", "starting", "stopping", "deleting", "failed"
@@ -37,8 +38,7 @@ _DONE = {"start": UP, "stop": DOWN, "delete": DELETING}
 _BROKEN = ("failed", "canceled")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Workspace:
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """One of keruta's own.
 
     Args:
@@ -183,7 +183,7 @@ class _Api:
     def __init__(self, settings: PoolSettings) -> None:
         self._url = f"{settings.coder_url.rstrip('/')}/api/v2"
         self._token_file = settings.coder_token_file
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=3, read=REQUEST_SECONDS))
+        self._http = Http(REQUEST_SECONDS, connect_seconds=3, limit_bytes=ANSWER_LIMIT_BYTES)
         self._until = 0.0
         self._not_before = 0.0
 
@@ -204,22 +204,21 @@ class _Api:
             raise PoolError(f"the Coder token can't be read (KERUTA_CODER_TOKEN_FILE): {error}") from error
         sent = {"Coder-Session-Token": token, "Accept": "application/json", "Content-Type": "application/json"}
         try:
-            answer = self._pool.request(
-                method, self._url + path, body=None if body is None else json.dumps(body), headers=sent
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise PoolError(f"Coder does not answer: {type(error).__name__}") from error
+            text = None if body is None else json.dumps(body)
+            answer = self._http.ask(method, self._url + path, body=text, headers=sent)
+        except NoAnswerError as error:
+            raise PoolError(f"Coder does not answer: {error}") from error
         if answer.status >= 400:
             raise self._refused(answer)
         try:
-            return json.loads(answer.data)
+            return json.loads(answer.body)
         except ValueError as error:
             raise PoolError("Coder answered with something that is not JSON: is KERUTA_CODER_URL right?") from error
 
-    def _refused(self, answer: urllib3.BaseHTTPResponse) -> PoolError:
+    def _refused(self, answer: Answer) -> PoolError:
         try:
-            said = str(json.loads(answer.data).get("message", ""))[:300]
-        except (ValueError, AttributeError):
+            said = str(answer.document().get("message", ""))[:300]
+        except ValueError:
             said = ""
         if answer.status == 401:
             return PoolError("Coder does not take the token: it has run out or was revoked (KERUTA_CODER_TOKEN_FILE)")

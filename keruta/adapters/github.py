@@ -10,13 +10,13 @@ import time
 
 import jwt
 import msgspec
-import urllib3
 
+from keruta.adapters.http import Http, NoAnswerError
 from keruta.errors import KerutaError
 
 DEFAULT_API = "https://api.github.com"
 _OWNER_AND_NAME = re.compile(r"[/:]([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+?)(?:\.git)?/?$")
-_pool = urllib3.PoolManager(maxsize=2, retries=False, timeout=urllib3.Timeout(connect=3, read=7))
+_http = Http(10, connect_seconds=3, connections=2)
 
 
 class NotMintedError(KerutaError):
@@ -47,9 +47,11 @@ def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | 
     headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json"}
     address = f"{(api_url or DEFAULT_API).rstrip('/')}/app/installations/{installation_id}/access_tokens"
     try:
-        answer = _pool.request("POST", address, body=msgspec.json.encode(wanted), headers=headers, redirect=False)
+        answer = _http.ask("POST", address, body=msgspec.json.encode(wanted), headers=headers)
         if answer.status == 201:
-            return msgspec.json.decode(answer.data, type=_Minted).token
-    except (urllib3.exceptions.HTTPError, msgspec.DecodeError) as error:
-        raise NotMintedError(f"GitHub did not answer: {type(error).__name__}.") from error
+            return msgspec.json.decode(answer.body, type=_Minted).token
+    except NoAnswerError as error:
+        raise NotMintedError(f"GitHub did not answer: {error}.") from error
+    except msgspec.DecodeError as error:
+        raise NotMintedError("GitHub's answer holds no token.") from error
     raise NotMintedError(f"GitHub refused to give the App a token for {match[1]}/{match[2]} ({answer.status}).")

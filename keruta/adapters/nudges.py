@@ -13,9 +13,8 @@ import threading
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-import urllib3
-
 from keruta.adapters.cloudevents import encode
+from keruta.adapters.http import Http, NoAnswerError
 from keruta.domain.events import TASK_ASSIGNED, Event
 from keruta.domain.naming import new_id
 from keruta.ports import WorkerSlots
@@ -28,7 +27,7 @@ class HttpNudges:
 
     def __init__(self, networks: Sequence[str]) -> None:
         self._networks = [ipaddress.ip_network(network) for network in networks]
-        self._pool = urllib3.PoolManager(maxsize=8, retries=False, timeout=urllib3.Timeout(connect=1, read=2))
+        self._http = Http(3, connect_seconds=1)
         self._waiting: queue.Queue[tuple[str, Event]] = queue.Queue(1000)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -55,9 +54,9 @@ class HttpNudges:
                 continue
             headers, body = encode(event)
             try:
-                self._pool.request("POST", target, body=body, headers=headers, redirect=False)
-            except urllib3.exceptions.HTTPError as error:
-                log.info("nudge lost: %s", type(error).__name__, extra={"action": "nudge_lost", "address": address})
+                self._http.ask("POST", target, body=body, headers=headers)
+            except NoAnswerError as error:
+                log.info("nudge lost: %s", error, extra={"action": "nudge_lost", "address": address})
 
     def _allowed(self, address: str) -> str | None:
         """The address with its host resolved, so that what was checked is what is called; None if it may not be."""

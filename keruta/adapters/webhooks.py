@@ -14,10 +14,10 @@ import socket
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import msgspec
 import urllib3
 
 from keruta.domain.webhooks import signature
@@ -30,19 +30,20 @@ ANSWER_BYTES = 2048
 LOOK_SECONDS = 5.0  # how often it is looked for what is due, where nobody says so
 
 
-@dataclass(frozen=True, kw_only=True)
-class Message:
-    """One message at one try."""
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message at one try. `secret` is one; `repr` does not show it."""
 
     id: str
     url: str
-    secret: str = field(repr=False)
+    secret: str
     body: bytes
     tries: int
 
+    def __repr__(self) -> str:
+        return f"Message(id={self.id!r}, tries={self.tries})"
 
-@dataclass(frozen=True, kw_only=True)
-class Answered:
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """What came of a try; without a status nothing was answered, and `said` is why."""
 
     status: int | None

@@ -10,11 +10,11 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lane:
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
     """Tasks that are interchangeable but for priority and age."""
 
     queue: str
@@ -23,29 +23,26 @@ class Lane:
     profile: str = ""
 
 
-@dataclass(frozen=True, kw_only=True, order=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, order=True):
     """A task that may be assigned; sorts by who comes first in its lane."""
 
     rank: int  # minus the priority
     id: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How many tasks may run at once, and a queue's weight; what is not there is not limited.
 
     What is paused has 0; what is tried again after failures has 1.
     """
 
-    queues: Mapping[str, int] = field(default_factory=dict)
-    repositories: Mapping[str, int] = field(default_factory=dict)
-    profiles: Mapping[str, int] = field(default_factory=dict)
-    weights: Mapping[str, float] = field(default_factory=dict)
+    queues: Mapping[str, int] = msgspec.field(default_factory=dict)
+    repositories: Mapping[str, int] = msgspec.field(default_factory=dict)
+    profiles: Mapping[str, int] = msgspec.field(default_factory=dict)
+    weights: Mapping[str, float] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """One task for one worker."""
 
     task: str

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from keruta.domain.roles import PEOPLE, READ
 
 EVERYONE = "everyone"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Principal:
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """A person, a service account, or an API key of a person's.
 
     Args:

@@ -6,14 +6,14 @@ Ours (the forge was away, the worker was lost) is tried again with backoff and j
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+
+import msgspec
 
 BACKOFF_FIRST_SECONDS = 5.0
 BACKOFF_MOST_SECONDS = 300.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reason:
+class Reason(msgspec.Struct, frozen=True, kw_only=True):
     """A way to fail: whether another attempt may help, and what a person is told."""
 
     retried: bool

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """What a pool may be.
 
     Args:
@@ -27,8 +26,7 @@ class Bounds:
         return self.most * self.slots
 
 
-@dataclass(frozen=True, kw_only=True)
-class WorkerState:
+class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
     """A worker that has registered."""
 
     id: str

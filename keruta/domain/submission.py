@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access
@@ -18,8 +19,7 @@ from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, NewTask, RepositoryAsk, 
 DEFAULT_PROFILE = "shell"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Found:
+class Found(msgspec.Struct, frozen=True, kw_only=True):
     """What the catalog has of what a request names; None and absent for what it does not have."""
 
     repository: RepositorySpec | None = None

@@ -6,17 +6,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from keruta.errors import SettingsError
 
+FUNCTION = ("python", "-m", "functions")  # what the functions' image starts where a manifest names no command
 
-@dataclass(frozen=True, kw_only=True)
-class Service:
+
+class Service(msgspec.Struct, frozen=True, kw_only=True):
     """A Knative Service, or a Deployment with a Service of its name (admin): a program that serves HTTP."""
 
     name: str
@@ -25,8 +26,7 @@ class Service:
     env: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Delivery:
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """How often and how fast what fails is sent again, and where it goes at last: (service, path)."""
 
     retry: int = 0
@@ -35,8 +35,7 @@ class Delivery:
     dead_letters: tuple[str, str] | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Trigger:
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     """Events with these attributes go to that service."""
 
     name: str
@@ -46,8 +45,7 @@ class Trigger:
     delivery: Delivery
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ping:
+class Ping(msgspec.Struct, frozen=True, kw_only=True):
     """A tick: every so many seconds to that service, at that path."""
 
     name: str
@@ -57,8 +55,7 @@ class Ping:
     data: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """Requests that match go to that service, or are sent on; `stream` if the route sets no time limit."""
 
     exact: bool
@@ -77,8 +74,7 @@ class Rule:
         return path == prefix or path.startswith(f"{prefix}/")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifests:
+class Manifests(msgspec.Struct, frozen=True, kw_only=True):
     """All of it."""
 
     services: dict[str, Service]
@@ -124,9 +120,7 @@ def _services(documents: list[dict[str, Any]]) -> Iterable[Service]:
     for document in (*knative, *deployments):
         container = document["spec"]["template"]["spec"]["containers"][0]
         env = tuple((entry["name"], entry["value"]) for entry in container.get("env", []) if "value" in entry)
-        command = tuple(
-            part for part in container.get("command", ["functions-framework"]) if part not in ("tini", "--")
-        )
+        command = tuple(part for part in container.get("command", FUNCTION) if part not in ("tini", "--"))
         yield Service(
             name=document["metadata"]["name"], command=command, args=tuple(container.get("args", [])), env=env
         )

@@ -7,7 +7,6 @@ import json
 import os
 import secrets
 import socket
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -34,8 +33,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     processes: dict[str, int] = {}
 
 
-@dataclass(frozen=True, kw_only=True)
-class State:
+class State(msgspec.Struct, frozen=True, kw_only=True):
     """The paths, and what is kept in them.
 
     Args:

@@ -13,8 +13,9 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from keruta.errors import KerutaError
 
@@ -31,8 +32,7 @@ class DiesTooOftenError(KerutaError):
     """A process ended again and again."""
 
 
-@dataclass
-class Child:
+class Child(msgspec.Struct):
     """A process to be kept alive."""
 
     name: str
@@ -42,7 +42,7 @@ class Child:
     cwd: Path
     grace_seconds: float = 10.0
     process: subprocess.Popen[bytes] | None = None
-    deaths: list[float] = field(default_factory=list)
+    deaths: list[float] = msgspec.field(default_factory=list)
     again_at: float = 0.0
 
     @property

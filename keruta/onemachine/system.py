@@ -16,7 +16,7 @@ from pymongo.errors import PyMongoError
 
 from keruta.errors import KerutaError
 from keruta.onemachine import mongod
-from keruta.onemachine.manifests import Manifests, load
+from keruta.onemachine.manifests import FUNCTION, Manifests, load
 from keruta.onemachine.standin import Config
 from keruta.onemachine.state import Running, State
 from keruta.onemachine.supervisor import Child, Supervisor
@@ -63,7 +63,7 @@ class System:
             self._start_mongod(env)
         for name, service in manifests.services.items():
             command = [*_program(service.command), *service.args]
-            if service.command[0] == "functions-framework":
+            if service.command == FUNCTION:
                 command += [f"--port={self._ports[name]}", "--host=127.0.0.1"]
             else:
                 command = [part for part in command if not part.startswith(("--bind", "--worker-tmp-dir"))]
@@ -170,7 +170,7 @@ class System:
 
 
 def _program(command: tuple[str, ...]) -> list[str]:
-    """A console script of the environment that this process runs in."""
+    """A program of the environment that this process runs in."""
     found = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if found is None:
         raise KerutaError(f"{command[0]} is not installed; run `make install`")

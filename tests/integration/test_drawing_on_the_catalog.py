@@ -475,9 +475,7 @@ def aged(task_id: str, at: datetime) -> str:
 
 def test_the_database_forgets_as_the_settings_say(world: World) -> None:
     """The indexes that remove are set anew when the settings are other than before."""
-    import dataclasses
-
-    settings = dataclasses.replace(world.settings, task_days=7, audit_days=14)
+    settings = msgspec.structs.replace(world.settings, task_days=7, audit_days=14)
     MongoRetention(world.database, settings).apply_settings()
 
     days = {

@@ -103,7 +103,7 @@ def provider() -> Iterator[Provider]:
 
 @pytest.fixture
 def own(settings: Settings, provider: Provider) -> Settings:
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     return replace(settings, issuer=provider.url)
 
@@ -132,7 +132,7 @@ def test_another_provider_by_issuer_audience_and_claim_path(
     own: Settings, database: Database, provider: Provider
 ) -> None:
     """One that says access tokens as RFC 9068 does, and has its roles elsewhere."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     provider.add("e1", "ES256")
     odd = replace(own, audience="https://keruta.example.com", roles_claim="keruta/roles", clients=frozenset())

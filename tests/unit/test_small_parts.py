@@ -79,7 +79,7 @@ def test_every_setting_says_what_it_is() -> None:
         (Settings, "keruta/settings.py"), (PoolSettings, "keruta/settings.py"), (WorkerSettings, "agent/settings.py"),
     ):  # fmt: skip
         source = (ROOT / path).read_text()
-        for name in cls.__dataclass_fields__:
+        for name in cls.__struct_fields__:
             assert re.search(rf"^    {name}: .*\n    \"\"\"", source, re.MULTILINE), name
 
 

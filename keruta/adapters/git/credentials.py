@@ -6,16 +6,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
+
+import msgspec
 
 from keruta.domain.repository import transport
 from keruta.errors import PhaseError
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Credential:
+class Credential(msgspec.Struct, frozen=True, kw_only=True):
     """What opens a Git server. `token` and `ssh_key` are secrets; `repr` shows none.
 
     Args:

@@ -7,7 +7,7 @@ Source: https://knative.dev/docs/eventing/features/sender-identity/
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from keruta.adapters.identity.keys import FileKeys, KeyStore, KubernetesKeys
 from keruta.adapters.identity.verifier import Verifier, refusal

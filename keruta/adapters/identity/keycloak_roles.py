@@ -10,8 +10,7 @@ from collections.abc import Iterable
 from typing import Any, get_args
 from urllib.parse import quote
 
-import urllib3
-
+from keruta.adapters.http import Http, NoAnswerError
 from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount
 from keruta.domain.people import Role
 from keruta.errors import Conflict, NotFound, Unavailable
@@ -32,7 +31,7 @@ class KeycloakRoles:
         base, _, realm = issuer_url.rstrip("/").rpartition("/realms/")
         self._users = f"{base}/admin/realms/{realm}/users"
         self._account = account
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=REQUEST_SECONDS))
+        self._http = Http(REQUEST_SECONDS)
 
     def change(self, subject: str, wanted: Iterable[str]) -> list[str]:
         """Someone has these roles of keruta's and no other of them; returns those that they have then.
@@ -62,7 +61,7 @@ class KeycloakRoles:
         try:
             headers = {"Authorization": f"Bearer {self._account.token()}", "Content-Type": "application/json"}
             sent = None if body is None else json.dumps(body)
-            answer = self._pool.request(method, url, body=sent, headers=headers, redirect=False)
+            answer = self._http.ask(method, url, body=sent, headers=headers)
             if answer.status == 404:
                 raise NotFound("Keycloak has nobody of this subject.", reason="UserNotFound")
             if answer.status == 403:
@@ -72,6 +71,6 @@ class KeycloakRoles:
                 )
             if answer.status >= 300:
                 raise Unavailable(f"Keycloak answered {answer.status}; try again.")
-            return json.loads(answer.data) if answer.data else None
-        except (NoTokenError, urllib3.exceptions.HTTPError, ValueError) as error:
+            return json.loads(answer.body) if answer.body else None
+        except (NoTokenError, NoAnswerError, ValueError) as error:
             raise Unavailable("Keycloak can't be reached, or does not answer as one; try again.") from error

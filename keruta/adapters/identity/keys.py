@@ -13,14 +13,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 import jwt
-import urllib3
+import msgspec
 
+from keruta.adapters.http import Http, NoAnswerError
 from keruta.errors import SettingsError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -29,13 +29,11 @@ COOLDOWN_SECONDS = 5.0
 FRESH_SECONDS = 300.0
 LOOK_AGAIN_SECONDS = 10.0
 REQUEST_SECONDS = 2.0
-ANSWER_LIMIT_BYTES = 256 * 1024
 POD_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 Keys = Mapping[str, Any]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
     """What is on record of an issuer.
 
     Args:
@@ -111,7 +109,7 @@ class IssuerKeys:
         self._url = url.rstrip("/")
         self._store = store
         self._clock = clock
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=REQUEST_SECONDS))
+        self._http = Http(REQUEST_SECONDS)
         self._keys: Keys = {}
         self._fresh_until = 0.0
         self._looked_until = 0.0
@@ -167,7 +165,7 @@ class IssuerKeys:
             return
         try:
             jwks = self._fetch()
-        except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (NoAnswerError, ValueError, KeyError, TypeError) as error:
             self._away_since = self._away_since or datetime.now(UTC)
             log.warning("issuer away: %s", type(error).__name__, extra={"action": "issuer_away"})
             self._tell(lambda: self._store.failed(self._issuer))
@@ -215,19 +213,10 @@ class IssuerKeys:
         return {}
 
     def _get(self, url: str) -> dict[str, Any]:
-        answer = self._pool.request("GET", url, headers=self._headers(), preload_content=False, redirect=False)
-        try:
-            if answer.status != 200:
-                raise ValueError(f"answered {answer.status}")
-            body = answer.read(ANSWER_LIMIT_BYTES + 1)
-        finally:
-            answer.release_conn()
-        if len(body) > ANSWER_LIMIT_BYTES:
-            raise ValueError("too large")
-        found = json.loads(body)
-        if not isinstance(found, dict):
-            raise TypeError("not a document")
-        return found
+        answer = self._http.ask("GET", url, headers=self._headers())
+        if answer.status != 200:
+            raise ValueError(f"answered {answer.status}")
+        return answer.document()
 
 
 class KubernetesKeys(IssuerKeys):
@@ -238,9 +227,7 @@ class KubernetesKeys(IssuerKeys):
 
     def __init__(self, issuer: str, store: KeyStore) -> None:
         super().__init__(issuer, "https://kubernetes.default.svc", store)
-        self._pool = urllib3.PoolManager(
-            retries=False, timeout=urllib3.Timeout(total=REQUEST_SECONDS), ca_certs=str(POD_ACCOUNT / "ca.crt")
-        )
+        self._http = Http(REQUEST_SECONDS, ca_certs=str(POD_ACCOUNT / "ca.crt"))
 
     def _fetch(self) -> dict[str, Any]:
         jwks = self._get(f"{self._url}/openid/v1/jwks")

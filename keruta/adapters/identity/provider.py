@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -18,12 +17,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-import urllib3
 
+from keruta.adapters.http import Http, NoAnswerError
 from keruta.errors import KerutaError
 
 REQUEST_SECONDS = 5.0
-ANSWER_LIMIT_BYTES = 256 * 1024
 SESSION_SECONDS = 12 * 3600.0  # of a sign-in whose provider does not say how long it lasts
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -60,7 +58,7 @@ class Provider:
         self.issuer, self.client = issuer.rstrip("/"), client
         self._url = (url or issuer).rstrip("/")
         self._secret_file = secret_file
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=REQUEST_SECONDS))
+        self._http = Http(REQUEST_SECONDS)
         self._document: Mapping[str, Any] | None = None
 
     # ------------------------------------------------------------ in a browser
@@ -157,18 +155,11 @@ class Provider:
         return str(self._document[name])
 
     def _answered(self, method: str, url: str, form: Mapping[str, str] | None) -> tuple[int, dict[str, Any]]:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
-        body = urlencode(form) if form else None
         try:
-            answer = self._pool.request(method, url, body=body, headers=headers, redirect=False, preload_content=False)
-            try:
-                text = answer.read(ANSWER_LIMIT_BYTES)
-            finally:
-                answer.release_conn()
-            said = json.loads(text) if text else {}
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
+            answer = self._http.ask(method, url, form=form)
+            return answer.status, answer.document() if answer.body else {}
+        except (NoAnswerError, ValueError) as error:
             raise ProviderAwayError(f"the identity provider at {self.issuer} does not answer as one") from error
-        return answer.status, said if isinstance(said, dict) else {}
 
 
 def challenge(verifier: str) -> str:

@@ -5,16 +5,14 @@ Source: https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
-from urllib.parse import urlencode
+from typing import Any, Protocol
 
-import urllib3
+from keruta.adapters.http import Http
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ class ClientCredentials:
         self._client = client
         self._secret_file = secret_file
         self._clock = clock
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=REQUEST_SECONDS))
+        self._http = Http(REQUEST_SECONDS)
         self._lock = threading.Lock()
         self._token = ""
         self._renew_at = self._ends_at = 0.0
@@ -90,27 +88,22 @@ class ClientCredentials:
             form = {"grant_type": "client_credentials", "client_id": self._client, "client_secret": secret}
             answer = self._ask("POST", reached, form)
             self._token = str(answer["access_token"])
-            lives = float(answer.get("expires_in", 60))  # type: ignore[arg-type]
+            lives = float(answer.get("expires_in", 60))
             self._renew_at, self._ends_at = now + lives * USED_FOR, now + lives
-        except (OSError, urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             self._problem = f"no token for {self._client}: {type(error).__name__}: {str(error)[:200]}"
             self._not_before = now + AGAIN_SECONDS
             log.warning("%s", self._problem, extra={"action": "token_not_fetched"})
 
-    def _ask(self, method: str, url: str, form: dict[str, str] | None = None) -> dict[str, object]:
-        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form else {}
-        body = urlencode(form) if form else None
-        answer = self._pool.request(method, url, body=body, headers=headers, redirect=False)
+    def _ask(self, method: str, url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
+        answer = self._http.ask(method, url, form=form)
         if answer.status != 200:
             try:
-                said = str(json.loads(answer.data).get("error", ""))[:100]
-            except (ValueError, AttributeError):
+                said = str(answer.document().get("error", ""))[:100]
+            except ValueError:
                 said = ""
             raise ValueError(f"the issuer answered {answer.status} {said}".strip())
-        found = json.loads(answer.data)
-        if not isinstance(found, dict):
-            raise TypeError("not a document")
-        return found
+        return answer.document()
 
 
 def service_account(url: str, client: str, secret_file: Path | None, token_file: Path) -> ServiceAccount:

@@ -7,11 +7,11 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 import jwt
+import msgspec
 
 from keruta import metrics
 from keruta.adapters.identity.keys import FileKeys, IssuerKeys, KeySource, KeyStore
@@ -50,8 +50,7 @@ class Rates(Protocol):
         ...
 
 
-@dataclass(frozen=True, kw_only=True)
-class Known:
+class Known(msgspec.Struct, frozen=True, kw_only=True):
     """A token that was verified.
 
     Args:

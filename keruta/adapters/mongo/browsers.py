@@ -10,7 +10,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import msgspec
@@ -24,8 +23,7 @@ RENEWING_SECONDS = 10
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-@dataclass(frozen=True, kw_only=True)
-class BrowserSession:
+class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
     """One browser that is signed in.
 
     Args:

@@ -10,7 +10,6 @@ import base64
 import datetime
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -31,11 +30,10 @@ from keruta.ports import Document
 _SORTS = {"name": ("_id", 1), "-name": ("_id", -1), "updated": ("updated_at", 1), "-updated": ("updated_at", -1)}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """What a list is narrowed to, and its order."""
 
-    filters: Mapping[str, str] = field(default_factory=dict)
+    filters: Mapping[str, str] = msgspec.field(default_factory=dict)
     search: str | None = None
     sort: str = "name"
     limit: int = 50

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -24,8 +23,7 @@ LOG_PAGE = 100
 POSITION_LIMIT = 10_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class TaskFilter:
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
     """What a list is narrowed to.
 
     Args:
@@ -36,13 +34,12 @@ class TaskFilter:
 
     status: str | None = None
     oldest_first: bool = False
-    facets: Sequence[str] = field(default_factory=tuple)
+    facets: Sequence[str] = msgspec.field(default_factory=tuple)
     since: datetime | None = None
     until: datetime | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     """A part of a log as it is read."""
 
     attempt: int

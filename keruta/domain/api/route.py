@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """A query parameter."""
 
     name: str
     description: str
-    schema: dict[str, Any] = field(default_factory=lambda: {"type": "string"})
+    schema: dict[str, Any] = msgspec.field(default_factory=lambda: {"type": "string"})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Route:
+class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One operation. `answer` is a type, or a media type for what is not JSON.
 
     `inside`: for those inside the cluster alone; no client is told of it.

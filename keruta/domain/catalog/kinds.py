@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import msgspec
@@ -25,8 +24,7 @@ KindName = Literal["repository", "credential", "document", "profile", "queue"]
 Reference = tuple[str, str, str]  # where (a JSON pointer), the kind, the name
 
 
-@dataclass(frozen=True, kw_only=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind.
 
     Args:
@@ -49,8 +47,8 @@ class Kind:
     item: type[msgspec.Struct]
     writers: frozenset[str] = MANAGE
     granted: bool = False
-    names: Mapping[str, str] = field(default_factory=dict)
-    filters: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str] = msgspec.field(default_factory=dict)
+    filters: Mapping[str, str] = msgspec.field(default_factory=dict)
     body_limit_bytes: int = 1024 * 1024
     settle_seconds: float = 0.0
 

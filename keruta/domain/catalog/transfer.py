@@ -7,9 +7,9 @@ refused: nothing that is said twice by reference, nothing that makes objects.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import yaml
 
 from keruta.domain.catalog.kinds import KINDS
@@ -19,8 +19,7 @@ ORDER = ("credential", "profile", "document", "repository", "queue")
 ENTRIES_LIMIT = 20_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of an import: its kind, what was written, and the lines of its parts by JSON pointer."""
 
     kind: str
