@@ -1,6 +1,5 @@
 # keruta. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
@@ -15,7 +14,7 @@ help: ## list the targets
 install: $(STAMP) ## everything that running and testing needs, into .venv
 
 $(STAMP): requirements-dev.lock pyproject.toml keruta/onemachine/prepare.sh
-	keruta/onemachine/prepare.sh $(PYTHON) $(VENV)
+	keruta/onemachine/prepare.sh $(VENV) $(PYTHON)
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(COMPILE)
