@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
@@ -86,14 +84,3 @@ def test_an_address_answers_or_does_not(other: str) -> None:
     assert not answers(f"{other}/elsewhere")
     assert not answers(f"http://127.0.0.1:{free_port()}/")
     assert not answers("file:///etc/passwd")
-
-
-def test_a_function_that_starts_from_zero_loads_nothing_to_ask_others_with() -> None:
-    """create_task's first answer waits for neither urllib3 nor a tracer."""
-    code = (
-        "import sys, functions.create_task.main; print(*(m for m in ('urllib3', 'opentelemetry') if m in sys.modules))"
-    )
-
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert found.stdout.split() == []
