@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import gzip
 import hashlib
-import mimetypes
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -24,16 +23,16 @@ PACKAGED = {
     "swagger-ui.css": ("flask_swagger_ui", "dist/swagger-ui.css"),
     "swagger-ui.js": ("flask_swagger_ui", "dist/swagger-ui-bundle.js"),
 }
-PACKED = ("text/", "image/svg", "application/json")
+KINDS = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}  # as a machine's own list may not say
 
 blueprint = flask.Blueprint("assets", __name__)
 
 
 class Asset(msgspec.Struct, frozen=True, kw_only=True):
-    """One file. `packed` is its gzip form, None for what is packed already."""
+    """One file. `packed` is its gzip form."""
 
     plain: bytes
-    packed: bytes | None
+    packed: bytes
     kind: str
     digest: str
 
@@ -53,9 +52,8 @@ def asset(name: str) -> Asset:
             raise NotFound("There is no such file.")
         file = known[name]
     plain = file.read_bytes()
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
-    packed = gzip.compress(plain, 9, mtime=0) if kind.startswith(PACKED) else None
-    return Asset(plain=plain, packed=packed, kind=kind, digest=hashlib.sha256(plain).hexdigest()[:16])
+    packed = gzip.compress(plain, 9, mtime=0)
+    return Asset(plain=plain, packed=packed, kind=KINDS[file.suffix], digest=hashlib.sha256(plain).hexdigest()[:16])
 
 
 def address(name: str) -> str:
@@ -63,16 +61,20 @@ def address(name: str) -> str:
     return f"{PREFIX}/{asset(name).digest}/{name}"
 
 
+def takes_packed() -> bool:
+    """Whether who asks takes gzip."""
+    return flask.request.accept_encodings.quality("gzip") > 0
+
+
 @blueprint.get(f"{PREFIX}/<digest>/<name>", provide_automatic_options=False)
 def serve(digest: str, name: str) -> flask.Response:
     found = asset(name)
     if digest != found.digest:
         raise NotFound("There is no such file any more; load the page again.")
-    packed = found.packed if flask.request.accept_encodings.quality("gzip") > 0 else None
-    response = flask.Response(packed or found.plain, content_type=f"{found.kind}; charset=utf-8")
-    if found.packed is not None:
-        response.headers["Vary"] = "Accept-Encoding"
-    if packed is not None:
+    response = flask.Response(found.plain, content_type=f"{found.kind}; charset=utf-8")
+    response.vary.add("Accept-Encoding")
+    if takes_packed():
+        response.data = found.packed
         response.headers["Content-Encoding"] = "gzip"
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     return response

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+
 import flask
 import pytest
 
 from admin.app import create_app
-from admin.site import sessions
+from admin.site import assets, sessions
 from admin.site.pages import here
 from admin.site.visible import visible
 from keruta.settings import Settings
@@ -37,6 +39,33 @@ def test_every_answer_is_guarded() -> None:
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["X-Request-Id"]
+
+
+def test_a_page_goes_packed_to_who_takes_it_so() -> None:
+    client = create_app(Settings()).test_client()
+
+    plain = client.get("/nowhere")
+    packed = client.get("/nowhere", headers={"Accept-Encoding": "br, gzip"})
+    refused = client.get("/nowhere", headers={"Accept-Encoding": "gzip;q=0"})
+
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert len(packed.data) < len(plain.data) * 0.6
+    assert gzip.decompress(packed.data).decode().endswith(plain.text[-100:])
+    for answer in (plain, refused):
+        assert "Content-Encoding" not in answer.headers
+        assert "Accept-Encoding" in answer.headers["Vary"]
+
+
+@pytest.mark.parametrize("name", [*assets.PACKAGED, *(path.name for path in assets.OWN.iterdir())])
+def test_every_file_has_a_kind_and_goes_packed(name: str) -> None:
+    client = create_app(Settings()).test_client()
+    with client.application.test_request_context():
+        address = assets.address(name)
+
+    answer = client.get(address, headers={"Accept-Encoding": "gzip"})
+
+    assert answer.mimetype == {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}[name.split(".")[-1]]
+    assert gzip.decompress(answer.data) == client.get(address).data
 
 
 @pytest.mark.parametrize(
