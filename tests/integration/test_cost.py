@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from bson import CodecOptions
+from bson.codec_options import DatetimeConversion
 from pymongo import monitoring
 
 from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import connect
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.reading import MongoReading, TaskFilter
+from keruta.adapters.mongo.retention import MongoRetention
 from keruta.assignment import assign
 from keruta.domain.naming import new_id
 from keruta.settings import Settings
@@ -20,6 +25,7 @@ from tests.support.mongod import Mongod
 from tests.support.world import READERS, World
 
 FINISHED = 50_000
+NOW = datetime.now(UTC)
 SLACK = 4  # times what is returned, plus a few
 
 
@@ -56,7 +62,7 @@ class Commands(monitoring.CommandListener):
         self.seen: list[dict[str, Any]] = []
 
     def started(self, event: monitoring.CommandStartedEvent) -> None:
-        if event.command_name in ("find", "aggregate", "update", "findAndModify", "count"):
+        if event.command_name in ("find", "aggregate", "update", "delete", "findAndModify", "count", "distinct"):
             dropped = ("lsid", "$clusterTime", "$db", "txnNumber", "startTransaction", "autocommit", "writeConcern")
             self.seen.append({k: v for k, v in event.command.items() if k not in dropped})
 
@@ -99,22 +105,39 @@ def totals(plan: Any) -> tuple[int, int]:
     return (max(d for d, _ in found), max(k for _, k in found)) if found else (0, 0)
 
 
+def explained(world: World, command: dict[str, Any]) -> dict[str, Any]:
+    """How a command was carried out. An index's bounds may be times that Python does not have."""
+    options = CodecOptions[dict[str, Any]](datetime_conversion=DatetimeConversion.DATETIME_AUTO)
+    return world.database.command("explain", command, verbosity="executionStats", codec_options=options)
+
+
 def check(world: World, seen: list[dict[str, Any]], most: int) -> None:
     """No command scans a collection of tasks, and none examines more than `most`."""
     looked_at = 0
     for command in seen:
         collection = next(iter(command.values()))
-        if collection not in ("tasks", "logs", "queues", "repositories", "profiles"):
+        if collection not in ("tasks", "logs", "queues", "repositories", "profiles", "audit"):
             continue
         if "update" in command and len(command.get("updates", [])) > 1:
             continue  # one by _id each
-        plan = world.database.command("explain", command, verbosity="executionStats")
+        plan = explained(world, command)
         assert "COLLSCAN" not in set(stages(plan)), command
         documents, keys = totals(plan)
         assert documents <= most, (documents, command)
         assert keys <= most * SLACK + 10, (keys, command)
         looked_at += 1
     assert looked_at
+
+
+def block(world: World, worker: str) -> None:
+    """A task waits until this worker no longer has its last attempt."""
+    change = {"$set": {"blocked_by": {"worker": worker, "attempt": "a"}}, "$unset": {"claim": ""}}
+    assert world.database["tasks"].update_one({"claim": {"$exists": True}}, change).modified_count
+    assert blocked(world)
+
+
+def blocked(world: World) -> int:
+    return world.database["tasks"].count_documents({"blocked_by": {"$exists": True}})
 
 
 @pytest.fixture
@@ -139,7 +162,7 @@ def test_an_assignment_costs_what_waits_not_what_has_been(watched: tuple[World, 
 
     check(world, commands.seen, most=64)
     heads = next(c for c in commands.seen if "aggregate" in c and "$sort" in str(c))
-    assert "DISTINCT_SCAN" in set(stages(world.database.command("explain", heads, verbosity="executionStats")))
+    assert "DISTINCT_SCAN" in set(stages(explained(world, heads)))
 
 
 @pytest.mark.parametrize(
@@ -177,6 +200,24 @@ def test_a_page_far_back_costs_the_same(watched: tuple[World, Commands]) -> None
     check(world, commands.seen, most=22)
 
 
+@pytest.mark.parametrize(
+    "wanted", [{"who": "bob"}, {"kind": "queue"}, {"of": "nightly"}, {"who": "bob", "of": "nightly"}]
+)
+def test_the_record_is_read_by_who_by_kind_and_by_name(watched: tuple[World, Commands], wanted: dict[str, str]) -> None:
+    world, commands = watched
+    record = world.database["audit"]
+    record.delete_many({})
+    record.insert_one({"_id": new_id(), "who": "bob", "action": "paused", "kind": "queue", "of": "nightly", "at": NOW})
+    other = {"who": "ann", "action": "cancelled", "kind": "task", "at": NOW}
+    record.insert_many([{**other, "_id": new_id(), "of": f"t{number}"} for number in range(5000)])
+    commands.seen.clear()
+
+    page = MongoAudit(world.database).page(**{"who": None, "kind": None, "of": None, **wanted}, limit=9, cursor=None)
+
+    assert [entry.of for entry in page.items] == ["nightly"]
+    check(world, commands.seen, most=2)
+
+
 def test_showing_a_task_and_its_place_in_the_queue(watched: tuple[World, Commands]) -> None:
     world, commands = watched
     queued = world.database["tasks"].find_one({"status": "queued"}, {"_id": 1})
@@ -194,18 +235,35 @@ def test_a_tick_costs_what_is_going_on(watched: tuple[World, Commands]) -> None:
     world.at_work_for_long()
     world.database["tasks"].update_many({}, {"$unset": {"outbox_at": ""}})
     outbox = MongoOutbox(world.database, lambda event: True)
+    block(world, worker="gone")
     commands.seen.clear()
 
     MongoExpiry(world.database, outbox, world.settings).tick(reports_arrive=True)
     outbox.send_left()
 
     check(world, commands.seen, most=20)
+    assert not blocked(world)
 
 
 def test_an_agents_report_costs_what_it_holds(watched: tuple[World, Commands]) -> None:
     world, commands = watched
+    block(world, worker="w1")
+    world.database["workers"].update_one({"_id": "w1"}, {"$set": {"seen_at": NOW - timedelta(seconds=5)}})
     commands.seen.clear()
 
     world.report("w1")
 
     check(world, commands.seen, most=20)
+    assert not blocked(world)
+
+
+def test_what_is_pruned_is_found_by_its_end(watched: tuple[World, Commands]) -> None:
+    world, commands = watched
+    two = [row["_id"] for row in world.database["tasks"].find({"status": "succeeded"}, {"_id": 1}).limit(2)]
+    ended = {"$set": {"ended_at": NOW - timedelta(days=400)}}
+    world.database["tasks"].update_many({"_id": {"$in": two}}, ended)
+    commands.seen.clear()
+
+    assert MongoRetention(world.database, world.settings).prune(dry_run=True).tasks == 2
+
+    check(world, commands.seen, most=4)

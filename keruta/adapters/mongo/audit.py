@@ -74,7 +74,7 @@ class MongoAudit:
         if kind is not None:
             match["kind"], hint = kind, "kind"
         if of is not None:
-            match["of"] = of
+            match["of"], hint = of, "of"
         rows, after = newest_first(self._audit, match, limit=limit, cursor=cursor, hint=hint)
         items = [
             msgspec.convert({**{k: v for k, v in row.items() if v is not None}, "id": row["_id"]}, AuditEntry)

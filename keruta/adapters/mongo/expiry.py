@@ -8,7 +8,7 @@ from typing import Any
 from keruta import metrics
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.pulse import Pulse
-from keruta.adapters.mongo.tasks import back_to_queue, events_of, literal, seen_within, transition
+from keruta.adapters.mongo.tasks import IS_BLOCKED, back_to_queue, events_of, literal, seen_within, transition
 from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.naming import new_id
 from keruta.domain.status import HELD, LEASED, NOT_STARTED, Change
@@ -134,12 +134,12 @@ class MongoExpiry:
         """What has waited long enough may be claimed."""
         due = {"not_before": {"$exists": True}, "$expr": {"$lte": ["$not_before", "$$NOW"]}}
         self._tasks.update_many(due, [{"$set": {"claim": "$lane"}}, {"$unset": "not_before"}])
-        workers = self._tasks.distinct("blocked_by.worker", {"blocked_by": {"$exists": True}})
+        workers = self._tasks.distinct("blocked_by.worker", IS_BLOCKED)
         if not workers:
             return
         alive = seen_within(self._settings.lease_seconds * NODE_LOST_LEASES)
         known = [row["_id"] for row in self._workers.find({"_id": {"$in": workers}, "$expr": alive}, {"_id": 1})]
         self._tasks.update_many(
-            {"blocked_by.worker": {"$in": [worker for worker in workers if worker not in known]}},
+            {**IS_BLOCKED, "blocked_by.worker": {"$in": [worker for worker in workers if worker not in known]}},
             [{"$set": {"claim": "$lane"}}, {"$unset": "blocked_by"}],
         )

@@ -17,7 +17,7 @@ from keruta.adapters.mongo.logs import MongoLogs, log_fields
 from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, not_theirs, refused
 from keruta.adapters.mongo.pulse import Pulse
 from keruta.adapters.mongo.specifying import MongoSpecifications
-from keruta.adapters.mongo.tasks import after, literal
+from keruta.adapters.mongo.tasks import IS_BLOCKED, after, literal
 from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.catalog.circuits import BLAMED
 from keruta.domain.naming import attempt_id, new_id
@@ -218,7 +218,7 @@ class MongoReports:
         """The next attempt may start: this worker no longer has the last one."""
         names = [attempt_id(one.task, one.attempt) for one in held]
         self._hints.update_many(
-            {"blocked_by.worker": worker, "blocked_by.attempt": {"$nin": names}},
+            {**IS_BLOCKED, "blocked_by.worker": worker, "blocked_by.attempt": {"$nin": names}},
             [{"$set": {"claim": "$lane"}}, {"$unset": "blocked_by"}],
         )
 

@@ -88,7 +88,8 @@ class MongoRetention:
         """Counts what the indexes would take within a minute, and removes at once what no index takes."""
         now = datetime.now(UTC)
         old: dict[str, tuple[str, dict[str, Any]]] = {
-            "tasks": ("tasks", {"ended_at": {"$lt": now - timedelta(days=self._settings.task_days)}}),
+            # Its index has dates alone, and is used where that is asked for.
+            "tasks": ("tasks", {"ended_at": {"$lt": now - timedelta(days=self._settings.task_days), "$type": "date"}}),
             "logs": ("logs", {"expires_at": {"$lt": now}}),
             "audit": ("audit", {"at": {"$lt": now - timedelta(days=self._settings.audit_days)}}),
         }

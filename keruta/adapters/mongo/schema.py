@@ -164,6 +164,12 @@ def _webhooks(database: Database[dict[str, Any]]) -> None:
     deliveries.create_index("created_at", name="created_at", expireAfterSeconds=30 * DAY_SECONDS)
 
 
+def _names(database: Database[dict[str, Any]]) -> None:
+    """What was done to something is found by its name, and what was not delivered by its event."""
+    database["audit"].create_index([("of", ASCENDING), ("_id", DESCENDING)], name="of")
+    database["dead_letters"].create_index([("event.id", ASCENDING), ("destination", ASCENDING)], name="event")
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -176,6 +182,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _browsers,
     _words,
     _webhooks,
+    _names,
 )
 
 

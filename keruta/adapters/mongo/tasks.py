@@ -27,6 +27,8 @@ Pipeline = list[dict[str, Any]]
 # What is not of a status any more when it is left.
 _WHILE_LEASED = ("lease_until",)
 _WHILE_HELD = ("holder",)
+# That something is there opens its partial index, and that its worker is one finds a place in it.
+IS_BLOCKED: Document = {"blocked_by": {"$exists": True}, "blocked_by.worker": {"$gt": ""}}
 TARGETS: dict[Change, str] = {change: str(target) for (_, change), target in TRANSITIONS.items()}
 
 
