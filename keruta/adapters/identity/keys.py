@@ -167,7 +167,8 @@ class IssuerKeys:
             jwks = self._fetch()
         except (NoAnswerError, ValueError, KeyError, TypeError) as error:
             self._away_since = self._away_since or datetime.now(UTC)
-            log.warning("issuer away: %s", type(error).__name__, extra={"action": "issuer_away"})
+            said = f"{type(error).__name__}: {str(error)[:200]}"
+            log.warning("issuer away: %s", said, extra={"action": "issuer_away"})
             self._tell(lambda: self._store.failed(self._issuer))
             self._take(self._kept())
             return
