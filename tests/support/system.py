@@ -24,8 +24,8 @@ KERUTA = [sys.executable, "-c", "from keruta.cli.main import main; main()"]
 T = TypeVar("T")
 
 
-def eventually(check: Callable[[], T | None], seconds: float = 30, what: str = "it") -> T:
-    """Waits until a check gives something true; fails after the time."""
+def eventually(check: Callable[[], T | None], seconds: float = 30, what: str = "it", *, pause: float = 0.05) -> T:
+    """Waits until a check gives something true, with pauses of so many seconds between; fails after the time."""
     until = time.monotonic() + seconds
     while True:
         found = check()
@@ -33,7 +33,7 @@ def eventually(check: Callable[[], T | None], seconds: float = 30, what: str = "
             return found
         if time.monotonic() > until:
             raise AssertionError(f"{what} did not come about within {seconds} s; last: {found!r}")
-        time.sleep(0.05)
+        time.sleep(pause)
 
 
 class RunningSystem:
