@@ -16,7 +16,7 @@ import pymongo
 import urllib3
 
 from bench.figure import Figure, percentile
-from bench.machine import Machine
+from bench.machine import Machine, closed
 from keruta.domain.naming import new_id
 from tests.support.browser import Reader, chromium, running_browser
 
@@ -59,6 +59,7 @@ def _fill(machine: Machine) -> str:
         tasks = client["keruta"]["tasks"].with_options(write_concern=pymongo.WriteConcern(w=1))
         model = tasks.find_one({"name": "alpha one", "status": "succeeded"})
         assert model is not None
+        model = closed(model)
         last = ""
         for _ in range(TASKS // 10_000):
             rows = [{**model, "_id": new_id(), "status": "succeeded" if n % 100 else "failed"} for n in range(10_000)]

@@ -15,7 +15,7 @@ import pymongo
 import urllib3
 
 from bench.figure import Figure, median, percentile
-from bench.machine import ROOT, Machine
+from bench.machine import ROOT, Machine, closed
 from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import connect
 from keruta.adapters.mongo.people import make_verifier
@@ -232,8 +232,7 @@ def _times(url: str, running: int, finished: int) -> dict[str, float]:
 def _fill(world: World, running: int, finished: int) -> None:
     """Copies of one real task: 50 at least, so that a list's page is full on both sides."""
     model = world.document(world.submit())
-    open_only = ("claim", "outbox", "outbox_at", "draws_on")
-    ended = {k: v for k, v in model.items() if k not in open_only} | {"status": "succeeded"}
+    ended = closed(model) | {"status": "succeeded"}
     world.database["tasks"].delete_many({})
     tasks = world.database["tasks"].with_options(write_concern=pymongo.WriteConcern(w=1))
     left = max(finished, 60)
