@@ -16,9 +16,10 @@ import pymongo
 import urllib3
 
 from bench.figure import Figure, percentile
-from bench.machine import Machine, closed
+from bench.machine import Machine
 from keruta.domain.naming import new_id
 from tests.support.browser import Reader, chromium, running_browser
+from tests.support.world import closed
 
 TASKS = 1_000_000
 ASKED = 80

@@ -15,7 +15,7 @@ import pymongo
 import urllib3
 
 from bench.figure import Figure, median, percentile
-from bench.machine import ROOT, Machine, closed
+from bench.machine import ROOT, Machine
 from keruta.adapters.mongo.assigning import MongoAssignment
 from keruta.adapters.mongo.client import connect
 from keruta.adapters.mongo.people import make_verifier
@@ -25,7 +25,7 @@ from keruta.domain.naming import new_id
 from keruta.domain.reports import Ended, Running
 from keruta.settings import Settings, load
 from tests.support.mongod import free_port
-from tests.support.world import READERS, World
+from tests.support.world import READERS, World, closed
 
 CREATE_TASK = ROOT / "functions/create_task/main.py"
 BARE_VIEW = "bare"

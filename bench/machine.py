@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import psutil
 
@@ -17,11 +16,6 @@ from tests.support.system import RunningSystem
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = "".join(f'echo "line {n}: $(({n} * 7)) of a script that does next to nothing"\n' for n in range(20))
-
-
-def closed(task: dict[str, Any]) -> dict[str, Any]:
-    """A task's document to make copies of, without what would have keruta do something about each of them."""
-    return {name: value for name, value in task.items() if name not in ("claim", "outbox", "outbox_at", "draws_on")}
 
 
 class Machine:

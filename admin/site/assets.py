@@ -14,6 +14,7 @@ from pathlib import Path
 import flask
 import msgspec
 
+from admin.site.packing import pack
 from keruta.errors import NotFound
 
 PREFIX = "/assets"
@@ -61,20 +62,12 @@ def address(name: str) -> str:
     return f"{PREFIX}/{asset(name).digest}/{name}"
 
 
-def takes_packed() -> bool:
-    """Whether who asks takes gzip."""
-    return flask.request.accept_encodings.quality("gzip") > 0
-
-
 @blueprint.get(f"{PREFIX}/<digest>/<name>", provide_automatic_options=False)
 def serve(digest: str, name: str) -> flask.Response:
     found = asset(name)
     if digest != found.digest:
         raise NotFound("There is no such file any more; load the page again.")
     response = flask.Response(found.plain, content_type=f"{found.kind}; charset=utf-8")
-    response.vary.add("Accept-Encoding")
-    if takes_packed():
-        response.data = found.packed
-        response.headers["Content-Encoding"] = "gzip"
+    pack(response, lambda: found.packed)
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"
     return response

@@ -16,6 +16,7 @@ from admin.asking import View
 from admin.ports import ports
 from admin.site import assets, field_names, problems, reasons, sentences, sessions, showing
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
+from admin.site.packing import pack
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
 from keruta.edge import authorize
@@ -83,15 +84,15 @@ def shows(blueprint: flask.Blueprint, name: str, path: str, method: str = "GET")
 def page(template: str, status: int = 200, **values: Any) -> flask.Response:
     """A page, with what was to be said on it."""
     said = flask.request.cookies.get("keruta-said", "")
-    text = flask.render_template(template, done=gettext(SAID[said]) if said in SAID else "", **values)
-    response = flask.Response(text, status)
+    response = flask.Response(
+        flask.render_template(template, done=gettext(SAID[said]) if said in SAID else "", **values), status
+    )
     if said:
         response.delete_cookie("keruta-said")
     response.headers["Cache-Control"] = "no-store"
-    response.headers["Vary"] = "Cookie, Accept-Language, Accept-Encoding"
-    if assets.takes_packed():  # lengths tell nothing of a form's token: it is masked anew for each page
-        response.data = gzip.compress(text.encode(), PACKED_LEVEL, mtime=0)
-        response.headers["Content-Encoding"] = "gzip"
+    response.headers["Vary"] = "Cookie, Accept-Language"
+    # Lengths tell nothing of a form's token: it is masked anew for each page.
+    pack(response, lambda: gzip.compress(response.data, PACKED_LEVEL, mtime=0))
     return response
 
 

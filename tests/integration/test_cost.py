@@ -22,7 +22,7 @@ from keruta.assignment import assign
 from keruta.domain.naming import new_id
 from keruta.settings import Settings
 from tests.support.mongod import Mongod
-from tests.support.world import READERS, World
+from tests.support.world import READERS, World, closed
 
 FINISHED = 50_000
 NOW = datetime.now(UTC)
@@ -35,7 +35,7 @@ def old(mongod: Mongod) -> Iterator[World]:
     settings = Settings(mongo_url=mongod.url, mongo_database=f"t{new_id()}")
     world = World(connect(settings), settings)
     model = world.document(world.submit(labels={"team": "blue"}))
-    finished = {k: v for k, v in model.items() if k not in ("claim", "outbox", "outbox_at")} | {"status": "succeeded"}
+    finished = closed(model) | {"status": "succeeded"}
     for _ in range(FINISHED // 10_000):
         world.database["tasks"].insert_many([{**finished, "_id": new_id()} for _ in range(10_000)], ordered=False)
     for number in range(40):

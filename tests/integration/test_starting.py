@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-
-import pytest
 
 from keruta.adapters.http import Http, NoAnswerError
 from tests.support.mongod import free_port
+from tests.support.system import eventually
 
 SOURCE = """
 import gc, json, functions_framework
@@ -31,7 +30,7 @@ def test_garbage_is_looked_for_once_all_is_loaded_and_never_in_what_was_loaded(t
     command = [sys.executable, "-m", "functions", "--target=looked_at", f"--source={source}", f"--port={port}"]
     process = subprocess.Popen([*command, "--host=127.0.0.1"])
     try:
-        found = _first_answer(f"http://127.0.0.1:{port}/")
+        found = eventually(lambda: _answer(f"http://127.0.0.1:{port}/"), 20, "its first answer")
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -50,11 +49,7 @@ def test_a_function_loads_nothing_to_ask_others_with_before_it_asks() -> None:
     assert not {"urllib3", "opentelemetry"} & set(loaded)
 
 
-def _first_answer(url: str) -> dict[str, int]:
-    until = time.monotonic() + 20
-    while time.monotonic() < until:
-        try:
-            return Http(5).ask("GET", url).document()
-        except NoAnswerError:
-            time.sleep(0.05)
-    pytest.fail("it does not answer")
+def _answer(url: str) -> dict[str, int] | None:
+    with contextlib.suppress(NoAnswerError):
+        return Http(5).ask("GET", url).document()
+    return None

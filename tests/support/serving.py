@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import threading
@@ -10,9 +11,13 @@ from typing import Any, Self
 
 
 class Quiet(http.server.BaseHTTPRequestHandler):
-    """Says nothing of its requests."""
+    """Says nothing of its requests, nor of who hangs up."""
 
     protocol_version = "HTTP/1.1"
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):
+            super().handle()
 
     def body(self) -> bytes:
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))

@@ -28,6 +28,11 @@ from keruta.testing import RecordedNudges, RecordedOutbox
 READERS = ["everyone", "user:ann", "name:ann", "role:admin", "role:developer"]
 
 
+def closed(task: dict[str, Any]) -> dict[str, Any]:
+    """A task's document to make copies of, without what would have keruta do something about each of them."""
+    return {name: value for name, value in task.items() if name not in ("claim", "outbox", "outbox_at", "draws_on")}
+
+
 class World:
     """keruta without HTTP: what the functions' handlers call, on one database."""
 
