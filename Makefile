@@ -13,8 +13,8 @@ help: ## list the targets
 .PHONY: install
 install: $(STAMP) ## everything that running and testing needs, into .venv
 
-$(STAMP): requirements-dev.lock pyproject.toml keruta/onemachine/prepare.sh
-	keruta/onemachine/prepare.sh $(VENV) $(PYTHON)
+$(STAMP): requirements-dev.lock pyproject.toml keruta/local/prepare.sh
+	keruta/local/prepare.sh $(VENV) $(PYTHON)
 	$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(COMPILE)

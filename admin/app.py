@@ -46,37 +46,37 @@ from admin.workers import pages as workers_pages
 from admin.workers import routes as workers
 from keruta import logs
 from keruta.adapters.cloudevents import event_sender
+from keruta.adapters.encryption import Sealer
 from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.identity.keycloak_roles import KeycloakRoles
 from keruta.adapters.identity.provider import Provider
 from keruta.adapters.identity.service_account import ClientCredentials
 from keruta.adapters.identity.verifier import Verifier
+from keruta.adapters.mongo.access_propagation import Spreading
 from keruta.adapters.mongo.accounts import MongoAccounts
-from keruta.adapters.mongo.browsers import BrowserSessions
+from keruta.adapters.mongo.browser_sessions import BrowserSessions
+from keruta.adapters.mongo.catalog_kinds import Catalogs
+from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.client import Database, connect
+from keruta.adapters.mongo.credential_lookup import MongoOpening
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
-from keruta.adapters.mongo.deciding import MongoDeciding
-from keruta.adapters.mongo.extras import Catalogs
-from keruta.adapters.mongo.intake import MongoIntake
-from keruta.adapters.mongo.lookup import MongoLookup
-from keruta.adapters.mongo.opening import MongoOpening
+from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.overview import MongoOverview
-from keruta.adapters.mongo.people import MongoKeyStore, make_verifier
-from keruta.adapters.mongo.rates import MongoRates
-from keruta.adapters.mongo.reading import MongoReading
+from keruta.adapters.mongo.rate_limits import MongoRates
 from keruta.adapters.mongo.retention import MongoRetention
-from keruta.adapters.mongo.spreading import Spreading
-from keruta.adapters.mongo.tailing import MongoTail
+from keruta.adapters.mongo.submissions import MongoIntake
+from keruta.adapters.mongo.task_commands import MongoDeciding
+from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.adapters.mongo.transfer import MongoTransfer
+from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
 from keruta.adapters.mongo.webhooks import MongoWebhooks
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
-from keruta.adapters.sealing import Sealer
 from keruta.adapters.tracing import Tracing, tracing
 from keruta.adapters.webhooks import WebhookSender
 from keruta.domain.naming import new_id
-from keruta.edge import Verifying, address_of, as_problem, count_request, note_refusal, problem_answer
+from keruta.http.edge import Verifying, address_of, as_problem, count_request, note_refusal, problem_answer
 from keruta.settings import Settings, load
 
 API_DOCS = "/api/docs"

@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> int:
             return 0
         if arguments == ["run"]:
             logs.configure("agent", settings.log_level)
-            from agent.sidecar import SidecarSettings, run
+            from agent.runners.kubernetes.sidecar import SidecarSettings, run
 
             return run(settings, load(os.environ, SidecarSettings))
     except SettingsError as error:

@@ -46,7 +46,7 @@ class Transport(Protocol):
 
 
 class Reporter:
-    """See the module. `agent.job.Reporting` for the jobs.
+    """See the module. `agent.attempt.attempt.Reporting` for the jobs.
 
     Args:
         post: sends one report.

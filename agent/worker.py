@@ -17,7 +17,7 @@ from typing import Protocol
 
 import msgspec
 
-from agent.asking import HttpAsking
+from agent.api_client import HttpAsking
 from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.settings import ClusterSettings, WorkerSettings
 from keruta import __version__, metrics
@@ -33,7 +33,7 @@ REPORT_SECONDS = 5.0
 
 
 class AttemptJob(Protocol):
-    """One attempt in hand; see `agent.job.Job` and `agent.podjob.PodJob`."""
+    """One attempt in hand; see `agent.attempt.attempt.Job` and `agent.runners.kubernetes.pod_attempt.PodJob`."""
 
     attempt: str
     ended: threading.Event
@@ -87,11 +87,11 @@ class Worker:
     def _make_runner(self, cluster: ClusterSettings) -> Runner:
         asking = HttpAsking(self._transport)
         if self._in_cluster:
-            from agent.cluster import ClusterJobs
+            from agent.runners.kubernetes.runner import ClusterJobs
             from keruta.adapters.kube import Kube
 
             return ClusterJobs(Kube(cluster.job_namespace), cluster, asking.for_job, self._send, self._over)
-        from agent.processes import ProcessJobs
+        from agent.runners.process.runner import ProcessJobs
 
         return ProcessJobs(self._settings, self._reporter, asking, self._send)
 

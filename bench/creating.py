@@ -16,13 +16,13 @@ import urllib3
 
 from bench.figure import Figure, median, percentile
 from bench.machine import ROOT, Machine
-from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.client import connect
-from keruta.adapters.mongo.people import make_verifier
-from keruta.adapters.mongo.reading import MongoReading, TaskFilter
-from keruta.assignment import assign
+from keruta.adapters.mongo.task_queries import MongoReading, TaskFilter
+from keruta.adapters.mongo.users import make_verifier
 from keruta.domain.naming import new_id
 from keruta.domain.reports import Ended, Running
+from keruta.services.scheduler import assign
 from keruta.settings import Settings, load
 from tests.support.mongod import free_port
 from tests.support.world import READERS, World, closed

@@ -6,10 +6,10 @@ import inspect
 import re
 from pathlib import Path
 
-from keruta.domain import retry, status
+from keruta.domain import lifecycle, retry
 from keruta.domain.api.table import ROUTES
+from keruta.domain.lifecycle import ENDED, LEASED, TRANSITIONS, Change, Status
 from keruta.domain.roles import PEOPLE
-from keruta.domain.status import ENDED, LEASED, TRANSITIONS, Change, Status
 
 STATES = Path(__file__).with_name("states.md")
 IDENTITY = Path(__file__).with_name("identity.md")
@@ -21,7 +21,7 @@ def states() -> str:
     lines = [
         "# A task's life",
         "",
-        "Made from `keruta/domain/status.py` and `retry.py` by `make docs`.",
+        "Made from `keruta/domain/lifecycle.py` and `retry.py` by `make docs`.",
         "",
         "## Statuses",
         "",
@@ -36,7 +36,7 @@ def states() -> str:
     lines += ["```", "", "## Changes", "", "| Change | Made when | From | To |", "|---|---|---|---|"]
     words = _comments(Change)
     for change in Change:
-        froms = ", ".join(f"`{source}`" for source in status.sources(change))
+        froms = ", ".join(f"`{source}`" for source in lifecycle.sources(change))
         to = next(target for (_, made), target in TRANSITIONS.items() if made is change)
         lines.append(f"| `{change}` | {words[change.name]} | {froms} | `{to}` |")
     lines += [

@@ -12,7 +12,7 @@ from babel.messages.pofile import read_po, write_po
 from admin.site.language import CONTEXT
 from admin.site.sentences import PARTS
 from docs.sentences import sentences
-from keruta.shown import meanings
+from keruta.settings_view import meanings
 
 ADMIN = Path(__file__).parents[1] / "admin"
 JAPANESE = ADMIN / "site" / "ja.po"

@@ -9,8 +9,8 @@ import msgspec
 
 if TYPE_CHECKING:  # what these say is for the type checker: no part loads another's words for it
     from keruta.domain.events import Event
-    from keruta.domain.plan import Candidate, Choice, Lane, Limits
     from keruta.domain.reports import Assigned, Held, Registration, Report, ReportAnswer
+    from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
     from keruta.domain.specification import Specification
     from keruta.domain.submission import Found
     from keruta.domain.task import NewTask, TaskRequest, TaskView
@@ -67,7 +67,7 @@ class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssignmentStore(Protocol):
-    """What the assigner reads and writes. See `keruta.assignment` for how they are used together."""
+    """What the assigner reads and writes. See `keruta.services.scheduler` for how they are used together."""
 
     def take_assigner(self) -> int | None:
         """The epoch under which this process may assign for 3 s, or None when another one is at it."""

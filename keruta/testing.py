@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from keruta.domain.events import Event
 from keruta.domain.naming import new_id
-from keruta.domain.plan import Candidate, Choice, Lane, Limits
+from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
 from keruta.ports import PlanOutdated, WorkerSlots
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from keruta.adapters.encryption import new_sealing_key
 from keruta.adapters.mongo.client import Database, connect
-from keruta.adapters.sealing import new_sealing_key
 from keruta.domain.naming import new_id
-from keruta.onemachine.state import write_private
+from keruta.local.state import write_private
 from keruta.settings import Settings
 from tests.support.mongod import Mongod
 from tests.support.repositories import make_repository

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import flask
 
-from admin.asking import paging, principal
+from admin.auth import paging, principal
 from admin.ports import ports
 from admin.site import forms
 from admin.site.pages import go, page, shows
 from keruta.domain.decode import Fault, convert
-from keruta.domain.people import ApiKeyMade, ApiKeyRequest
+from keruta.domain.users import ApiKeyMade, ApiKeyRequest
 from keruta.errors import Conflict, Forbidden
 
 blueprint = flask.Blueprint("api_keys_pages", __name__)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging, principal, serves
+from admin.auth import paging, principal, serves
 from admin.ports import ports
-from keruta.domain.people import ApiKeyRequest
-from keruta.edge import json_answer, read_body
+from keruta.domain.users import ApiKeyRequest
+from keruta.http.edge import json_answer, read_body
 
 blueprint = flask.Blueprint("api_keys", __name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging
 from admin.audit import words
 from admin.audit.routes import wanted, whole
+from admin.auth import paging
 from admin.ports import ports
 from admin.site.pages import page, shows
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import flask
 import msgspec
 
-from admin.asking import paging, serves
+from admin.auth import paging, serves
 from admin.ports import ports
-from keruta.edge import json_answer
+from keruta.http.edge import json_answer
 
 blueprint = flask.Blueprint("audit", __name__)
 

@@ -9,7 +9,7 @@ import flask
 import msgspec
 from werkzeug.datastructures import MultiDict
 
-from admin.asking import View, paging, principal
+from admin.auth import View, paging, principal
 from admin.catalog import words
 from admin.ports import ports
 from admin.site import forms

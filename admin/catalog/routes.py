@@ -11,13 +11,13 @@ from typing import Any
 
 import flask
 
-from admin.asking import View, flag, paging, principal, serves
+from admin.auth import View, flag, paging, principal, serves
 from admin.ports import ports
 from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.kinds import KINDS, Kind
-from keruta.edge import json_answer, read_body
 from keruta.errors import InvalidRequest, PreconditionRequired
+from keruta.http.edge import json_answer, read_body
 
 blueprint = flask.Blueprint("catalog", __name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging, principal
+from admin.auth import paging, principal
 from admin.ports import ports
 from admin.site.pages import go, page, shows
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging, principal, serves
+from admin.auth import paging, principal, serves
 from admin.ports import ports
 from keruta import metrics
 from keruta.adapters.cloudevents import decode
-from keruta.edge import json_answer
+from keruta.http.edge import json_answer
 
 blueprint = flask.Blueprint("dead_letters", __name__)
 

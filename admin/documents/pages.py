@@ -9,10 +9,10 @@ import msgspec
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from admin.asking import number, paging, principal
+from admin.auth import number, paging, principal
 from admin.ports import ports
 from admin.site.pages import page, shows
-from admin.site.visible import visible
+from admin.site.safe_text import visible
 
 blueprint = flask.Blueprint("documents_pages", __name__)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging, principal, serves
+from admin.auth import paging, principal, serves
 from admin.catalog.routes import entry_answer
 from admin.ports import ports
-from keruta.edge import json_answer
 from keruta.errors import NotFound
+from keruta.http.edge import json_answer
 
 blueprint = flask.Blueprint("documents", __name__)
 

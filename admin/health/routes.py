@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import serves
+from admin.auth import serves
 from admin.ports import ports
 from keruta.adapters.mongo.client import ping
-from keruta.adapters.mongo.measuring import Figures
-from keruta.edge import json_answer, metrics_answer, ready_answer
+from keruta.adapters.mongo.metrics import Figures
+from keruta.http.edge import json_answer, metrics_answer, ready_answer
 from keruta.openapi import document
 
 blueprint = flask.Blueprint("health", __name__)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import principal
+from admin.auth import principal
 from admin.overview.charts import bars, line
 from admin.ports import ports
 from admin.site.language import gettext, marked
 from admin.site.pages import page, shows
+from keruta.domain.lifecycle import OPEN, Status
 from keruta.domain.overview import Trouble
-from keruta.domain.status import OPEN, Status
 
 blueprint = flask.Blueprint("overview_pages", __name__)
 

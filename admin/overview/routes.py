@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import principal, serves
+from admin.auth import principal, serves
 from admin.ports import ports
-from keruta.edge import json_answer
+from keruta.http.edge import json_answer
 
 blueprint = flask.Blueprint("overview", __name__)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging, principal
+from admin.auth import paging, principal
 from admin.people.routes import give_roles
 from admin.ports import ports
 from admin.site.pages import go, page, shows
 from keruta.domain.decode import convert
-from keruta.domain.people import RolesRequest
+from keruta.domain.users import RolesRequest
 from keruta.errors import InvalidRequest
 
 blueprint = flask.Blueprint("people_pages", __name__)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import flask
 
-from admin.asking import paging, principal, serves
+from admin.auth import paging, principal, serves
 from admin.ports import ports
-from keruta.domain.people import Me, RolesRequest, SignIn, UserView
 from keruta.domain.task import BODY_LIMIT_BYTES
-from keruta.edge import json_answer, read_body
+from keruta.domain.users import Me, RolesRequest, SignIn, UserView
 from keruta.errors import Conflict
+from keruta.http.edge import json_answer, read_body
 
 blueprint = flask.Blueprint("people", __name__)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import flask
 
-from admin.asking import principal, serves
+from admin.auth import principal, serves
 from admin.catalog.routes import entry_answer
 from admin.ports import ports
 from keruta.domain.audit import Action
 from keruta.domain.catalog.queues import PauseRequest, QueueView
-from keruta.edge import read_body
+from keruta.http.edge import read_body
 
 blueprint = flask.Blueprint("queues", __name__)
 

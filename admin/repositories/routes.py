@@ -9,15 +9,15 @@ from pathlib import Path
 
 import flask
 
-from admin.asking import principal, serves
+from admin.auth import principal, serves
 from admin.ports import ports
+from keruta.adapters.encryption import CannotOpenError
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import environment
 from keruta.adapters.git.remote import look
-from keruta.adapters.sealing import CannotOpenError
 from keruta.domain.catalog.repositories import RepositoryView, Validation
-from keruta.edge import json_answer
 from keruta.errors import PhaseError, SettingsError
+from keruta.http.edge import json_answer
 
 blueprint = flask.Blueprint("repositories", __name__)
 

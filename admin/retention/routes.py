@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import flag, principal, serves
+from admin.auth import flag, principal, serves
 from admin.ports import ports
 from keruta.adapters.cloudevents import decode
-from keruta.edge import json_answer
+from keruta.http.edge import json_answer
 
 blueprint = flask.Blueprint("retention", __name__)
 

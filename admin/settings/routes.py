@@ -6,12 +6,12 @@ import os
 
 import flask
 
-from admin.asking import serves
+from admin.auth import serves
 from admin.ports import ports
 from admin.site.pages import page, shows
 from keruta.domain.catalog.common import Page
-from keruta.edge import json_answer
-from keruta.shown import shown
+from keruta.http.edge import json_answer
+from keruta.settings_view import shown
 
 blueprint = flask.Blueprint("settings", __name__)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import flask
 import msgspec
 
-from admin.site.packing import pack
+from admin.site.compression import pack
 from keruta.errors import NotFound
 
 PREFIX = "/assets"

@@ -12,15 +12,15 @@ import flask
 import msgspec
 from markupsafe import Markup
 
-from admin.asking import View
+from admin.auth import View
 from admin.ports import ports
-from admin.site import assets, field_names, problems, reasons, sentences, sessions, showing
+from admin.site import assets, field_names, problems, reasons, sentences, sessions, template_filters
+from admin.site.compression import pack
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
-from admin.site.packing import pack
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
-from keruta.edge import authorize
 from keruta.errors import Problem, Unauthenticated
+from keruta.http.edge import authorize
 
 SAID_SECONDS = 30
 PACKED_LEVEL = 3
@@ -160,7 +160,7 @@ def prepare(app: flask.Flask) -> None:
         _=gettext, ngettext=ngettext, asset=assets.address, LANGUAGES=LANGUAGES,
         form_token=sessions.form_token,
         problem_title=problems.title, problem_advice=problems.advice,
-        **showing.GLOBALS, **field_names.GLOBALS, **reasons.GLOBALS, **sentences.GLOBALS,
+        **template_filters.GLOBALS, **field_names.GLOBALS, **reasons.GLOBALS, **sentences.GLOBALS,
     )  # fmt: skip
 
     @app.context_processor

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from admin.site.language import language, shapes
 from admin.site.reasons import reason_name
-from admin.site.visible import visible
+from admin.site.safe_text import visible
 
 # What stands in a sentence's places, and is itself of words.
 PARTS = (

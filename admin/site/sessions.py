@@ -17,7 +17,7 @@ import flask
 
 from admin.ports import ports
 from keruta.adapters.identity.provider import ProviderAwayError, ProviderRefusedError
-from keruta.adapters.mongo.browsers import BrowserSession
+from keruta.adapters.mongo.browser_sessions import BrowserSession
 from keruta.errors import Forbidden, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:

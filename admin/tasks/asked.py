@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import flask
 
-from admin.asking import refuse
-from keruta.adapters.mongo.reading import TaskFilter, parse_label
-from keruta.domain.status import Status
+from admin.auth import refuse
+from keruta.adapters.mongo.task_queries import TaskFilter, parse_label
+from keruta.domain.lifecycle import Status
 from keruta.domain.words import grams
 
 FACETS = ("queue", "repository", "profile", "owner")

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import flask
 import msgspec
 
-from keruta.adapters.mongo.reading import Chunk
-from keruta.adapters.mongo.tailing import Told
+from keruta.adapters.mongo.log_tail import Told
+from keruta.adapters.mongo.task_queries import Chunk
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
 from keruta.errors import KerutaError

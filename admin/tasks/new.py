@@ -9,7 +9,7 @@ import flask
 import msgspec
 from werkzeug.datastructures import MultiDict
 
-from admin.asking import principal
+from admin.auth import principal
 from admin.catalog.pages import names_of
 from admin.ports import ports
 from admin.repositories.routes import look_at
@@ -19,9 +19,9 @@ from admin.tasks.routes import task_asked
 from keruta.domain.decode import Fault, convert
 from keruta.domain.naming import NAME, TASK_ID, new_id
 from keruta.domain.task import TaskRequest, TaskView
-from keruta.edge import json_answer
 from keruta.errors import Forbidden, InvalidRequest, NotFound
-from keruta.submitting import submit
+from keruta.http.edge import json_answer
+from keruta.services.submit import submit
 
 blueprint = flask.Blueprint("tasks_new", __name__)
 

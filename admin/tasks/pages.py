@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 import flask
 import msgspec
 
-from admin.asking import number, paging, principal
+from admin.auth import number, paging, principal
 from admin.ports import ports
 from admin.site.pages import go, here, page, shows
 from admin.tasks import logs, words
 from admin.tasks.asked import filter_asked
 from admin.tasks.routes import nudge, task_asked
 from admin.tasks.terminal import Terminal
-from keruta.adapters.mongo.reading import Chunk, TaskFilter
+from keruta.adapters.mongo.task_queries import Chunk, TaskFilter
+from keruta.domain.lifecycle import ENDED, Status
 from keruta.domain.naming import TASK_ID
 from keruta.domain.principal import Principal
-from keruta.domain.status import ENDED, Status
 from keruta.domain.task import TaskView
 from keruta.errors import Conflict, InvalidRequest, NotFound
 

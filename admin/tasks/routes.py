@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import number, paging, principal, serves
+from admin.auth import number, paging, principal, serves
 from admin.ports import ports
 from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
 from keruta.domain.naming import attempt_id
 from keruta.domain.task import BODY_LIMIT_BYTES, InputRequest, TaskView
-from keruta.edge import json_answer, read_body
 from keruta.errors import NotFound
+from keruta.http.edge import json_answer, read_body
 from keruta.ports import WorkerSlots
 
 blueprint = flask.Blueprint("tasks", __name__)

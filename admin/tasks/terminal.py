@@ -11,7 +11,7 @@ import codecs
 import re
 from html import escape
 
-from admin.site.visible import visible
+from admin.site.safe_text import visible
 
 LINE_LIMIT = 4000
 _SEQUENCE = re.compile(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from admin.site.language import gettext, marked
-from admin.site.visible import visible
+from admin.site.safe_text import visible
 from keruta.domain.task import RepositoryRef
 
 _USAGE = {

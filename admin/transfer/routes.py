@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import flag, principal, serves
+from admin.auth import flag, principal, serves
 from admin.ports import ports
-from keruta.edge import json_answer, read_text
+from keruta.http.edge import json_answer, read_text
 
 blueprint = flask.Blueprint("transfer", __name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import flask
 
-from admin.asking import paging, principal
+from admin.auth import paging, principal
 from admin.catalog.pages import names_of
 from admin.ports import ports
 from admin.site import forms

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import paging, principal, serves
+from admin.auth import paging, principal, serves
 from admin.ports import ports
 from keruta.adapters.cloudevents import decode
 from keruta.domain.catalog.common import Page
 from keruta.domain.webhooks import WebhookRequest
-from keruta.edge import json_answer, read_body
+from keruta.http.edge import json_answer, read_body
 
 blueprint = flask.Blueprint("webhooks", __name__)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import flask
 
-from admin.asking import principal, serves
+from admin.auth import principal, serves
 from admin.ports import ports
 from keruta.domain.catalog.common import Page
-from keruta.edge import json_answer
+from keruta.http.edge import json_answer
 
 blueprint = flask.Blueprint("workers", __name__)
 

@@ -11,11 +11,11 @@ import msgspec
 from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.tracing import Tracing
 from keruta.domain.task import BODY_LIMIT_BYTES, TaskRequest
-from keruta.edge import Asked, Refusals, json_answer, read_body
 from keruta.errors import InvalidRequest
+from keruta.http.edge import Asked, Refusals, json_answer, read_body
 from keruta.ports import Intake, Lookup
+from keruta.services.submit import submit
 from keruta.settings import Settings
-from keruta.submitting import submit
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 

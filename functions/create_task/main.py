@@ -11,14 +11,14 @@ from functions.create_task.handler import Ports
 from functions.create_task.handler import create_task as handle
 from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.client import connect, ping
-from keruta.adapters.mongo.intake import MongoIntake
-from keruta.adapters.mongo.lookup import MongoLookup
 from keruta.adapters.mongo.outbox import MongoOutbox
-from keruta.adapters.mongo.people import make_verifier
+from keruta.adapters.mongo.submissions import MongoIntake
+from keruta.adapters.mongo.users import make_verifier
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.tasks import TASKS
-from keruta.edge import Function
+from keruta.http.edge import Function
 from keruta.settings import Settings, load
 
 

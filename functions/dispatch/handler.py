@@ -11,10 +11,10 @@ import msgspec
 
 from keruta.adapters.cloudevents import decode
 from keruta.adapters.identity.verifier import Verifier
-from keruta.assignment import assign
 from keruta.domain.events import TICKS
-from keruta.edge import Asked, Verifying
+from keruta.http.edge import Asked, Verifying
 from keruta.ports import AssignmentStore, Nudges, Outbox
+from keruta.services.scheduler import assign
 from keruta.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -11,21 +11,21 @@ import functions_framework
 from functions.dispatch.handler import Ports
 from functions.dispatch.handler import dispatch as handle
 from keruta.adapters.cloudevents import event_sender
-from keruta.adapters.http import answers
+from keruta.adapters.http_client import answers
 from keruta.adapters.identity.events import delivery_verifier
-from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.client import Database, connect, ping
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
-from keruta.adapters.mongo.people import MongoKeyStore, make_verifier
-from keruta.adapters.mongo.pooling import MongoPool
+from keruta.adapters.mongo.pool_state import MongoPool
 from keruta.adapters.mongo.retention import MongoRetention
+from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
 from keruta.adapters.nudges import HttpNudges
-from keruta.adapters.pools import provider
 from keruta.adapters.tracing import tracing
+from keruta.adapters.worker_providers import provider
 from keruta.domain.api.platform import PLATFORM
-from keruta.edge import Function
-from keruta.pool import resize
+from keruta.http.edge import Function
+from keruta.services.autoscaler import resize
 from keruta.settings import PoolSettings, Settings, load
 
 

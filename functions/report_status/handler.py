@@ -10,7 +10,6 @@ import msgspec
 from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions
-from keruta.assignment import assign
 from keruta.domain.naming import WORKER_ID, attempt_id
 from keruta.domain.reports import (
     REPORT_LIMIT_BYTES,
@@ -23,9 +22,10 @@ from keruta.domain.reports import (
     Session,
 )
 from keruta.domain.specification import Specification
-from keruta.edge import Asked, json_answer, read_batch, read_body
 from keruta.errors import Forbidden, InvalidRequest, NotFound
+from keruta.http.edge import Asked, json_answer, read_batch, read_body
 from keruta.ports import AssignmentStore, Nudges, Outbox, Reports
+from keruta.services.scheduler import assign
 from keruta.settings import Settings
 
 RENEW_WHEN_LEFT_SECONDS = 1800

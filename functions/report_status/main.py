@@ -10,19 +10,19 @@ import functions_framework
 from functions.report_status import handler
 from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.github import mint
-from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.assignments import MongoAssignment
+from keruta.adapters.mongo.catalog_kinds import Documents
 from keruta.adapters.mongo.client import connect, ping
-from keruta.adapters.mongo.extras import Documents
 from keruta.adapters.mongo.outbox import MongoOutbox
-from keruta.adapters.mongo.people import make_verifier
-from keruta.adapters.mongo.reporting import MongoReports
-from keruta.adapters.mongo.specifying import MongoSpecifications
+from keruta.adapters.mongo.reports import MongoReports
+from keruta.adapters.mongo.specifications import MongoSpecifications
+from keruta.adapters.mongo.users import make_verifier
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.agents import AGENTS
-from keruta.edge import Function
+from keruta.http.edge import Function
 from keruta.settings import Settings, load
 
 

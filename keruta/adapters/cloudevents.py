@@ -16,7 +16,7 @@ import msgspec
 from cloudevents.exceptions import GenericException
 from cloudevents.http import CloudEvent, from_http, to_binary
 
-from keruta.adapters.http import Http, NoAnswerError
+from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount, service_account
 from keruta.domain.events import Event
 from keruta.errors import InvalidRequest

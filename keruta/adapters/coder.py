@@ -1,4 +1,4 @@
-"""Workers as Coder workspaces: `keruta.pool.WorkerProvider` by Coder's REST API.
+"""Workers as Coder workspaces: `keruta.services.autoscaler.WorkerProvider` by Coder's REST API.
 
 keruta's own workspaces are found by their names, so nothing has to be remembered. Each has its latest build to say
 where it stands: a transition (start, stop, delete) and how that went.
@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from keruta.adapters.http import Answer, Http, NoAnswerError
+from keruta.adapters.http_client import Answer, Http, NoAnswerError
 from keruta.domain.scaling import WorkerState
 from keruta.errors import PoolError
 from keruta.settings import PoolSettings

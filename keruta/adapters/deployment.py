@@ -1,4 +1,4 @@
-"""Workers as the Pods of a Deployment: `keruta.pool.WorkerProvider` by its scale.
+"""Workers as the Pods of a Deployment: `keruta.services.autoscaler.WorkerProvider` by its scale.
 
 Which Pods go first, the cluster decides by their deletion cost. A Pod that goes with tasks at work loses none: its Jobs
 go on, and another worker takes them over.

@@ -11,7 +11,7 @@ import time
 import jwt
 import msgspec
 
-from keruta.adapters.http import Http, NoAnswerError
+from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.errors import KerutaError
 
 DEFAULT_API = "https://api.github.com"

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from keruta.adapters.cloudevents import encode
-from keruta.adapters.http import Http, NoAnswerError
+from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.domain.events import TASK_ASSIGNED, Event
 from keruta.domain.naming import new_id
 from keruta.ports import WorkerSlots

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from keruta.domain.lifecycle import ENDED
 from keruta.domain.naming import as_number
-from keruta.domain.status import ENDED
 from keruta.settings import Settings
 
 Attributes = Mapping[str, str | int]

@@ -11,8 +11,8 @@ from typing import Any
 import click
 import msgspec
 
-from keruta.cli import showing
-from keruta.cli.connecting import connect, find_state
+from keruta.cli import output
+from keruta.cli.connection import connect, find_state
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS, Kind
@@ -59,7 +59,7 @@ def _list(kind: Kind) -> click.Command:
         rows = [
             [item.name, *(_cell(getattr(item, column, None)) for column in COLUMNS[kind.name])] for item in page.items
         ]
-        showing.table(page, ["name", *COLUMNS[kind.name]], rows, as_json=context.json)
+        output.table(page, ["name", *COLUMNS[kind.name]], rows, as_json=context.json)
 
     for name in kind.filters:
         command.params.append(click.Option([f"--{name}"], help=f"Only those with this {name}."))
@@ -74,7 +74,7 @@ def _show(kind: Kind) -> click.Command:
     @json_option
     @pass_context
     def command(context: Context, name: str) -> None:
-        showing.entry(connect().entry(kind.name, name), as_json=context.json)
+        output.entry(connect().entry(kind.name, name), as_json=context.json)
 
     return command
 
@@ -88,7 +88,7 @@ def _create(kind: Kind) -> click.Command:
         spec = {"name": name, **_given(kind, given)}
         if kind.name == "credential":
             spec |= _asked_for(spec)
-        showing.entry(connect().create(kind.name, spec), as_json=context.json)
+        output.entry(connect().create(kind.name, spec), as_json=context.json)
 
     command.params += _options(kind)
     return command
@@ -108,7 +108,7 @@ def _edit(kind: Kind) -> click.Command:
             raise click.ClickException(f"there is no field {', '.join(unknown)}; known are {', '.join(sorted(fields))}")
         plain: dict[str, Any] = msgspec.to_builtins(now)
         spec = {key: value for key, value in plain.items() if key in fields and key not in unset and value is not None}
-        showing.entry(
+        output.entry(
             client.replace(kind.name, {**spec, **_given(kind, given)}, revision=now.meta.revision), as_json=context.json
         )
 
@@ -233,7 +233,7 @@ def _cell(value: Any) -> str:
 @pass_context
 def _validate(context: Context, name: str) -> None:
     found = connect().validate(name)
-    showing.entry(found, as_json=context.json)
+    output.entry(found, as_json=context.json)
     sys.exit(1 if found.reason else 0)
 
 
@@ -243,7 +243,7 @@ def _validate(context: Context, name: str) -> None:
 @json_option
 @pass_context
 def _pause(context: Context, name: str, reason: str) -> None:
-    showing.entry(connect().pause(name, reason), as_json=context.json)
+    output.entry(connect().pause(name, reason), as_json=context.json)
 
 
 @click.command("resume", help="Starts a queue's tasks again.")
@@ -251,7 +251,7 @@ def _pause(context: Context, name: str, reason: str) -> None:
 @json_option
 @pass_context
 def _resume(context: Context, name: str) -> None:
-    showing.entry(connect().resume(name), as_json=context.json)
+    output.entry(connect().resume(name), as_json=context.json)
 
 
 @click.command("versions", help="Lists a document's versions, or shows one.")
@@ -262,20 +262,20 @@ def _resume(context: Context, name: str) -> None:
 def _versions(context: Context, name: str, version: int | None) -> None:
     client = connect()
     if version is not None:
-        showing.entry(client.version(name, version), as_json=context.json)
+        output.entry(client.version(name, version), as_json=context.json)
         return
     page = client.versions(name)
     rows = [[str(one.version), f"{one.at:%Y-%m-%d %H:%M} UTC", one.by, one.title] for one in page.items]
-    showing.table(page, ["version", "at", "by", "title"], rows, as_json=context.json)
+    output.table(page, ["version", "at", "by", "title"], rows, as_json=context.json)
 
 
 @click.command("rotate-key", help="Makes a new key on this machine, and seals every credential with it.")
 def _rotate_key() -> None:
-    from keruta.onemachine.sealing import rotate
+    from keruta.local.key_rotation import rotate
 
     state = find_state()
     count = rotate(state)
-    showing.note(f"{count} credentials are sealed with a new key in {state.sealing_key}; the old one is gone")
+    output.note(f"{count} credentials are sealed with a new key in {state.sealing_key}; the old one is gone")
 
 
 _OWN: dict[str, tuple[click.Command, ...]] = {
@@ -299,10 +299,10 @@ def _export() -> None:
 def _import(context: Context, path: str, dry_run: bool) -> None:
     result = connect().bring_in(read(path), dry_run=dry_run)
     rows = [[one.action, one.kind, one.name, ", ".join(one.changes)] for one in result.entries]
-    showing.table(result, ["", "kind", "name", "changes"], rows, as_json=context.json)
+    output.table(result, ["", "kind", "name", "changes"], rows, as_json=context.json)
     if not context.json:
         said = "would be " if dry_run else ""
-        showing.note(f"{result.created} {said}added, {result.changed} {said}changed, {result.unchanged} as they were")
+        output.note(f"{result.created} {said}added, {result.changed} {said}changed, {result.unchanged} as they were")
 
 
 @click.command("prune", help="Removes what is older than the settings say.")
@@ -310,7 +310,7 @@ def _import(context: Context, path: str, dry_run: bool) -> None:
 @json_option
 @pass_context
 def _prune(context: Context, dry_run: bool) -> None:
-    showing.entry(connect().prune(dry_run=dry_run), as_json=context.json)
+    output.entry(connect().prune(dry_run=dry_run), as_json=context.json)
 
 
 @click.command("circuits", help="Lists what fails again and again, or closes one: keruta circuits --close ID.")
@@ -327,7 +327,7 @@ def _circuits(context: Context, close: str | None) -> None:
         [one.id, "open" if one.open else "counting", one.kind, one.name, f"{one.failures} × {one.reason}"]
         for one in page.items
     ]
-    showing.table(page, ["id", "state", "kind", "name", "failures"], rows, as_json=context.json)
+    output.table(page, ["id", "state", "kind", "name", "failures"], rows, as_json=context.json)
 
 
 @click.command("audit", help="Lists who changed what, newest first.")
@@ -343,4 +343,4 @@ def _audit(context: Context, /, **filters: Any) -> None:
         [f"{one.at:%Y-%m-%d %H:%M:%S}", one.who, one.action, one.kind, one.of, ", ".join(one.changes)]
         for one in page.items
     ]
-    showing.table(page, ["at", "who", "action", "kind", "of", "changes"], rows, as_json=context.json)
+    output.table(page, ["at", "who", "action", "kind", "of", "changes"], rows, as_json=context.json)

@@ -13,9 +13,9 @@ from pathlib import Path
 from keruta.client import ApiError, Client
 from keruta.domain.doctor import Finding
 from keruta.errors import SettingsError
-from keruta.onemachine import mongod
-from keruta.onemachine.state import State, find
-from keruta.onemachine.system import mongo_answers
+from keruta.local import mongod
+from keruta.local.state import State, find
+from keruta.local.system import mongo_answers
 
 GIT_OLDEST = (2, 34)
 DISK_LEAST_BYTES = 2 * 1024**3

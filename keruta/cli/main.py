@@ -12,8 +12,8 @@ import click
 import msgspec
 
 from keruta import __version__
-from keruta.cli import catalog, secrets, showing, signing_in
-from keruta.cli.connecting import connect, find_running
+from keruta.cli import catalog, login, output, secrets
+from keruta.cli.connection import connect, find_running
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.client import ApiError, Client
 from keruta.domain.naming import NAME
@@ -60,10 +60,10 @@ def run(
     client = connect()
     task = client.submit(_task(command, options), idempotency_key=idempotency_key)
     if not follow:
-        showing.task(task, as_json=context.json) if context.json else click.echo(task.id)
+        output.task(task, as_json=context.json) if context.json else click.echo(task.id)
         return
     if not context.json:
-        showing.note(f"task {task.id}")
+        output.note(f"task {task.id}")
     sys.exit(follow_to_end(client, task.id, as_json=context.json))
 
 
@@ -122,12 +122,12 @@ def follow_to_end(client: Client, task_id: str, *, as_json: bool) -> int:
     """
     try:
         for event in client.follow(task_id):
-            showing.event(event, as_json=as_json)
+            output.event(event, as_json=as_json)
     except KeyboardInterrupt:
-        showing.note(f"the task goes on: keruta logs {task_id} --follow")
+        output.note(f"the task goes on: keruta logs {task_id} --follow")
         return 130
     task = client.task(task_id)
-    showing.verdict(task, as_json=as_json)
+    output.verdict(task, as_json=as_json)
     return 0 if task.status == "succeeded" else (task.exit_code or 1)
 
 
@@ -142,7 +142,7 @@ def follow_to_end(client: Client, task_id: str, *, as_json: bool) -> int:
 @pass_context
 def list_(context: Context, /, **filters: Any) -> None:
     """Lists tasks, newest first."""
-    showing.page(connect().tasks(**filters), as_json=context.json)
+    output.page(connect().tasks(**filters), as_json=context.json)
 
 
 def _for_task(name: str, help_: str) -> Callable[[Action], Action]:
@@ -154,7 +154,7 @@ def _for_task(name: str, help_: str) -> Callable[[Action], Action]:
         @json_option
         @pass_context
         def command(context: Context, task_id: str) -> None:
-            showing.task(action(connect(), task_id), as_json=context.json)
+            output.task(action(connect(), task_id), as_json=context.json)
 
         return action
 
@@ -207,7 +207,7 @@ def input_(context: Context, task_id: str, text: str) -> None:
     """Sends a line to a script that waits for one."""
     task = connect().input(task_id, text)
     if context.json:
-        showing.task(task, as_json=True)
+        output.task(task, as_json=True)
 
 
 @cli.command()
@@ -222,7 +222,7 @@ def artifacts(context: Context, task_id: str, path: str | None) -> None:
         client.artifact(task_id, path, sys.stdout.buffer)
         sys.stdout.flush()
         return
-    showing.artifacts(client.task(task_id), as_json=context.json)
+    output.artifacts(client.task(task_id), as_json=context.json)
 
 
 @cli.command()
@@ -256,12 +256,12 @@ def doctor(context: Context) -> None:
     if context.json:
         click.echo(msgspec.json.encode(findings))
     else:
-        showing.findings(findings)
+        output.findings(findings)
     sys.exit(1 if any(finding.state == "wrong" for finding in findings) else 0)
 
 
 catalog.add_to(cli)
-for command in (secrets.command, *signing_in.COMMANDS):
+for command in (secrets.command, *login.COMMANDS):
     cli.add_command(command)
 
 
@@ -277,12 +277,12 @@ def main() -> None:
     except click.Abort:
         sys.exit(130)
     except ApiError as error:
-        showing.fail(error.message)
+        output.fail(error.message)
         for fault in error.faults[1:]:
-            showing.fail(f"{fault['at'] or 'the body'}: {fault['message']}")
+            output.fail(f"{fault['at'] or 'the body'}: {fault['message']}")
         sys.exit(1)
     except KerutaError as error:
-        showing.fail(str(error))
+        output.fail(str(error))
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(141)

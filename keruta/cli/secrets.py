@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from keruta.adapters.sealing import new_sealing_key
+from keruta.adapters.encryption import new_sealing_key
 from keruta.adapters.tokens import new_key
 
 NAMESPACE = "keruta"

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import click
 
-from keruta.cli import showing
+from keruta.cli import output
 from keruta.client import ApiError, Client
 from keruta.errors import KerutaError
-from keruta.onemachine.state import State
-from keruta.onemachine.system import LOOK_EVERY_SECONDS, System
+from keruta.local.state import State
+from keruta.local.system import LOOK_EVERY_SECONDS, System
 
 FIRST_SCRIPT = """\
 echo "This is commit $(git rev-parse --short HEAD) of $(git remote get-url origin)."
@@ -36,13 +36,13 @@ def bring_up(*, once: bool, first_task: bool, home: Path | None, manifests: Path
     for wanted in (signal.SIGINT, signal.SIGTERM):
         signal.signal(wanted, lambda *_: ended.set())
     with state.lock():
-        system = System(state, showing.note, manifests=manifests)
+        system = System(state, output.note, manifests=manifests)
         began = time.monotonic()
         code = 0
         try:
-            showing.note("starting: mongod, create_task, dispatch, report_status, admin, worker …")
+            output.note("starting: mongod, create_task, dispatch, report_status, admin, worker …")
             system.start()
-            showing.note(f"up in {time.monotonic() - began:.1f} s")
+            output.note(f"up in {time.monotonic() - began:.1f} s")
             result: list[int] = []
             if first_task:
                 _in_background(system, result, ended, once=once)
@@ -55,10 +55,10 @@ def bring_up(*, once: bool, first_task: bool, home: Path | None, manifests: Path
                     _say_where(system, state)
             code = (result or [1])[0] if once else 0
         except KerutaError as error:
-            showing.fail(str(error))
+            output.fail(str(error))
             code = 1
         finally:
-            showing.note("ending …")
+            output.note("ending …")
             system.end()
     return code
 
@@ -70,7 +70,7 @@ def _in_background(system: System, result: list[int], ended: threading.Event, *,
         try:
             result.append(_first_task(Client(system.url, system.token)))
         except ApiError as error:
-            showing.fail(error.message)
+            output.fail(error.message)
             result.append(1)
         if once:
             ended.set()
@@ -86,9 +86,9 @@ def _first_task(client: Client) -> int:
         raise ApiError("there is no Git repository here to run a first task on")
     repository = Path(top.stdout.strip()).as_uri()
     task = client.submit({"repository": {"url": repository}, "script": FIRST_SCRIPT, "name": "first task"})
-    showing.note(f"first task {task.id} on {repository}")
+    output.note(f"first task {task.id} on {repository}")
     code = follow_to_end(client, task.id, as_json=False)
-    showing.artifacts(client.task(task.id), as_json=False)
+    output.artifacts(client.task(task.id), as_json=False)
     return code
 
 
@@ -96,4 +96,4 @@ def _say_where(system: System, state: State) -> None:
     click.echo(f"keruta is at {system.url}", err=True)
     click.echo(f"sign in there with the code  {state.sign_in_code_file.read_text()}", err=True)
     click.echo('in another terminal:  eval "$(.venv/bin/keruta env)"; keruta list', err=True)
-    showing.note(f"logs are in {state.root}/log; Ctrl-C ends it all")
+    output.note(f"logs are in {state.root}/log; Ctrl-C ends it all")

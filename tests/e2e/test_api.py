@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from keruta.domain.api.table import ROUTES
 from keruta.domain.naming import new_id
 from keruta.domain.roles import AGENT, ANYONE
-from keruta.onemachine.state import State
+from keruta.local.state import State
 from tests.support.system import KERUTA, RunningSystem, eventually
 
 CASES_EACH = 40

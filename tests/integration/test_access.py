@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from keruta.adapters.mongo.reading import TaskFilter
-from keruta.adapters.mongo.spreading import Spreading
+from keruta.adapters.mongo.access_propagation import Spreading
+from keruta.adapters.mongo.task_queries import TaskFilter
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec

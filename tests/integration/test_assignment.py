@@ -7,13 +7,13 @@ from collections import Counter
 
 import pytest
 
-from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.client import connect
-from keruta.assignment import assign
 from keruta.domain.catalog.repositories import RepositorySpec
-from keruta.domain.plan import Choice
 from keruta.domain.reports import Ended, Report, Running
+from keruta.domain.scheduling import Choice
 from keruta.ports import PlanOutdated, Sender
+from keruta.services.scheduler import assign
 from tests.support.world import READERS, World
 
 

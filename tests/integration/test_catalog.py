@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
+from keruta.adapters.encryption import CannotOpenError, Sealer, new_sealing_key
 from keruta.adapters.mongo.catalog import Wanted
 from keruta.adapters.mongo.transfer import MongoTransfer
-from keruta.adapters.sealing import CannotOpenError, Sealer, new_sealing_key
 from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.documents import DocumentSpec
 from keruta.domain.catalog.profiles import ProfileSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed
-from keruta.onemachine.state import write_private
+from keruta.local.state import write_private
 from tests.support.world import READERS, World
 
 SECRET = "s3cr3t-value-of-this-test"

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.checkout import Cache, checkout
-from agent.pushing import push_result
+from agent.attempt.checkout import Cache, checkout
+from agent.attempt.push import push_result
 from keruta.adapters.git.command import Git, Stopped
 from keruta.adapters.git.credentials import Credential, environment
 from keruta.domain.repository import DEFAULT_TRANSPORTS
@@ -172,7 +172,7 @@ def test_a_ref_that_moves_between_the_question_and_the_fetch(
     place: Place, http: GitHttp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commit that was resolved is the commit that is checked out, even when the branch is elsewhere by then."""
-    from agent import checkout as module
+    from agent.attempt import checkout as module
 
     first = make_repository(http.root / "a.git")
     work = http.root / "a.git.work"

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
-from keruta.assignment import assign
-from keruta.domain.plan import Candidate, Choice, Lane
+from keruta.domain.scheduling import Candidate, Choice, Lane
 from keruta.domain.task import RepositoryAsk, TaskRequest
 from keruta.ports import AssignmentStore, PlanOutdated
+from keruta.services.scheduler import assign
 from keruta.testing import MemoryAssignment, RecordedNudges, RecordedOutbox
 from tests.support.world import World
 

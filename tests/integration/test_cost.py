@@ -11,15 +11,15 @@ from bson import CodecOptions
 from bson.codec_options import DatetimeConversion
 from pymongo import monitoring
 
-from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import connect
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
-from keruta.adapters.mongo.reading import MongoReading, TaskFilter
 from keruta.adapters.mongo.retention import MongoRetention
-from keruta.assignment import assign
+from keruta.adapters.mongo.task_queries import MongoReading, TaskFilter
 from keruta.domain.naming import new_id
+from keruta.services.scheduler import assign
 from keruta.settings import Settings
 from tests.support.mongod import Mongod
 from tests.support.world import READERS, World, closed

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from keruta.adapters.coder import CoderPool
-from keruta.adapters.mongo.pooling import MongoPool
+from keruta.adapters.mongo.pool_state import MongoPool
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.scaling import Bounds, WorkerState
 from keruta.errors import PoolError
-from keruta.pool import resize
+from keruta.services.autoscaler import resize
 from keruta.settings import PoolSettings
 from tests.support.coder import TOKEN, FakeCoder
 from tests.support.world import READERS, World

@@ -20,7 +20,7 @@ import urllib3
 from keruta.cli import secrets
 from keruta.client import ApiError, Client
 from keruta.domain.task import TaskView
-from keruta.onemachine.state import State
+from keruta.local.state import State
 from tests.support.gitservers import GitHttp
 from tests.support.repositories import make_repository
 from tests.support.waiting import reached
@@ -207,7 +207,7 @@ def running_cluster(root: Path) -> Iterator[Cluster]:
     lab("image", "load", "localhost/python:3.11")
     made = Cluster(state, person)
     try:
-        made.kubectl("apply", "-k", "knative/lasting")
+        made.kubectl("apply", "-k", "knative/persistent")
         made.apply(*secrets.manifest(members=1)["items"], *made.tokens())
         print(f"applied and ready after {made.bring_up():.0f} s")
         yield made

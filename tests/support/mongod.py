@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from types import TracebackType
 
-from keruta.onemachine import mongod
+from keruta.local import mongod
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ import psutil
 
 from keruta.client import ApiError, Client
 from keruta.domain.task import TaskView
-from keruta.onemachine.state import Running, State
+from keruta.local.state import Running, State
 from tests.support.waiting import reached
 
 ENDED = ("succeeded", "failed", "cancelled")

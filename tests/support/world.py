@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keruta.adapters.mongo.assigning import MongoAssignment
+from keruta.adapters.encryption import Sealer
+from keruta.adapters.mongo.assignments import MongoAssignment
+from keruta.adapters.mongo.catalog_kinds import Catalogs
+from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.client import Database
-from keruta.adapters.mongo.deciding import MongoDeciding
 from keruta.adapters.mongo.expiry import MongoExpiry
-from keruta.adapters.mongo.extras import Catalogs
-from keruta.adapters.mongo.intake import MongoIntake
-from keruta.adapters.mongo.lookup import MongoLookup
-from keruta.adapters.mongo.reading import MongoReading
-from keruta.adapters.mongo.reporting import MongoReports
-from keruta.adapters.sealing import Sealer
-from keruta.assignment import assign
+from keruta.adapters.mongo.reports import MongoReports
+from keruta.adapters.mongo.submissions import MongoIntake
+from keruta.adapters.mongo.task_commands import MongoDeciding
+from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Outcome, Registration, Report, Running
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.submission import make_task
 from keruta.domain.task import NewTask, RepositoryAsk, RetryPolicy, TaskRequest, TaskView
 from keruta.ports import Sender
+from keruta.services.scheduler import assign
 from keruta.settings import Settings
 from keruta.testing import RecordedNudges, RecordedOutbox
 

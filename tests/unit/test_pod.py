@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.manifests import job_manifest, secret_manifest
-from agent.pod_status import ended, not_made, stuck
-from agent.podjob import PodJob
+from agent.runners.kubernetes.manifests import job_manifest, secret_manifest
+from agent.runners.kubernetes.pod_attempt import PodJob
+from agent.runners.kubernetes.pod_status import ended, not_made, stuck
 from agent.settings import ClusterSettings
 from keruta.domain.catalog.profiles import Amounts, Resources, Toleration
 from keruta.domain.naming import new_id

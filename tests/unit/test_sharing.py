@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from keruta.adapters.mongo.tailing import Shared
+from keruta.adapters.mongo.log_tail import Shared
 from keruta.errors import Unavailable
 
 

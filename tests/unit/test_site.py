@@ -10,7 +10,7 @@ import pytest
 from admin.app import create_app
 from admin.site import assets, sessions
 from admin.site.pages import here
-from admin.site.visible import visible
+from admin.site.safe_text import visible
 from keruta.settings import Settings
 
 

@@ -13,14 +13,14 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.masking import Masker
+from agent.log.masking import Masker
 from agent.settings import WorkerSettings
 from keruta import logs
 from keruta.adapters.results import Results, safe_parts
 from keruta.domain.naming import TASK_ID, attempt_id, new_id, parse_attempt_id
 from keruta.domain.retry import BACKOFF_MOST_SECONDS, REASONS, backoff_seconds, may_retry
 from keruta.errors import NotFound, SettingsError
-from keruta.onemachine.manifests import load as load_manifests
+from keruta.local.manifests import load as load_manifests
 from keruta.settings import PoolSettings, Settings, load
 
 ROOT = Path(__file__).parents[2]

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any, get_args
 from urllib.parse import quote
 
-from keruta.adapters.http import Http, NoAnswerError
+from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount
-from keruta.domain.people import Role
+from keruta.domain.users import Role
 from keruta.errors import Conflict, NotFound, Unavailable
 
 REQUEST_SECONDS = 5.0

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import jwt
 import msgspec
 
-from keruta.adapters.http import Http, NoAnswerError
+from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.errors import SettingsError, Unavailable
 
 log = logging.getLogger(__name__)

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from keruta.adapters.http import Http, NoAnswerError
+from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.errors import KerutaError
 
 REQUEST_SECONDS = 5.0

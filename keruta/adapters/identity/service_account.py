@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from keruta.adapters.http import Http
+from keruta.adapters.http_client import Http
 
 log = logging.getLogger(__name__)
 

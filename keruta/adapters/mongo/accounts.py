@@ -14,12 +14,12 @@ from keruta.adapters.identity.verifier import KEY_PREFIX
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.paging import newest_first
-from keruta.adapters.mongo.people import SETTLE_SECONDS, hash_of
+from keruta.adapters.mongo.users import SETTLE_SECONDS, hash_of
 from keruta.domain.audit import Action
 from keruta.domain.catalog.common import Page
 from keruta.domain.naming import new_id
-from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
 from keruta.domain.principal import Principal
+from keruta.domain.users import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
 from keruta.errors import Conflict, Forbidden, NotFound
 from keruta.ports import Document
 

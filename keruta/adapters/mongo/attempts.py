@@ -13,14 +13,14 @@ from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database
-from keruta.adapters.mongo.measuring import note
+from keruta.adapters.mongo.metrics import note
 from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, STALE, refused
 from keruta.adapters.mongo.tasks import after, back_to_queue, events_of, literal, transition
 from keruta.adapters.tracing import Tracing
+from keruta.domain.lifecycle import ENDED, Change, Status
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Ended, Lost, Outcome, Preparing, Resumed, Running, Waiting
 from keruta.domain.retry import backoff_seconds, may_retry
-from keruta.domain.status import ENDED, Change, Status
 from keruta.ports import Document, Outbox
 from keruta.settings import Settings
 

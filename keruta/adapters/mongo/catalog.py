@@ -17,10 +17,10 @@ from pymongo import ASCENDING, DESCENDING, ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
+from keruta.adapters.mongo.access_propagation import Spreading
 from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.catalog_entries import new_entry, seen_by
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.entries import new_entry, seen_by
-from keruta.adapters.mongo.spreading import Spreading
 from keruta.domain.audit import Action
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.naming import NAME

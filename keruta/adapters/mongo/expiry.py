@@ -7,11 +7,11 @@ from typing import Any
 
 from keruta import metrics
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.pulse import Pulse
+from keruta.adapters.mongo.outage_guard import Pulse
 from keruta.adapters.mongo.tasks import IS_BLOCKED, back_to_queue, events_of, literal, seen_within, transition
 from keruta.adapters.tracing import SILENT, Tracing
+from keruta.domain.lifecycle import HELD, LEASED, NOT_STARTED, Change
 from keruta.domain.naming import new_id
-from keruta.domain.status import HELD, LEASED, NOT_STARTED, Change
 from keruta.ports import Document, Outbox
 from keruta.settings import Settings
 

@@ -12,9 +12,9 @@ from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import seen_within
+from keruta.domain.lifecycle import ENDED, LEASED, OPEN
 from keruta.domain.naming import earliest_id
 from keruta.domain.overview import Overview, Span, Trouble, WorkerView
-from keruta.domain.status import ENDED, LEASED, OPEN
 from keruta.errors import NotFound
 
 LOOKED_AT = 50_000

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.lifecycle import ENDED
 from keruta.domain.naming import TASK_ID, made_at
 from keruta.domain.retention import Pruned
-from keruta.domain.status import ENDED
 from keruta.settings import Settings
 
 log = logging.getLogger(__name__)

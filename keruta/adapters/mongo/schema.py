@@ -24,8 +24,8 @@ from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, UpdateOne
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 
-from keruta.adapters.mongo.entries import new_entry, seen_by
-from keruta.adapters.mongo.ready import ready_entries
+from keruta.adapters.mongo.catalog_entries import new_entry, seen_by
+from keruta.adapters.mongo.default_entries import ready_entries
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.words import words_of_name
 

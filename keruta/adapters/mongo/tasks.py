@@ -14,9 +14,9 @@ from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.client import Collection
 from keruta.domain.events import Event, task_event
+from keruta.domain.lifecycle import ENDED, LEASED, TRANSITIONS, Change, sources
 from keruta.domain.naming import new_id
 from keruta.domain.reports import TAIL_LIMIT_BYTES
-from keruta.domain.status import ENDED, LEASED, TRANSITIONS, Change, sources
 from keruta.domain.task import AttemptView, NewTask, TaskSummary, TaskView
 from keruta.domain.words import words_of_name
 from keruta.ports import Document

@@ -10,8 +10,8 @@ import msgspec
 from pymongo.client_session import ClientSession
 
 from keruta.adapters.mongo.catalog import changed_fields
+from keruta.adapters.mongo.catalog_kinds import Catalogs
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.extras import Catalogs
 from keruta.domain.catalog.common import ImportResult, Planned
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS

@@ -12,11 +12,11 @@ import msgspec
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from keruta.adapters.encryption import Sealer
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.paging import newest_first
 from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
-from keruta.adapters.sealing import Sealer
 from keruta.adapters.webhooks import Answered, Message
 from keruta.domain.catalog.common import Page
 from keruta.domain.events import Event

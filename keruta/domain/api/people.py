@@ -5,8 +5,8 @@ from __future__ import annotations
 from keruta.domain.api.route import PAGED, Parameter, Route
 from keruta.domain.audit import AuditPage
 from keruta.domain.catalog.common import Page
-from keruta.domain.people import ApiKeyMade, ApiKeyRequest, ApiKeyView, Me, RolesRequest, SignIn, UserView
 from keruta.domain.roles import ANYONE, MANAGE, READ
+from keruta.domain.users import ApiKeyMade, ApiKeyRequest, ApiKeyView, Me, RolesRequest, SignIn, UserView
 
 PEOPLE: tuple[Route, ...] = (
     Route(

@@ -6,7 +6,7 @@ from keruta.domain.api.route import Route
 from keruta.domain.catalog.common import Page
 from keruta.domain.overview import Overview, WorkerView
 from keruta.domain.roles import MANAGE, READ
-from keruta.domain.shown_settings import SettingView
+from keruta.domain.settings_view import SettingView
 
 WATCHING: tuple[Route, ...] = (
     Route(

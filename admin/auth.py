@@ -1,0 +1,102 @@
+"""Who asks, and what for, for a view."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NoReturn, TypedDict, cast
+
+import flask
+
+from admin.ports import ports
+from admin.site import sessions
+from keruta import logs
+from keruta.domain.api.table import BY_NAME
+from keruta.domain.principal import Principal
+from keruta.domain.roles import ANYONE, DISPATCHER
+from keruta.errors import InvalidRequest
+from keruta.http.edge import authorize, bearer_token
+
+View = Callable[..., flask.Response]
+
+
+def principal() -> Principal:
+    """Who asks; known once `serves` has let the request in."""
+    return cast(Principal, flask.g.principal)
+
+
+LIMIT_MOST = 200
+LIMIT_DEFAULT = 50
+
+
+class Paging(TypedDict):
+    """Which page of a list is asked for."""
+
+    limit: int
+    cursor: str | None
+
+
+def paging() -> Paging:
+    """Of the query. Raises InvalidRequest."""
+    return Paging(limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=flask.request.args.get("cursor"))
+
+
+def number(name: str, default: Any, most: int) -> Any:
+    """A whole number of the query, from 1. Raises InvalidRequest."""
+    text = flask.request.args.get(name)
+    if text is None:
+        return default
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+        refuse(name, f"A whole number from 1 to {most}.")
+    return int(text)
+
+
+def flag(name: str) -> bool:
+    """A yes or no of the query; the bare name is a yes. Raises InvalidRequest."""
+    text = flask.request.args.get(name, "false").lower()
+    if text not in ("", "1", "true", "0", "false"):
+        refuse(name, "true or false.")
+    return text in ("", "1", "true")
+
+
+def refuse(name: str, message: str) -> NoReturn:
+    """Raises InvalidRequest for a parameter of the query."""
+    raise InvalidRequest(f"{name}: {message}", faults=[{"at": f"?{name}", "message": message}])
+
+
+def _token() -> str:
+    """The request's own, or that of the page that it comes from: by its cookie, to read; with a form's token, to write.
+
+    Raises:
+        Unauthenticated, Forbidden.
+    """
+    if "Authorization" in flask.request.headers or not sessions.cookie("session"):
+        return bearer_token(flask.request)
+    if flask.request.method != "GET":
+        sessions.check_form_token()
+    return sessions.access_token()
+
+
+def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:
+    """Serves the route of that name in `keruta.domain.api.table`: its method, its address, for its roles."""
+    route = BY_NAME[name]
+
+    def wrap(view: View) -> View:
+        @functools.wraps(view)
+        def let_in(**parameters: str) -> flask.Response:
+            if route.roles != ANYONE:
+                if route.roles == DISPATCHER:
+                    authorize(route, bearer_token(flask.request), ports().deliveries)
+                else:
+                    authorize(route, _token(), ports().verifier)
+                # What is changed while the identity provider is away is marked in the audit record.
+                with logs.bind(offline=ports().verifier.issuer_away_since is not None):
+                    return view(**parameters)
+            return view(**parameters)
+
+        let_in.route = route  # type: ignore[attr-defined]
+        rule = route.path.replace("{path}", "<path:path>").replace("{", "<").replace("}", ">")
+        blueprint.add_url_rule(rule, name, let_in, methods=[route.method], provide_automatic_options=False)
+        return let_in
+
+    return wrap

@@ -1,0 +1,1 @@
+"""One attempt: checkout, script, check, push, results."""

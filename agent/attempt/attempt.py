@@ -1,0 +1,431 @@
+"""One attempt, from specification to end. The same function makes it in a worker's process and beside a Pod's script.
+
+It talks to keruta and to the script through `agent.attempt.context.World`; what must survive is in its `JobDir`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.attempt import artifacts, script_environment
+from agent.attempt.context import Script, World
+from agent.attempt.conversation import Conversation
+from agent.attempt.directory import AttemptFile, JobDir
+from agent.attempt.repository import AttemptRepository
+from agent.attempt.usage import measure
+from agent.attempt.verdict import Verdict, judge
+from agent.log.chunks import Streamer
+from agent.log.masking import Masker
+from keruta import logs
+from keruta.adapters.git.command import Stopped
+from keruta.domain.naming import attempt_id
+from keruta.domain.reports import (
+    AnyEntry,
+    Assigned,
+    Ended,
+    Held,
+    Input,
+    LogChunk,
+    Lost,
+    Preparing,
+    Resumed,
+    Running,
+    Waiting,
+)
+from keruta.domain.specification import Specification
+from keruta.domain.task import Artifact
+from keruta.errors import PhaseError
+
+log = logging.getLogger(__name__)
+
+LOOK_FIRST_SECONDS = 0.002
+LOOK_MOST_SECONDS = 0.05
+ASK_AFTER_SECONDS = 0.5
+
+
+class Job:
+    """One attempt. `run` makes it; the other methods are called meanwhile, from the reporting thread."""
+
+    def __init__(self, world: World, directory: JobDir, specification: Specification) -> None:
+        self._world = world
+        self._dir = directory
+        self._spec = specification
+        self.attempt = attempt_id(specification.task, specification.attempt)
+        self._stop = threading.Event()
+        self._cause = ""  # why it is to stop: "" for a person's wish
+        self._gone = False  # no longer ours: nothing is to be reported
+        self.ended = threading.Event()
+        self._execution: str | None = None
+        self._streamer: Streamer | None = None
+        self._masker = Masker(())
+        self._secrets: dict[str, str] = {}
+        self._repository = AttemptRepository(world, directory, specification, self._masker)
+        self._conversation = Conversation(directory, self._masker, self._tell_waiting)
+
+    # ------------------------------------------------------------ called from outside
+
+    @property
+    def held(self) -> Held:
+        """What a report says of this job."""
+        return Held(
+            task=self._spec.task,
+            attempt=self._spec.attempt,
+            execution=self._execution,
+            input_acknowledged=self._conversation.passed,
+        )
+
+    @property
+    def anxious(self) -> bool:
+        """Whether word from keruta is wanted soon: it waits for input, or has been asked to stop."""
+        return self._conversation.waits or self._stop.is_set()
+
+    def stop(self) -> None:
+        """A person has cancelled it."""
+        self._stop.set()
+
+    def shut_down(self) -> None:
+        """The worker ends, and the script with it."""
+        self._end_for("WorkerStopped")
+
+    def abandon(self) -> None:
+        """The attempt is no longer this worker's: it ends, and says nothing."""
+        self._gone = True
+        self._stop.set()
+
+    def told(self, assigned: Assigned) -> None:
+        """What keruta says of it is what this job told keruta."""
+
+    def give(self, inputs: Sequence[Input]) -> None:
+        """Texts for the script."""
+        self._conversation.give(inputs)
+
+    # ------------------------------------------------------------ the attempt
+
+    def run(self) -> None:
+        """Makes the attempt, or takes up the one that is on record, and reports its end. Never raises."""
+        with logs.bind(task=self._spec.task, attempt=self._spec.attempt):
+            try:
+                on_record = self._dir.load() if self._dir.started else None
+                ended = self._take_up(on_record) if on_record is not None else self._make()
+            except Stopped:
+                ended = self._stopped_before_start()
+            except PhaseError as error:
+                ended = self._failed(error.reason, error.message)
+            except Exception as error:
+                log.exception("job failed", extra={"action": "job_failed"})
+                full = isinstance(error, OSError) and error.errno == 28
+                reason = "InternalError" if not full else "SpoolFull" if self._execution else "WorkspaceFailed"
+                ended = self._failed(reason, f"The worker could not go on: {type(error).__name__}: {error}")
+            self._deliver(ended)
+
+    def _make(self) -> AnyEntry | None:
+        world = self._world
+        world.reporting.send(Preparing(task=self._spec.task, attempt=self._spec.attempt))
+        attempt = AttemptFile(specification=self._spec, deadline_at=time.time() + self._spec.timeout_seconds)
+        self._dir.make(attempt)
+        streamer = self._open_log()
+        if self._spec.fault is not None:
+            raise PhaseError(self._spec.fault.reason, self._spec.fault.message)
+        self._open_secrets()
+        ref = self._spec.repository.ref or "its default branch"
+        streamer.say(f"[keruta] attempt {self._spec.attempt}: checking out {self._spec.repository.url} at {ref}")
+        commit = self._repository.checkout(self._stop, attempt.deadline_at)
+        streamer.say(f"[keruta] at commit {commit}")
+        notes = self._notes()
+        for note in notes:
+            streamer.say(f"[keruta] {note}")
+        self._dir.save(msgspec.structs.replace(attempt, commit=commit))
+        script_environment.write_documents(world, self._dir, self._spec)
+        script_environment.write_scripts(self._dir, self._spec)
+        execution = self._dir.execution(world.boot)
+        script = world.script(self._dir, self._environment(commit))
+        script.await_ready(self._stop)
+        entry = Running(
+            task=self._spec.task,
+            attempt=self._spec.attempt,
+            execution=execution,
+            commit=commit,
+            profile_revision=self._spec.profile_revision,
+            notes=notes,
+        )
+        outcome = world.reporting.ask(entry, self._stop)
+        if outcome is None:
+            raise Stopped
+        if not outcome.accepted:
+            if outcome.reason == "Cancelled":
+                raise Stopped
+            log.warning("start refused: %s", outcome.reason, extra={"action": "start_refused"})
+            return None
+        self._execution = execution
+        try:
+            script.start()
+            return self._follow(script, attempt.deadline_at, commit)
+        except BaseException:
+            script.kill()  # nobody would follow it
+            raise
+        finally:
+            script.close()
+
+    def _take_up(self, attempt: AttemptFile) -> AnyEntry | None:
+        """The start is on record: nothing is started again, whatever is found."""
+        self._execution = self._dir.execution(self._world.boot)
+        if cause := self._dir.cause:
+            self._cause = cause
+            self._stop.set()
+        self._open_secrets()
+        script = self._world.script(self._dir, self._environment(attempt.commit or ""))
+        self._open_log()
+        try:
+            if not script.take_up() and not self._dir.finished and not self._cause:
+                script.sweep()  # what was told to end, and is gone, has ended; of the rest nobody knows how
+                if self._streamer:
+                    self._streamer.finish()
+                return Lost(task=self._spec.task, attempt=self._spec.attempt, execution=self._execution)
+            log.info("taken up", extra={"action": "job_taken_up"})
+            return self._follow(script, attempt.deadline_at, attempt.commit)
+        except BaseException:
+            script.kill()
+            raise
+        finally:
+            script.close()
+
+    # ------------------------------------------------------------ before the script
+
+    def _open_secrets(self) -> None:
+        """What the script asked for by name is there, and everything secret is masked from here on."""
+        self._secrets = {name: self._world.opener.value(one) for name, one in self._spec.secrets.items()}
+        self._masker.add(line.encode() for value in self._secrets.values() for line in (value, *value.splitlines()))
+
+    def _notes(self) -> list[str]:
+        """What of the profile this worker can't honour, in words."""
+        if self._world.in_pod or not self._spec.unhonoured:
+            return []
+        what = " and ".join(self._spec.unhonoured).replace("_", " ")
+        return [f"This worker runs scripts as processes: {what} of the profile {self._spec.profile} are not honoured."]
+
+    def _environment(self, commit: str) -> dict[str, str]:
+        execution = self._execution or self._dir.execution(self._world.boot)
+        return script_environment.environment(
+            self._world, self._dir, self._spec, commit=commit, execution=execution, secrets=self._secrets
+        )
+
+    def _open_log(self) -> Streamer:
+        spec = self._spec
+        self._streamer = Streamer(
+            spec.task,
+            spec.attempt,
+            self._dir.output,
+            self._dir.root / "chunks",
+            masker=self._masker,
+            send=self._send_chunk,
+            limit_bytes=spec.log_limit_bytes,
+        )
+        return self._streamer
+
+    def _send_chunk(self, chunk: LogChunk) -> None:
+        if not self._gone:
+            self._world.reporting.send(chunk, urgent=self._execution is not None and not self._dir.finished)
+
+    # ------------------------------------------------------------ while the script runs
+
+    def _follow(self, script: Script, deadline_at: float, commit: str | None) -> AnyEntry | None:
+        streamer = self._streamer
+        assert streamer is not None
+        pause, told_at, moved_at = LOOK_FIRST_SECONDS, 0.0, time.monotonic()
+        looked_at = 0.0
+        while not script.wait(pause):
+            if not self._world.reporting.backed_up and streamer.pump():
+                pause, moved_at = LOOK_FIRST_SECONDS, time.monotonic()
+            else:
+                pause = min(pause * 1.5, LOOK_MOST_SECONDS)
+            now = time.monotonic()
+            if not told_at:
+                self._check_limits(streamer, deadline_at)
+                if self._stop.is_set():
+                    script.stop()
+                    told_at = now
+            elif now - told_at > self._world.settings.grace_seconds:
+                script.kill()
+            if self._conversation.pass_on():
+                moved_at = now
+            if now - looked_at > ASK_AFTER_SECONDS:
+                looked_at = now
+                self._conversation.watch(script, quiet=now - moved_at > ASK_AFTER_SECONDS)
+        if killed := script.sweep():
+            log.info("killed %d processes left behind", killed, extra={"action": "strays_killed", "count": killed})
+        self._conversation.set_waiting(waits=False)
+        return self._conclude(script, commit)
+
+    def _check_limits(self, streamer: Streamer, deadline_at: float) -> None:
+        if self._stop.is_set():
+            return
+        if time.time() > deadline_at:
+            self._end_for("DeadlineExceeded")
+        elif streamer.size > self._world.settings.output_limit_bytes:
+            self._end_for("OutputTooLarge")
+        elif _disk_full(self._dir.output):
+            self._end_for("SpoolFull")
+
+    def _end_for(self, cause: str) -> None:
+        """The script is to end, and not by a person's wish; a worker that takes the job up knows why, too."""
+        if not self._stop.is_set():
+            self._cause = cause
+            self._dir.note_cause(cause)
+            self._stop.set()
+
+    def _tell_waiting(self, question: str | None) -> None:
+        spec, execution = self._spec, self._execution
+        if execution is None:
+            return
+        entry: AnyEntry = Resumed(task=spec.task, attempt=spec.attempt, execution=execution)
+        if question is not None:
+            entry = Waiting(task=spec.task, attempt=spec.attempt, execution=execution, question=question)
+        self._world.reporting.send(entry, urgent=True)
+
+    # ------------------------------------------------------------ the end
+
+    def _conclude(self, script: Script, commit: str | None) -> AnyEntry | None:
+        """The script has ended: how, what it left, and whether that could be kept."""
+        streamer = self._streamer
+        assert streamer is not None
+        verdict = self._judge(script)
+        streamer.pump(all_=True)
+        if script.told_elsewhere:  # the log goes out; the rest is the worker's, who knows why
+            return None
+        outputs: dict[str, str] = {}
+        kept: list[Artifact] = []
+        result: tuple[str | None, str | None] = (None, None)
+        if not self._gone:
+            outputs, wrong = artifacts.read_outputs(self._dir.outputs, self._masker)
+            for sentence in wrong:
+                streamer.say(f"[keruta] {sentence}")
+            if verdict.status == "succeeded" and self._spec.result_branch and commit:
+                verdict, result = self._push_result(streamer, verdict, commit)
+            try:
+                kept = self._keep(streamer)
+            except OSError as error:
+                if verdict.status == "succeeded":
+                    message = f"What the script left behind could not be stored: {error.strerror}."
+                    verdict = Verdict(status="failed", reason="ArtifactsFailed", message=message, exit_code=0)
+        return Ended(
+            task=self._spec.task,
+            attempt=self._spec.attempt,
+            execution=self._execution,
+            status=verdict.status,
+            reason=verdict.reason,
+            message=self._masker.text(verdict.message) if verdict.message else None,
+            exit_code=verdict.exit_code,
+            signal=verdict.signal,
+            commit=commit,
+            result_branch=result[0],
+            result_commit=result[1],
+            outputs=outputs,
+            artifacts=kept,
+            usage=measure(self._dir.output, self._spec.usage),
+        )
+
+    def _judge(self, script: Script) -> Verdict:
+        return judge(
+            self._dir.exit_codes(),
+            finished=self._dir.finished,
+            died_by=script.died_by,
+            stopped=self._stop.is_set(),
+            cause=self._cause,
+            cause_message=self._limit_message(),
+            specification=self._spec,
+        )
+
+    def _limit_message(self) -> str:
+        settings = self._world.settings
+        return {
+            "": "",
+            "DeadlineExceeded": f"It took longer than its timeout_seconds, {self._spec.timeout_seconds}.",
+            "OutputTooLarge": f"It wrote more than {settings.output_limit_bytes} bytes of output.",
+            "WorkerStopped": "The worker was shut down while it ran; retry it.",
+            "SpoolFull": "The worker's disk is full, so its log could not be kept; make room and retry it.",
+        }[self._cause]
+
+    def _push_result(
+        self, streamer: Streamer, verdict: Verdict, commit: str
+    ) -> tuple[Verdict, tuple[str | None, str | None]]:
+        """The branch is on the server, or the verdict says why not."""
+        branch = self._spec.result_branch
+        assert branch is not None
+        try:
+            pushed = self._repository.push(commit, branch)
+        except PhaseError as error:
+            return Verdict(status="failed", reason=error.reason, message=error.message, exit_code=0), (None, None)
+        streamer.say(f"[keruta] pushed {pushed} to {branch}")
+        return verdict, (branch, pushed)
+
+    def _keep(self, streamer: Streamer) -> list[Artifact]:
+        target = self._world.settings.results_dir / self._spec.task / str(self._spec.attempt)
+        artifacts.forget(target)
+        kept, left = artifacts.keep_artifacts(self._dir.artifacts, target)
+        for sentence in left:
+            streamer.say(f"[keruta] artifact not kept: {sentence}")
+        return [*kept, artifacts.keep_log(self._dir.output, target, self._masker)]
+
+    def _failed(self, reason: str, message: str) -> AnyEntry:
+        if self._streamer is not None:
+            try:
+                self._streamer.say(f"[keruta] {reason}: {message}")
+            except OSError:
+                pass  # the disk is full; the message says so
+        return Ended(
+            task=self._spec.task,
+            attempt=self._spec.attempt,
+            execution=self._execution,
+            status="failed",
+            reason=reason,
+            message=self._masker.text(message)[:4000],
+        )
+
+    def _stopped_before_start(self) -> AnyEntry | None:
+        started_at = self._dir.load()
+        if self._cause == "WorkerStopped":
+            return self._failed(self._cause, "The worker was shut down before the script had started.")
+        late = started_at is not None and time.time() > started_at.deadline_at
+        if late and not self._stop.is_set():
+            seconds = self._spec.timeout_seconds
+            return self._failed("DeadlineExceeded", f"The checkout took longer than timeout_seconds, {seconds}.")
+        return Ended(
+            task=self._spec.task,
+            attempt=self._spec.attempt,
+            status="cancelled",
+            reason="Cancelled",
+            message="Cancelled before the script had started.",
+        )
+
+    def _deliver(self, ended: AnyEntry | None) -> None:
+        """The end is with keruta, and then the directory goes.
+
+        Sent until keruta answers, however long that is; if this worker ends before, the next one takes it up.
+        """
+        answered = ended is None or self._gone
+        try:
+            if self._streamer is not None and not self._gone:
+                self._streamer.finish()
+            if ended is not None and not self._gone:
+                outcome = self._world.reporting.ask(ended, threading.Event())
+                answered = outcome is not None
+                told = {"action": "job_ended", "outcome": getattr(ended, "status", "lost")}
+                log.info("ended: %s", outcome and (outcome.reason or "accepted"), extra=told)
+        finally:
+            if self._streamer is not None:
+                self._streamer.close()
+            if answered:
+                self._dir.remove()
+            self.ended.set()
+
+
+def _disk_full(path: Path) -> bool:
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize < 64 * 1024

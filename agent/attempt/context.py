@@ -1,0 +1,86 @@
+"""What a job needs from outside, as protocols: where its entries go, and its script, wherever that runs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from agent.attempt.credentials import Opener
+from agent.attempt.directory import JobDir
+from agent.settings import WorkerSettings
+from keruta.domain.reports import AnyEntry, Outcome
+from keruta.domain.specification import Specification
+
+
+class Reporting(Protocol):
+    """Where a job's entries go; they arrive in order, and each is kept until keruta has answered it."""
+
+    def send(self, entry: AnyEntry, *, urgent: bool = False) -> None: ...
+
+    def ask(self, entry: AnyEntry, stop: threading.Event) -> Outcome | None:
+        """Sends at once and waits for the outcome; None when told to stop first."""
+        ...
+
+    @property
+    def backed_up(self) -> bool:
+        """Whether so much waits to be sent that a log should wait in its file."""
+        ...
+
+
+class Asking(Protocol):
+    """What a job asks of keruta itself. Both raise PhaseError when there is no answer for it."""
+
+    def specification(self, task: str, attempt: int) -> Specification:
+        """The specification, with the short-lived tokens that are in no other answer."""
+        ...
+
+    def document(self, task: str, attempt: int, name: str) -> bytes: ...
+
+
+class Script(Protocol):
+    """The script, wherever it runs."""
+
+    def await_ready(self, stop: threading.Event) -> None:
+        """The script could start now; returns early when told to stop."""
+        ...
+
+    def start(self) -> None: ...
+    def take_up(self) -> bool: ...
+    def wait(self, seconds: float) -> bool: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+    def sweep(self) -> int: ...
+    def reads_input(self) -> bool: ...
+    def close(self) -> None: ...
+
+    @property
+    def died_by(self) -> int | None: ...
+
+    @property
+    def told_elsewhere(self) -> bool:
+        """Whether somebody else knows how it ended, and will tell: it left no exit code, or its Pod was taken away."""
+        ...
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """What a job needs from outside.
+
+    Args:
+        script: makes the script of a job from its directory and environment.
+        opener: opens credentials.
+        boot: this agent's process; part of an execution's id.
+        inherited: the environment that a script's own begins with.
+        in_pod: whether the script has a Pod of its own, so that its profile is honoured in full.
+    """
+
+    settings: WorkerSettings
+    reporting: Reporting
+    asking: Asking
+    opener: Opener
+    script: Callable[[JobDir, Mapping[str, str]], Script]
+    boot: str
+    inherited: Mapping[str, str] = msgspec.field(default_factory=dict)
+    in_pod: bool = False

@@ -1,0 +1,60 @@
+"""Opens credentials: sealed ones with this machine's key, mounted ones from their files, minted ones as they came."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keruta.adapters.encryption import CannotOpenError, Sealer
+from keruta.adapters.git.credentials import Credential
+from keruta.domain.specification import Access
+from keruta.errors import PhaseError, SettingsError
+
+
+class Opener:
+    """Opens what a specification names.
+
+    Args:
+        key: this machine's key file.
+        mounted: the directory under which Kubernetes Secrets are mounted, each by its name.
+    """
+
+    def __init__(self, key: Path, mounted: Path) -> None:
+        self._sealer = Sealer(key)
+        self._mounted = mounted
+
+    def credential(self, access: Access) -> Credential:
+        """What opens a Git server. Raises PhaseError: CredentialMissing."""
+        values = self._values(access)
+        return Credential(
+            name=f"{access.name}@{access.revision}",
+            username=values.get("username", access.username),
+            token=values.get("token", ""),
+            ssh_key=values.get("private_key", ""),
+            known_hosts=values.get("known_hosts", access.known_hosts),
+        )
+
+    def value(self, access: Access) -> str:
+        """What a script asked for by name. Raises PhaseError: CredentialMissing."""
+        values = self._values(access)
+        for name in ("value", "token", "private_key"):
+            if name in values:
+                return values[name]
+        raise PhaseError("CredentialMissing", f"The credential {access.name} has no value.")
+
+    def _values(self, access: Access) -> dict[str, str]:
+        try:
+            if access.sealed is not None:
+                return self._sealer.open(access.name, access.sealed)
+            if access.secret is not None:
+                return self._read(access.secret)
+        except (CannotOpenError, SettingsError) as error:
+            raise PhaseError("CredentialMissing", str(error)) from error
+        except OSError as error:
+            message = f"The Secret {access.secret} of the credential {access.name} is not mounted here."
+            raise PhaseError("CredentialMissing", message) from error
+        if access.token is not None:
+            return {"token": access.token}
+        raise PhaseError("CredentialMissing", f"No token was made for the credential {access.name}.")
+
+    def _read(self, secret: str) -> dict[str, str]:
+        return {file.name: file.read_text() for file in (self._mounted / secret).iterdir() if file.is_file()}

@@ -1,0 +1,101 @@
+"""What a script finds around it: its own text, its environment, its documents."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from agent.attempt.context import World
+from agent.attempt.directory import JobDir
+from keruta.domain.catalog.documents import DocumentRef
+from keruta.domain.specification import Specification
+from keruta.errors import PhaseError
+
+PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+EXTENSIONS = {"text/markdown": "md", "text/plain": "txt"}
+
+
+def write_scripts(directory: JobDir, specification: Specification) -> None:
+    """Set-up, script and check lie where `start.sh` takes them. Raises PhaseError for a prompt without its agent."""
+    if specification.setup:
+        _write(directory.control, "setup", "set -e\n" + "\n".join(specification.setup) + "\n")
+    if specification.command is not None:
+        text = f"exec {shlex.join(specification.command)}\n"
+    elif specification.prompt is not None:
+        if specification.prompt_command is None:
+            raise PhaseError("ProfileMissing", f"The profile {specification.profile} takes no prompt any more.")
+        prompt_file = directory.control / "prompt"
+        prompt_file.write_text(specification.prompt)
+        text = specification.prompt_command.script(specification.prompt, str(prompt_file))
+    else:
+        text = specification.script or ""
+    _write(directory.control, "script", text)
+    if specification.check is not None:
+        _write(directory.control, "check", specification.check)
+
+
+def _write(control: Path, name: str, text: str) -> None:
+    """What names its interpreter is called by it; everything else is for the shell."""
+    if text.startswith("#!"):
+        program = control / f"{name}.program"
+        program.write_text(text)
+        program.chmod(0o770)
+        text = f"exec {shlex.quote(str(program))}\n"
+    (control / name).write_text(text)
+
+
+def environment(
+    world: World, directory: JobDir, specification: Specification, *, commit: str, execution: str,
+    secrets: Mapping[str, str],
+) -> dict[str, str]:  # fmt: skip
+    """The script's environment: what it inherits, the profile's and the task's own, its secrets, and keruta's names."""
+    env = dict(world.inherited)
+    if not world.in_pod:
+        env.setdefault("PATH", PATH_DEFAULT)
+    env |= {**specification.env, **secrets}
+    if specification.prompt is not None:
+        env["KERUTA_PROMPT_FILE"] = str(directory.control / "prompt")
+    return env | {
+        "CI": "true",
+        "KERUTA_TASK": specification.task,
+        "KERUTA_ATTEMPT": str(specification.attempt),
+        "KERUTA_COMMIT": commit,
+        "KERUTA_WORKSPACE": str(directory.workspace),
+        "KERUTA_ARTIFACTS": str(directory.artifacts),
+        "KERUTA_OUTPUTS": str(directory.outputs),
+        "KERUTA_DOCUMENTS": str(directory.documents),
+        "KERUTA_ASK": str(directory.control / "ask"),
+        "KERUTA_EXECUTION": execution,
+    }
+
+
+def write_documents(world: World, directory: JobDir, specification: Specification) -> None:
+    """The task's documents lie read-only in their directory, with an index for people and one for programs."""
+    if not specification.documents:
+        return
+    target = directory.documents
+    index = []
+    for document in specification.documents:
+        name = file_name(document)
+        content = world.asking.document(specification.task, specification.attempt, document.name)
+        _read_only(target / name, content)
+        told = {"name": document.name, "title": document.title, "version": document.version, "file": name}
+        index.append(told)
+    lines = [f"- [{one['title']}]({one['file']}), version {one['version']}\n" for one in index]
+    _read_only(target / "INDEX.md", f"# Documents\n\n{''.join(lines)}".encode())
+    _read_only(target / "index.json", msgspec.json.encode(index))
+    target.chmod(0o550)
+
+
+def file_name(document: DocumentRef) -> str:
+    """A document's file: its name is safe, and cannot be one of the indexes'."""
+    return f"{document.name}.{EXTENSIONS[document.media_type]}"
+
+
+def _read_only(path: Path, content: bytes) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440), "wb") as file:
+        file.write(content)

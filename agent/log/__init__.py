@@ -1,0 +1,1 @@
+"""The script's log: chunks, masking."""

@@ -1,0 +1,1 @@
+"""The two runners: `process` and `kubernetes`."""

@@ -1,0 +1,1 @@
+"""The `kubernetes` runner: an attempt as a Job."""

@@ -1,0 +1,209 @@
+"""One attempt whose script runs in a Pod: its Job is made, watched, and, where its own agent can't, its end is told.
+
+The Pod's agent makes the attempt. The worker holds the lease until the script's start is on record; from then on the
+agent alone does, so that a node that is lost takes the lease with it. A Job's end is told by the worker only when the
+Pod is over and keruta still counts the attempt as open: an agent that could tell has told by then.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from agent.runners.kubernetes.manifests import job_manifest, secret_manifest
+from agent.runners.kubernetes.pod_status import PodEnd, ended, not_made, stuck
+from agent.settings import ClusterSettings
+from keruta.domain.lifecycle import NOT_STARTED
+from keruta.domain.naming import attempt_id
+from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Input, Lost
+from keruta.domain.specification import Specification
+from keruta.errors import KerutaError
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 3.0  # between a Pod's end and what its agent said of it being known here
+TELL_AGAIN_SECONDS = 15.0
+NO_POD_SECONDS = 3.0  # as long as a Job without a Pod is nothing to ask the cluster about
+
+
+class Cluster(Protocol):
+    """What a Pod's attempt needs of the cluster's API. Raises ClusterAwayError, ClusterRefusedError."""
+
+    def create(self, manifest: dict[str, Any]) -> dict[str, Any]: ...
+    def account(self, name: str) -> dict[str, Any]: ...
+    def delete_job(self, name: str) -> None: ...
+    def events_of(self, kind: str, name: str) -> list[str]: ...
+
+
+class PodJob:
+    """One attempt. `look` is called whenever something may have changed; the other methods from the reporting thread.
+
+    Args:
+        fetch: gives the specification with the attempt's token.
+        send: reports an entry.
+    """
+
+    def __init__(
+        self, cluster: Cluster, settings: ClusterSettings, assigned: Assigned,
+        fetch: Callable[[str, int], Specification], send: Callable[[AnyEntry], None],
+    ) -> None:  # fmt: skip
+        self._cluster = cluster
+        self._settings = settings
+        self._fetch = fetch
+        self._send = send
+        self._task, self._number = assigned.task, assigned.attempt
+        self.attempt = attempt_id(assigned.task, assigned.attempt)
+        self.ended = threading.Event()
+        self._assigned = assigned
+        self._made_at: float | None = None
+        self._had_job = False
+        self._over: PodEnd | None = None
+        self._over_at = 0.0
+        self._told_at: float | None = None
+        self._heard_at = 0.0
+        self._stop_at: float | None = None
+
+    # ------------------------------------------------------------ what the worker asks of every job
+
+    @property
+    def held(self) -> Held:
+        """Vouched for until its start is on record, or its end was told by this worker; known after that."""
+        return Held(
+            task=self._task,
+            attempt=self._number,
+            execution=self._assigned.execution,
+            renew=self._assigned.status in NOT_STARTED and self._told_at is None,
+        )
+
+    @property
+    def anxious(self) -> bool:
+        return self._stop_at is not None or self._over is not None
+
+    def told(self, assigned: Assigned) -> None:
+        """What keruta says of it now. What was told of its end, and counts for nothing, is told again."""
+        self._assigned = assigned
+        self._heard_at = time.monotonic()
+        if self._told_at is not None and self._heard_at - self._told_at > TELL_AGAIN_SECONDS:
+            self._told_at = None
+
+    def stop(self) -> None:
+        """A person has cancelled it: its agent ends it; where there is none yet, or it does not, this does."""
+        self._stop_at = self._stop_at or time.monotonic()
+
+    def shut_down(self) -> None:
+        """The worker ends; the Job goes on, and another worker takes it over."""
+
+    def abandon(self) -> None:
+        """It has ended, as keruta knows, or is another's: it is known here no more."""
+        self.ended.set()
+
+    def give(self, inputs: Sequence[Input]) -> None:
+        """Its agent is told by keruta itself."""
+
+    # ------------------------------------------------------------ the Job
+
+    def make(self) -> None:
+        """The Job is there, with its token. Raises KerutaError when the API server is away or refuses."""
+        specification = self._fetch(self._task, self._number)
+        if specification.fault is not None:
+            self._tell(PodEnd(reason=specification.fault.reason, message=specification.fault.message))
+            return
+        account = self._cluster.account(self._settings.job_service_account)
+        job = self._cluster.create(job_manifest(specification, self._settings, account))
+        self._cluster.create(secret_manifest(specification, self._settings, job))
+        self._had_job, self._made_at = True, time.monotonic()
+        log.info("job made", extra={"action": "job_made", "task": self._task, "attempt": self._number})
+
+    @property
+    def made(self) -> bool:
+        return self._made_at is not None
+
+    def found(self) -> None:
+        """Its Job is there already: another worker made it, or this one before it was restarted."""
+        self._had_job, self._made_at = True, self._made_at or time.monotonic()
+
+    def refused(self, error: KerutaError) -> None:
+        """The API server will not have it."""
+        reason = "QuotaExceeded" if "exceeded quota" in str(error) else "PodRefused"
+        self._tell(PodEnd(reason=reason, message=f"The cluster refused the Job: {error}"))
+
+    def look(self, job: dict[str, Any] | None, pod: dict[str, Any] | None, *, gone: bool) -> None:
+        """Decides by what the cluster has of it now.
+
+        Args:
+            gone: the Pod was seen and is no longer there; `pod` is its last state.
+        """
+        if self._told_at is not None or self.ended.is_set() or not self.made:
+            return
+        now = time.monotonic()
+        if self._stop_at is not None and self._end_stopped(now):
+            return
+        verdict = self._verdict(job, pod, gone, now)
+        if verdict is None:
+            self._over = None
+            return
+        if self._over is None:
+            self._over, self._over_at = verdict, now
+        # What its agent said last may be on its way: keruta's word of after that is waited for, and may end it here.
+        if self._heard_at > self._over_at + (SETTLE_SECONDS if pod is not None else 0):
+            self._tell(verdict)
+
+    @property
+    def _started(self) -> bool:
+        return self._assigned.status not in NOT_STARTED
+
+    def _verdict(self, job: dict[str, Any] | None, pod: dict[str, Any] | None, gone: bool, now: float) -> PodEnd | None:
+        assert self._made_at is not None
+        waited = now - self._made_at
+        if pod is not None:
+            over = ended(pod, gone=gone)
+            if over is not None or self._started:
+                return over
+            return stuck(pod, waited_seconds=waited, patience_seconds=self._settings.job_patience_seconds)
+        if job is None:
+            if waited < NO_POD_SECONDS:
+                return None
+            return PodEnd(reason="PodDeleted", message="Its Job was deleted in the cluster.", lost=self._started)
+        for condition in job.get("status", {}).get("conditions", []):
+            if condition["type"] == "Failed" and condition["status"] == "True":
+                deadline = condition.get("reason") == "DeadlineExceeded"
+                reason = "DeadlineExceeded" if deadline else "PodFailed"
+                return PodEnd(reason=reason, message=f"The Job failed: {condition.get('message')}")
+        if waited > max(NO_POD_SECONDS, self._settings.job_patience_seconds):
+            return not_made(self._cluster.events_of("Job", self.attempt))
+        return None
+
+    def _end_stopped(self, now: float) -> bool:
+        """Ends what a person cancelled: at once what has not started, else when its agent had its time."""
+        assert self._stop_at is not None
+        limit = self._settings.grace_seconds + self._settings.job_grace_seconds if self._started else 2.0
+        if now - self._stop_at < limit:
+            return False
+        self._cluster.delete_job(self.attempt)
+        self._send(
+            Ended(
+                task=self._task, attempt=self._number, execution=self._assigned.execution, status="cancelled",
+                reason="Cancelled", message="Cancelled; its Job was deleted.",
+            )
+        )  # fmt: skip
+        self._told_at = time.monotonic()
+        return True
+
+    def _tell(self, end: PodEnd) -> None:
+        """Reports the end; keruta refuses it where the agent's own came first."""
+        self._told_at = time.monotonic()
+        entry: AnyEntry = Lost(task=self._task, attempt=self._number, execution=self._assigned.execution)
+        if not (end.lost and self._started):
+            entry = Ended(
+                task=self._task, attempt=self._number, execution=self._assigned.execution, status="failed",
+                reason=end.reason, message=end.message[:4000], exit_code=end.exit_code,
+                signal=end.exit_code - 128 if end.exit_code is not None and 128 < end.exit_code < 160 else None,
+            )  # fmt: skip
+        self._send(entry)
+        told = {"action": "pod_end_told", "task": self._task, "attempt": self._number, "reason": end.reason}
+        log.info("told by the Pod's status: %s", end.reason, extra=told)
+        if self._had_job and not self._started:
+            self._cluster.delete_job(self.attempt)  # it must not start after all

@@ -1,0 +1,199 @@
+"""The `kubernetes` runner: attempts as Jobs, by what the cluster says of them.
+
+Jobs and Pods are watched by label; every second, and at each change, each attempt looks at its own. Jobs that no task
+knows any more are swept.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from agent.runners.kubernetes.manifests import PART_OF
+from agent.runners.kubernetes.pod_attempt import Cluster, PodJob
+from agent.settings import ClusterSettings
+from keruta.domain.lifecycle import NOT_STARTED
+from keruta.domain.reports import AnyEntry, Assigned
+from keruta.domain.specification import Specification
+from keruta.errors import KerutaError, PhaseError
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+AGAIN_SECONDS = 2.0
+SYNC_SECONDS = 30.0
+SWEEP_SECONDS = 60.0
+SWEEP_AFTER_SECONDS = 120.0
+MADE_AT_ONCE = 4  # the client library keeps as many connections
+
+
+class WatchedCluster(Cluster, Protocol):
+    def watch(
+        self, kind: str, selector: str, told: Callable[[str, list[dict[str, Any]]], None], stop: threading.Event
+    ) -> None: ...
+
+
+class ClusterJobs:
+    """What is known of the cluster's Jobs and Pods, and the attempts that go by it.
+
+    Args:
+        over: says which of some attempts are no task's any more.
+    """
+
+    def __init__(
+        self, cluster: WatchedCluster, settings: ClusterSettings,
+        fetch: Callable[[str, int], Specification], send: Callable[[AnyEntry], None],
+        over: Callable[[list[str]], list[str]],
+    ) -> None:  # fmt: skip
+        self._cluster = cluster
+        self._settings = settings
+        self._fetch, self._send, self._over = fetch, send, over
+        self._jobs: dict[str, dict[str, Any]] = {}
+        self._pods: dict[str, dict[str, Any]] = {}
+        self._gone: dict[str, dict[str, Any]] = {}
+        self._mine: dict[str, PodJob] = {}
+        self._again_at: dict[str, float] = {}
+        self._synced = {"Job": threading.Event(), "Pod": threading.Event()}
+        self._changed = threading.Event()
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._swept_at = time.monotonic()
+        self._makers = ThreadPoolExecutor(MADE_AT_ONCE, thread_name_prefix="make")
+
+    def start(self) -> Iterable[PodJob]:
+        """Watches from here on; what is whose, keruta says.
+
+        Returns when the first lists are there, or the cluster is away for half a minute.
+        """
+        for kind, told in (("Job", self._job_told), ("Pod", self._pod_told)):
+            arguments = (kind, PART_OF, told, self._stop)
+            threading.Thread(target=self._cluster.watch, args=arguments, name=f"watch-{kind}", daemon=True).start()
+        threading.Thread(target=self._run, name="look", daemon=True).start()
+        for event in self._synced.values():
+            event.wait(SYNC_SECONDS)
+        return ()
+
+    def begin(self, assigned: Assigned) -> PodJob | None:
+        """Takes an attempt on: makes its Job, or takes over the one that is there."""
+        job = PodJob(self._cluster, self._settings, assigned, self._fetch, self._send)
+        with self._lock:
+            there = job.attempt in self._jobs
+            if there:
+                job.found()
+            elif assigned.status not in NOT_STARTED and self._synced["Job"].is_set():
+                job.found()  # it was made once: that nothing is there now is its end
+            self._mine[job.attempt] = job
+        self._changed.set()
+        return job
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._changed.set()
+
+    # ------------------------------------------------------------ what the cluster says
+
+    def _job_told(self, what: str, documents: list[dict[str, Any]]) -> None:
+        with self._lock:
+            if what == "ALL":
+                self._jobs = {document["metadata"]["name"]: document for document in documents}
+                self._synced["Job"].set()
+            for document in documents:
+                name = document["metadata"]["name"]
+                if what == "DELETED":
+                    self._jobs.pop(name, None)
+                else:
+                    self._jobs[name] = document
+        self._changed.set()
+
+    def _pod_told(self, what: str, documents: list[dict[str, Any]]) -> None:
+        with self._lock:
+            if what == "ALL":
+                now = {_job_of(document): document for document in documents}
+                self._gone |= {name: pod for name, pod in self._pods.items() if name not in now}
+                self._pods = now
+                self._synced["Pod"].set()
+            for document in documents:
+                name = _job_of(document)
+                if what == "DELETED":
+                    self._pods.pop(name, None)
+                    self._gone[name] = document
+                else:
+                    self._pods[name] = document
+                    self._gone.pop(name, None)
+        self._changed.set()
+
+    # ------------------------------------------------------------ looking
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._changed.wait(LOOK_SECONDS)
+            self._changed.clear()
+            try:
+                self._look()
+                if time.monotonic() - self._swept_at > SWEEP_SECONDS:
+                    self._swept_at = time.monotonic()
+                    self._sweep()
+            except KerutaError as error:
+                log.warning("cluster: %s", error, extra={"action": "cluster_failed"})
+            except Exception:
+                log.exception("look failed", extra={"action": "look_failed"})
+
+    def _look(self) -> None:
+        with self._lock:
+            self._mine = {name: job for name, job in self._mine.items() if not job.ended.is_set()}
+            known = set(self._mine)
+            self._gone = {name: pod for name, pod in self._gone.items() if name in known}
+            self._again_at = {name: at for name, at in self._again_at.items() if name in known}
+            looked = [
+                (job, self._jobs.get(name), self._pods.get(name) or self._gone.get(name), name not in self._pods)
+                for name, job in self._mine.items()
+            ]
+        # A burst of attempts is asked for and made several at a time: each is a few requests that are waited for.
+        list(self._makers.map(self._make, [job for job, *_ in looked if not job.made]))
+        for job, manifest, pod, gone in looked:
+            job.look(manifest, pod, gone=gone)
+
+    def _make(self, job: PodJob) -> None:
+        from keruta.adapters.kube import ClusterRefusedError
+
+        if time.monotonic() < self._again_at.get(job.attempt, 0.0):
+            return
+        try:
+            job.make()
+        except ClusterRefusedError as error:
+            job.refused(error)
+        except PhaseError as error:  # keruta says that it is not ours any more, or is away
+            log.info("no specification: %s", error, extra={"action": "specification_failed"})
+            self._again_at[job.attempt] = time.monotonic() + AGAIN_SECONDS
+        except KerutaError as error:
+            log.warning("job not made yet: %s", error, extra={"action": "job_not_made"})
+            self._again_at[job.attempt] = time.monotonic() + AGAIN_SECONDS
+
+    def _sweep(self) -> None:
+        """Jobs that have been there for a while and are no one's: keruta says which of them no task knows."""
+        now = datetime.now(UTC)
+        with self._lock:
+            strange = [
+                name
+                for name, job in self._jobs.items()
+                if name not in self._mine
+                and not job.get("status", {}).get("completionTime")
+                and (now - _made_at(job)).total_seconds() > SWEEP_AFTER_SECONDS
+            ]
+        for name in self._over(strange) if strange else []:
+            log.warning("swept a Job that no task knows", extra={"action": "job_swept", "job": name})
+            self._cluster.delete_job(name)
+
+
+def _job_of(pod: dict[str, Any]) -> str:
+    labels = pod["metadata"].get("labels", {})
+    return str(labels.get("batch.kubernetes.io/job-name") or labels.get("job-name") or pod["metadata"]["name"])
+
+
+def _made_at(job: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(job["metadata"]["creationTimestamp"].replace("Z", "+00:00"))

@@ -1,0 +1,196 @@
+"""The agent beside a script in a Job Pod: a native sidecar that holds the attempt's token and the credentials.
+
+The script's container shares one directory with it, `CONTROL`: see start.sh. Nothing of the script's is opened but for
+what lies there, the workspace and what it leaves behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.api_client import HttpAsking
+from agent.attempt.attempt import Job
+from agent.attempt.context import World
+from agent.attempt.credentials import Opener
+from agent.attempt.directory import JobDir
+from agent.reporter import HttpTransport, Reporter, SessionVoid
+from agent.runners.process.script import START
+from agent.settings import WorkerSettings
+from keruta.domain.naming import attempt_id, parse_attempt_id
+from keruta.domain.reports import Held, ReportAnswer
+from keruta.domain.specification import Specification
+from keruta.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+HERE_LOOK_SECONDS = 0.05
+AGAIN_SECONDS = 1.0
+# The workspace belongs to the agent's user; Git, run by the script's, is to know that this is meant.
+SAFE_GIT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+
+
+class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Job Pod's agent needs beside `WorkerSettings`."""
+
+    attempt: str = ""
+    """The attempt that this Pod makes."""
+
+    attempt_token_file: Path = Path("/token/token")
+    """The attempt's own token, in a file that the script's container does not have."""
+
+    pod_uid: str = ""
+    """The Pod's UID: part of the execution's id."""
+
+    job_dir: Path = Path("/job")
+    """The directory that both containers mount."""
+
+    agent_dir: Path = Path("/agent")
+    """The agent's own directory: what is on record, and credentials while Git runs."""
+
+
+class ContainerScript:
+    """The script in the container beside this one: told by files, seen by files.
+
+    Args:
+        over: set when the Pod ends; the script's container has ended then, or is about to.
+        last_words_seconds: how long after that the script may still say how it ended.
+    """
+
+    def __init__(self, job: JobDir, env: Mapping[str, str], over: threading.Event, last_words_seconds: float) -> None:
+        self._job = job
+        self._env = env
+        self._over = over
+        self._last_words_seconds = last_words_seconds
+        self._over_at: float | None = None
+
+    def await_ready(self, stop: threading.Event) -> None:
+        """The script's container is up, so its image was pulled."""
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._env.items()]
+        (self._job.control / "environment").write_text("".join(lines))
+        while not (self._job.control / "here").exists() and not stop.wait(HERE_LOOK_SECONDS):
+            pass
+
+    def start(self) -> None:
+        (self._job.control / "go").touch()
+
+    def take_up(self) -> bool:
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        if not self._job.finished:
+            time.sleep(seconds)
+        if self._over.is_set() and self._over_at is None:
+            self._over_at = time.monotonic()
+        gone = self._over_at is not None and time.monotonic() - self._over_at > self._last_words_seconds
+        return self._job.finished or gone
+
+    @property
+    def died_by(self) -> int | None:
+        return None
+
+    @property
+    def told_elsewhere(self) -> bool:
+        """The worker tells, from the Pod's status, where no exit code is there or the script was ended with its Pod."""
+        return not self._job.finished or (self._job.control / "terminated").exists()
+
+    def stop(self) -> None:
+        (self._job.control / "stop").touch()
+
+    def kill(self) -> None:
+        (self._job.control / "kill").touch()
+
+    def sweep(self) -> int:
+        return 0  # the container's end is its processes' end
+
+    def reads_input(self) -> bool:
+        return False  # another user's processes can't be looked into; scripts ask by $KERUTA_ASK
+
+    def close(self) -> None:
+        pass
+
+
+def run(settings: WorkerSettings, own: SidecarSettings) -> int:
+    """Makes the one attempt, and returns when all that it had to tell has been taken. Raises SettingsError."""
+    try:
+        task, number = parse_attempt_id(own.attempt)
+    except ValueError as error:
+        raise SettingsError("KERUTA_ATTEMPT names no attempt") from error
+    transport = HttpTransport(settings.agent_url, own.attempt_token_file.read_text().strip())
+    os.umask(0o007)  # the script is another user, of the same group
+    directory = JobDir(root=own.agent_dir, shared=own.job_dir)
+    directory.make_shared()
+    shutil.copy(START, directory.control / "start.sh")  # from here on the script's container may start
+    specification = _fetch(transport, task, number)
+    if specification is None:
+        log.warning("the attempt is not ours any more", extra={"action": "attempt_gone"})
+        return 0
+    holder: list[Job] = []
+    over = threading.Event()
+
+    def answered(answer: ReportAnswer, held: Sequence[Held]) -> None:
+        mine = next((one for one in answer.assigned if attempt_id(one.task, one.attempt) == own.attempt), None)
+        if mine is None and held and not holder[0].ended.is_set():
+            holder[0].abandon()
+        elif mine is not None:
+            if mine.stop:
+                holder[0].stop()
+            holder[0].give(mine.input)
+
+    reporter = Reporter(
+        transport,
+        held=lambda: [job.held for job in holder if not job.ended.is_set()],
+        anxious=lambda: any(job.anxious for job in holder),
+        answered=answered,
+    )
+
+    world = World(
+        settings=settings,
+        reporting=reporter,
+        asking=HttpAsking(transport),
+        opener=Opener(settings.credentials_key, settings.secrets_dir),
+        script=lambda job, env: ContainerScript(job, {**env, **SAFE_GIT}, over, settings.grace_seconds),
+        boot=own.pod_uid or "pod",
+        in_pod=True,
+    )
+    job = Job(world, directory, specification)
+    holder.append(job)
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
+    thread = threading.Thread(target=_report, args=(reporter,), daemon=True)
+    thread.start()
+    job.run()
+    reporter.end()
+    thread.join(30)
+    return 0
+
+
+def _report(reporter: Reporter) -> None:
+    try:
+        reporter.run()
+    except SessionVoid:
+        log.warning("keruta does not know this attempt's token any more", extra={"action": "session_void"})
+        os._exit(1)
+
+
+def _fetch(transport: HttpTransport, task: str, number: int) -> Specification | None:
+    """The attempt's specification; None when it is over. Asked for until keruta answers."""
+    while True:
+        try:
+            response = transport.request("GET", f"/agent/v1/tasks/{task}/attempts/{number}", None)
+            if response.status == 200:
+                return msgspec.json.decode(response.data, type=Specification)
+            if response.status in (401, 403, 404):
+                return None
+            log.warning("no specification yet: %d", response.status, extra={"action": "specification_failed"})
+        except OSError as error:
+            log.warning("no specification yet: %s", error, extra={"action": "specification_failed"})
+        time.sleep(AGAIN_SECONDS)

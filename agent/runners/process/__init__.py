@@ -1,0 +1,1 @@
+"""The `process` runner: a script as a process group of this machine."""

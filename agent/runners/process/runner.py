@@ -1,0 +1,71 @@
+"""The `process` runner: attempts made in this process, their scripts as processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+from agent.attempt.attempt import Job
+from agent.attempt.context import Asking, Reporting, World
+from agent.attempt.credentials import Opener
+from agent.attempt.directory import JobDir, existing
+from agent.runners.process.script import ProcessScript, find_isolation
+from agent.settings import WorkerSettings
+from keruta.domain.lifecycle import NOT_STARTED
+from keruta.domain.naming import new_id
+from keruta.domain.reports import AnyEntry, Assigned, Lost
+
+PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")  # of this process, to scripts
+
+
+class ProcessJobs:
+    """Attempts by their directories, so that those of a worker before this one are taken up."""
+
+    def __init__(
+        self, settings: WorkerSettings, reporting: Reporting, asking: Asking, send: Callable[[AnyEntry], None]
+    ) -> None:
+        isolation = find_isolation(settings.isolation)
+        self._send = send
+        self._directory = settings.worker_dir / "jobs"
+        self._world = World(
+            settings=settings,
+            reporting=reporting,
+            asking=asking,
+            opener=Opener(settings.credentials_key, settings.secrets_dir),
+            script=lambda job, env: ProcessScript(job, env, isolation),
+            boot=new_id(),
+            inherited={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+        )
+
+    def start(self) -> Iterator[Job]:
+        """Jobs whose start is on record go on; of the others nothing is kept: they are assigned, and begin anew."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        for directory in existing(self._directory):
+            attempt = directory.load()
+            if attempt is None or not directory.started:
+                directory.remove()
+            else:
+                yield self._launched(Job(self._world, directory, attempt.specification))
+
+    def begin(self, assigned: Assigned) -> Job | None:
+        if assigned.specification is None:
+            return None
+        directory = JobDir.of(self._directory, assigned.specification)
+        if assigned.status not in NOT_STARTED and not directory.started:
+            # It was started, and nothing of it is here: its end is not ours to tell.
+            self._send(Lost(task=assigned.task, attempt=assigned.attempt, execution=assigned.execution))
+            return None
+        job = Job(self._world, directory, assigned.specification)
+        if assigned.stop:
+            job.stop()
+        job.give(assigned.input)
+        return self._launched(job)
+
+    def stop(self) -> None:
+        """Nothing is left to be ended: each job was told."""
+
+    @staticmethod
+    def _launched(job: Job) -> Job:
+        threading.Thread(target=job.run, name=job.attempt, daemon=True).start()
+        return job

@@ -1,0 +1,191 @@
+"""What the assigner reads and writes: lanes by their index, and a guarded write under its epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import OperationFailure
+from pymongo.write_concern import WriteConcern
+
+from keruta.adapters.mongo.circuits import MongoCircuits
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import TARGETS, after, literal, seen_within, transition
+from keruta.domain.events import Event, task_event
+from keruta.domain.lifecycle import LEASED, Change
+from keruta.domain.naming import NAME, new_id
+from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
+from keruta.ports import PlanOutdated, WorkerSlots
+from keruta.settings import Settings
+
+ASSIGNER_SECONDS = 3.0
+_LIVE_LEASES = 1.0  # a worker not seen for one lease is given nothing
+
+
+class MongoAssignment:
+    """`keruta.ports.AssignmentStore` on MongoDB."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._client = database.client
+        self._tasks = database["tasks"]
+        self._workers = database["workers"]
+        self._control = database["control"]
+        # The lease of 3 s is a courtesy; what guards the data is the epoch in the transaction.
+        self._quick = database["control"].with_options(write_concern=WriteConcern(w=1))
+        self._queues = database["queues"]
+        self._repositories = database["repositories"]
+        self._circuits = MongoCircuits(database)
+        self._settings = settings
+
+    def take_assigner(self) -> int | None:
+        free = {"$or": [{"until": None}, {"$expr": {"$lte": ["$until", "$$NOW"]}}]}
+        taken = {"epoch": {"$add": ["$epoch", 1]}, "until": after(ASSIGNER_SECONDS)}
+        with translated():
+            document = self._quick.find_one_and_update(
+                {"_id": "assigner", **free}, [{"$set": taken}], return_document=ReturnDocument.AFTER
+            )
+        return document["epoch"] if document else None
+
+    def release_assigner(self, epoch: int) -> None:
+        with translated():
+            self._quick.update_one({"_id": "assigner", "epoch": epoch}, {"$set": {"until": None}})
+
+    def wanted(self) -> int:
+        with translated():
+            document = self._control.find_one({"_id": "assigner_wanted"})
+        return int(document["seq"]) if document else 0
+
+    def want(self) -> None:
+        with translated():
+            self._quick.update_one({"_id": "assigner_wanted"}, {"$inc": {"seq": 1}}, upsert=True)
+
+    def free_slots(self, worker: str | None) -> list[WorkerSlots]:
+        live = seen_within(self._settings.lease_seconds * _LIVE_LEASES)
+        match: dict[str, Any] = {"draining": False, "slots": {"$gt": 0}, "$expr": live}
+        if worker is not None:
+            match["_id"] = worker
+        with translated():
+            workers = list(self._workers.find(match, {"slots": 1, "address": 1}))
+            if not workers:
+                return []
+            held = {"holder": {"$in": [found["_id"] for found in workers]}, "status": {"$in": sorted(LEASED)}}
+            busy = self._tasks.aggregate([{"$match": held}, {"$group": {"_id": "$holder", "count": {"$sum": 1}}}])
+            counts = {row["_id"]: row["count"] for row in busy}
+        return [
+            WorkerSlots(
+                id=found["_id"], address=found.get("address"), free=found["slots"] - counts.get(found["_id"], 0)
+            )
+            for found in workers
+            if found["slots"] > counts.get(found["_id"], 0)
+        ]
+
+    def waiting_lanes(self) -> Mapping[Lane, Sequence[Candidate]]:
+        """One seek of the index for each lane (a distinct scan)."""
+        heads: list[dict[str, Any]] = [
+            {"$match": {"claim": {"$type": "object"}}},  # $exists would fetch each document
+            {"$sort": {"claim": 1, "priority": -1, "_id": 1}},
+            {"$group": {"_id": "$claim", "id": {"$first": "$_id"}, "priority": {"$first": "$priority"}}},
+        ]
+        with translated():
+            rows = list(self._tasks.aggregate(heads, hint="claim"))
+        return {Lane(**row["_id"]): [Candidate(rank=-row["priority"], id=row["id"])] for row in rows}
+
+    def candidates(self, lane: Lane, most: int) -> Sequence[Candidate]:
+        with translated():
+            found = (
+                self._tasks.find({"claim": lane_key(lane)}, {"priority": 1})
+                .sort([("claim", 1), ("priority", -1), ("_id", 1)])
+                .hint("claim")
+                .limit(most)
+            )
+            return [Candidate(rank=-row["priority"], id=row["_id"]) for row in found]
+
+    def running(self, lanes: Iterable[Lane]) -> Mapping[Lane, int]:
+        del lanes
+        held = {"holder": {"$exists": True}, "status": {"$in": sorted(LEASED)}}
+        with translated():
+            rows = list(self._tasks.aggregate([{"$match": held}, {"$group": {"_id": "$lane", "count": {"$sum": 1}}}]))
+        return {Lane(**row["_id"]): row["count"] for row in rows}
+
+    def limits(self, lanes: Iterable[Lane]) -> Limits:
+        lanes = list(lanes)
+        names = sorted({lane.queue for lane in lanes})
+        known = sorted({lane.repository for lane in lanes if NAME.fullmatch(lane.repository)})
+        most: dict[str, dict[str, int]] = {"queue": {}, "repository": {}, "profile": {}}
+        with translated():
+            queues = list(self._queues.find({"_id": {"$in": names}}, ["spec.max_running", "spec.weight", "paused"]))
+            limited = {"_id": {"$in": known}, "spec.max_running": {"$ne": None}}
+            repositories = list(self._repositories.find(limited, ["spec.max_running"])) if known else []
+            circuits = self._circuits.open_ones()
+        for row in queues:
+            if row.get("paused"):
+                most["queue"][row["_id"]] = 0
+            elif row["spec"].get("max_running") is not None:
+                most["queue"][row["_id"]] = row["spec"]["max_running"]
+        for row in repositories:
+            most["repository"][row["_id"]] = row["spec"]["max_running"]
+        for row in circuits:
+            known_most = most[row["kind"]]
+            known_most[row["name"]] = min(known_most.get(row["name"], 1), int(row["due"]))
+        weights = {row["_id"]: row["spec"]["weight"] for row in queues if row["spec"].get("weight")}
+        return Limits(queues=most["queue"], repositories=most["repository"], profiles=most["profile"], weights=weights)
+
+    def write(self, epoch: int, choices: Sequence[Choice]) -> Sequence[tuple[str, Event]]:
+        events: list[tuple[str, Event]] = []
+        updates = []
+        for choice in choices:
+            event_id = new_id()
+            filter_, pipeline = self._assign(choice, event_id)
+            updates.append(UpdateOne(filter_, pipeline))
+            said: dict[str, str | int | None] = {"task": choice.task, "status": TARGETS[Change.ASSIGN]}
+            kind = task_event(TARGETS[Change.ASSIGN])
+            events.append((choice.task, Event(id=event_id, type=kind, subject=choice.task, data=said)))
+        with translated(), self._client.start_session() as session:
+            try:
+                with session.start_transaction(write_concern=WriteConcern("majority")):
+                    own = {"_id": "assigner", "epoch": epoch}
+                    held = [{"$set": {"until": after(ASSIGNER_SECONDS)}}]
+                    if self._control.update_one(own, held, session=session).matched_count != 1:
+                        raise PlanOutdated("another assigner has taken over")
+                    written = self._tasks.bulk_write(updates, ordered=False, session=session)
+                    if written.modified_count != len(updates):
+                        raise PlanOutdated("a task has moved")
+            except OperationFailure as error:
+                if error.has_error_label("TransientTransactionError"):
+                    raise PlanOutdated(f"the database asks for another try: {error.code}") from error
+                raise
+        return events
+
+    def _assign(self, choice: Choice, event_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        number = "$attempt_count"
+        attempt = {
+            "number": number,
+            "id": {"$concat": ["$_id", "-", {"$toString": number}]},
+            "worker": literal(choice.worker),
+            "execution": None,
+            "assigned_at": "$$NOW",
+        }
+        filter_, pipeline = transition(
+            Change.ASSIGN,
+            choice.task,
+            match={"claim": {"$exists": True}, "cancel_requested_at": None},
+            set_={
+                "attempt": attempt,
+                "holder": literal(choice.worker),
+                "lease_until": after(self._settings.lease_seconds),
+            },
+            event_id=event_id,
+        )
+        # Counted first, in a stage of its own: attempt, history and event speak of it.
+        return filter_, [{"$set": {"attempt": None, "attempt_count": {"$add": ["$attempt_count", 1]}}}, *pipeline]
+
+
+def lane_key(lane: Lane) -> dict[str, str]:
+    """A lane as it stands in a task: with its fields in this order, or it would be another value."""
+    return {
+        "queue": lane.queue,
+        "submitter": lane.submitter,
+        "repository": lane.repository,
+        "profile": lane.profile,
+    }

@@ -1,0 +1,45 @@
+"""Opens a stored credential for a look at its server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from keruta.adapters.encryption import CannotOpenError, Sealer
+from keruta.adapters.git.credentials import Credential
+from keruta.adapters.github import NotMintedError, mint
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.specifications import app_token
+
+
+class MongoOpening:
+    """Where long-lived values are Kubernetes Secrets, no function holds them, and only Apps' keys can be opened."""
+
+    def __init__(self, database: Database, sealer: Sealer) -> None:
+        self._credentials = database["credentials"]
+        self._sealer = sealer
+
+    def of(self, name: str, url: str) -> Credential:
+        """What opens the repository at `url` for reading. Raises CannotOpenError with a sentence, SettingsError."""
+        with translated():
+            row: dict[str, Any] | None = self._credentials.find_one({"_id": name})
+        if row is None:
+            raise CannotOpenError(f"There is no credential {name!r} any more.")
+        spec = row["spec"]
+        if spec.get("kubernetes_secret"):
+            raise CannotOpenError(
+                f"The credential {name} is a Kubernetes Secret, which only jobs mount: run a task to try."
+            )
+        values = self._sealer.open(name, row.get("sealed") or b"")
+        if spec["type"] == "github_app":
+            try:
+                token = app_token(mint, spec, values, url=url, write=False)
+            except NotMintedError as error:
+                raise CannotOpenError(str(error)) from error
+            return Credential(name=name, username="x-access-token", token=token)
+        return Credential(
+            name=name,
+            username=spec.get("username") or "",
+            token=values.get("token", ""),
+            ssh_key=values.get("private_key", ""),
+            known_hosts=spec.get("known_hosts") or "",
+        )

@@ -1,0 +1,100 @@
+"""What a change of a task adds to this process's figures, and what the database says of all tasks and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from keruta import metrics
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import seen_within
+from keruta.domain.lifecycle import HELD, LEASED, Change
+from keruta.errors import Unavailable
+from keruta.ports import Document
+
+_ENDS = {Change.SUCCEED, Change.FAIL, Change.END_CANCELLED}
+
+
+def note(change: Change, document: Document) -> None:
+    """A task has changed so, on an agent's word; the document is as it is now, with its history."""
+    attempt, history = document.get("attempt") or {}, document.get("history") or []
+    if change is Change.START:
+        queued = [entry["at"] for entry in history if entry["status"] == "queued"]
+        if queued:
+            metrics.QUEUE_SECONDS.observe((history[-1]["at"] - queued[-1]).total_seconds())
+    elif change in _ENDS:
+        status, reason = document["status"], metrics.reason_label(attempt.get("reason"))
+        metrics.ATTEMPTS_ENDED.labels(status=status, reason=reason).inc()
+        if attempt.get("started_at") and attempt.get("ended_at"):
+            metrics.RUN_SECONDS.observe((attempt["ended_at"] - attempt["started_at"]).total_seconds())
+
+
+class Figures(Collector):
+    """What is true of the whole system now, asked of the database when it is looked at.
+
+    Args:
+        lease_seconds: a worker that was not seen for so long is not there.
+    """
+
+    def __init__(self, database: Database, lease_seconds: float) -> None:
+        self._database = database
+        self._lease_seconds = lease_seconds
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            with translated():
+                yield from self._tasks()
+                yield from self._workers()
+                yield from self._troubles()
+        except Unavailable:
+            return  # the rest of the page is there all the same
+
+    def _tasks(self) -> Iterator[GaugeMetricFamily]:
+        """Of those that have not ended; each count is by an index that holds no others."""
+        tasks = self._database["tasks"]
+        counts = {
+            row["_id"]: row["count"]
+            for row in tasks.aggregate(
+                [
+                    {"$match": {"holder": {"$exists": True}, "status": {"$in": sorted(HELD)}}},
+                    {"$group": {"_id": "$status", "count": {"$sum": 1}}},
+                ],
+                hint="holder",
+            )
+        }
+        counts["queued"] = sum(
+            tasks.count_documents({field: {"$exists": True}}, hint=hint)
+            for field, hint in (("claim", "claim"), ("not_before", "not_before"), ("blocked_by", "blocked_by"))
+        )
+        family = GaugeMetricFamily("keruta_tasks", "Tasks that have not ended, by status.", labels=["status"])
+        for status in ("queued", *sorted(HELD)):
+            family.add_metric([status], counts.get(status, 0))
+        yield family
+
+    def _workers(self) -> Iterator[GaugeMetricFamily]:
+        heard = {"left_at": None, "$expr": seen_within(self._lease_seconds)}
+        rows = list(self._database["workers"].find(heard, ["slots", "draining"]))
+        yield GaugeMetricFamily("keruta_workers", "Workers that were heard of within a lease.", value=len(rows))
+        held = {"holder": {"$in": [row["_id"] for row in rows]}, "status": {"$in": sorted(LEASED)}}
+        busy = self._database["tasks"].count_documents(held, hint="holder")
+        family = GaugeMetricFamily(
+            "keruta_worker_slots", "Workers' slots, by whether they are taken.", labels=["state"]
+        )
+        family.add_metric(["busy"], busy)
+        family.add_metric(["free"], max(sum(row["slots"] for row in rows if not row["draining"]) - busy, 0))
+        yield family
+
+    def _troubles(self) -> Iterator[GaugeMetricFamily]:
+        letters = self._database["dead_letters"].count_documents({"replayed_at": None})
+        yield GaugeMetricFamily("keruta_dead_letters", "Events that were not delivered, nor replayed.", value=letters)
+        circuits = self._database["circuits"].count_documents({"open": True})
+        yield GaugeMetricFamily("keruta_circuits_open", "Repositories, profiles and queues held back.", value=circuits)
+        pool = self._database["control"].find_one({"_id": "pool"}) or {}
+        yield GaugeMetricFamily(
+            "keruta_pool_workers_wanted", "Workers that there should be.", value=pool.get("wanted", 0)
+        )
+        yield GaugeMetricFamily(
+            "keruta_pool_problem", "1 while the pool can't be sized.", value=int(pool.get("problem") is not None)
+        )

@@ -1,0 +1,183 @@
+"""Makes attempts' specifications: the task as it was asked for, and what it draws on as the catalog has it now.
+
+So a profile that was mended counts for the next attempt. What is not there any more is the specification's `fault`: the
+agent reports it as the attempt's end, with its reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from keruta.adapters.encryption import CannotOpenError, Sealer
+from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.catalog.profiles import ProfileSpec, needs_cluster
+from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.specification import Access, Fault, Placement, Specification
+from keruta.errors import SettingsError
+from keruta.ports import Document
+from keruta.settings import Settings
+
+
+class MongoSpecifications:
+    """Specifications of tasks' current attempts."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._profiles = database["profiles"]
+        self._repositories = database["repositories"]
+        self._credentials = database["credentials"]
+        self._settings = settings
+        self._sealer = Sealer(settings.credentials_key)
+
+    def of(self, documents: Sequence[Document]) -> list[Specification]:
+        """One for each task's document, in order; the catalog is asked once for all of them."""
+        if not documents:
+            return []
+        profiles = self._read(self._profiles, (d["spec"]["profile"] for d in documents))
+        repositories = self._read(self._repositories, (d["spec"]["repository"].get("name") for d in documents))
+        named = {name for row in repositories.values() for name in _credentials_of_repository(row)}
+        named |= {name for row in profiles.values() for name in row["spec"]["secrets"].values()}
+        credentials = self._read(self._credentials, named)
+        return [self._one(document, profiles, repositories, credentials) for document in documents]
+
+    def minted(self, specification: Specification, mint: Callable[..., str]) -> Specification:
+        """The same, with each short-lived token made; where none could be made, with the fault.
+
+        Args:
+            mint: `keruta.adapters.github.mint`.
+        """
+        from keruta.adapters.github import NotMintedError
+
+        made: dict[str, Access] = {}
+        for field in ("read", "push"):
+            access: Access | None = getattr(specification, field)
+            if access is None or not access.minted:
+                continue
+            with translated():
+                row = self._credentials.find_one({"_id": access.name}) or {}
+            try:
+                values = self._sealer.open(access.name, row.get("sealed") or b"")
+                token = app_token(mint, row["spec"], values, url=specification.repository.url, write=field == "push")
+            except (CannotOpenError, SettingsError, KeyError) as error:
+                return _broken(
+                    specification, "CredentialMissing", f"The credential {access.name} can't be used: {error}"
+                )
+            except NotMintedError as error:
+                return _broken(specification, "CloneAuthFailed", f"The credential {access.name} gave no token. {error}")
+            made[field] = msgspec.structs.replace(access, token=token)
+        return msgspec.structs.replace(specification, **made)
+
+    def _read(self, collection: Any, names: Iterable[str | None]) -> dict[str, Document]:
+        wanted = sorted({name for name in names if name})
+        return {row["_id"]: row for row in collection.find({"_id": {"$in": wanted}})} if wanted else {}
+
+    def _one(
+        self,
+        document: Document,
+        profiles: dict[str, Document],
+        repositories: dict[str, Document],
+        credentials: dict[str, Document],
+    ) -> Specification:
+        asked: Document = document["spec"]
+        known = {name: asked[name] for name in _AS_ASKED if asked.get(name) is not None}
+        own = {"task": document["_id"], "attempt": document["attempt"]["number"]}
+        made = msgspec.convert({**known, **own, "log_limit_bytes": self._settings.log_limit_bytes}, Specification)
+        profile, name = profiles.get(made.profile), made.repository.name
+        if profile is None:
+            return _broken(made, "ProfileMissing", f"There is no profile {made.profile!r} any more.")
+        repository = repositories.get(name) if name is not None else None
+        if name is not None and repository is None:
+            return _broken(made, "RepositoryMissing", f"There is no repository {name!r} any more.")
+        try:
+            made = _with_profile(made, profile, credentials)
+            return made if repository is None else _with_repository(made, repository, credentials)
+        except LookupError as error:
+            return _broken(made, "CredentialMissing", str(error.args[0]))
+
+
+_AS_ASKED = (
+    "repository", "profile", "script", "command", "prompt", "check", "env", "documents", "timeout_seconds",
+    "result_branch",
+)  # fmt: skip
+
+
+def _with_profile(made: Specification, row: Document, credentials: dict[str, Document]) -> Specification:
+    profile = msgspec.convert(row["spec"], ProfileSpec)
+    return msgspec.structs.replace(
+        made,
+        profile_revision=row["revision"],
+        prompt_command=profile.prompt,
+        setup=list(profile.setup),
+        env={**profile.env, **made.env},
+        secrets={variable: _access(name, credentials) for variable, name in profile.secrets.items()},
+        usage=list(profile.usage),
+        unhonoured=needs_cluster(profile),
+        placement=Placement(
+            image=profile.image,
+            resources=profile.resources,
+            network=profile.network,
+            node_selector=profile.node_selector,
+            tolerations=profile.tolerations,
+        ),
+    )
+
+
+def _with_repository(made: Specification, row: Document, credentials: dict[str, Document]) -> Specification:
+    repository = msgspec.convert(row["spec"], RepositorySpec)
+    read = _access(repository.read_credential, credentials) if repository.read_credential else None
+    push = _access(repository.push_credential, credentials) if repository.push_credential else read
+    for access in (read, push):
+        if access is not None and access.kind == "secret":
+            raise LookupError(f"The credential {access.name} is a value for scripts; no Git server takes it.")
+    return msgspec.structs.replace(
+        made,
+        repository=msgspec.structs.replace(made.repository, url=repository.url),
+        setup=[*made.setup, *repository.setup],
+        read=read,
+        push=push if made.result_branch is not None else None,
+        lfs=repository.lfs,
+    )
+
+
+def _access(name: str, credentials: dict[str, Document]) -> Access:
+    """How an agent comes by a credential. Raises LookupError with a sentence."""
+    row = credentials.get(name)
+    if row is None:
+        raise LookupError(f"There is no credential {name!r} any more.")
+    spec = row["spec"]
+    minted = spec["type"] == "github_app"
+    secret = spec.get("kubernetes_secret")
+    if not minted and not secret and not row.get("sealed"):
+        raise LookupError(f"The credential {name} has no value; give it one.")
+    return Access(
+        name=name,
+        revision=row["revision"],
+        kind="token" if minted else spec["type"],
+        username="x-access-token" if minted else spec.get("username") or "",
+        known_hosts=spec.get("known_hosts") or "",
+        sealed=None if minted or secret else row["sealed"],
+        secret=secret,
+        minted=minted,
+    )
+
+
+def app_token(mint: Callable[..., str], spec: Document, values: Mapping[str, str], *, url: str, write: bool) -> str:
+    """A short-lived token of a GitHub App's credential. Raises what `keruta.adapters.github.mint` raises."""
+    return mint(
+        app_id=spec["app_id"],
+        installation_id=spec["installation_id"],
+        private_key=values["private_key"],
+        api_url=spec.get("api_url"),
+        url=url,
+        write=write,
+    )
+
+
+def _credentials_of_repository(row: Document) -> list[str]:
+    return [name for name in (row["spec"].get("read_credential"), row["spec"].get("push_credential")) if name]
+
+
+def _broken(made: Specification, reason: str, message: str) -> Specification:
+    return msgspec.structs.replace(made, fault=Fault(reason=reason, message=message))

@@ -1,0 +1,215 @@
+"""What people and clients read: lists, one task, why it waits, the log. Every query asks first who may see it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from keruta.adapters.mongo.circuits import MongoCircuits
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summary, to_view
+from keruta.domain.lifecycle import OPEN, Status
+from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
+from keruta.domain.task import TaskPage, TaskView, WaitingView
+from keruta.errors import InvalidRequest, NotFound
+from keruta.ports import Document
+from keruta.settings import Settings
+
+LOG_PAGE = 100
+POSITION_LIMIT = 10_000
+
+
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list is narrowed to.
+
+    Args:
+        status: one of them, or `open` for all that have not ended.
+        facets: as `queue=…`, `repository=…`, `owner=…`, `label=key=value`, `word=…`; all of them hold.
+        since, until: submitted from then on, and before then.
+    """
+
+    status: str | None = None
+    oldest_first: bool = False
+    facets: Sequence[str] = msgspec.field(default_factory=tuple)
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a log as it is read."""
+
+    attempt: int
+    sequence: int
+    at: datetime
+    system: bool
+    data: bytes
+
+
+class MongoReading:
+    """Reads for those whose `readers` names are given."""
+
+    def __init__(self, database: Database, settings: Settings) -> None:
+        self._tasks = database["tasks"]
+        self._logs = database["logs"]
+        self._workers = database["workers"]
+        self._queues = database["queues"]
+        self._repositories = database["repositories"]
+        self._circuits = MongoCircuits(database)
+        self._settings = settings
+
+    def page(self, readers: Sequence[str], wanted: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage:
+        """One page, by when they were submitted. Raises InvalidRequest for a cursor that is none of ours."""
+        match: dict[str, Any] = {}
+        span = {
+            **({"$gte": earliest_id(wanted.since)} if wanted.since is not None else {}),
+            **({"$lt": earliest_id(wanted.until)} if wanted.until is not None else {}),
+        }
+        if cursor is not None:
+            if not TASK_ID.fullmatch(cursor):
+                raise InvalidRequest.cursor()
+            bound, nearer = ("$gt", max) if wanted.oldest_first else ("$lt", min)
+            span[bound] = nearer(cursor, span.get(bound, cursor))
+        if span:
+            match["_id"] = span
+        if wanted.facets:
+            match["seen_by"] = {"$in": [f"{reader} {wanted.facets[0]}" for reader in readers]}
+            rest = [{"seen_by": {"$in": [f"{r} {facet}" for r in readers]}} for facet in wanted.facets[1:]]
+            if rest:
+                match["$and"] = rest
+        elif wanted.status is None:
+            match["seen_by"] = {"$in": list(readers)}
+        if wanted.status is not None:
+            match["status"] = {"$in": sorted(OPEN)} if wanted.status == "open" else wanted.status
+            if not wanted.facets:
+                match["readers"] = {"$in": list(readers)}
+        hint = "readers_status" if "readers" in match else "seen_by"
+        order = 1 if wanted.oldest_first else -1
+        with translated():
+            found = list(self._tasks.find(match, SUMMARY_PROJECTION).sort("_id", order).hint(hint).limit(limit + 1))
+        more = len(found) > limit
+        items = [to_summary(document) for document in found[:limit]]
+        return TaskPage(items=items, next=items[-1].id if more else None)
+
+    def task(self, readers: Sequence[str], task_id: str) -> TaskView:
+        """One task, with why it waits. Raises NotFound, also for what the reader may not see."""
+        document = self._document(readers, task_id)
+        view = to_view(document)
+        if document["status"] in (Status.QUEUED, Status.UNKNOWN):
+            with translated():
+                view = msgspec.structs.replace(view, waiting=self._waiting(document))
+        return view
+
+    def may_change(self, names: Sequence[str], task_id: str) -> bool:
+        """Whether it is theirs to cancel, retry and answer."""
+        with translated():
+            found = self._tasks.find_one({"_id": task_id, "managers": {"$in": list(names)}}, ["_id"])
+        return found is not None
+
+    def _document(self, readers: Sequence[str], task_id: str, projection: Any = None) -> Document:
+        with translated():
+            document = self._tasks.find_one({"_id": task_id, "readers": {"$in": list(readers)}}, projection)
+        if document is None:
+            raise NotFound("There is no such task.", reason="TaskNotFound")
+        return document
+
+    # ------------------------------------------------------------ why it waits
+
+    def _waiting(self, document: Document) -> WaitingView:
+        if document["status"] == Status.UNKNOWN:
+            return WaitingView(position=0, why="It waits for word from its worker, or for a person to decide.")
+        if "claim" not in document:
+            return WaitingView(position=0, why=_held(document))
+        lane = document["claim"]
+        first = {"claim": lane, "priority": {"$gt": document["priority"]}}
+        older = {"claim": lane, "priority": document["priority"], "_id": {"$lt": document["_id"]}}
+        position = sum(
+            self._tasks.count_documents(before, hint="claim", limit=POSITION_LIMIT) for before in (first, older)
+        )
+        return WaitingView(position=position, why=self._why(lane))
+
+    def _why(self, lane: Mapping[str, str]) -> str:
+        held = self._held_by(lane)
+        if held:
+            return held
+        live = {"$expr": seen_within(self._settings.lease_seconds)}
+        workers = list(self._workers.find(live, {"slots": 1, "draining": 1}))
+        if not workers:
+            return "No worker is there; start one, or see why it does not register."
+        slots = sum(worker["slots"] for worker in workers if not worker["draining"])
+        if not slots:
+            return "Every worker is being drained; none takes new tasks."
+        return f"All {slots} slots of {len(workers)} workers are taken, or are about to be given out."
+
+    def _held_by(self, lane: Mapping[str, str]) -> str | None:
+        """What keeps a whole lane from running: a pause, an open circuit, a limit."""
+        queue = self._queues.find_one({"_id": lane["queue"]}) or {}
+        if pause := queue.get("paused"):
+            return f"The queue {lane['queue']} is paused by {pause['by']}: {pause['reason']}"
+        for kind in ("queue", "repository", "profile"):
+            circuit = self._circuits.of(kind, [lane.get(kind) or ""]).get(lane.get(kind) or "")
+            if circuit is not None and circuit.open:
+                at = f"{circuit.probe_at:%H:%M:%S} UTC" if circuit.probe_at else "soon"
+                return (
+                    f"The {kind} {circuit.name} failed {circuit.failures} times in a row ({circuit.reason}): "
+                    f"{circuit.message} One task is let through to try at {at}; mend it and close the circuit to go on."
+                )
+        repository = self._repositories.find_one({"_id": lane["repository"]}) or {}
+        for name, entry, match in (
+            ("queue", queue, {"lane.queue": lane["queue"]}),
+            ("repository", repository, {"lane.repository": lane["repository"]}),
+        ):
+            limit = entry.get("spec", {}).get("max_running")
+            if limit is not None and self._tasks.count_documents({"holder": {"$exists": True}, **match}) >= limit:
+                return f"Its {name} runs {limit} tasks at once, and {limit} are running."
+        return None
+
+    # ------------------------------------------------------------ the log
+
+    def log_attempt(self, readers: Sequence[str], task_id: str, attempt: int | None) -> tuple[int, bool, str]:
+        """Which attempt's log is meant (0 before the first), whether more may still come, and the task's status.
+
+        Raises:
+            NotFound.
+        """
+        document = self._document(readers, task_id, {"status": 1, "attempt_count": 1, "attempt.number": 1})
+        last = int(document["attempt_count"])
+        number = last if attempt is None else attempt
+        if number > last:
+            raise NotFound(f"There is no attempt {number}.", reason="AttemptNotFound")
+        current = (document.get("attempt") or {}).get("number")
+        open_ = document["status"] not in ("succeeded", "failed", "cancelled")
+        return number, open_ and (number == current or attempt is None), document["status"]
+
+    def chunks(self, task_id: str, attempt: int, after: int = -1) -> Iterator[Chunk]:
+        """An attempt's log after a sequence number, in order; read as it is taken, not held."""
+        name = attempt_id(task_id, attempt)
+        span = {"$gt": f"{name}/{after:08d}" if after >= 0 else f"{name}/", "$lt": f"{name}0"}
+        with translated():
+            for row in self._logs.find({"_id": span}).sort("_id", 1).batch_size(LOG_PAGE):
+                yield Chunk(
+                    attempt=row["attempt"],
+                    sequence=row["sequence"],
+                    at=row["at"],
+                    system=row["system"],
+                    data=row["data"],
+                )
+
+
+def _held(document: Document) -> str:
+    if "not_before" in document:
+        at = f"{document['not_before']:%H:%M:%S} UTC"
+        return f"The last attempt failed ({document.get('reason')}); it is tried again at {at}."
+    if "blocked_by" in document:
+        return "The last attempt may still be at work; the next one starts when it is seen gone."
+    return "It is about to be assigned."
+
+
+def parse_label(label: str) -> str:
+    """A `key=value` of a query. Raises InvalidRequest."""
+    if not re.fullmatch(r"[^=]+=.*", label):
+        raise InvalidRequest("A label is asked for as key=value.", faults=[{"at": "?label", "message": "key=value"}])
+    return f"label={label}"

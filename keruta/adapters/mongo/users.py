@@ -1,0 +1,160 @@
+"""Who comes: people as their tokens say, whether they were disabled, and whom an API key speaks for.
+
+What is known of each is remembered for a moment. Whoever disables someone, or revokes a key, is answered only when that
+moment is over for every process: from then on it counts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from keruta.adapters.identity.keys import Kept
+from keruta.adapters.identity.verifier import KEY_PREFIX, Verifier, key_source
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.rate_limits import MongoRates
+from keruta.domain.principal import Principal
+from keruta.ports import Document
+from keruta.settings import Settings
+
+SETTLE_SECONDS = 0.25
+WRITE_EVERY_SECONDS = 60.0
+REMEMBERED = 4096
+_KEY = re.compile(rf"{KEY_PREFIX}([0-9a-z]{{26}})_([A-Za-z0-9_-]{{43}})")
+
+
+class MongoPeople:
+    """`keruta.adapters.identity.verifier.People` on MongoDB.
+
+    Args:
+        clock: seconds that only go forward.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._users = database["users"]
+        self._keys = database["api_keys"]
+        self._clock = clock
+        self._allowed: dict[str, tuple[bool, float]] = {}
+        self._by_key: dict[bytes, tuple[Principal | None, float]] = {}
+        self._written_at: dict[str, float] = {}
+
+    def seen(self, principal: Principal) -> bool:
+        if not principal.is_person:
+            return True
+        now = self._clock()
+        allowed, until = self._allowed.get(principal.subject, (False, 0.0))
+        if until > now:
+            return allowed
+        with translated():
+            row = self._look(principal, now)
+        allowed = not (row or {}).get("disabled", False)
+        if len(self._allowed) >= REMEMBERED:
+            self._allowed.clear()
+            self._written_at.clear()
+        self._allowed[principal.subject] = allowed, now + SETTLE_SECONDS
+        return allowed
+
+    def _look(self, principal: Principal, now: float) -> Document | None:
+        """What is on record; once a minute, and from a token that is good, it is made new."""
+        written = self._written_at.get(principal.subject, -WRITE_EVERY_SECONDS)
+        if principal.offline or principal.key is not None or now - written < WRITE_EVERY_SECONDS:
+            return self._users.find_one({"_id": principal.subject}, ["disabled"])
+        self._written_at[principal.subject] = now
+        said = {
+            "name": principal.name,
+            "mail": principal.mail,
+            "roles": sorted(principal.roles),
+            "groups": sorted(principal.groups),
+        }
+        literally: Document = {name: {"$literal": value} for name, value in said.items()}
+        times = {"last_seen_at": "$$NOW", "first_seen_at": {"$ifNull": ["$first_seen_at", "$$NOW"]}}
+        return self._users.find_one_and_update(
+            {"_id": principal.subject}, [{"$set": {**literally, **times}}], upsert=True, projection=["disabled"]
+        )
+
+    def by_key(self, key: str) -> Principal | None:
+        match = _KEY.fullmatch(key)
+        if match is None:
+            return None
+        digest, now = hash_of(match[2]), self._clock()
+        principal, until = self._by_key.get(digest, (None, 0.0))
+        if until > now:
+            return principal
+        with translated():
+            principal = self._owner_of(match[1], digest)
+        if len(self._by_key) >= REMEMBERED:
+            self._by_key.clear()
+        self._by_key[digest] = principal, now + SETTLE_SECONDS
+        return principal
+
+    def _owner_of(self, identity: str, digest: bytes) -> Principal | None:
+        row = self._keys.find_one({"_id": identity, "revoked_at": None, "expires_at": {"$gt": datetime.now(UTC)}})
+        if row is None or not hmac.compare_digest(row["hash"], digest):
+            return None
+        owner = self._users.find_one({"_id": row["owner"]})
+        if owner is None:
+            return None
+        used_at = row.get("last_used_at")
+        if used_at is None or datetime.now(UTC) - used_at > timedelta(seconds=WRITE_EVERY_SECONDS):
+            self._keys.update_one({"_id": identity}, [{"$set": {"last_used_at": "$$NOW"}}])
+        return Principal(
+            subject=owner["_id"],
+            name=owner["name"],
+            mail=owner["mail"],
+            roles=frozenset(row["roles"]) & frozenset(owner["roles"]),
+            groups=frozenset(owner["groups"]),
+            key=identity,
+        )
+
+
+def hash_of(secret: str) -> bytes:
+    """What is kept of a key. It is random and long, so that it needs no slow hash."""
+    return hashlib.sha256(secret.encode()).digest()
+
+
+class MongoKeyStore:
+    """`keruta.adapters.identity.keys.KeyStore` on MongoDB: the collection `jwks`."""
+
+    def __init__(self, database: Database) -> None:
+        self._jwks = database["jwks"]
+
+    def load(self, issuer: str) -> Kept:
+        with translated():
+            row: dict[str, Any] = self._jwks.find_one({"_id": issuer}) or {}
+        return Kept(
+            jwks=row.get("jwks"),
+            fetched_at=row.get("fetched_at"),
+            away_since=row.get("away_since"),
+        )
+
+    def may_ask(self, issuer: str, why: str, cooldown_seconds: float) -> bool:
+        asked_at = f"asked_at.{why}"
+        late = {"$lte": [f"${asked_at}", {"$subtract": ["$$NOW", int(cooldown_seconds * 1000)]}]}
+        with translated():
+            self._jwks.update_one({"_id": issuer}, {"$setOnInsert": {"asked_at": {}}}, upsert=True)
+            asked = self._jwks.update_one(
+                {"_id": issuer, "$or": [{asked_at: None}, {"$expr": late}]}, [{"$set": {asked_at: "$$NOW"}}]
+            )
+        return asked.modified_count == 1
+
+    def fetched(self, issuer: str, jwks: dict[str, Any]) -> None:
+        with translated():
+            said = {"jwks": {"$literal": jwks}, "fetched_at": "$$NOW", "away_since": None}
+            self._jwks.update_one({"_id": issuer}, [{"$set": said}], upsert=True)
+
+    def failed(self, issuer: str) -> None:
+        with translated():
+            away = {"away_since": {"$ifNull": ["$away_since", "$$NOW"]}}
+            self._jwks.update_one({"_id": issuer}, [{"$set": away}], upsert=True)
+
+
+def make_verifier(database: Database, settings: Settings) -> Verifier:
+    """The verifier of every part: the issuer's keys, and what keruta itself knows of people."""
+    keys = key_source(settings, MongoKeyStore(database))
+    rates = MongoRates(database, settings.requests_per_minute)
+    return Verifier(settings, keys, MongoPeople(database), rates=rates)

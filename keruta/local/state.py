@@ -1,0 +1,173 @@
+"""The directory of one machine, `.keruta/`: what must be there again the next time."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import socket
+from datetime import timedelta
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from keruta.adapters.encryption import new_sealing_key
+from keruta.adapters.tokens import Issuer, new_key
+from keruta.errors import KerutaError
+from keruta.settings import Settings
+
+PREFERRED_PORT = 8480
+PORTS = ("public", "broker", "mongod", "create-task", "dispatch", "report-status", "admin")
+SERVICE_TOKEN_LIFETIME = timedelta(days=30)
+PERSON_TOKEN_LIFETIME = timedelta(days=30)
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """What `run.json` says of a running system."""
+
+    url: str
+    token: str
+    pid: int
+    processes: dict[str, int] = {}
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """The paths, and what is kept in them.
+
+    Args:
+        root: the directory; made with mode 0700.
+    """
+
+    root: Path
+
+    def make(self) -> None:
+        for directory in (self.root, *(self.root / name for name in ("keys", "tokens", "log", "worker", "results"))):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.root / ".gitignore").write_text("*\n")
+
+    def lock(self) -> IO[str]:
+        """Holds the directory until the file is closed. Raises KerutaError when another process does."""
+        file = (self.root / "lock").open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            running = self.running()
+            who = f" (process {running.pid}, at {running.url})" if running else ""
+            raise KerutaError(f"keruta is running already on {self.root}{who}; end that one first") from error
+        return file
+
+    def issuer(self) -> Issuer:
+        """The issuer of this machine, with a key made on first use."""
+        settings = Settings()
+        return Issuer(self.key("issuer"), issuer=settings.issuer, audience=settings.audience)
+
+    def key(self, name: str) -> bytes:
+        path = self.root / "keys" / f"{name}.pem"
+        if not path.exists():
+            write_private(path, new_key())
+        return path.read_bytes()
+
+    @property
+    def sealing_key(self) -> Path:
+        """The keys that seal credentials, the first for new ones."""
+        return self.root / "keys" / "credentials.key"
+
+    def write_identity(self) -> str:
+        """Trusted keys and service accounts' tokens are there; returns the person's token."""
+        issuer = self.issuer()
+        self.key("session")
+        if not self.sealing_key.exists():
+            write_private(self.sealing_key, new_sealing_key())
+        (self.root / "keys" / "trusted.json").write_text(json.dumps(issuer.jwks))
+        for name, role in (("events", "dispatcher"), ("worker", "worker")):
+            token = issuer.issue(f"service:{name}", [role], lifetime=SERVICE_TOKEN_LIFETIME, client=f"keruta-{role}")
+            write_private(self.root / "tokens" / name, token.encode())
+        person = os.environ.get("USER") or "me"
+        token = issuer.issue(person, ["admin", "developer", "viewer"], lifetime=PERSON_TOKEN_LIFETIME)
+        write_private(self.root / "tokens" / "person", token.encode())
+        if not self.sign_in_code_file.exists():
+            write_private(self.sign_in_code_file, new_code().encode())
+        return token
+
+    @property
+    def sign_in_code_file(self) -> Path:
+        """What its person types to sign in to the web admin; the same in every run, so that a browser may keep it."""
+        return self.root / "keys" / "sign-in-code"
+
+    def ports(self) -> dict[str, int]:
+        """A port for each part: the last run's while they are free, so that addresses stay."""
+        path = self.root / "ports.json"
+        try:
+            ports: dict[str, int] = json.loads(path.read_text())
+        except (OSError, ValueError):
+            ports = {"public": PREFERRED_PORT}
+        chosen: dict[str, int] = {}
+        for name in PORTS:
+            wanted = ports.get(name, 0)
+            chosen[name] = wanted if wanted and wanted not in chosen.values() and _free(wanted) else _any_free()
+        path.write_text(json.dumps(chosen))
+        return chosen
+
+    def ports_in_use(self) -> dict[str, int]:
+        """The ports that were chosen last."""
+        ports: dict[str, int] = json.loads((self.root / "ports.json").read_text())
+        return ports
+
+    def running(self) -> Running | None:
+        """The system that runs on this directory, if one does."""
+        try:
+            running = msgspec.json.decode((self.root / "run.json").read_bytes(), type=Running)
+            os.kill(running.pid, 0)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return running
+
+    def note_running(self, running: Running) -> None:
+        write_private(self.root / "run.json", msgspec.json.encode(running))
+
+    def note_ended(self) -> None:
+        (self.root / "run.json").unlink(missing_ok=True)
+
+
+def new_code() -> str:
+    """75 random bits, as a person can type them."""
+    letters = "".join(secrets.choice("ABCDEFGHJKMNPQRSTVWXYZ23456789") for _ in range(15))
+    return "-".join(letters[at : at + 5] for at in (0, 5, 10))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Replaces a file by one of mode 0600, whole or not at all."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+    part.rename(path)
+
+
+def find(start: Path) -> State | None:
+    """The directory of the system that a person means: $KERUTA_HOME, or `.keruta` here or above."""
+    home = os.environ.get("KERUTA_HOME")
+    if home:
+        return State(root=Path(home).absolute())
+    for directory in (start, *start.parents):
+        if (directory / ".keruta").is_dir():
+            return State(root=directory / ".keruta")
+    return None
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+def _any_free() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,189 @@
+"""The whole system on one machine: which processes, with what settings, in what order."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import pymongo
+import urllib3
+from pymongo.errors import PyMongoError
+
+from keruta.errors import KerutaError
+from keruta.local import mongod
+from keruta.local.knative_emulator import Config
+from keruta.local.manifests import FUNCTION, Manifests, load
+from keruta.local.state import Running, State
+from keruta.local.supervisor import Child, Supervisor
+
+PROJECT = Path(__file__).resolve().parents[2]
+READY_SECONDS = 60.0
+LOOK_EVERY_SECONDS = 0.2
+WORKER_GRACE_SECONDS = 20.0
+
+
+class System:
+    """One machine's processes.
+
+    Args:
+        state: its directory.
+        said: told what happens, a sentence at a time.
+        manifests: the directory of manifests; by default `knative/base`.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        said: Callable[[str], None],
+        *,
+        manifests: Path | None = None,
+    ) -> None:
+        self._state = state
+        self._said = said
+        self._manifests_dir = manifests or PROJECT / "knative" / "base"
+        self._supervisor = Supervisor(said)
+        self._ports: dict[str, int] = {}
+        self.url = ""
+        self.token = ""
+
+    def start(self) -> None:
+        """Everything is up and answers. Raises KerutaError with what is wrong and where to look."""
+        self._state.make()
+        self.token = self._state.write_identity()
+        self._ports = self._state.ports()
+        self.url = f"http://127.0.0.1:{self._ports['public']}"
+        manifests = load(self._manifests_dir)
+        env = self._environment()
+        if not env.get("KERUTA_MONGO_URL"):
+            self._start_mongod(env)
+        for name, service in manifests.services.items():
+            command = [*_program(service.command), *service.args]
+            if service.command == FUNCTION:
+                command += [f"--port={self._ports[name]}", "--host=127.0.0.1"]
+            else:
+                command = [part for part in command if not part.startswith(("--bind", "--worker-tmp-dir"))]
+                command += [f"--bind=127.0.0.1:{self._ports[name]}"]
+            self._child(name, command, {**env, **dict(service.env)})
+        self._start_standin(env, manifests)
+        self._await_ready()
+        self._child("worker", [sys.executable, "-m", "agent", "worker"], env, grace_seconds=WORKER_GRACE_SECONDS)
+        self._state.note_running(
+            Running(url=self.url, token=self.token, pid=os.getpid(), processes=self._supervisor.pids())
+        )
+
+    def look(self) -> None:
+        """Starts again what has died. Raises DiesTooOftenError."""
+        before = self._supervisor.pids()
+        self._supervisor.look()
+        now = self._supervisor.pids()
+        if now != before and self.token:
+            self._state.note_running(Running(url=self.url, token=self.token, pid=os.getpid(), processes=now))
+
+    def end(self) -> None:
+        """No process is left."""
+        self._supervisor.end()
+        self._state.note_ended()
+
+    def _start_mongod(self, env: dict[str, str]) -> None:
+        program = mongod.find()
+        mongod.version(program)
+        port = self._ports["mongod"]
+        env["KERUTA_MONGO_URL"] = mongod.url(port)
+        # One member's default would let a crash take back what was answered; a majority of one is on disk.
+        self._child("mongod", mongod.command(program, self._state.root / "db", port), env, grace_seconds=30)
+        mongod.await_primary(port, lambda: self._supervisor.alive("mongod"))
+
+    def _start_standin(self, env: dict[str, str], manifests: Manifests) -> None:
+        config = Config(
+            manifests=str(self._manifests_dir),
+            services={name: f"http://127.0.0.1:{self._ports[name]}" for name in manifests.services},
+            public_port=self._ports["public"],
+            broker_port=self._ports["broker"],
+            token_file=str(self._state.root / "tokens" / "events"),
+        )
+        path = self._state.root / "standin.json"
+        path.write_bytes(msgspec.json.encode(config))
+        self._child("standin", [sys.executable, "-m", "keruta.local.knative_emulator", str(path)], env)
+
+    def _child(self, name: str, command: list[str], env: Mapping[str, str], grace_seconds: float = 10.0) -> None:
+        log = self._state.root / "log" / f"{name}.log"
+        self._supervisor.start(
+            Child(name=name, command=command, env=env, log=log, cwd=PROJECT, grace_seconds=grace_seconds)
+        )
+
+    def _environment(self) -> dict[str, str]:
+        """This machine's settings for every part; what the environment sets stays."""
+        root = self._state.root
+        here = {
+            "KERUTA_BROKER_URL": f"http://127.0.0.1:{self._ports['broker']}/keruta/default",
+            "KERUTA_PUBLIC_URL": self.url,
+            "KERUTA_AGENT_URL": f"http://127.0.0.1:{self._ports['report-status']}",
+            "KERUTA_RESULTS_DIR": str(root / "results"),
+            "KERUTA_TRUSTED_KEYS": str(root / "keys" / "trusted.json"),
+            "KERUTA_SESSION_KEY": str(root / "keys" / "session.pem"),
+            "KERUTA_EVENT_KEYS": str(root / "keys" / "trusted.json"),  # events are this machine's own, whoever signs in
+            "KERUTA_EVENT_ISSUER": "keruta-local",
+            "KERUTA_EVENT_TOKEN_FILE": str(root / "tokens" / "events"),
+            "KERUTA_SIGN_IN_CODE_FILE": str(self._state.sign_in_code_file),
+            "KERUTA_SIGN_IN_TOKEN_FILE": str(root / "tokens" / "person"),
+            "KERUTA_TRANSPORTS": "https,http,ssh,file",
+            "KERUTA_WORKER_ADDRESSES": "127.0.0.0/8",
+            "KERUTA_WEBHOOK_NETWORKS": "127.0.0.0/8,::1/128",
+            "KERUTA_WORKER_ID": "this-machine",
+            "KERUTA_WORKER_SLOTS": str(os.cpu_count() or 2),
+            "KERUTA_WORKER_TOKEN_FILE": str(root / "tokens" / "worker"),
+            "KERUTA_WORKER_DIR": str(root / "worker"),
+            "KERUTA_CREDENTIALS_KEY": str(root / "keys" / "credentials.key"),
+            "KERUTA_CREDENTIALS_STORE": "sealed",
+            "KERUTA_OWN_GIT": "1",
+            # 20 MiB less for each process: arenas are for programs with many threads that allocate at once
+            "MALLOC_ARENA_MAX": "2",
+        }
+        return {**here, **os.environ}
+
+    def _await_ready(self) -> None:
+        pool = urllib3.PoolManager(retries=False, timeout=2.0)
+        until = time.monotonic() + READY_SECONDS
+        waiting = {name: f"http://127.0.0.1:{port}/readyz" for name, port in self._services()}
+        waiting["standin"] = f"{self.url}/readyz"
+        while waiting:
+            self._supervisor.look()
+            for name, url in list(waiting.items()):
+                try:
+                    if pool.request("GET", url).status == 200:
+                        del waiting[name]
+                except urllib3.exceptions.HTTPError:
+                    pass
+            if waiting and time.monotonic() > until:
+                raise KerutaError(
+                    f"{', '.join(waiting)} not ready after {READY_SECONDS:g} s; see {self._state.root}/log"
+                )
+            time.sleep(0.02)
+
+    def _services(self) -> list[tuple[str, int]]:
+        return [(name, port) for name, port in self._ports.items() if name not in ("public", "broker", "mongod")]
+
+
+def _program(command: tuple[str, ...]) -> list[str]:
+    """A program of the environment that this process runs in."""
+    found = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+    if found is None:
+        raise KerutaError(f"{command[0]} is not installed; run `make install`")
+    return [found, *command[1:]]
+
+
+def mongo_answers(url: str) -> bool:
+    """Says whether a MongoDB of one's own is there."""
+    client: pymongo.MongoClient[dict[str, object]] = pymongo.MongoClient(url, serverSelectionTimeoutMS=2000)
+    try:
+        client.admin.command("ping")
+    except PyMongoError:
+        return False
+    finally:
+        client.close()
+    return True

@@ -1,0 +1,147 @@
+"""The pure parts of a job: its verdict, what an agent used, how a prompt becomes a command."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.attempt.usage import measure
+from agent.attempt.verdict import judge
+from keruta.domain.catalog.profiles import ProfileSpec, PromptCommand, UsageRule, needs_cluster
+from keruta.domain.decode import convert
+from keruta.domain.specification import Access, Specification
+from keruta.domain.task import RepositoryRef
+
+PLAIN = Specification(
+    task="t" * 26, attempt=1, repository=RepositoryRef(url="https://example.com/a.git"), script="true"
+)
+
+
+def verdict(
+    codes: dict[str, int], specification: Specification = PLAIN, **more: Any
+) -> tuple[str, str | None, int | None]:
+    given: dict[str, Any] = {"finished": True, "died_by": None, "stopped": False, "cause": "", "cause_message": "why"}
+    found = judge(codes, specification=specification, **{**given, **more})
+    return found.status, found.reason, found.exit_code
+
+
+@pytest.mark.parametrize(
+    ("codes", "more", "expected"),
+    [
+        ({"script": 0}, {}, ("succeeded", None, 0)),
+        ({"script": 0, "check": 0}, {}, ("succeeded", None, 0)),
+        ({"script": 0, "check": 2}, {}, ("failed", "CheckFailed", 2)),
+        ({"script": 0}, {"finished": False}, ("failed", "CheckFailed", None)),
+        ({"script": 3}, {}, ("failed", "ScriptFailed", 3)),
+        ({"setup": 4}, {}, ("failed", "SetupFailed", 4)),
+        ({"setup": 4}, {"died_by": 9}, ("failed", "SetupFailed", 4)),
+        ({"oom": 1, "script": 137}, {}, ("failed", "OutOfMemory", 137)),
+        ({}, {"died_by": 9, "finished": False}, ("failed", "ScriptFailed", 137)),
+        ({}, {"finished": False}, ("failed", "ScriptFailed", None)),
+        ({"script": 143}, {"stopped": True}, ("cancelled", "Cancelled", 143)),
+        ({"script": 143}, {"stopped": True, "cause": "DeadlineExceeded"}, ("failed", "DeadlineExceeded", 143)),
+        ({"script": 0}, {"stopped": True}, ("succeeded", None, 0)),
+    ],
+)
+def test_how_an_attempt_ended(codes: dict[str, int], more: dict[str, Any], expected: tuple[Any, ...]) -> None:
+    """A true end that came first wins; what failed is named."""
+    assert verdict(codes, **more) == expected
+
+
+def test_a_command_that_is_not_there_is_said_so() -> None:
+    command = msgspec.structs.replace(PLAIN, script=None, command=["no-such"])
+
+    assert verdict({"script": 127}, command) == ("failed", "CommandNotFound", 127)
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=200))
+def test_a_prompt_is_a_text_and_never_a_part_of_the_command(prompt: str) -> None:
+    """Whatever is in it, the shell sees one word."""
+    script = PromptCommand(command=["printf", "%s", "{prompt}"]).script(prompt, "/p")
+
+    assert shlex.split(script) == ["exec", "printf", "%s", prompt]
+
+
+def test_a_prompt_reaches_the_program_unchanged() -> None:
+    prompt = "$(touch /tmp/x) `id` \"'\\ \n{prompt_file}"
+    script = PromptCommand(command=["printf", "%s", "<{prompt}>"]).script(prompt, "/p")
+
+    out = subprocess.run(["sh", "-c", script], capture_output=True, check=True, text=True).stdout
+    assert out == f"<{prompt}>"
+
+
+RULES = [
+    UsageRule(measure="cost_usd", pointer="/total", where={"/type": "result"}),
+    UsageRule(measure="input_tokens", pointer="/usage/0/in", fold="sum"),
+    UsageRule(measure="output_tokens", pattern=r"sent, ([\d.,]+[kM]?) received", fold="sum"),
+]
+
+
+def test_what_an_agent_used(tmp_path: Path) -> None:
+    """Numbers are taken where the rules say, and broken lines are passed over."""
+    log = tmp_path / "log"
+    log.write_bytes(
+        b'{"type": "result", "total": 0.5}\n{"type": "other", "total": 9}\n{"usage": [{"in": 3}]}\n'
+        b'{"usage": [{"in": 4}]}\n{"usage": [{"in": true}]}\n{"usage": {"0": "x"}}\n{broken\n\xff\xfe\n'
+        b"Tokens: 3 sent, 1.5k received\nTokens: 3 sent, 1,000 received\n" + b"x" * 5_000_000 + b"\n"
+        b'{"type": "result", "total": 0.75}'
+    )
+
+    assert measure(log, RULES) == {"cost_usd": 0.75, "input_tokens": 7.0, "output_tokens": 2500.0}
+    assert measure(log, []) == {}
+
+
+def test_what_one_machine_can_not_honour() -> None:
+    assert needs_cluster(ProfileSpec(name="a", env={"A": "b"}, setup=["x"])) == []
+    whole = {
+        "name": "a",
+        "image": "x",
+        "network": "closed",
+        "resources": {"limits": {"cpu": "1"}},
+        "node_selector": {"a": "b"},
+    }
+    profile, faults = convert(whole, ProfileSpec)
+    assert faults == []
+    assert profile is not None
+    assert needs_cluster(profile) == ["image", "node_selector", "network", "resources"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({"usage": [{"measure": "cost_usd"}]}, "/usage/0/pointer"),
+        ({"usage": [{"measure": "cost_usd", "pattern": "("}]}, "/usage/0/pattern"),
+        ({"usage": [{"measure": "cost_usd", "pattern": "x"}]}, "/usage/0/pattern"),
+        ({"usage": [{"measure": "x", "pointer": "/a"}]}, "/usage/0/measure"),
+        ({"prompt": {"command": []}}, "/prompt/command"),
+        ({"prompt": {"command": ["{prompt}"]}}, "/prompt/command/0"),
+        ({"resources": {"limits": {"memory": "lots"}}}, "/resources/limits/memory"),
+        ({"env": {"KERUTA_X": "y"}}, "/env/KERUTA_X"),
+        ({"secrets": {"a-b": "c"}}, "/secrets/a-b"),
+        ({"image": "a b"}, "/image"),
+        ({"setup": ["a\0"]}, "/setup/0"),
+        ({"tolerations": [{"effect": "Never"}]}, "/tolerations/0/effect"),
+        ({"network": "none"}, "/network"),
+        ({"node_selector": {"a\0b": "c"}}, "/node_selector/a\0b"),
+        ({"usage": [{"measure": "cost_usd", "pointer": "/a", "where": {"\0": "c"}}]}, "/usage/0/where/\0"),
+    ],
+)
+def test_what_no_profile_may_say(changes: dict[str, Any], at: str) -> None:
+    """Each fault with where it is."""
+    assert [fault["at"] for fault in convert({"name": "p", **changes}, ProfileSpec)[1]] == [at]
+
+
+def test_what_is_written_down_opens_nothing() -> None:
+    """Short-lived tokens are left out of what a job keeps on its disk."""
+    minted = Access(name="a", minted=True, token="short")
+    whole = msgspec.structs.replace(PLAIN, read=minted, push=minted, secrets={"A": minted}, token="attempt")
+
+    assert b"short" not in msgspec.json.encode(whole.without_tokens())
+    assert b'attempt"' not in msgspec.json.encode(whole.without_tokens()).replace(b'"attempt":', b"")
