@@ -76,7 +76,10 @@ from keruta.adapters.results import Results
 from keruta.adapters.tracing import Tracing, tracing
 from keruta.adapters.webhooks import WebhookSender
 from keruta.domain.naming import new_id
-from keruta.http.edge import Verifying, address_of, as_problem, count_request, note_refusal, problem_answer
+from keruta.http.answers import count_request
+from keruta.http.problems import as_problem, note_refusal, problem_answer
+from keruta.http.requests import address_of
+from keruta.ports import Verifying
 from keruta.settings import Settings, load
 
 API_DOCS = "/api/docs"

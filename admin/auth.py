@@ -15,7 +15,7 @@ from keruta.domain.api.table import BY_NAME
 from keruta.domain.principal import Principal
 from keruta.domain.roles import ANYONE, DISPATCHER
 from keruta.errors import InvalidRequest
-from keruta.http.edge import authorize, bearer_token
+from keruta.http.authentication import authorize, bearer_token
 
 View = Callable[..., flask.Response]
 

@@ -3,17 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:  # what these say is for the type checker: no part loads another's words for it
     from keruta.domain.events import Event
+    from keruta.domain.principal import Principal
     from keruta.domain.reports import Assigned, Held, Registration, Report, ReportAnswer
     from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
     from keruta.domain.specification import Specification
     from keruta.domain.submission import Found
     from keruta.domain.task import NewTask, TaskRequest, TaskView
+
+
+class Verifying(Protocol):
+    """Says who a token speaks for."""
+
+    def verify(self, token: str) -> Principal:
+        """Raises Unauthenticated, Forbidden."""
+        ...
+
+
+class PeopleVerifier(Verifying, Protocol):
+    """The same for people, whose identity provider may be away."""
+
+    @property
+    def issuer_away_since(self) -> datetime | None:
+        """Since when the issuer can't be reached, as far as was noticed; asks nobody."""
+        ...
+
+
+class AgentSessions(Protocol):
+    """The tokens that keruta signs for workers and attempts."""
+
+    def verify(self, token: str) -> Sender: ...
+
+    def for_worker(self, worker: str, session: str) -> tuple[str, datetime]: ...
+
+    def for_attempt(self, attempt: str, *, timeout_seconds: float, lease_seconds: float) -> str: ...
+
+    def seconds_left(self, authorization: str) -> float: ...
+
+
+class EventDecoder(Protocol):
+    """Reads a CloudEvent from a request's headers and body."""
+
+    def __call__(self, headers: Mapping[str, str], body: bytes) -> Event:
+        """Raises InvalidRequest."""
+        ...
+
+
+class Refusals(Protocol):
+    """Where refusals are put on record."""
+
+    def refused(self, who: str, route: str, reason: str) -> None: ...
+
+
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+class FileStore(Protocol):
+    """The files that attempts leave behind, by attempt and path."""
+
+    def open(self, attempt: str, path: str) -> BinaryIO:
+        """Raises NotFound."""
+        ...
+
+    def store(self, attempt: str, path: str, content: Readable, length: int | None) -> None: ...
+
+
+class SubmitTrace(Protocol):
+    """Where the trace of a task begins."""
+
+    def submitted(self, task_id: str, began: datetime, ended: datetime) -> None: ...
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +214,3 @@ class Reports(Protocol):
 
 
 Document = dict[str, Any]
-__all__ = [
-    "Accepted", "AssignmentStore", "Document", "IdempotencyKey", "Intake", "Lookup", "Nudges", "Outbox",
-    "PlanOutdated", "Reports", "Sender", "WorkerSlots",
-]  # fmt: skip

@@ -7,7 +7,8 @@ import flask
 from admin.auth import paging, principal, serves
 from admin.ports import ports
 from keruta.domain.users import ApiKeyRequest
-from keruta.http.edge import json_answer, read_body
+from keruta.http.answers import json_answer
+from keruta.http.requests import read_body
 
 blueprint = flask.Blueprint("api_keys", __name__)
 

@@ -7,7 +7,7 @@ import msgspec
 
 from admin.auth import paging, serves
 from admin.ports import ports
-from keruta.http.edge import json_answer
+from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("audit", __name__)
 

@@ -17,7 +17,8 @@ from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.errors import InvalidRequest, PreconditionRequired
-from keruta.http.edge import json_answer, read_body
+from keruta.http.answers import json_answer
+from keruta.http.requests import read_body
 
 blueprint = flask.Blueprint("catalog", __name__)
 

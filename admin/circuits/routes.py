@@ -7,7 +7,7 @@ import flask
 from admin.auth import principal, serves
 from admin.ports import ports
 from keruta.domain.catalog.common import Page
-from keruta.http.edge import json_answer
+from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("circuits", __name__)
 

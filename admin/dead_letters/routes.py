@@ -8,7 +8,7 @@ from admin.auth import paging, principal, serves
 from admin.ports import ports
 from keruta import metrics
 from keruta.adapters.cloudevents import decode
-from keruta.http.edge import json_answer
+from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("dead_letters", __name__)
 

@@ -8,7 +8,7 @@ from admin.auth import paging, principal, serves
 from admin.catalog.routes import entry_answer
 from admin.ports import ports
 from keruta.errors import NotFound
-from keruta.http.edge import json_answer
+from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("documents", __name__)
 

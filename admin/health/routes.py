@@ -8,7 +8,7 @@ from admin.auth import serves
 from admin.ports import ports
 from keruta.adapters.mongo.client import ping
 from keruta.adapters.mongo.metrics import Figures
-from keruta.http.edge import json_answer, metrics_answer, ready_answer
+from keruta.http.answers import json_answer, metrics_answer, ready_answer
 from keruta.openapi import document
 
 blueprint = flask.Blueprint("health", __name__)

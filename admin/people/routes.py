@@ -11,7 +11,8 @@ from admin.ports import ports
 from keruta.domain.task import BODY_LIMIT_BYTES
 from keruta.domain.users import Me, RolesRequest, SignIn, UserView
 from keruta.errors import Conflict
-from keruta.http.edge import json_answer, read_body
+from keruta.http.answers import json_answer
+from keruta.http.requests import read_body
 
 blueprint = flask.Blueprint("people", __name__)
 

@@ -11,7 +11,7 @@ from admin.catalog.routes import entry_answer
 from admin.ports import ports
 from keruta.domain.audit import Action
 from keruta.domain.catalog.queues import PauseRequest, QueueView
-from keruta.http.edge import read_body
+from keruta.http.requests import read_body
 
 blueprint = flask.Blueprint("queues", __name__)
 

@@ -17,7 +17,7 @@ from keruta.adapters.git.credentials import environment
 from keruta.adapters.git.remote import look
 from keruta.domain.catalog.repositories import RepositoryView, Validation
 from keruta.errors import PhaseError, SettingsError
-from keruta.http.edge import json_answer
+from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("repositories", __name__)
 

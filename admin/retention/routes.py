@@ -7,7 +7,7 @@ import flask
 from admin.auth import flag, principal, serves
 from admin.ports import ports
 from keruta.adapters.cloudevents import decode
-from keruta.http.edge import json_answer
+from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("retention", __name__)
 

@@ -10,7 +10,7 @@ from admin.auth import serves
 from admin.ports import ports
 from admin.site.pages import page, shows
 from keruta.domain.catalog.common import Page
-from keruta.http.edge import json_answer
+from keruta.http.answers import json_answer
 from keruta.settings_view import shown
 
 blueprint = flask.Blueprint("settings", __name__)

@@ -21,7 +21,7 @@ from admin.site.language import COOKIE, LANGUAGES, gettext, language
 from admin.site.pages import go, here, page
 from keruta.adapters.identity.provider import ProviderAwayError, ProviderRefusedError, Tokens
 from keruta.errors import KerutaError, Problem, Unauthenticated
-from keruta.http.edge import address_of
+from keruta.http.requests import address_of
 
 log = logging.getLogger(__name__)
 blueprint = flask.Blueprint("signing_in", __name__)

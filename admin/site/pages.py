@@ -20,7 +20,7 @@ from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
 from keruta.errors import Problem, Unauthenticated
-from keruta.http.edge import authorize
+from keruta.http.authentication import authorize
 
 SAID_SECONDS = 30
 PACKED_LEVEL = 3

@@ -20,7 +20,7 @@ from keruta.domain.decode import Fault, convert
 from keruta.domain.naming import NAME, TASK_ID, new_id
 from keruta.domain.task import TaskRequest, TaskView
 from keruta.errors import Forbidden, InvalidRequest, NotFound
-from keruta.http.edge import json_answer
+from keruta.http.answers import json_answer
 from keruta.services.submit import submit
 
 blueprint = flask.Blueprint("tasks_new", __name__)

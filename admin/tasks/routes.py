@@ -11,7 +11,8 @@ from admin.tasks.asked import filter_asked
 from keruta.domain.naming import attempt_id
 from keruta.domain.task import BODY_LIMIT_BYTES, InputRequest, TaskView
 from keruta.errors import NotFound
-from keruta.http.edge import json_answer, read_body
+from keruta.http.answers import json_answer
+from keruta.http.requests import read_body
 from keruta.ports import WorkerSlots
 
 blueprint = flask.Blueprint("tasks", __name__)

@@ -6,7 +6,8 @@ import flask
 
 from admin.auth import flag, principal, serves
 from admin.ports import ports
-from keruta.http.edge import json_answer, read_text
+from keruta.http.answers import json_answer
+from keruta.http.requests import read_text
 
 blueprint = flask.Blueprint("transfer", __name__)
 

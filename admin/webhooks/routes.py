@@ -9,7 +9,8 @@ from admin.ports import ports
 from keruta.adapters.cloudevents import decode
 from keruta.domain.catalog.common import Page
 from keruta.domain.webhooks import WebhookRequest
-from keruta.http.edge import json_answer, read_body
+from keruta.http.answers import json_answer
+from keruta.http.requests import read_body
 
 blueprint = flask.Blueprint("webhooks", __name__)
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import flask
 import msgspec
 
-from keruta.adapters.identity.verifier import Verifier
-from keruta.adapters.tracing import Tracing
 from keruta.domain.task import BODY_LIMIT_BYTES, TaskRequest
 from keruta.errors import InvalidRequest
-from keruta.http.edge import Asked, Refusals, json_answer, read_body
-from keruta.ports import Intake, Lookup
+from keruta.http.answers import json_answer
+from keruta.http.function import AuthenticatedRequest
+from keruta.http.requests import read_body
+from keruta.ports import Intake, Lookup, PeopleVerifier, Refusals, SubmitTrace
 from keruta.services.submit import submit
 from keruta.settings import Settings
 
@@ -24,17 +24,16 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """What this function needs from the world."""
 
     settings: Settings
-    verifier: Verifier
+    verifier: PeopleVerifier
     lookup: Lookup
     intake: Intake
-    tracing: Tracing
+    tracing: SubmitTrace
     audit: Refusals
     check: Callable[[], None]
 
 
-def create_task(ports: Ports, asked: Asked) -> flask.Response:
+def create_task(ports: Ports, asked: AuthenticatedRequest) -> flask.Response:
     """The task is in the queue: 201, or 200 when its Idempotency-Key has been here before."""
-    assert asked.principal is not None
     key = _key(asked)
     request = read_body(asked.request, TaskRequest, BODY_LIMIT_BYTES)
     accepted = submit(
@@ -45,7 +44,7 @@ def create_task(ports: Ports, asked: Asked) -> flask.Response:
     return json_answer(accepted.task, 200 if accepted.repeated else 201, {"Location": location})
 
 
-def _key(asked: Asked) -> str | None:
+def _key(asked: AuthenticatedRequest) -> str | None:
     key = asked.request.headers.get("Idempotency-Key")
     if key is not None and not _KEY.fullmatch(key):
         raise InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.", reason="InvalidHeader")

@@ -18,7 +18,7 @@ from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.users import make_verifier
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.tasks import TASKS
-from keruta.http.edge import Function
+from keruta.http.function import Function
 from keruta.settings import Settings, load
 
 

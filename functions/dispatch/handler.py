@@ -9,11 +9,9 @@ from typing import Protocol
 import flask
 import msgspec
 
-from keruta.adapters.cloudevents import decode
-from keruta.adapters.identity.verifier import Verifier
 from keruta.domain.events import TICKS
-from keruta.http.edge import Asked, Verifying
-from keruta.ports import AssignmentStore, Nudges, Outbox
+from keruta.http.function import AuthenticatedRequest
+from keruta.ports import AssignmentStore, EventDecoder, Nudges, Outbox, PeopleVerifier, Verifying
 from keruta.services.scheduler import assign
 from keruta.settings import Settings
 
@@ -38,7 +36,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """What this function needs from the world."""
 
     settings: Settings
-    verifier: Verifier
+    decode_event: EventDecoder
+    verifier: PeopleVerifier
     deliveries: Verifying
     assignment: AssignmentStore
     expiry: Expiry
@@ -49,12 +48,12 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     check: Callable[[], None]
 
 
-def dispatch(ports: Ports, asked: Asked) -> flask.Response:
+def dispatch(ports: Ports, asked: AuthenticatedRequest) -> flask.Response:
     """All that waits and fits is assigned; a tick lets leases expire, too, sends what was left, and sizes the pool.
 
     The answer is 204 whatever there was to do. 422 (not 404) for what is no event: Knative retries a 404.
     """
-    event = decode(dict(asked.request.headers), asked.request.get_data(as_text=False)[:EVENT_LIMIT_BYTES])
+    event = ports.decode_event(dict(asked.request.headers), asked.request.get_data(as_text=False)[:EVENT_LIMIT_BYTES])
     if event.type in TICKS:
         ports.expiry.tick(reports_arrive=ports.reports_arrive())
     assign(ports.assignment, ports.outbox, ports.nudges)

@@ -10,7 +10,7 @@ import functions_framework
 
 from functions.dispatch.handler import Ports
 from functions.dispatch.handler import dispatch as handle
-from keruta.adapters.cloudevents import event_sender
+from keruta.adapters.cloudevents import decode, event_sender
 from keruta.adapters.http_client import answers
 from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.mongo.assignments import MongoAssignment
@@ -24,7 +24,7 @@ from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.tracing import tracing
 from keruta.adapters.worker_providers import provider
 from keruta.domain.api.platform import PLATFORM
-from keruta.http.edge import Function
+from keruta.http.function import Function
 from keruta.services.autoscaler import resize
 from keruta.settings import PoolSettings, Settings, load
 
@@ -36,6 +36,7 @@ def make_ports(settings: Settings) -> Ports:
     outbox = MongoOutbox(database, event_sender(settings).send)
     return Ports(
         settings=settings,
+        decode_event=decode,
         verifier=verifier,
         deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
         assignment=MongoAssignment(database, settings),

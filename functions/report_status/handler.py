@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import flask
 import msgspec
 
-from keruta.adapters.identity.verifier import Verifier
-from keruta.adapters.results import Results
-from keruta.adapters.tokens import Sessions
 from keruta.domain.naming import WORKER_ID, attempt_id
 from keruta.domain.reports import (
     REPORT_LIMIT_BYTES,
@@ -23,8 +21,10 @@ from keruta.domain.reports import (
 )
 from keruta.domain.specification import Specification
 from keruta.errors import Forbidden, InvalidRequest, NotFound
-from keruta.http.edge import Asked, json_answer, read_batch, read_body
-from keruta.ports import AssignmentStore, Nudges, Outbox, Reports
+from keruta.http.answers import json_answer
+from keruta.http.function import AgentRequest, AuthenticatedRequest
+from keruta.http.requests import read_batch, read_body
+from keruta.ports import AgentSessions, AssignmentStore, FileStore, Nudges, Outbox, PeopleVerifier, Reports
 from keruta.services.scheduler import assign
 from keruta.settings import Settings
 
@@ -35,19 +35,19 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """What this function needs from the world."""
 
     settings: Settings
-    verifier: Verifier
-    sessions: Sessions
+    verifier: PeopleVerifier
+    sessions: AgentSessions
     reports: Reports
     assignment: AssignmentStore
     outbox: Outbox
     nudges: Nudges
-    results: Results
+    results: FileStore
     mint: Callable[[Specification], Specification]
     document_text: Callable[[str, int], str | None]
     check: Callable[[], None]
 
 
-def register_worker(ports: Ports, asked: Asked) -> flask.Response:
+def register_worker(ports: Ports, asked: AuthenticatedRequest) -> flask.Response:
     """The worker may be given tasks, and has a session of an hour."""
     worker = asked.parameters["id"]
     if not WORKER_ID.fullmatch(worker):
@@ -59,27 +59,24 @@ def register_worker(ports: Ports, asked: Asked) -> flask.Response:
     return json_answer(_session(ports, worker, session))
 
 
-def leave_worker(ports: Ports, asked: Asked) -> flask.Response:
+def leave_worker(ports: Ports, asked: AgentRequest) -> flask.Response:
     """What the worker had is another's at the next tick."""
-    assert asked.sender is not None
     if asked.sender.worker != asked.parameters["id"]:
         raise Forbidden("This session is another worker's.")
     ports.reports.leave(asked.sender)
     return flask.Response(status=204)
 
 
-def check_attempts(ports: Ports, asked: Asked) -> flask.Response:
+def check_attempts(ports: Ports, asked: AgentRequest) -> flask.Response:
     """Those of the attempts that are over."""
-    assert asked.sender is not None
     if asked.sender.worker is None:
         raise Forbidden("Only a worker asks about attempts.")
     wanted = read_batch(asked.request, Attempts, REPORT_LIMIT_BYTES)
     return json_answer(Attempts(attempts=ports.reports.over(wanted.attempts)))
 
 
-def report(ports: Ports, asked: Asked) -> flask.Response:
+def report(ports: Ports, asked: AgentRequest) -> flask.Response:
     """Each entry has its outcome; a worker with a free slot has, in the same answer, what was assigned to it."""
-    assert asked.sender is not None
     batch, bad = read_batch(asked.request, RawReport, REPORT_LIMIT_BYTES).read()
     answer = ports.reports.apply(asked.sender, batch)
     outcomes = list(answer.outcomes)
@@ -103,9 +100,8 @@ def report(ports: Ports, asked: Asked) -> flask.Response:
     return json_answer(ReportAnswer(outcomes=answer.outcomes, assigned=assigned, session=session))
 
 
-def specification(ports: Ports, asked: Asked) -> flask.Response:
+def specification(ports: Ports, asked: AgentRequest) -> flask.Response:
     """All that the attempt needs, with a token that speaks for this attempt alone."""
-    assert asked.sender is not None
     task, number = _attempt(asked)
     found = ports.reports.specification(asked.sender, task, number)
     if asked.request.args.get("minted") != "false":
@@ -116,9 +112,8 @@ def specification(ports: Ports, asked: Asked) -> flask.Response:
     return json_answer(msgspec.structs.replace(found, token=token))
 
 
-def attempt_document(ports: Ports, asked: Asked) -> flask.Response:
+def attempt_document(ports: Ports, asked: AgentRequest) -> flask.Response:
     """A document that the attempt has, at its version."""
-    assert asked.sender is not None
     task, number = _attempt(asked)
     wanted = ports.reports.specification(asked.sender, task, number).documents
     version = next((one.version for one in wanted if one.name == asked.parameters["name"]), None)
@@ -128,9 +123,8 @@ def attempt_document(ports: Ports, asked: Asked) -> flask.Response:
     return flask.Response(text, content_type="text/plain; charset=utf-8")
 
 
-def put_artifact(ports: Ports, asked: Asked) -> flask.Response:
+def put_artifact(ports: Ports, asked: AgentRequest) -> flask.Response:
     """The file is stored, whole or not at all."""
-    assert asked.sender is not None
     task, number = _attempt(asked)
     if asked.sender.attempt not in (None, attempt_id(task, number)):
         raise Forbidden("This token speaks for another attempt.")
@@ -141,7 +135,7 @@ def put_artifact(ports: Ports, asked: Asked) -> flask.Response:
     return flask.Response(status=204)
 
 
-def _attempt(asked: Asked) -> tuple[str, int]:
+def _attempt(asked: AgentRequest) -> tuple[str, int]:
     number = asked.parameters["n"]
     if not number.isascii() or not number.isdigit() or len(number) > 7:
         raise NotFound("No such attempt.")
@@ -156,7 +150,7 @@ def _session(ports: Ports, worker: str, session: str) -> Session:
     )
 
 
-HANDLERS = {
+HANDLERS: dict[str, Callable[[Ports, Any], flask.Response]] = {
     "register_worker": register_worker,
     "leave_worker": leave_worker,
     "check_attempts": check_attempts,

@@ -22,7 +22,7 @@ from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.agents import AGENTS
-from keruta.http.edge import Function
+from keruta.http.function import Function
 from keruta.settings import Settings, load
 
 

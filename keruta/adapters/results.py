@@ -9,18 +9,15 @@ from __future__ import annotations
 import os
 import stat
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from keruta.domain.naming import new_id, parse_attempt_id
 from keruta.errors import InvalidRequest, NotFound, TooLarge
+from keruta.ports import Readable
 
 FILE_LIMIT_BYTES = 1024 * 1024 * 1024
 PATH_LIMIT = 1024
 LOG_NAME = "log.gz"
-
-
-class Readable(Protocol):
-    def read(self, size: int = -1, /) -> bytes: ...
 
 
 def safe_parts(path: str) -> tuple[str, ...] | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
@@ -13,18 +12,12 @@ from keruta.domain.principal import Principal
 from keruta.domain.submission import grant_missing, make_task
 from keruta.domain.task import TaskRequest
 from keruta.errors import Forbidden, InvalidRequest
-from keruta.ports import Accepted, IdempotencyKey, Intake, Lookup
+from keruta.ports import Accepted, IdempotencyKey, Intake, Lookup, SubmitTrace
 from keruta.settings import Settings
 
 
-class Noting(Protocol):
-    def submitted(self, task_id: str, began: datetime, ended: datetime) -> None:
-        """A trace begins with this task."""
-        ...
-
-
 def submit(
-    request: TaskRequest, principal: Principal, *, lookup: Lookup, intake: Intake, tracing: Noting,
+    request: TaskRequest, principal: Principal, *, lookup: Lookup, intake: Intake, tracing: SubmitTrace,
     settings: Settings, key: str | None = None,
 ) -> Accepted:  # fmt: skip
     """The task is in the queue.

@@ -1,0 +1,82 @@
+"""Every error as a problem document (RFC 9457), and refusals on record.
+
+An answer never holds a traceback, and never echoes a header or a token.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+import flask
+import msgspec
+from werkzeug.exceptions import HTTPException
+
+from keruta import logs
+from keruta.domain.principal import Principal
+from keruta.errors import PreconditionFailed, Problem, TooManyRequests, Unavailable
+from keruta.ports import Refusals
+
+log = logging.getLogger(__name__)
+
+PROBLEM = "application/problem+json"
+TYPE_PREFIX = "https://keruta.dev/problems/"
+
+
+class BadRequest(Problem):
+    status, default_reason = 400, "BadRequest"
+
+
+def problem_answer(problem: Problem, request_id: str) -> flask.Response:
+    """An answer that says what was wrong.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9457; WWW-Authenticate: https://www.rfc-editor.org/rfc/rfc6750#section-3
+    """
+    body: dict[str, Any] = {
+        "type": TYPE_PREFIX + re.sub(r"(?<!^)(?=[A-Z])", "-", problem.reason).lower(),
+        "title": re.sub(r"(?<!^)(?=[A-Z])", " ", problem.reason).capitalize(),
+        "status": problem.status,
+        "reason": problem.reason,
+        "detail": problem.message,
+        "request_id": request_id,
+    }
+    if problem.faults:
+        body["faults"] = problem.faults
+    response = flask.Response(msgspec.json.encode(body), problem.status, content_type=PROBLEM)
+    if isinstance(problem, PreconditionFailed) and problem.etag:
+        response.headers["ETag"] = problem.etag
+    if problem.status == 401:
+        given = flask.request.headers.get("Authorization")
+        response.headers["WWW-Authenticate"] = 'Bearer error="invalid_token"' if given else "Bearer"
+    if problem.reason == "RoleMissing":
+        response.headers["WWW-Authenticate"] = 'Bearer error="insufficient_scope"'
+    if isinstance(problem, TooManyRequests):
+        response.headers["Retry-After"] = str(problem.retry_after_seconds)
+    if problem.status == 503:
+        response.headers["Retry-After"] = "2"
+    return response
+
+
+def as_problem(error: Exception) -> Problem:
+    """What a client is told of an error; one that nobody foresaw is logged and told by its request id alone."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
+        problem = Problem(error.description or "", reason=type(error).__name__)
+        problem.status = error.code
+        return problem
+    log.exception("request failed", exc_info=error, extra={"action": "request_failed"})
+    return Problem("Something went wrong in keruta; the log tells more under this request id.")
+
+
+def note_refusal(audit: Refusals, route: str, problem: Problem) -> None:
+    """A refusal of someone who is known is on record, or in the log where it can't be put there."""
+    principal: Principal | None = flask.g.get("principal")
+    if problem.status != 403 or principal is None:
+        return
+    try:
+        with logs.bind(offline=principal.offline):
+            audit.refused(principal.name, route, problem.reason)
+    except Unavailable:
+        log.warning("refusal not on record: %s", problem.reason, extra={"action": "refusal_not_recorded"})

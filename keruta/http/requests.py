@@ -1,0 +1,75 @@
+"""Reads a request: its body as a typed value, and where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import flask
+import msgspec
+
+from keruta.domain.decode import convert, decode_json
+from keruta.errors import InvalidRequest, TooLarge, UnsupportedMedia
+from keruta.http.problems import BadRequest
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def address_of(request: flask.Request) -> str:
+    """Where a request came from, as the gateway before keruta saw it."""
+    seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+    return (seen or request.remote_addr or "")[:45]
+
+
+def read_body(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
+    """The request's body as a typed value.
+
+    Raises:
+        UnsupportedMedia, TooLarge, BadRequest: it is not JSON that keruta reads.
+        InvalidRequest: with every fault, and where it is.
+    """
+    value, faults = convert(_read_json(request, limit_bytes), cls)
+    if value is None:
+        raise InvalidRequest(_said(faults), faults=faults)
+    return value
+
+
+def read_text(request: flask.Request, kind: str, limit_bytes: int) -> str:
+    """The body as text of that media type. Raises UnsupportedMedia, TooLarge, BadRequest."""
+    try:
+        return _read_bytes(request, limit_bytes, kind).decode()
+    except UnicodeDecodeError as error:
+        raise BadRequest("The body is not UTF-8.") from error
+
+
+def read_batch(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
+    """The body of an agent, decoded in one go: it is a program's, so the first fault is enough."""
+    try:
+        return msgspec.json.decode(_read_bytes(request, limit_bytes), type=cls)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{error}.") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise BadRequest("The body is not JSON.") from error
+
+
+def _said(faults: Sequence[Mapping[str, str]]) -> str:
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return f"{faults[0]['at'] or 'The body'}: {faults[0]['message']}{more}"
+
+
+def _read_json(request: flask.Request, limit_bytes: int) -> Any:
+    try:
+        return decode_json(_read_bytes(request, limit_bytes))
+    except ValueError as error:
+        raise BadRequest(str(error), reason="MalformedJson") from error
+
+
+def _read_bytes(request: flask.Request, limit_bytes: int, kind: str = "application/json") -> bytes:
+    if request.mimetype != kind:
+        raise UnsupportedMedia(f"Send the body as Content-Type: {kind}.")
+    if (request.content_length or 0) > limit_bytes:
+        raise TooLarge(f"The body may have {limit_bytes} bytes at the most.")
+    body = request.stream.read(limit_bytes + 1)
+    if len(body) > limit_bytes:
+        raise TooLarge(f"The body may have {limit_bytes} bytes at the most.")
+    return body
