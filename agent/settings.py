@@ -60,6 +60,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     clone_cache: bool = True
     """Whether commits that were fetched before are kept, to spare the transfer. The remote is asked all the same."""
 
+    clone_cache_bytes: int = 10 * 1024**3
+    """How large the clone cache may be, 10 GiB; in a cluster, that of one repository. The least recently used goes."""
+
     grace_seconds: float = 10.0
     """How long a script that was told to end may take, before it is killed."""
 

@@ -32,6 +32,10 @@ LEASES_EXPIRED = Counter("keruta_leases_expired", "Leases that ran out, by what 
 REPORTS_REFUSED = Counter("keruta_reports_refused", "Entries of reports that were refused.", ["reason"])
 WORKER_JOBS = Gauge("keruta_worker_jobs", "Attempts that this worker has in hand.")
 WORKER_SLOTS = Gauge("keruta_worker_own_slots", "Attempts that this worker makes at once.")
+CLONE_CACHE = Counter(
+    "keruta_clone_cache", "Uses of the clone cache, by outcome: hit, miss, bad (removed, fetched again), failed.",
+    ["outcome"],
+)  # fmt: skip
 DEAD_LETTERS = Counter("keruta_events_dead_lettered", "Events that could not be delivered.")
 
 

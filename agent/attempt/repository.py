@@ -6,7 +6,8 @@ import threading
 import time
 from contextlib import AbstractContextManager
 
-from agent.attempt.checkout import Cache, checkout
+from agent.attempt.checkout import checkout
+from agent.attempt.clone_cache import CloneCache
 from agent.attempt.context import World
 from agent.attempt.directory import JobDir
 from agent.attempt.push import push_result
@@ -45,7 +46,9 @@ class AttemptRepository:
         credential = self._credential(spec.read, "read")
         cache = None
         if settings.clone_cache and not spec.repository.submodules:
-            cache = Cache(root=settings.worker_dir / "cache").mirror(spec.repository.url, credential)
+            cache = CloneCache(
+                root=settings.worker_dir / "cache", name=spec.clone_cache_name, limit_bytes=settings.clone_cache_bytes
+            )
         deadline = time.monotonic() + deadline_at - time.time()
         with self._environment(credential) as env:
             return checkout(

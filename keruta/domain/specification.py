@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from keruta.domain.catalog.documents import DocumentRef
@@ -77,6 +79,15 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     def accesses(self) -> list[Access]:
         """Every credential that the attempt has."""
         return [one for one in (self.read, self.push, *self.secrets.values()) if one is not None]
+
+    @property
+    def clone_cache_name(self) -> str:
+        """The clone cache's directory for what this attempt reads: one for each address and credential.
+
+        A credential's new value is a new revision: who lost the right to read finds nothing.
+        """
+        reader = f"{self.read.name}@{self.read.revision}" if self.read is not None else None
+        return hashlib.sha256(repr((self.repository.url, reader)).encode()).hexdigest()[:32]
 
     def without_tokens(self) -> Specification:
         """What may be written down: nothing in it opens anything by itself."""

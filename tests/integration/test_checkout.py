@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from agent.attempt.checkout import Cache, checkout
+from agent.attempt.checkout import checkout
+from agent.attempt.clone_cache import CloneCache
 from agent.attempt.push import push_result
 from keruta.adapters.git.command import Git, Stopped
 from keruta.adapters.git.credentials import Credential, environment
@@ -41,7 +42,7 @@ class Place:
         ref: str | None = None,
         submodules: bool = False,
         transports: frozenset[str] = DEFAULT_TRANSPORTS,
-        cache: Path | None = None,
+        cache: CloneCache | None = None,
         seconds: float = 60,
     ) -> str:
         self.number += 1
@@ -306,35 +307,19 @@ def test_a_submodule_elsewhere_is_not_given_the_credential(place: Place, http: G
     assert error.reason == "CloneAuthFailed"
 
 
-def test_the_cache_spares_the_transfer_and_not_the_question(place: Place, http: GitHttp, tmp_path: Path) -> None:
-    """Filled from the mirror by a copy; a credential that is refused gets nothing out of it."""
+def test_a_credential_that_is_refused_gets_nothing_out_of_the_cache(
+    place: Place, http: GitHttp, tmp_path: Path
+) -> None:
+    """The server is asked first, whether the ref or its commit is named."""
     commit = make_repository(http.root / "a.git")
-    cache = Cache(root=tmp_path / "cache")
+    cache = CloneCache(root=tmp_path / "cache", name="one", limit_bytes=1 << 30)
     url = http.url("a.git")
-    place.checkout(url, reader(http), cache=cache.mirror(url, reader(http)))
-    packs = list((tmp_path / "cache").rglob("*.pack"))
-    assert len(packs) == 1
+    place.checkout(url, reader(http), cache=cache)
+    assert len(list((tmp_path / "cache").rglob("*.pack"))) == 1
 
-    again = place.checkout(url, reader(http), cache=cache.mirror(url, reader(http)))
-
-    assert again == commit
-    assert git(place.workspace, "status", "--porcelain") == ""
-    assert git(place.workspace, "fsck", "--strict") == ""
-    assert all(file.stat().st_nlink == 1 for file in (place.workspace / ".git").rglob("*") if file.is_file())
-    wrong = reader(http, "wrong")
-    error = reason_of(place.checkout, url, wrong, cache=cache.mirror(url, reader(http)))
-    assert error.reason == "CloneAuthFailed"
-    assert cache.mirror(url, wrong) != cache.mirror(url, reader(http))
-
-
-def test_a_commit_named_by_its_id_is_always_asked_of_the_remote(place: Place, http: GitHttp, tmp_path: Path) -> None:
-    """Nobody has said that this credential may have it: the cache is no way around the server."""
-    commit = make_repository(http.root / "a.git")
-    url = http.url("a.git")
-    mirror = Cache(root=tmp_path / "cache").mirror(url, reader(http))
-    place.checkout(url, reader(http), cache=mirror)
-
-    assert reason_of(place.checkout, url, reader(http, "wrong"), ref=commit, cache=mirror).reason == "CloneAuthFailed"
+    for ref in ("main", commit):
+        error = reason_of(place.checkout, url, reader(http, "wrong"), ref=ref, cache=cache)
+        assert error.reason == "CloneAuthFailed"
 
 
 def test_separate_credentials_to_read_and_to_push(place: Place, http: GitHttp) -> None:

@@ -61,7 +61,9 @@ def test_a_job_sees_its_own_results_and_no_others(specification: Specification) 
     mounts = {mount["mountPath"]: mount for mount in pod_of(specification)["initContainers"][0]["volumeMounts"]}
 
     assert mounts[f"/results/{specification.task}"]["subPath"] == f"results/{specification.task}"
-    assert mounts["/shared/cache"]["subPath"] == "cache"
+    cache = f"cache/{specification.clone_cache_name}"
+    assert mounts[f"/shared/{cache}"]["subPath"] == cache
+    assert "/shared/cache" not in mounts
     assert not [mount for mount in mounts.values() if mount["name"] == "shared" and "subPath" not in mount]
 
 

@@ -144,6 +144,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
         "HOME": TMP,
     }
     results = f"results/{specification.task}"
+    cache = f"cache/{specification.clone_cache_name}"  # other repositories' entries are not mounted
     return {
         "name": "agent",
         "image": settings.job_agent_image,
@@ -167,7 +168,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
             {"name": "agent-tmp", "mountPath": TMP},
             {"name": "token", "mountPath": "/token", "readOnly": True},
             {"name": "shared", "mountPath": f"/results/{specification.task}", "subPath": results},
-            {"name": "shared", "mountPath": "/shared/cache", "subPath": "cache"},
+            {"name": "shared", "mountPath": f"/shared/{cache}", "subPath": cache},
             *(
                 {"name": name, "mountPath": f"/credentials/{name}", "readOnly": True}
                 for name in _secrets(specification)
