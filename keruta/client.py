@@ -9,6 +9,7 @@ for event in client.follow(task.id):
 from __future__ import annotations
 
 import time
+from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote, urlencode
@@ -46,15 +47,25 @@ class ApiError(KerutaError):
 
 
 class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """What a follower is told: a part of the log (`log`), a change (`status`), or that it is over (`end`)."""
+    """One event of a followed task: a part of the log (`log`), a change (`status`), or its end (`end`).
+
+    Args:
+        base64: the bytes of `text`, in base64, where they are not UTF-8.
+    """
 
     kind: str
+    base64: str | None = None
     text: str = ""
     status: str | None = None
     reason: str | None = None
     message: str | None = None
     exit_code: int | None = None
     system: bool = False
+
+    @property
+    def data(self) -> bytes:
+        """The bytes that the script wrote."""
+        return self.text.encode() if self.base64 is None else b64decode(self.base64)
 
 
 class Client:

@@ -6,7 +6,9 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 from __future__ import annotations
 
 import functools
+import itertools
 import re
+from base64 import b64encode
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ import msgspec
 
 from keruta.adapters.mongo.log_tail import Told
 from keruta.adapters.mongo.task_queries import Chunk
+from keruta.domain.log_text import LogDecoder
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
 from keruta.errors import KerutaError
@@ -39,18 +42,43 @@ def answer(ports: Ports, principal: Principal, task: str, attempt: int, *, pinne
         return stream(_events(ports, principal, task, attempt, seen=seen, pinned=pinned))
     chunks = ports.reading.chunks(task, attempt) if attempt else iter(())
     if kind == "application/x-ndjson":
-        return flask.Response((msgspec.json.encode(_line(c)) + b"\n" for c in chunks), content_type=kind)
+        return flask.Response((msgspec.json.encode(line) + b"\n" for line in _lines(chunks)), content_type=kind)
     return flask.Response((chunk.data for chunk in chunks), content_type="text/plain; charset=utf-8")
 
 
-def _line(chunk: Chunk) -> dict[str, object]:
-    return {
-        "attempt": chunk.attempt,
-        "sequence": chunk.sequence,
-        "at": chunk.at,
-        "system": chunk.system,
-        "text": chunk.data.decode("utf-8", "replace"),
-    }
+class LogText:
+    """Makes text of one attempt's chunks in order: a character that two chunks share comes with the second.
+
+    Args:
+        before: the data of the chunks before the first one, where reading begins in the middle.
+    """
+
+    def __init__(self, before: bytes = b"") -> None:
+        self._decoder = LogDecoder(before)
+        self._last: Chunk | None = None
+
+    def line(self, chunk: Chunk) -> dict[str, object]:
+        """Return a chunk as the API shows it. Bytes that are not UTF-8 are there in `base64`, too."""
+        self._last = chunk
+        return self._described(chunk, self._decoder.decode(chunk.data))
+
+    def rest(self) -> dict[str, object] | None:
+        """Return what the last chunk left unfinished, as more of it."""
+        text = self._decoder.finish()
+        return self._described(self._last, text) if text and self._last is not None else None
+
+    def _described(self, chunk: Chunk, text: str) -> dict[str, object]:
+        raw = self._decoder.raw
+        place = {"attempt": chunk.attempt, "sequence": chunk.sequence, "at": chunk.at, "system": chunk.system}
+        exact = {} if text.encode() == raw else {"base64": b64encode(raw).decode()}
+        return {**place, "text": text, **exact}
+
+
+def _lines(chunks: Iterable[Chunk]) -> Iterator[dict[str, object]]:
+    text = LogText()
+    yield from map(text.line, chunks)
+    if (rest := text.rest()) is not None:
+        yield rest
 
 
 def watch(
@@ -117,19 +145,37 @@ def _events(ports: Ports, principal: Principal, task: str, attempt: int, *, seen
     """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
     attempt, after = resumed(seen, attempt, pinned=pinned)
     current: TaskView | None = None
+    text, text_of = LogText(_before(ports, task, attempt, after)), attempt
     yield b": keruta\n\n"
     for found in watch(ports, principal, task, attempt, after=after, pinned=pinned):
         if found is None:
             yield b": still here\n\n"
         elif isinstance(found, Chunk):
-            yield event("log", _line(found), f"{found.attempt}-{found.sequence}")
+            if found.attempt != text_of:
+                yield from _rest(text)
+                text, text_of = LogText(), found.attempt
+            yield event("log", text.line(found), f"{found.attempt}-{found.sequence}")
         elif current is None or found.status != current.status:
             current = found
             said = {"status": found.status, "reason": found.reason, "message": found.message}
             number = len(found.attempts)
             yield event("status", {**said, "exit_code": found.exit_code, "attempt": number})
     if current is not None:
+        yield from _rest(text)
         yield event("end", {"status": current.status, "exit_code": current.exit_code})
+
+
+def _before(ports: Ports, task: str, attempt: int, after: int) -> bytes:
+    """Return the end of what a client has seen: what it needs of a character that goes on in the next chunk."""
+    if after < 0:
+        return b""
+    seen = (chunk for chunk in ports.reading.chunks(task, attempt, max(after - 4, -1)) if chunk.sequence <= after)
+    return b"".join(chunk.data for chunk in itertools.islice(seen, 4))
+
+
+def _rest(text: LogText) -> Iterator[bytes]:
+    if (rest := text.rest()) is not None:
+        yield event("log", rest)
 
 
 def stream(events: Iterator[bytes]) -> flask.Response:

@@ -147,7 +147,7 @@ def _lines(watched: Ports, me: Principal, task_id: str, attempt: int, seen: str,
                 terminal, of, after = Terminal(), found.attempt, -1
             lines = terminal.feed(found.data)
             if found.sequence > after:
-                yield _event(found, lines, terminal.partial)
+                yield _event(found, lines, terminal)
         else:
             if last is None or last.status != found.status:
                 yield logs.event("status", {"status": found.status, "attempt": len(found.attempts)})
@@ -156,9 +156,10 @@ def _lines(watched: Ports, me: Principal, task_id: str, attempt: int, seen: str,
         yield logs.event("end", {"status": last.status})
 
 
-def _event(chunk: Chunk, lines: Sequence[str], partial: str) -> bytes:
+def _event(chunk: Chunk, lines: Sequence[str], terminal: Terminal) -> bytes:
     value = {
-        "attempt": chunk.attempt, "at": chunk.at, "system": chunk.system, "lines": lines, "partial": partial,
+        "attempt": chunk.attempt, "at": chunk.at, "system": chunk.system, "lines": lines, "partial": terminal.partial,
+        "encoding": terminal.encoding,
     }  # fmt: skip
     return logs.event("lines", value, f"{chunk.attempt}-{chunk.sequence}")
 

@@ -7,11 +7,11 @@ Source: https://www.ecma-international.org/publications-and-standards/standards/
 
 from __future__ import annotations
 
-import codecs
 import re
 from html import escape
 
 from admin.site.safe_text import visible
+from keruta.domain.log_text import GuessingDecoder
 
 LINE_LIMIT = 4000
 _SEQUENCE = re.compile(
@@ -28,11 +28,16 @@ class Terminal:
     """Takes a log as it comes and gives its lines as HTML; what stands open is carried to the next piece."""
 
     def __init__(self) -> None:
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = GuessingDecoder()
         self._rest = ""
         self._flags = ""
         self._fore: int | None = None
         self._back: int | None = None
+
+    @property
+    def encoding(self) -> str | None:
+        """What the log was taken for; None while all of it is ASCII."""
+        return self._decoder.encoding
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that are whole now."""

@@ -1,7 +1,8 @@
 """From the growing log file to numbered chunks.
 
 The file is the spool: what keruta has not taken yet is still there, and a restarted agent cuts the same chunks again,
-because each cut is on record before it is sent. A chunk never splits a secret, and a line only if it must.
+because each cut is on record before it is sent. A chunk never splits a secret; it splits a line or a character only if
+it must.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from agent.log.masking import Masker
+from keruta.domain.log_text import from_whole_character, unfinished_bytes
 from keruta.domain.reports import CHUNK_LIMIT_BYTES, LogChunk
 
 READ_BYTES = CHUNK_LIMIT_BYTES - 4096  # masking may make it longer
 LINE_WAIT_SECONDS = 0.2
+CHARACTER_WAIT_SECONDS = 2.0  # for the rest of a character: output that is not UTF-8 may only look as if there were one
 TAIL_AFTER_CUT_BYTES = 64 * 1024
 
 
@@ -96,6 +99,8 @@ class Streamer:
         self._file.seek(self._read)
         data = self._file.read(TAIL_AFTER_CUT_BYTES)
         self._read += len(data)
+        if skipped:
+            data = from_whole_character(data)
         self._chunk(self._masker.mask(data), system=False)
 
     def close(self) -> None:
@@ -116,17 +121,19 @@ class Streamer:
                 return b""
             data = data[: end or len(data)]
             data = data[: len(data) - self._masker.held_back(data)]
+            if whole or not self._waited(CHARACTER_WAIT_SECONDS):
+                data = data[: len(data) - unfinished_bytes(data)]
             if not data:
                 return data
         self._waits_since = None
         return data
 
-    def _waited(self) -> bool:
-        """Whether a line without its end has been waited for long enough (a prompt, a progress bar)."""
+    def _waited(self, seconds: float = LINE_WAIT_SECONDS) -> bool:
+        """Whether a line without its end has been waited for that long (a prompt, a progress bar)."""
         now = time.monotonic()
         if self._waits_since is None:
             self._waits_since = now
-        return now - self._waits_since >= LINE_WAIT_SECONDS
+        return now - self._waits_since >= seconds
 
     def _emit(self, data: bytes, system: bool) -> None:
         line = f"{self._sequence} {self._read} {len(data)} {int(system)}\n".encode()

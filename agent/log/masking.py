@@ -1,50 +1,112 @@
-"""Takes secrets out of what leaves a job: the log, messages, outputs."""
+"""Masks secrets in what leaves a job: the log, messages, outputs."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
+import base64
+import json
+import shlex
+from collections.abc import Iterable, Iterator
+from html import escape
+from urllib.parse import quote, quote_plus
 
 MASK = b"***"
+SHORTEST_BYTES = 4
+SHORTEST_IN_BASE64_BYTES = 8  # what base64 makes of fewer bytes stands in other text by chance
+BASE64_LINE_WIDTHS = (76, 64)  # of base64(1) and MIME (RFC 2045), and of PEM (RFC 7468)
+_FIRST_BYTES = 4
 
 
 class Masker:
-    """Replaces each secret by `***`.
+    """Replaces each secret, and each common encoding of it, by `***`.
+
+    The cost grows with the number of secrets and the length of the text, not with the length of a secret.
 
     Args:
-        secrets: the values; short ones (under 4 bytes) are not taken, they would eat the log.
+        secrets: the values. Values under 4 bytes are left out: masking them would destroy the log.
     """
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
-        self._secrets: list[bytes] = []
-        self._pattern: re.Pattern[bytes] | None = None
+        self._forms: list[bytes] = []  # longest first: a secret may be part of another
         self.add(secrets)
 
     def add(self, secrets: Iterable[bytes]) -> None:
-        """Masks these from now on, too."""
-        kept = {secret for secret in (*self._secrets, *secrets) if len(secret) >= 4}
-        if kept:
-            self._secrets = sorted(kept, key=len, reverse=True)
-            self._pattern = re.compile(b"|".join(map(re.escape, self._secrets)))
+        """Mask these, too, from now on."""
+        forms = {form for secret in secrets if len(secret) >= SHORTEST_BYTES for form in _forms(secret)}
+        self._forms = sorted({*self._forms, *forms}, key=len, reverse=True)
 
     def mask(self, data: bytes) -> bytes:
-        return self._pattern.sub(MASK, data) if self._pattern else data
+        for form in self._forms:
+            if form in data:
+                data = data.replace(form, MASK)
+        return data
 
     def text(self, text: str) -> str:
         return self.mask(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
     def held_back(self, data: bytes) -> int:
-        """How many bytes at the end may be the beginning of a secret: a cut must not fall between them."""
-        longest = 0
-        for secret in self._secrets:
-            for length in range(min(len(secret) - 1, len(data)), longest, -1):
-                if data.endswith(secret[:length]):
-                    longest = length
-                    break
-        if not longest or self._pattern is None:
-            return 0
-        cut = len(data) - longest
-        for found in self._pattern.finditer(data):  # nor inside one that is whole
-            if found.start() < cut < found.end():
-                cut = found.end()
+        """Return how many bytes at the end may begin a secret: they must stay together with what follows."""
+        cut = min((len(data) - _begun(form, data) for form in self._forms), default=len(data))
+        moved = True
+        while moved and cut < len(data):  # nor may the cut fall inside a secret that is whole
+            moved = False
+            for form in self._forms:
+                found = data.find(form, max(0, cut - len(form) + 1), cut + len(form) - 1)
+                if found >= 0 and found < cut < found + len(form):
+                    cut, moved = found + len(form), True
         return len(data) - cut
+
+
+def _begun(form: bytes, data: bytes) -> int:
+    """Return the length of the longest end of `data` that begins `form` without being all of it."""
+    first = form[:_FIRST_BYTES]
+    at = data.find(first, max(0, len(data) - len(form) + 1))
+    while at >= 0:
+        if form.startswith(data[at:]):
+            return len(data) - at
+        at = data.find(first, at + 1)
+    return next((n for n in range(min(_FIRST_BYTES, len(form)) - 1, 0, -1) if data.endswith(form[:n])), 0)
+
+
+def _forms(secret: bytes) -> Iterator[bytes]:
+    """Yield a secret as it is, and as programs commonly write it."""
+    yield secret
+    text = secret.decode("utf-8", "surrogateescape")
+    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
+        yield quoted.encode()
+        yield _lower_escapes(quoted).encode()
+    for ascii_only in (True, False):
+        written = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
+        yield written.encode("utf-8", "surrogateescape")
+        yield written.replace("/", "\\/").encode("utf-8", "surrogateescape")
+    for shell in (shlex.quote(text)[1:-1] if "'" in text else text, text.replace("'", "'\\''"), _backslashed(text)):
+        yield shell.encode("utf-8", "surrogateescape")
+    yield escape(text).encode("utf-8", "surrogateescape")
+    yield escape(text, quote=False).encode("utf-8", "surrogateescape")
+    if len(secret) >= SHORTEST_IN_BASE64_BYTES:
+        yield secret.hex().encode()
+        yield secret.hex().upper().encode()
+        yield from _in_base64(secret)
+
+
+def _in_base64(secret: bytes) -> Iterator[bytes]:
+    """Yield the characters that base64 of any text around the secret has for it: its own at each of three offsets."""
+    for offset in range(3):
+        encoded = base64.b64encode(bytes(offset) + secret)
+        begin = (0, 2, 3)[offset]  # characters before that mix with the bytes before
+        whole = (offset + len(secret)) // 3 * 4  # characters after that mix with the bytes after
+        inner = encoded[begin:whole]
+        yield inner
+        yield inner.replace(b"+", b"-").replace(b"/", b"_")
+    encoded = base64.b64encode(secret)
+    for width in BASE64_LINE_WIDTHS:
+        lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
+        yield from (line for line in lines if len(line) >= 16 and len(lines) > 1)
+
+
+def _lower_escapes(quoted: str) -> str:
+    return "%".join(part[:2].lower() + part[2:] if n else part for n, part in enumerate(quoted.split("%")))
+
+
+def _backslashed(text: str) -> str:
+    """Return the text as a shell's `printf %q` writes it: a backslash before what is not a plain letter."""
+    return "".join(c if c.isalnum() or c in "@%_-+=:,./" or not c.isascii() else f"\\{c}" for c in text)

@@ -155,6 +155,7 @@ function connect() {
     const event = JSON.parse(message.data);
     if (!log || event.attempt !== attempt) { log = new Log(); attempt = event.attempt; section.querySelector(".log-tools").hidden = false; if (wantedLine !== null) follow.checked = false; }
     log.add(event);
+    document.getElementById("log-encoding").textContent = event.encoding && event.encoding !== "UTF-8" ? section.dataset.encoding.replace("%(encoding)s", event.encoding) : "";
     if (wantedLine !== null && wantedLine < log.lines.length) { log.choose(wantedLine); wantedLine = null; }
   });
   let first = true;

@@ -15,6 +15,7 @@ from pymongo import ReturnDocument
 from keruta.adapters.mongo.client import Collection
 from keruta.domain.events import Event, task_event
 from keruta.domain.lifecycle import ENDED, LEASED, TRANSITIONS, Change, sources
+from keruta.domain.log_text import end_of_log
 from keruta.domain.naming import new_id
 from keruta.domain.reports import TAIL_LIMIT_BYTES
 from keruta.domain.task import AttemptView, NewTask, TaskSummary, TaskView
@@ -240,7 +241,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             "log": {
                 "bytes": log.get("bytes", 0),
                 "next_sequence": log.get("next_sequence", 0),
-                "tail": b"".join(log.get("tail", []))[-TAIL_LIMIT_BYTES:].decode("utf-8", "replace"),
+                "tail": end_of_log(b"".join(log.get("tail", []))[-TAIL_LIMIT_BYTES:]),
             },
         },
         TaskView,
