@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[1]
 # What no page shows: the words of the command line, of metrics and documents, and what is said to workers.
 _NOT_OF_PAGES = (
     "keruta/cli", "keruta/local", "keruta/metrics.py", "keruta/openapi.py", "keruta/testing.py",
-    "keruta/domain/retry.py", "keruta/adapters/cloudevents.py", "keruta/adapters/mongo/metrics.py",
-    "keruta/adapters/mongo/outcomes.py", "keruta/adapters/mongo/reports.py", "functions/report_status",
-    "agent/settings.py", "agent/runners/kubernetes/sidecar.py",
+    "keruta/domain/messages", "keruta/domain/retry.py", "keruta/adapters/cloudevents.py",
+    "keruta/adapters/mongo/metrics.py", "keruta/adapters/mongo/outcomes.py", "keruta/adapters/mongo/reports.py",
+    "functions/report_status", "agent/settings.py", "agent/runners/kubernetes/sidecar.py",
 )  # fmt: skip
 _TRANSLATED = {"marked", "gettext", "ngettext", "_"}
 # A sentence begins with a capital letter or a value, and ends with a full stop, or with what someone else said.

@@ -23,7 +23,22 @@ KerutaError
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
+
+from keruta.domain.messages import Argument, Message, as_message, fields_of, message, read_message
+
+Fault = dict[str, Any]
+
+
+def fault(at: str, said: Message | str) -> Fault:
+    """Make one fault of a document.
+
+    Args:
+        at: where: a JSON pointer, "" for the whole document.
+        said: what is wrong, as a sentence.
+    """
+    fields = fields_of(as_message(said))
+    return {"at": at, **(fields if fields["message_code"] else {"message": fields["message"]})}
 
 
 class KerutaError(Exception):
@@ -36,15 +51,15 @@ class Problem(KerutaError):  # noqa: N818  RFC 9457's word
     Args:
         message: one sentence: what was wrong, and what to do.
         reason: a stable CamelCase word; by default the class's own.
-        faults: for a document with several things wrong, each as `{"at": JSON pointer, "message": sentence}`.
+        faults: for a document with several things wrong, each as `fault` makes it.
     """
 
     status = 500
     default_reason = "InternalError"
 
-    def __init__(self, message: str, *, reason: str | None = None, faults: Sequence[dict[str, str]] = ()) -> None:
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: Message | str, *, reason: str | None = None, faults: Sequence[Fault] = ()) -> None:
+        super().__init__(str(message))
+        self.message = as_message(message)
         self.reason = reason or self.default_reason
         self.faults = list(faults)
 
@@ -53,15 +68,20 @@ class InvalidRequest(Problem):
     status, default_reason = 422, "InvalidRequest"
 
     @classmethod
-    def of(cls, faults: Sequence[dict[str, str]]) -> Self:
+    def of(cls, faults: Sequence[Fault]) -> Self:
         """With these faults, the first of them as its sentence."""
-        return cls(f"{faults[0]['at']}: {faults[0]['message']}", faults=faults)
+        first = read_message(faults[0]["message"], faults[0].get("message_code"), faults[0].get("message_arguments"))
+        at: Argument = faults[0]["at"] or message("http_the_body")
+        wrong: Argument = first if first.code else first.text
+        more = len(faults) - 1
+        if more:
+            return cls(message("http_faults_at", at=at, fault=wrong, count=more), faults=faults)
+        return cls(message("http_fault_at", at=at, fault=wrong), faults=faults)
 
     @classmethod
     def cursor(cls) -> Self:
         """For a page of a list that nobody was given the cursor of."""
-        fault = {"at": "?cursor", "message": "Take `next` of the page before."}
-        return cls("The cursor is none that this list gave out.", faults=[fault])
+        return cls(message("http_cursor"), faults=[fault("?cursor", message("http_cursor_next"))])
 
 
 class TooLarge(Problem):
@@ -91,7 +111,7 @@ class Conflict(Problem):
 class PreconditionFailed(Problem):
     status, default_reason = 412, "PreconditionFailed"
 
-    def __init__(self, message: str, *, faults: Sequence[dict[str, str]] = (), etag: str = "") -> None:
+    def __init__(self, message: Message | str, *, faults: Sequence[Fault] = (), etag: str = "") -> None:
         super().__init__(message, faults=faults)
         self.etag = etag
 
@@ -111,7 +131,7 @@ class RangeNotSatisfiable(Problem):
 class TooManyRequests(Problem):
     status, default_reason = 429, "TooManyRequests"
 
-    def __init__(self, message: str, *, retry_after_seconds: int) -> None:
+    def __init__(self, message: Message | str, *, retry_after_seconds: int) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
 
@@ -128,10 +148,10 @@ class PhaseError(KerutaError):
         message: one sentence: what happened and what to do. Never holds a secret.
     """
 
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, reason: str, message: Message | str) -> None:
+        super().__init__(str(message))
         self.reason = reason
-        self.message = message
+        self.message = as_message(message)
 
 
 class PoolError(KerutaError):

@@ -14,6 +14,8 @@ from keruta.domain.api.route import Parameter, Route
 from keruta.domain.api.table import ROUTES
 from keruta.domain.roles import AGENT, ANYONE
 
+# What `detail` or `message` says, for a program: a stable code and what stands in its places.
+MESSAGE_SCHEMAS: dict[str, Any] = {"message_code": {"type": "string"}, "message_arguments": {"type": "object"}}
 PROBLEM_SCHEMA: dict[str, Any] = {
     "title": "Problem",
     "description": "What was wrong, in the terms of RFC 9457.",
@@ -25,13 +27,14 @@ PROBLEM_SCHEMA: dict[str, Any] = {
         "status": {"type": "integer"},
         "reason": {"type": "string"},
         "detail": {"type": "string"},
+        **MESSAGE_SCHEMAS,
         "request_id": {"type": "string"},
         "faults": {
             "type": "array",
             "items": {
                 "type": "object",
                 "required": ["at", "message"],
-                "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
+                "properties": {"at": {"type": "string"}, "message": {"type": "string"}, **MESSAGE_SCHEMAS},
             },
         },
     },

@@ -10,9 +10,9 @@ from admin.auth import paging, principal
 from admin.ports import ports
 from admin.site import forms
 from admin.site.pages import go, page, shows
-from keruta.domain.decode import Fault, convert
+from keruta.domain.decode import convert
 from keruta.domain.users import ApiKeyMade, ApiKeyRequest
-from keruta.errors import Conflict, Forbidden
+from keruta.errors import Conflict, Fault, Forbidden, fault
 
 blueprint = flask.Blueprint("api_keys_pages", __name__)
 
@@ -34,7 +34,7 @@ def create() -> flask.Response:
     try:
         return _page(made=ports().accounts.make_key(principal(), wanted))
     except (Conflict, Forbidden) as error:
-        return _page(faults=[{"at": "", "message": error.message}])
+        return _page(faults=[fault("", error.message)])
 
 
 @shows(blueprint, "revoke_api_key", "/api-keys/<id>/revoke", "POST")

@@ -17,8 +17,8 @@ from admin.site.language import gettext
 from admin.site.pages import go, page, shows
 from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
 from keruta.domain.catalog.kinds import KINDS, Kind
-from keruta.domain.decode import Fault
-from keruta.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed, Problem
+from keruta.domain.messages import Message
+from keruta.errors import Conflict, Fault, InvalidRequest, NotFound, PreconditionFailed, Problem, fault
 
 blueprint = flask.Blueprint("catalog_pages", __name__)
 blueprint.record(lambda state: state.app.jinja_env.globals.update(words.GLOBALS))
@@ -48,7 +48,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
     def listed() -> flask.Response:
         query = flask.request.args
         search = query.get("q") or None
-        wrong = ""
+        wrong: Message | None = None
         try:
             items, after = catalog().page(
                 principal().readers, Wanted(search=search, sort=query.get("sort", "name"), **paging())
@@ -112,7 +112,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
             except InvalidRequest as error:
                 faults = error.faults
             except Conflict as error:
-                faults = [{"at": "", "message": error.message}]
+                faults = [fault("", error.message)]
         return _form(_typed(wanted, form), faults, entry=entry, revision=revision, wrong=wrong, status=status)
 
     def delete(name: str) -> flask.Response:
@@ -127,7 +127,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
     def show_with(name: str, problem: Problem) -> flask.Response:
         entry = catalog().show(principal().readers, name)
         values = forms.filled(wanted, msgspec.to_builtins(entry, enc_hook=str))
-        faults = [{"at": "", "message": problem.message}, *problem.faults]
+        faults = [fault("", problem.message), *problem.faults]
         wrong = gettext("It was not deleted.")
         return _form(values, faults, entry=entry, revision=entry.meta.revision, wrong=wrong, status=problem.status)
 

@@ -16,6 +16,7 @@ from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import environment
 from keruta.adapters.git.remote import look
 from keruta.domain.catalog.repositories import RepositoryView, Validation
+from keruta.domain.messages import Message, as_message, fields_of
 from keruta.errors import PhaseError, SettingsError
 from keruta.http.answers import json_answer
 
@@ -55,5 +56,5 @@ def _look(view: RepositoryView) -> Validation:
         return _not_looked("CredentialMissing", str(error))
 
 
-def _not_looked(reason: str, message: str) -> Validation:
-    return Validation(reachable=False, authenticated=False, message=message, reason=reason)
+def _not_looked(reason: str, said: Message | str) -> Validation:
+    return Validation(reachable=False, authenticated=False, reason=reason, **fields_of(as_message(said)))

@@ -16,7 +16,8 @@ import yaml
 from msgspec import inspect
 from werkzeug.datastructures import MultiDict
 
-from keruta.domain.decode import Fault, convert
+from keruta.domain.decode import convert
+from keruta.errors import Fault
 
 T = TypeVar("T", bound=msgspec.Struct)
 

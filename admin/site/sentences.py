@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 from markupsafe import Markup, escape
@@ -17,6 +18,8 @@ from markupsafe import Markup, escape
 from admin.site.language import language, shapes
 from admin.site.reasons import reason_name
 from admin.site.safe_text import visible
+from keruta.domain.messages import Message, as_message, read_message
+from keruta.translations import translated
 
 # What stands in a sentence's places, and is itself of words.
 PARTS = (
@@ -28,6 +31,17 @@ PARTS = (
     "Its credentials", "The specification", "it did not say why",
     "a text", "a number", "a whole number", "a fraction", "true or false", "a list", "an object", "nothing",
 )  # fmt: skip
+
+
+class Saying(Protocol):
+    """What holds a message in its fields."""
+
+    @property
+    def message_code(self) -> str | None: ...
+    @property
+    def message_arguments(self) -> Mapping[str, Any] | None: ...
+
+
 _PLACE = re.compile(r"%\((\w+)\)s")
 _LONGEST = 4000
 
@@ -79,15 +93,37 @@ def _translated(chosen: str, text: str) -> str | None:
     return None
 
 
-def said_as_text(text: str) -> str:
-    """A sentence of the core in the reader's language, or as it is; what hides in it is made visible."""
-    return _translated(language(), text) or visible(text)
+def said_as_text(what: Message | Saying | str) -> str:
+    """A message in the reader's language, or its English; what hides in it is made visible."""
+    message = _message(what)
+    return visible(translated(message, language()) or _translated(language(), message.text) or message.text)
 
 
-def said(text: str) -> Markup:
-    """The same for a page, where English among another language is marked as such."""
-    found = _translated(language(), text)
-    return escape(found) if found is not None else Markup('<span lang="en">{}</span>').format(visible(text))
+def said(what: Message | Saying | str) -> Markup:
+    """The same for a page, where English among another language is marked as such.
+
+    Args:
+        what: a message, a text, or what holds one in its fields.
+    """
+    message = _message(what)
+    found = translated(message, language()) or _translated(language(), message.text)
+    return escape(visible(found)) if found is not None else _english(message.text)
+
+
+def _message(what: Message | Saying | str) -> Message:
+    match what:
+        case Message():
+            return what
+        case str():
+            return as_message(what)
+        case Mapping():
+            return read_message(what["message"], what.get("message_code"), what.get("message_arguments"))
+    text = getattr(what, "message", None) or getattr(what, "why", None)
+    return read_message(text, what.message_code, what.message_arguments)
+
+
+def _english(text: str) -> Markup:
+    return Markup('<span lang="en">{}</span>').format(visible(text))
 
 
 GLOBALS = {"said": said, "said_as_text": said_as_text}

@@ -16,10 +16,10 @@ from admin.repositories.routes import look_at
 from admin.site import forms
 from admin.site.pages import go, page, shows
 from admin.tasks.routes import task_asked
-from keruta.domain.decode import Fault, convert
+from keruta.domain.decode import convert
 from keruta.domain.naming import NAME, TASK_ID, new_id
 from keruta.domain.task import TaskRequest, TaskView
-from keruta.errors import Forbidden, InvalidRequest, NotFound
+from keruta.errors import Fault, Forbidden, InvalidRequest, NotFound, fault
 from keruta.http.answers import json_answer
 from keruta.services.submit import submit
 
@@ -53,9 +53,9 @@ def create() -> flask.Response:
             )  # fmt: skip
             return go(f"/tasks/{accepted.task.id}", "submitted")
         except InvalidRequest as error:
-            faults = error.faults or [{"at": "", "message": error.message}]
+            faults = error.faults or [fault("", error.message)]
         except Forbidden as error:
-            faults = [{"at": "", "message": error.message}]
+            faults = [fault("", error.message)]
     typed = {field.path: form.get(field.path, "").replace("\r\n", "\n") for field in _all(SHOWN)}
     return _form(typed, faults)
 

@@ -18,6 +18,7 @@ from admin.tasks.routes import nudge, task_asked
 from admin.tasks.terminal import Terminal
 from keruta.adapters.mongo.task_queries import Chunk, TaskFilter
 from keruta.domain.lifecycle import ENDED, Status
+from keruta.domain.messages import Message
 from keruta.domain.naming import TASK_ID
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
@@ -38,7 +39,7 @@ def tasks() -> flask.Response:
     asked = flask.request.args.get("q", "").strip().lower()
     if TASK_ID.fullmatch(asked):
         return go(f"/tasks/{asked}")
-    wrong = ""
+    wrong: Message | None = None
     try:
         found = ports().reading.page(principal().readers, filter_asked(), **paging())
     except InvalidRequest as error:

@@ -12,9 +12,9 @@ from admin.ports import ports
 from admin.site import forms
 from admin.site.language import gettext, marked
 from admin.site.pages import go, here, page, shows
-from keruta.domain.decode import Fault, convert
+from keruta.domain.decode import convert
 from keruta.domain.webhooks import TOLD, WebhookMade, WebhookRequest
-from keruta.errors import Conflict
+from keruta.errors import Conflict, Fault, fault
 
 blueprint = flask.Blueprint("webhooks_pages", __name__)
 
@@ -36,7 +36,7 @@ def create() -> flask.Response:
     try:
         return _page(made=ports().webhooks.create(principal().name, wanted))
     except Conflict as error:
-        return _page(faults=[{"at": "/name", "message": error.message}])
+        return _page(faults=[fault("/name", error.message)])
 
 
 @shows(blueprint, "delete_webhook", "/webhooks/<name>/delete", "POST")

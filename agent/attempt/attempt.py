@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,6 +26,7 @@ from agent.log.chunks import Streamer
 from agent.log.masking import Masker
 from keruta import logs
 from keruta.adapters.git.command import Stopped
+from keruta.domain.messages import Message, as_message, changed, fields_of
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import (
     AnyEntry,
@@ -132,7 +134,7 @@ class Job:
         self._dir.make(attempt)
         streamer = self._open_log()
         if self._spec.fault is not None:
-            raise PhaseError(self._spec.fault.reason, self._spec.fault.message)
+            raise PhaseError(self._spec.fault.reason, self._spec.fault.said)
         self._open_secrets()
         ref = self._spec.repository.ref or "its default branch"
         streamer.say(f"[keruta] attempt {self._spec.attempt}: checking out {self._spec.repository.url} at {ref}")
@@ -320,7 +322,7 @@ class Job:
             execution=self._execution,
             status=verdict.status,
             reason=verdict.reason,
-            message=self._masker.text(verdict.message) if verdict.message else None,
+            **self._masked(verdict.message),
             exit_code=verdict.exit_code,
             signal=verdict.signal,
             commit=commit,
@@ -373,7 +375,10 @@ class Job:
             streamer.say(f"[keruta] artifact not kept: {sentence}")
         return [*kept, artifacts.keep_log(self._dir.output, target, self._masker)]
 
-    def _failed(self, reason: str, message: str) -> AnyEntry:
+    def _masked(self, said: Message | str | None) -> dict[str, Any]:
+        return fields_of(changed(as_message(said), self._masker.text) if said else None)
+
+    def _failed(self, reason: str, message: Message | str) -> AnyEntry:
         if self._streamer is not None:
             try:
                 self._streamer.say(f"[keruta] {reason}: {message}")
@@ -385,7 +390,7 @@ class Job:
             execution=self._execution,
             status="failed",
             reason=reason,
-            message=self._masker.text(message)[:4000],
+            **self._masked(message),
         )
 
     def _stopped_before_start(self) -> AnyEntry | None:

@@ -88,7 +88,7 @@ class AttemptRepository:
         if access.minted:
             fresh = self._world.asking.specification(self._spec.task, self._spec.attempt)
             if fresh.fault is not None:
-                raise PhaseError(fresh.fault.reason, fresh.fault.message)
+                raise PhaseError(fresh.fault.reason, fresh.fault.said)
             access = getattr(fresh, field) or access
         credential = self._world.opener.credential(access)
         self._masker.add(credential.secrets)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from keruta.domain.messages import Message
 from keruta.domain.specification import Specification
 
 
@@ -16,7 +17,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     status: Literal["succeeded", "failed", "cancelled"]
     reason: str | None = None
-    message: str | None = None
+    message: Message | str | None = None
     exit_code: int | None = None
 
     @property
@@ -27,8 +28,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(
-    codes: Mapping[str, int], *, finished: bool, died_by: int | None, stopped: bool, cause: str, cause_message: str,
-    specification: Specification,
+    codes: Mapping[str, int], *, finished: bool, died_by: int | None, stopped: bool, cause: str,
+    cause_message: Message | str, specification: Specification,
 ) -> Verdict:  # fmt: skip
     """Says how it ended.
 
@@ -54,7 +55,7 @@ def judge(
 
 
 def _failure(codes: Mapping[str, int], code: int | None, checked: int | None, specification: Specification) -> Verdict:
-    def failed(reason: str, message: str, exit_code: int | None) -> Verdict:
+    def failed(reason: str, message: Message | str, exit_code: int | None) -> Verdict:
         return Verdict(status="failed", reason=reason, message=message, exit_code=exit_code)
 
     if "setup" in codes:

@@ -15,15 +15,12 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from keruta.domain.messages import Message
+from keruta.errors import Fault, fault
+
 T = TypeVar("T", bound=msgspec.Struct)
-Fault = dict[str, str]
 
 _AT = re.compile(r"(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
-
-
-def fault(at: str, message: str) -> Fault:
-    """Makes one fault: where (a JSON pointer, "" for the whole document) and what, as a sentence."""
-    return {"at": at, "message": message}
 
 
 def decode_json(body: bytes) -> Any:
@@ -119,7 +116,7 @@ def _struct_in(kind: Any) -> type[msgspec.Struct] | None:
     return structs[0] if len(structs) == 1 and len(options) <= 2 else None
 
 
-def _own_faults(value: msgspec.Struct) -> Iterator[tuple[str, str]]:
+def _own_faults(value: msgspec.Struct) -> Iterator[tuple[str, Message | str]]:
     check = getattr(value, "faults", None)
     if check is not None:
         yield from check()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -44,6 +45,8 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     of: str = ""
     count: int = 0
     message: str = ""
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,11 +7,12 @@ of its own, in the same order.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.messages import Message, as_message, fields_of, message, read_message
 from keruta.domain.specification import Specification
 from keruta.domain.task import Artifact
 
@@ -75,7 +76,9 @@ class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
     status: Literal["succeeded", "failed", "cancelled"]
     execution: Execution | None = None
     reason: Annotated[str, Meta(max_length=100)] | None = None
-    message: Annotated[str, Meta(max_length=4096)] | None = None
+    message: Annotated[str, Meta(max_length=4096)] | dict[str, Any] | None = None
+    message_code: str | None = None
+    message_arguments: Any = None
     exit_code: int | None = None
     signal: int | None = None
     commit: Annotated[str, Meta(max_length=64)] | None = None
@@ -84,6 +87,16 @@ class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
     outputs: Annotated[dict[str, Annotated[str, Meta(max_length=65536)]], Meta(max_length=OUTPUTS_LIMIT)] = {}
     artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
     usage: Annotated[dict[str, float], Meta(max_length=10)] = {}
+
+    @property
+    def said(self) -> Message | None:
+        """The message: from a text with its code and arguments beside it, or from an object of the three."""
+        if isinstance(self.message, dict):
+            said = self.message
+            return read_message(said.get("text"), said.get("code"), said.get("arguments"))
+        if self.message is None and self.message_code is None:
+            return None
+        return read_message(self.message, self.message_code, self.message_arguments)
 
 
 class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
@@ -128,8 +141,8 @@ class RawReport(msgspec.Struct, frozen=True, kw_only=True):
         for place, raw in enumerate(self.entries):
             try:
                 entries.append(msgspec.json.decode(raw, type=AnyEntry))
-            except msgspec.DecodeError as error:
-                bad[place] = Outcome(accepted=False, reason="InvalidEntry", message=f"{error}.")
+            except (msgspec.DecodeError, RecursionError) as error:
+                bad[place] = refused("InvalidEntry", message("http_batch_fault", error=str(error)))
         return Report(entries=entries, held=self.held), bad
 
 
@@ -140,6 +153,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     repeat: bool = False
     reason: str | None = None
     message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
+
+
+def refused(reason: str, said: Message | str) -> Outcome:
+    """Make the outcome of an entry that is not applied."""
+    return Outcome(accepted=False, reason=reason, **fields_of(as_message(said)))
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import msgspec
 
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import PromptCommand, Resources, Toleration, UsageRule
+from keruta.domain.messages import Message, read_message
 from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, RepositoryRef
 
 
@@ -34,6 +36,12 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
     reason: str
     message: str
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
+
+    @property
+    def said(self) -> Message:
+        return read_message(self.message, self.message_code, self.message_arguments)
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

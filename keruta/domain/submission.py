@@ -12,9 +12,9 @@ from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef
 from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ProfileSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
-from keruta.domain.decode import Fault, fault
 from keruta.domain.repository import transport
 from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, NewTask, RepositoryAsk, RepositoryRef, RetryPolicy, TaskRequest
+from keruta.errors import Fault, fault
 
 DEFAULT_PROFILE = "shell"
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.documents import DocumentRef
+from keruta.domain.messages import Message
 from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME
 from keruta.domain.repository import ref_fault, url_fault
 
@@ -26,7 +27,7 @@ StatusName = Literal[
     "queued", "assigned", "preparing", "running", "waiting", "unknown", "succeeded", "failed", "cancelled"
 ]
 Text = Annotated[str, Meta(max_length=SCRIPT_LIMIT_BYTES)]
-Problems = Iterator[tuple[str, str]]
+Problems = Iterator[tuple[str, Message | str]]
 NAME_SAID = "A name has lower-case letters, digits, dots, dashes and underscores, and begins and ends with no sign."
 
 
@@ -161,6 +162,8 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     outcome: str | None = None
     reason: str | None = None
     message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
     exit_code: int | None = None
     signal: int | None = None
     profile_revision: int | None = None
@@ -173,6 +176,8 @@ class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
 
     position: int
     why: str
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
 
 
 class LogView(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +215,8 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime
     reason: str | None = None
     message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
     exit_code: int | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
@@ -245,6 +252,8 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     changed_at: datetime
     reason: str | None = None
     message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
     exit_code: int | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None

@@ -18,6 +18,7 @@ from msgspec import Meta
 
 from keruta.domain.catalog.common import Name, Problems
 from keruta.domain.events import task_event
+from keruta.domain.messages import Message
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  a secret's beginning
 WEBHOOKS_MOST = 100
@@ -42,7 +43,7 @@ class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         yield from _url_faults(self.url)
 
 
-def _url_faults(url: str) -> Iterator[tuple[str, str]]:
+def _url_faults(url: str) -> Iterator[tuple[str, Message | str]]:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

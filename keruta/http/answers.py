@@ -11,11 +11,20 @@ import msgspec
 from prometheus_client.registry import Collector
 
 from keruta import metrics
+from keruta.translations import LANGUAGES, in_language
 
 
 def json_answer(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> flask.Response:
-    """An answer with a typed value as its JSON body."""
-    return flask.Response(msgspec.json.encode(value), status, headers, content_type="application/json")
+    """An answer with a typed value as its JSON body, and its messages in the language that was asked for."""
+    body = msgspec.json.encode(in_language(value, language_asked()))
+    response = flask.Response(body, status, headers, content_type="application/json")
+    response.vary.add("Accept-Language")
+    return response
+
+
+def language_asked() -> str:
+    """The language that a request asks for by `Accept-Language`; English if it names none of ours."""
+    return flask.request.accept_languages.best_match(LANGUAGES) or "en"
 
 
 def ready_answer(issuer_away_since: datetime | None) -> flask.Response:

@@ -14,9 +14,12 @@ import msgspec
 from werkzeug.exceptions import HTTPException
 
 from keruta import logs
+from keruta.domain.messages import fields_of, message
 from keruta.domain.principal import Principal
 from keruta.errors import PreconditionFailed, Problem, TooManyRequests, Unavailable
+from keruta.http.answers import language_asked
 from keruta.ports import Refusals
+from keruta.translations import fault_in_language, render
 
 log = logging.getLogger(__name__)
 
@@ -33,17 +36,22 @@ def problem_answer(problem: Problem, request_id: str) -> flask.Response:
 
     Source: https://www.rfc-editor.org/rfc/rfc9457; WWW-Authenticate: https://www.rfc-editor.org/rfc/rfc6750#section-3
     """
+    language = language_asked()
     body: dict[str, Any] = {
         "type": TYPE_PREFIX + re.sub(r"(?<!^)(?=[A-Z])", "-", problem.reason).lower(),
         "title": re.sub(r"(?<!^)(?=[A-Z])", " ", problem.reason).capitalize(),
         "status": problem.status,
         "reason": problem.reason,
-        "detail": problem.message,
+        "detail": render(problem.message, language),
         "request_id": request_id,
     }
+    if problem.message.code:
+        fields = fields_of(problem.message)
+        body |= {name: fields[name] for name in ("message_code", "message_arguments")}
     if problem.faults:
-        body["faults"] = problem.faults
+        body["faults"] = [fault_in_language(fault, language) for fault in problem.faults]
     response = flask.Response(msgspec.json.encode(body), problem.status, content_type=PROBLEM)
+    response.vary.add("Accept-Language")
     if isinstance(problem, PreconditionFailed) and problem.etag:
         response.headers["ETag"] = problem.etag
     if problem.status == 401:
@@ -67,7 +75,7 @@ def as_problem(error: Exception) -> Problem:
         problem.status = error.code
         return problem
     log.exception("request failed", exc_info=error, extra={"action": "request_failed"})
-    return Problem("Something went wrong in keruta; the log tells more under this request id.")
+    return Problem(message("http_internal_error"))
 
 
 def note_refusal(audit: Refusals, route: str, problem: Problem) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import flask
@@ -30,7 +29,7 @@ def read_body(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
     """
     value, faults = convert(_read_json(request, limit_bytes), cls)
     if value is None:
-        raise InvalidRequest(_said(faults), faults=faults)
+        raise InvalidRequest.of(faults)
     return value
 
 
@@ -50,11 +49,6 @@ def read_batch(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
         raise InvalidRequest(f"{error}.") from error
     except (msgspec.DecodeError, RecursionError) as error:
         raise BadRequest("The body is not JSON.") from error
-
-
-def _said(faults: Sequence[Mapping[str, str]]) -> str:
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return f"{faults[0]['at'] or 'The body'}: {faults[0]['message']}{more}"
 
 
 def _read_json(request: flask.Request, limit_bytes: int) -> Any:

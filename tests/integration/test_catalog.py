@@ -72,7 +72,7 @@ def test_two_people_edit_one_entry(world: World) -> None:
         queues.replace("bob", READERS, "nightly", queue(weight=2.0), 1)
 
     assert caught.value.etag == '"2"'
-    assert "by ann to revision 2" in caught.value.message
+    assert "by ann to revision 2" in caught.value.message.text
     assert {fault["at"]: fault["message"] for fault in caught.value.faults} == {
         "/max_running": "You have null; there is 3.",
         "/weight": "You have 2.0; there is 1.0.",

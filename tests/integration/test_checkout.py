@@ -166,7 +166,7 @@ def test_each_way_to_fail_has_its_reason(place: Place, http: GitHttp, what: str,
     error = reason_of(place.checkout, url, None if what == "no token" else credential, ref=ref)
 
     assert error.reason == reason
-    assert error.message.endswith((".", "server"))
+    assert error.message.text.endswith((".", "server"))
 
 
 def test_a_ref_that_moves_between_the_question_and_the_fetch(

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from keruta.adapters.git.command import Git, Stopped
 from keruta.domain.catalog.repositories import Validation
+from keruta.domain.messages import Message, as_message, fields_of
 from keruta.domain.repository import is_commit
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
@@ -37,6 +38,7 @@ def look(url: str, default_ref: str | None, git: Git) -> Validation:
     """Says what a server has, or the one sentence of what is wrong. Never raises for what the server says."""
     began = time.monotonic()
     reason: str | None
+    message: Message | str
     try:
         said = git("ls-remote", "-q", "--symref", "--", url)
     except Stopped:
@@ -49,7 +51,7 @@ def look(url: str, default_ref: str | None, git: Git) -> Validation:
         reachable=reason not in _NOT_REACHED,
         authenticated=reason not in _NOT_REACHED | _NOT_LET_IN,
         reason=reason,
-        message=message,
+        **fields_of(as_message(message)),
         took_seconds=round(time.monotonic() - began, 3),
         at=datetime.now(UTC),
     )
@@ -74,7 +76,7 @@ def _found(said: str, default_ref: str | None, seconds: float) -> Validation:
         reachable=True,
         authenticated=True,
         reason=reason,
-        message=message,
+        **fields_of(as_message(message)),
         default_branch=default_branch,
         default_ref_found=there,
         branches=branches[:SHOWN_REFS],

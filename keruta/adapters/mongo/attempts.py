@@ -14,12 +14,13 @@ from pymongo import ReturnDocument
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database
 from keruta.adapters.mongo.metrics import note
-from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, STALE, refused
-from keruta.adapters.mongo.tasks import after, back_to_queue, events_of, literal, transition
+from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, STALE
+from keruta.adapters.mongo.tasks import after, back_to_queue, events_of, literal, message_fields, transition
 from keruta.adapters.tracing import Tracing
 from keruta.domain.lifecycle import ENDED, Change, Status
+from keruta.domain.messages import EMPTY, fields_of
 from keruta.domain.naming import new_id
-from keruta.domain.reports import AnyEntry, Ended, Lost, Outcome, Preparing, Resumed, Running, Waiting
+from keruta.domain.reports import AnyEntry, Ended, Lost, Outcome, Preparing, Resumed, Running, Waiting, refused
 from keruta.domain.retry import backoff_seconds, may_retry
 from keruta.ports import Document, Outbox
 from keruta.settings import Settings
@@ -107,7 +108,7 @@ class AttemptChanges:
         result = {
             "outcome": entry.status,
             "reason": entry.reason,
-            "message": entry.message,
+            **fields_of(entry.said),
             "exit_code": entry.exit_code,
             "signal": entry.signal,
             "result_branch": entry.result_branch,
@@ -121,7 +122,7 @@ class AttemptChanges:
             **log_fields,
             "attempt": {"$mergeObjects": ["$attempt", literal(result), {"ended_at": "$$NOW"}]},
             "reason": literal(entry.reason),
-            "message": literal(entry.message),
+            **message_fields(entry.said),
             "exit_code": literal(entry.exit_code),
             "question": None,
             "ended_at": "$$NOW",
@@ -133,7 +134,7 @@ class AttemptChanges:
         changed = changed or self.write(kind, entry, same, fields)
         if changed is not None:
             if entry.status == "failed":
-                self._circuits.failed(document["lane"], entry.task, entry.reason or "", entry.message or "")
+                self._circuits.failed(document["lane"], entry.task, entry.reason or "", entry.said or EMPTY)
             return ACCEPTED, changed
         now = self._tasks.find_one({"_id": entry.task}, STANDING) or {}
         attempt = now.get("attempt") or {}
@@ -162,7 +163,7 @@ class AttemptChanges:
         if not again and not held:
             return None
         wait = 0.0 if held else backoff_seconds(entry.attempt, rng=self._rng)
-        back = back_to_queue(reason=entry.reason, message=entry.message, backoff_seconds=wait)
+        back = back_to_queue(reason=entry.reason, message=entry.said, backoff_seconds=wait)
         return self.write(Change.RETRY, entry, {**same, "cancel_requested_at": None}, back)
 
     def _lose(
@@ -178,7 +179,9 @@ class AttemptChanges:
                 return ACCEPTED, changed
         told = {
             "reason": "EndNotKnown",
-            "message": "The machine went down while the script ran; look at its log, then accept, retry or cancel it.",
+            **message_fields(
+                "The machine went down while the script ran; look at its log, then accept, retry or cancel it."
+            ),
         }
         changed = self.write(Change.LOSE, entry, same, {**told, **log_fields})
         return (ACCEPTED if changed else REPEAT), changed

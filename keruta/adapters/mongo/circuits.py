@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.tasks import literal
+from keruta.adapters.mongo.tasks import literal, message_fields
 from keruta.domain.catalog.circuits import (
     BLAMED,
     PROBE_FIRST_SECONDS,
@@ -19,6 +19,7 @@ from keruta.domain.catalog.circuits import (
     CircuitView,
     opens_after,
 )
+from keruta.domain.messages import Message
 from keruta.errors import NotFound
 from keruta.ports import Document
 
@@ -36,7 +37,7 @@ class MongoCircuits:
     def __init__(self, database: Database) -> None:
         self._circuits = database["circuits"]
 
-    def failed(self, lane: Mapping[str, str], task_id: str, reason: str, message: str) -> None:
+    def failed(self, lane: Mapping[str, str], task_id: str, reason: str, message: Message) -> None:
         """Another failure in a row, of whoever is to blame and of the queue. Does nothing for the script's own."""
         blamed = BLAMED.get(reason)
         if blamed is None:
@@ -89,14 +90,14 @@ class MongoCircuits:
         with translated():
             self._circuits.delete_one({"_id": circuit_id(kind, name)})
 
-    def _count(self, kind: CircuitKind, name: str, task_id: str, reason: str, message: str) -> None:
+    def _count(self, kind: CircuitKind, name: str, task_id: str, reason: str, message: Message) -> None:
         limit = opens_after(kind)
         failures = {"$add": [{"$ifNull": ["$failures", 0]}, 1]}
         wait = {"$multiply": [PROBE_FIRST_SECONDS, {"$pow": [2, {"$min": [10, {"$subtract": ["$failures", limit]}]}]}]}
         milliseconds = {"$toLong": {"$multiply": [1000, {"$min": [PROBE_MOST_SECONDS, wait]}]}}
         told: dict[str, Any] = {
             "kind": kind, "name": literal(name), "failures": failures, "reason": literal(reason),
-            "message": literal(message), "last_task": task_id,
+            "last_task": task_id, **message_fields(message),
         }  # fmt: skip
         self._circuits.update_one(
             {"_id": circuit_id(kind, name)},
@@ -124,6 +125,8 @@ def to_circuit(row: Mapping[str, Any]) -> CircuitView:
         failures=row["failures"],
         reason=row["reason"],
         message=row["message"],
+        message_code=row.get("message_code"),
+        message_arguments=row.get("message_arguments"),
         last_task=row["last_task"],
         opened_at=row.get("opened_at"),
         probe_at=row.get("probe_at"),

@@ -10,9 +10,9 @@ from pymongo.errors import BulkWriteError
 from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.client import Database
-from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, not_theirs, refused
+from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, not_theirs
 from keruta.domain.naming import attempt_id
-from keruta.domain.reports import TAIL_LIMIT_BYTES, AnyEntry, LogChunk, Outcome
+from keruta.domain.reports import TAIL_LIMIT_BYTES, AnyEntry, LogChunk, Outcome, refused
 from keruta.ports import Document, Sender
 from keruta.settings import Settings
 

@@ -15,9 +15,9 @@ from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.logs import MongoLogs, log_fields
 from keruta.adapters.mongo.outage_guard import Pulse
-from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, not_theirs, refused
+from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, not_theirs
 from keruta.adapters.mongo.specifications import MongoSpecifications
-from keruta.adapters.mongo.tasks import IS_BLOCKED, after, literal
+from keruta.adapters.mongo.tasks import IS_BLOCKED, after, literal, message_fields
 from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.catalog.circuits import BLAMED
 from keruta.domain.lifecycle import HELD, LEASED, Change, Status
@@ -36,6 +36,7 @@ from keruta.domain.reports import (
     ReportAnswer,
     Resumed,
     Running,
+    refused,
 )
 from keruta.domain.specification import Specification
 from keruta.errors import Forbidden, NotFound, Unauthenticated
@@ -199,7 +200,7 @@ class MongoReports:
             document = documents.get(one.task)
             if document and document["status"] == Status.UNKNOWN:
                 match = {"attempt.number": one.attempt, "attempt.execution": one.execution}
-                told = {"reason": None, "message": None, "lease_until": after(self._settings.lease_seconds)}
+                told = {"reason": None, **message_fields(None), "lease_until": after(self._settings.lease_seconds)}
                 entry = Resumed(task=one.task, attempt=one.attempt, execution=one.execution or "-")
                 self._changes.write(Change.RESUME, entry, match, told)
         if mine:

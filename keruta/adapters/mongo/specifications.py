@@ -15,6 +15,7 @@ from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.catalog.profiles import ProfileSpec, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.messages import Message, as_message, fields_of
 from keruta.domain.specification import Access, Fault, Placement, Specification
 from keruta.errors import SettingsError
 from keruta.ports import Document
@@ -179,5 +180,5 @@ def _credentials_of_repository(row: Document) -> list[str]:
     return [name for name in (row["spec"].get("read_credential"), row["spec"].get("push_credential")) if name]
 
 
-def _broken(made: Specification, reason: str, message: str) -> Specification:
-    return msgspec.structs.replace(made, fault=Fault(reason=reason, message=message))
+def _broken(made: Specification, reason: str, said: Message | str) -> Specification:
+    return msgspec.structs.replace(made, fault=Fault(reason=reason, **fields_of(as_message(said))))

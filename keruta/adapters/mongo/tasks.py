@@ -16,6 +16,7 @@ from keruta.adapters.mongo.client import Collection
 from keruta.domain.events import Event, task_event
 from keruta.domain.lifecycle import ENDED, LEASED, TRANSITIONS, Change, sources
 from keruta.domain.log_text import end_of_log
+from keruta.domain.messages import Message, as_message, fields_of
 from keruta.domain.naming import new_id
 from keruta.domain.reports import TAIL_LIMIT_BYTES
 from keruta.domain.task import AttemptView, NewTask, TaskSummary, TaskView
@@ -36,6 +37,12 @@ TARGETS: dict[Change, str] = {change: str(target) for (_, change), target in TRA
 def literal(value: Any) -> dict[str, Any]:
     """Keeps what came from outside from being read as an expression: a name may begin with `$`."""
     return {"$literal": value}
+
+
+def message_fields(said: Message | str | None) -> dict[str, Any]:
+    """Return the fields of a message as expressions: its English text, its code and its arguments."""
+    fields = fields_of(as_message(said) if said is not None else None)
+    return {name: literal(value) for name, value in fields.items()}
 
 
 def after(seconds: float) -> dict[str, Any]:
@@ -148,7 +155,7 @@ def transition(
     pipeline: Pipeline = [
         {
             "$set": {
-                **(set_ or {}),
+                **_all_of_message(set_ or {}),
                 "status": to,
                 "changed_at": "$$NOW",
                 "history": {"$slice": [{"$concatArrays": ["$history", [said]]}, -HISTORY_LIMIT]},
@@ -162,11 +169,16 @@ def transition(
     return {"_id": task_id, "status": {"$in": sources(change)}, **(match or {})}, pipeline
 
 
-def back_to_queue(*, reason: str | None, message: str | None, backoff_seconds: float = 0) -> dict[str, Any]:
+def _all_of_message(set_: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is set, where a text without a code takes the code of the text before it away."""
+    return {"message_code": None, "message_arguments": None, **set_} if "message" in set_ else set_
+
+
+def back_to_queue(*, reason: str | None, message: Message | str | None, backoff_seconds: float = 0) -> dict[str, Any]:
     """What RETRY and RERUN set: the attempt is history, and the task may be claimed, now or after a while."""
     told: dict[str, Any] = {"ended_at": "$$NOW", "outcome": {"$ifNull": ["$attempt.outcome", "lost"]}}
     if reason is not None:
-        told |= {"reason": reason, "message": literal(message), "outcome": "retried"}
+        told |= {"reason": reason, "outcome": "retried", **message_fields(message)}
     ended = {"$mergeObjects": ["$attempt", told]}
     wait = {"not_before": after(backoff_seconds)} if backoff_seconds > 0 else {"claim": "$lane"}
     has_attempt = {"$eq": [{"$type": "$attempt"}, "object"]}
@@ -174,7 +186,7 @@ def back_to_queue(*, reason: str | None, message: str | None, backoff_seconds: f
         "past_attempts": {"$cond": [has_attempt, {"$concatArrays": ["$past_attempts", [ended]]}, "$past_attempts"]},
         "attempt": None,
         "reason": reason,
-        "message": literal(message),
+        **message_fields(message),
         "exit_code": None,
         "question": None,
         "ended_at": None,
@@ -211,6 +223,8 @@ SUMMARY_FIELDS = [
     "changed_at",
     "reason",
     "message",
+    "message_code",
+    "message_arguments",
     "exit_code",
     "ended_at",
 ]

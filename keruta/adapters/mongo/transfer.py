@@ -16,8 +16,7 @@ from keruta.domain.catalog.common import ImportResult, Planned
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.catalog.transfer import ORDER, Entry, dump, parse
-from keruta.domain.decode import Fault
-from keruta.errors import InvalidRequest
+from keruta.errors import Fault, InvalidRequest
 from keruta.ports import Document
 
 

@@ -7,7 +7,7 @@ tasks that draw on it wait, and one is let through after a while to try (`probe_
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -43,6 +43,8 @@ class CircuitView(msgspec.Struct, frozen=True, kw_only=True):
     failures: Annotated[int, Meta(ge=0)]
     reason: str
     message: str
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
     last_task: str
     opened_at: datetime | None = None
     probe_at: datetime | None = None

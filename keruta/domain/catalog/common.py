@@ -9,6 +9,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.messages import Message
 from keruta.domain.naming import NAME
 
 T = TypeVar("T")
@@ -17,7 +18,7 @@ Name = Annotated[
 ]
 Description = Annotated[str, Meta(max_length=2000)]
 Commands = Annotated[list[Annotated[str, Meta(min_length=1, max_length=8192)]], Meta(max_length=50)]
-Problems = Iterator[tuple[str, str]]
+Problems = Iterator[tuple[str, Message | str]]
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -67,6 +67,8 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
     reachable: bool
     authenticated: bool
     message: str
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
     reason: str | None = None
     default_branch: str | None = None
     default_ref_found: bool | None = None

@@ -13,7 +13,8 @@ import msgspec
 import yaml
 
 from keruta.domain.catalog.kinds import KINDS
-from keruta.domain.decode import Fault, convert
+from keruta.domain.decode import convert
+from keruta.errors import Fault
 
 ORDER = ("credential", "profile", "document", "repository", "queue")
 ENTRIES_LIMIT = 20_000

@@ -1,0 +1,20 @@
+"""The English text of each code, and the codes' names.
+
+A code begins with its subject and never changes its meaning once released; its wording may change. `{name}` is replaced
+by the argument of that name.
+"""
+
+from __future__ import annotations
+
+from keruta.domain.messages.texts import attempts, catalog, cluster, fields, git, http, tasks, words
+
+CATALOGUE: dict[str, str] = {
+    **words.TEXTS,
+    **tasks.TEXTS,
+    **attempts.TEXTS,
+    **git.TEXTS,
+    **cluster.TEXTS,
+    **catalog.TEXTS,
+    **fields.TEXTS,
+    **http.TEXTS,
+}

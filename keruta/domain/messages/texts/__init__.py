@@ -1,0 +1,1 @@
+"""The English texts of the codes, by subject."""

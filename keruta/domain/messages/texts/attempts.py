@@ -1,0 +1,53 @@
+"""Attempts and their scripts: how they ended, and what was refused of a report."""
+
+from __future__ import annotations
+
+TEXTS = {
+    "attempt_machine_down": (
+        "The machine went down while the script ran; look at its log, then accept, retry or cancel it."
+    ),
+    "attempt_on_record": "This attempt is on record as {status}.",
+    "attempt_started_elsewhere": "This attempt was started by another execution; do not start it.",
+    "attempt_cancelled_before_start": "The task was cancelled before it started.",
+    "attempt_machine_down_retried": "The machine went down while the script ran.",
+    "attempt_silent_unknown": (
+        "Worker {worker} has not reported for {seconds} s while the script was running. If it reports again, "
+        "the task continues; otherwise look at its log and branch, then accept, retry or cancel the task."
+    ),
+    "attempt_silent_before_start": "Worker {worker} stopped reporting before the script had started.",
+    "attempt_silent_retried": "Worker {worker} stopped reporting while the script was running; the task runs again.",
+    "attempt_not_current": "This attempt is no longer the task's current one; stop it.",
+    "attempt_not_senders": "This attempt does not belong to the sender.",
+    "attempt_entry_failed": "This entry could not be applied; see the log of report_status.",
+    "attempt_missing": "There is no such attempt.",
+    "attempt_other_worker": "This attempt belongs to another worker.",
+    "attempt_no_number": "There is no attempt {number}.",
+    "attempt_fetch_away": "{what} could not be fetched: keruta does not answer.",
+    "attempt_fetch_failed": "{what} could not be fetched: keruta answered {status}.",
+    "attempt_unhonoured": "This worker runs scripts as processes, so {what} of the profile {profile} have no effect.",
+    "attempt_worker_stopped": "The worker was shut down before the script had started.",
+    "attempt_cancelled": "Cancelled before the script had started.",
+    "attempt_worker_failed": "The worker could not continue: {kind}: {error}",
+    "attempt_no_prompt": "The profile {profile} no longer accepts a prompt.",
+    "attempt_no_document": "The attempt has no such document.",
+    "attempt_other_token": "This token belongs to another attempt.",
+    "attempt_its_credentials": "Its credentials",
+    "attempt_its_specification": "The specification",
+    "script_timeout": "The script took longer than its timeout_seconds, {seconds}.",
+    "script_output_too_large": "The script wrote more than {limit} bytes of output.",
+    "script_worker_stopped": "The worker was shut down while the script ran; retry the task.",
+    "script_log_disk_full": (
+        "The worker's disk is full, so the log could not be kept; free some space and retry the task."
+    ),
+    "script_failed": "The script {ending}.",
+    "script_setup_failed": "A set-up command {ending}; the script was not run.",
+    "script_check_failed": "The script succeeded; the check after it {ending}.",
+    "script_killed": "The script and the process that ran it were killed.",
+    "script_out_of_memory": "The script used more memory than its limit; raise the limit, or use less.",
+    "script_command_missing": "The command '{command}' can't be run here.",
+    "script_cancelled": "Cancelled while the script ran.",
+    "script_ended_with_code": "ended with exit code {code}",
+    "script_ended_by_signal": "was ended by {signal}, or ended with exit code {code}",
+    "script_was_killed": "was killed",
+    "result_not_stored": "What the script left behind could not be stored: {error}.",
+}
