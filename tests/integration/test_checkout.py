@@ -39,6 +39,7 @@ class Place:
         url: str,
         credential: Credential | None = None,
         *,
+        lfs: bool = False,
         ref: str | None = None,
         submodules: bool = False,
         transports: frozenset[str] = DEFAULT_TRANSPORTS,
@@ -57,6 +58,7 @@ class Place:
                 lambda directory: Git(directory, env, self.stop, deadline),
                 transports=transports,
                 cache=cache,
+                lfs=lfs,
             )
 
     def push(self, url: str, credential: Credential | None, base: str, branch: str = "result") -> str:
@@ -322,6 +324,34 @@ def test_a_credential_that_is_refused_gets_nothing_out_of_the_cache(
         assert error.reason == "CloneAuthFailed"
 
 
+USER_NAMES = [
+    "gitlab+deploy-token-1", "me@example.com", "100%", "%41", "a b", "日本語", "it's", '"$HOME`id`*', "a\\b", "~._-",
+    "a/b?c#d&e=f;g,h",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("username", USER_NAMES)
+def test_a_user_name_with_any_sign(place: Place, http: GitHttp, username: str) -> None:
+    """Git asks with the name percent-encoded; the token is given all the same, to Git and to Git LFS."""
+    content = b"a large file\n"
+    http.users = {username: (TOKEN, False)}
+    files = {"big.bin": http.lfs.add(content), ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"}
+    make_repository(http.root / "a.git", files)
+
+    place.checkout(http.url("a.git"), Credential(name="x", username=username, token=TOKEN), lfs=True)
+
+    assert (place.workspace / "big.bin").read_bytes() == content
+
+
+def test_a_server_at_an_ipv6_address_with_a_token(place: Place, tmp_path: Path) -> None:
+    root = tmp_path / "six"
+    commit = make_repository(root / "a.git")
+    with GitHttp(root, {"a+b": (TOKEN, False)}, host="::1") as server:
+        credential = Credential(name="x", username="a+b", token=TOKEN)
+
+        assert place.checkout(server.url("a.git"), credential) == commit
+
+
 def test_separate_credentials_to_read_and_to_push(place: Place, http: GitHttp) -> None:
     """The reader's can't push; the pusher's can."""
     base = make_repository(http.root / "a.git")
@@ -380,6 +410,27 @@ def test_a_repository_over_ssh(place: Place, ssh: GitSsh, tmp_path: Path) -> Non
     commit = place.push(url, credential, base)
 
     assert git(tmp_path / "a.git", "rev-parse", "result") == commit
+
+
+@pytest.mark.parametrize("name", ["a b", "100%h", 'a"b', "it's $HOME", "日本"])
+def test_ssh_from_a_directory_with_any_sign(tmp_path: Path, ssh: GitSsh, name: str) -> None:
+    """Key and known hosts are found, whatever the state's directory is called."""
+    base = make_repository(tmp_path / "a.git")
+    place = Place(tmp_path / name)
+    place.root.mkdir()
+    credential = Credential(name="ssh", ssh_key=ssh.key, known_hosts=ssh.known_hosts.replace("\n", "\r\n"))
+
+    assert place.checkout(ssh.url(tmp_path / "a.git"), credential) == base
+
+
+def test_a_mounted_key_that_ssh_cannot_read_says_why(place: Place, ssh: GitSsh, tmp_path: Path) -> None:
+    """Out of a Kubernetes Secret it comes without having been looked at."""
+    credential = Credential(name="ssh", ssh_key=ssh.key.replace("\n", "\r\n"), known_hosts=ssh.known_hosts)
+
+    error = reason_of(place.checkout, ssh.url(tmp_path / "a.git"), credential)
+
+    assert error.reason == "CredentialMissing"
+    assert "Windows line ends" in error.message
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class GitHttp(Serving):
         self.root = root
         self.users = users or {}
         self.lfs = LfsStore()
+        self.host = host
         self.slow_seconds = 0.0
         self.away = False
         server = self
@@ -46,7 +47,8 @@ class GitHttp(Serving):
         super().__init__(Handler, host)
 
     def url(self, name: str) -> str:
-        return f"http://127.0.0.1:{self.port}/{name}"
+        host = f"[{self.host}]" if ":" in self.host else "127.0.0.1"
+        return f"http://{host}:{self.port}/{name}"
 
     def _serve(self, request: http.server.BaseHTTPRequestHandler) -> None:
         time.sleep(self.slow_seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
+import socket
 import threading
 from types import TracebackType
 from typing import Any, Self
@@ -35,11 +36,16 @@ class Quiet(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class _Server6(http.server.ThreadingHTTPServer):
+    address_family = socket.AF_INET6
+
+
 class Serving:
     """What serves with a handler while it is entered."""
 
     def __init__(self, handler: type[http.server.BaseHTTPRequestHandler], host: str = "127.0.0.1") -> None:
-        self._server = http.server.ThreadingHTTPServer((host, 0), handler)
+        kind = _Server6 if ":" in host else http.server.ThreadingHTTPServer
+        self._server = kind((host, 0), handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
         self._host = host

@@ -57,7 +57,8 @@ class Git:
 
     def __init__(self, directory: Path, env: Mapping[str, str], stop: threading.Event, deadline: float) -> None:
         self.directory = directory
-        self._git = git.Git(str(directory))
+        # GitPython expands $ and ~ in its directory, and runs in this process's own where there is none: `-C` does not.
+        self._git = git.Git("/")
         self._git.update_environment(**env)
         self._stop = stop
         self._deadline = deadline
@@ -70,7 +71,7 @@ class Git:
             Stopped: the job is to end, or its time is up.
         """
         process = self._git.execute(
-            ["git", *arguments],
+            ["git", "-C", str(self.directory.absolute()), *arguments],
             as_process=True,
             istream=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             start_new_session=True,

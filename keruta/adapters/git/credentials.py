@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote
 
 import msgspec
 
+from keruta.domain.catalog.ssh_keys import ssh_key_fault
 from keruta.domain.repository import transport
 from keruta.errors import PhaseError
 
@@ -40,8 +43,8 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 
 _ASKPASS = """#!/bin/sh
 case "$1" in
-"Username for '{origin}': ") cat "{directory}/username" ;;
-"Password for '{asked}': ") cat "{directory}/token" ;;
+{username}) cat {directory}/username ;;
+{token}) cat {directory}/token ;;
 *) exit 1 ;;
 esac
 """
@@ -75,7 +78,9 @@ def environment(
     else:
         ssh = "ssh -F none -o BatchMode=yes -o ConnectTimeout=10 -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
         env |= {"HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-        env["GIT_SSH_COMMAND"] = f"{ssh} -o UserKnownHostsFile='{directory}/known_hosts' -i '{directory}/key'"
+        files = {"UserKnownHostsFile": directory / "known_hosts", "IdentityFile": directory / "key"}
+        options = " ".join(f"-o {shlex.quote(f'{name}={_ssh_path(path)}')}" for name, path in files.items())
+        env["GIT_SSH_COMMAND"] = f"{ssh} {options}"
     try:
         if credential is not None:
             _write(credential, directory, url)
@@ -86,24 +91,42 @@ def environment(
 
 
 def _write(credential: Credential, directory: Path, url: str) -> None:
-    for name in ("username", "token", "known_hosts"):
+    if credential.ssh_key and (wrong := ssh_key_fault(credential.ssh_key)):
+        raise PhaseError("CredentialMissing", wrong)  # out of a Kubernetes Secret, which nobody has looked at before
+    for name in ("username", "token"):
         _private(directory / name, getattr(credential, name))
-    _private(directory / "key", credential.ssh_key.rstrip("\n") + "\n" if credential.ssh_key else "")
+    _private(directory / "known_hosts", credential.known_hosts.replace("\r\n", "\n"))
+    _private(directory / "key", credential.ssh_key.strip() + "\n" if credential.ssh_key else "")
+    script = "#!/bin/sh\nexit 1\n"
     if transport(url) in ("http", "https"):
-        parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}"
-        asked = f"{parts.scheme}://{credential.username}@{parts.netloc}"
-        script = _ASKPASS.format(origin=_quotable(origin), asked=_quotable(asked), directory=directory)
-        _private(directory / "askpass", script, mode=0o700)
-    else:
-        _private(directory / "askpass", "#!/bin/sh\nexit 1\n", mode=0o700)
+        username, token = _prompts(url, credential.username.strip())
+        script = _ASKPASS.format(username=username, token=token, directory=shlex.quote(str(directory)))
+    _private(directory / "askpass", script, mode=0o700)
 
 
-def _quotable(text: str) -> str:
-    """What can stand in the pattern of a shell's `case`. Raises PhaseError for what can't."""
-    if any(c in text for c in "\"`$\\*?['\n"):
-        raise PhaseError("CloneAuthFailed", "The repository's address has a character that can't be used with a token.")
-    return text
+def _prompts(url: str, username: str) -> tuple[str, str]:
+    """The patterns of a shell's `case` for the questions that Git and Git LFS ask for this host alone.
+
+    Git writes the user's name with everything but letters, digits and -._~ percent-encoded, in small letters; newer
+    versions may use capital ones. Git LFS asks in its own words, encoded as Go's net/url does.
+    """
+    scheme, _, rest = url.partition("://")
+    host = unquote(rest.split("/", 1)[0].split("?", 1)[0])
+    capital = quote(username, safe="-._~")
+    small = re.sub("%[0-9A-F]{2}", lambda found: found[0].lower(), capital)
+    of_go = quote(username, safe="-._~$&+,;=")
+    origin = f"{scheme}://{host}"
+    asked = [f"Password for '{scheme}://{name}@{host}': " for name in dict.fromkeys((small, capital))]
+    asked += [f'Password for "{scheme}://{name}@{host}"' for name in dict.fromkeys((of_go, capital))]
+    return (
+        "|".join(map(shlex.quote, (f"Username for '{origin}': ", f'Username for "{origin}"'))),
+        "|".join(map(shlex.quote, asked)),
+    )
+
+
+def _ssh_path(path: Path) -> str:
+    """A path as a value of an option of ssh: words are split, and % begins a token. Source: ssh_config(5)."""
+    return '"' + str(path).replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def _private(path: Path, text: str, mode: int = 0o600) -> None:

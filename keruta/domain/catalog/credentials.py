@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
+from keruta.domain.catalog.ssh_keys import ssh_key_fault
 
 SECRET_PREFIX = "keruta-job-"  # noqa: S105  a name's beginning
 SecretText = Annotated[str, Meta(min_length=1, max_length=65536)]
@@ -63,8 +64,14 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 yield "/kubernetes_secret", "Give the Secret's name or the values, not both."
             if self.type == "github_app":
                 yield "/kubernetes_secret", "An App's key stays with keruta, which mints tokens; give private_key."
-        if self.username is not None and any(c in self.username for c in '"`$\\*?[\n\r\0'):
-            yield "/username", "Holds a character that no Git server's user name has."
+        if self.username is not None and not self.username.isprintable():
+            yield "/username", "Holds a control character, which no Git server's user name has."
+        if self.type == "token" and self.token is not None and any(c in self.token.strip() for c in "\r\n\0"):
+            yield "/token", "Holds a line break, which no token has. Give the token alone."
+        if self.type == "ssh" and self.private_key is not None and (wrong := ssh_key_fault(self.private_key)):
+            yield "/private_key", wrong
+        if self.type == "ssh" and self.known_hosts is not None and not _names_a_host(self.known_hosts):
+            yield "/known_hosts", "Holds no host's key: each line is a host, a key type and a key (ssh-keyscan HOST)."
 
     @property
     def values(self) -> dict[str, str]:
@@ -74,6 +81,11 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def __repr__(self) -> str:
         return f"CredentialSpec(name={self.name!r}, type={self.type!r})"
+
+
+def _names_a_host(known_hosts: str) -> bool:
+    lines = [line.split() for line in known_hosts.splitlines() if not line.lstrip().startswith("#")]
+    return any(len(words) >= 3 for words in lines)
 
 
 class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
