@@ -168,6 +168,12 @@ def lab(*arguments: str) -> None:
             raise AssertionError(f"lab {' '.join(arguments)} failed: {done.stderr[-2000:]}")
 
 
+def is_up(part: str) -> bool:
+    """Whether that part of the lab is up already, for somebody else's tests."""
+    said = subprocess.run([str(LAB), "status"], capture_output=True, text=True, check=True).stdout
+    return any(line.split()[:2] == [part, "up"] for line in said.splitlines())
+
+
 def eventually(what: str, check: Callable[[], T | None], seconds: float) -> T:
     until = time.monotonic() + seconds
     while True:
