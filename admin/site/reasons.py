@@ -6,6 +6,7 @@ from admin.site.language import gettext, marked
 
 REASONS = {
     "Accepted": marked("accepted by a person"),
+    "AgentFailed": marked("keruta's agent beside it failed"),
     "ArtifactsFailed": marked("its files could not be kept"),
     "Cancelled": marked("cancelled"),
     "CheckFailed": marked("the check failed"),
@@ -13,6 +14,7 @@ REASONS = {
     "CloneAuthFailed": marked("the repository let nobody in"),
     "CloneFailed": marked("the repository could not be cloned"),
     "CommandNotFound": marked("the command was not found"),
+    "ContainerNotStarted": marked("its containers did not start"),
     "CredentialMissing": marked("a credential is missing"),
     "DeadlineExceeded": marked("the time was up"),
     "DocumentMissing": marked("a document is missing"),
@@ -20,8 +22,10 @@ REASONS = {
     "Evicted": marked("evicted from its node"),
     "HostKeyUnknown": marked("the server's key is not known"),
     "ImagePullFailed": marked("the image could not be had"),
+    "ImageNotRunnable": marked("the image can't run a script"),
     "InternalError": marked("something went wrong in keruta"),
     "LfsFailed": marked("large files could not be fetched"),
+    "MountFailed": marked("a volume or Secret could not be mounted"),
     "NodeLost": marked("its node was lost"),
     "OutOfMemory": marked("out of memory"),
     "OutputTooLarge": marked("the outputs are too large"),

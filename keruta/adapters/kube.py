@@ -52,7 +52,10 @@ class Kube:
         self._accounts: dict[str, Document] = {}
 
     def create(self, manifest: Document) -> Document:
-        """The thing is there; one of that name that was there already is left as it is, and returned.
+        """Make a thing; one of that name that is there already is left as it is.
+
+        Returns it as the API server has it. Of a kind that this account may not read (Secrets), what is there already
+        is returned as it was asked for.
 
         Raises:
             ClusterRefusedError, ClusterAwayError.
@@ -63,6 +66,8 @@ class Kube:
         except ClusterRefusedError as error:
             if error.status != 409:
                 raise
+            if manifest["kind"] not in COLLECTIONS:
+                return manifest
             return self._call("GET", f"{path}/{manifest['metadata']['name']}")
 
     def account(self, name: str) -> Document:

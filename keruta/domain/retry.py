@@ -62,7 +62,15 @@ REASONS: dict[str, Reason] = {
     "NodeLost": Reason(retried=True, means="The node that the Pod ran on was lost."),
     "PodDeleted": Reason(retried=True, means="Somebody deleted the Pod or its Job."),
     "PodFailed": Reason(retried=True, means="The Pod ended before the script did."),
-    "PodRefused": Reason(retried=False, means="The cluster would not make the Pod, or not start its containers."),
+    "PodRefused": Reason(retried=False, means="The cluster would not make the Pod."),
+    "ImageNotRunnable": Reason(
+        retried=False, means="The image can't run a script: no shell, or another processor architecture."
+    ),
+    "MountFailed": Reason(
+        retried=False, means="A volume, Secret or ConfigMap that the Pod needs is not there or can't be mounted."
+    ),
+    "ContainerNotStarted": Reason(retried=False, means="The cluster could not start the Pod's containers."),
+    "AgentFailed": Reason(retried=True, means="keruta's agent beside the script ended again and again."),
     "QuotaExceeded": Reason(retried=False, means="The namespace's quota has no room for the Pod."),
     "Unschedulable": Reason(retried=False, means="No node has room for the Pod, or none is as its profile asks."),
     "InternalError": Reason(retried=True, means="A fault in keruta itself; the worker's log tells more."),

@@ -182,8 +182,19 @@ UNSCHEDULABLE = {
         (pod("Pending", condition=UNSCHEDULABLE), 5, None),
         (pod("Pending", condition=UNSCHEDULABLE), 11, "Unschedulable"),
         (pod("Pending", waiting={"reason": "CreateContainerConfigError", "message": "secret"}), 2, None),
-        (pod("Pending", waiting={"reason": "CreateContainerConfigError", "message": "secret"}), 11, "PodRefused"),
-        (pod("Pending", waiting={"reason": "ContainerCreating"}), 99, None),
+        (
+            pod("Pending", waiting={"reason": "CreateContainerConfigError", "message": "secret"}),
+            11,
+            "ContainerNotStarted",
+        ),
+        (pod("Pending", waiting={"reason": "ContainerCreating"}), 9, None),
+        (pod("Pending", waiting={"reason": "PodInitializing"}), 99, "ContainerNotStarted"),
+        (pod("Pending", waiting={"reason": "ErrImagePull", "message": "no match for platform"}), 0, "ImageNotRunnable"),
+        (pod("Pending", terminated=exited(128, "StartError")), 0, "ImageNotRunnable"),
+        (pod("Running", terminated=exited(255)), 0, "ImageNotRunnable"),
+        (pod("Running", terminated=exited(0, "Completed")), 0, None),
+        (pod("Running", deleted=True, terminated=exited(143)), 0, None),
+        (pod("Running", running={}), 99, None),
     ],
 )
 def test_why_a_pod_does_not_start(document: dict[str, Any], waited: float, reason: str | None) -> None:
@@ -191,6 +202,80 @@ def test_why_a_pod_does_not_start(document: dict[str, Any], waited: float, reaso
     found = stuck(document, waited_seconds=waited, patience_seconds=10)
 
     assert (found and found.reason) == reason
+
+
+MISSING = 'FailedMount: MountVolume.SetUp failed for volume "keruta-job-bot" : secret "keruta-job-bot" not found'
+
+
+@pytest.mark.parametrize(
+    ("events", "reason", "said"),
+    [
+        (["Scheduled: to a node", MISSING], "MountFailed", 'secret "keruta-job-bot" not found'),
+        (["Scheduled: to a node", MISSING, "Pulling: the image"], "MountFailed", "not found"),
+        (["FailedCreatePodSandBox: no network"], "ContainerNotStarted", "no network"),
+        (["Scheduled: to a node", "Pulling: Pulling image x"], None, ""),
+        ([], "ContainerNotStarted", "said nothing"),
+    ],
+)
+def test_a_pod_that_waits_for_ever_is_told_by_its_events(events: list[str], reason: str | None, said: str) -> None:
+    """After the patience, with the cluster's own sentence; a pull that goes on is waited for."""
+    waits = pod("Pending", waiting={"reason": "PodInitializing"})
+
+    assert stuck(waits, waited_seconds=9, patience_seconds=10, events=events) is None
+    found = stuck(waits, waited_seconds=11, patience_seconds=10, events=events)
+
+    assert (found and found.reason) == reason
+    assert found is None or said in found.message
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ('exec: "/bin/sh": stat /bin/sh: no such file or directory: unknown', "has no shell at /bin/sh"),
+        ("exec /bin/sh: exec format error", "another processor architecture"),
+        ("", "exit code 126 before the script began."),
+        ("cannot allocate", "exit code 126 before the script began: cannot allocate"),
+    ],
+)
+def test_an_image_that_cannot_run_a_script_is_told_with_the_nodes_sentence(message: str, said: str) -> None:
+    broken = pod("Running", terminated={**exited(126), "message": message})
+
+    found = stuck(broken, waited_seconds=0, patience_seconds=10)
+
+    assert found is not None
+    assert found.reason == "ImageNotRunnable"
+    assert said in found.message
+
+
+def test_an_agent_that_ends_again_and_again_has_its_own_reason() -> None:
+    broken = pod("Pending", waiting={"reason": "PodInitializing"})
+    last = {"terminated": {"exitCode": 2, "message": "KERUTA_ATTEMPT names no attempt"}}
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    broken["status"]["initContainerStatuses"] = [{"name": "agent", "image": "a", "state": waiting, "lastState": last}]
+
+    found = stuck(broken, waited_seconds=31, patience_seconds=300)
+
+    assert found is not None
+    assert (found.reason, "names no attempt" in found.message) == ("AgentFailed", True)
+
+
+@pytest.mark.parametrize("kind", ["Failed", "FailureTarget"])
+def test_a_jobs_own_deadline_is_not_somebodys_deed(specification: Specification, kind: str) -> None:
+    """The cluster deletes the Pod of a Job whose deadline is over; the Job says why."""
+    attempt = Attempt(specification)
+    attempt.job.make()
+    attempt.starts()
+    condition = {"type": kind, "status": "True", "reason": "DeadlineExceeded"}
+    job = {"spec": {"activeDeadlineSeconds": 90}, "status": {"conditions": [condition]}}
+    deleted = pod("Running", deleted=True, terminated=exited(143))
+
+    attempt.job.look(job, deleted, gone=True)
+    attempt.settled()
+    attempt.job.look(job, deleted, gone=True)
+
+    ends = [entry for entry in attempt.sent if isinstance(entry, Ended)]
+    assert [entry.reason for entry in ends] == ["DeadlineExceeded"]
+    assert "90 s after it was made" in (ends[0].message or "")
 
 
 def test_why_no_pod_was_made() -> None:
@@ -203,33 +288,55 @@ def test_why_no_pod_was_made() -> None:
 # ---------------------------------------------------------------- what a worker makes of it
 
 
+class Killed(BaseException):
+    """The worker's process ends here."""
+
+
 class RecordedCluster:
-    """Remembers what was made and deleted."""
+    """Remembers what was made and deleted. Where told so, the worker ends right after a call of that number."""
 
     def __init__(self) -> None:
+        self.calls = 0
+        self.killed_after = 0
+        self.things: dict[tuple[str, str], dict[str, Any]] = {}
         self.made: list[str] = []
         self.deleted: list[str] = []
         self.events: list[str] = []
 
     def create(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        self.made.append(manifest["kind"])
-        return {"metadata": {"name": manifest["metadata"]["name"], "uid": "u"}}
+        kind, name = manifest["kind"], manifest["metadata"]["name"]
+        if (kind, name) not in self.things:
+            self.made.append(kind)
+            self.things[kind, name] = manifest
+        self._called()
+        return {"metadata": {"name": name, "uid": "u"}}
 
     def account(self, name: str) -> dict[str, Any]:
+        self._called()
         return {"apiVersion": "v1", "kind": "ServiceAccount", "name": name, "uid": "a"}
 
     def delete_job(self, name: str) -> None:
         self.deleted.append(name)
+        self.things.pop(("Job", name), None)
+        self._called()
 
     def events_of(self, kind: str, name: str) -> list[str]:
         return self.events
+
+    def _called(self) -> None:
+        self.calls += 1
+        if self.calls == self.killed_after:
+            raise Killed
 
 
 class Attempt:
     """A PodJob and what it said."""
 
-    def __init__(self, specification: Specification, status: str = "assigned", execution: str | None = None) -> None:
-        self.cluster = RecordedCluster()
+    def __init__(
+        self, specification: Specification, status: str = "assigned", execution: str | None = None,
+        cluster: RecordedCluster | None = None,
+    ) -> None:  # fmt: skip
+        self.cluster = cluster or RecordedCluster()
         self.sent: list[AnyEntry] = []
         self.assigned = Assigned(task=specification.task, attempt=2, status=status, execution=execution)
         self.job = PodJob(self.cluster, SETTINGS, self.assigned, lambda *_: specification, self.sent.append)
@@ -355,3 +462,63 @@ def test_a_cancel_deletes_what_has_not_started(specification: Specification) -> 
     assert [entry.status for entry in attempt.sent if isinstance(entry, Ended)] == ["cancelled"]
     assert attempt.cluster.deleted == [attempt.job.attempt]
     assert (running.sent, running.cluster.deleted) == ([], [])
+
+
+# ---------------------------------------------------------------- a worker that ends between two calls
+
+
+@pytest.mark.parametrize("call", range(1, 4))
+def test_a_worker_that_ends_after_any_call_leaves_a_job_that_the_next_completes(
+    specification: Specification, call: int
+) -> None:
+    """Whoever finds the Job makes what it lacks; each thing is made once."""
+    cluster = RecordedCluster()
+    cluster.killed_after = call
+    with pytest.raises(Killed):
+        Attempt(specification, cluster=cluster).job.make()
+
+    after = Attempt(specification, cluster=cluster)
+    if ("Job", after.job.attempt) in cluster.things:
+        after.job.found(age_seconds=5, complete=False)
+    assert after.job.made is False
+    after.job.make()
+
+    assert cluster.made == ["Job", "Secret"]
+    assert after.job.made is True
+    assert after.sent == []
+
+
+def test_a_worker_that_ends_after_deleting_a_cancelled_job_is_followed_by_one_that_says_so(
+    specification: Specification,
+) -> None:
+    """Neither made again, nor called lost: the person's wish was done."""
+    cluster = RecordedCluster()
+    before = Attempt(specification, cluster=cluster)
+    before.job.make()
+    before.starts()
+    before.job.stop()
+    assert before.job._stop_at is not None
+    before.job._stop_at -= 1000
+    cluster.killed_after = cluster.calls + 1
+    with pytest.raises(Killed):
+        before.job.look({}, pod(running={}), gone=False)
+    assert before.sent == []
+
+    after = Attempt(specification, "running", "x", cluster=cluster)
+    after.job.found()
+    after.job.stop()
+    assert after.job._stop_at is not None
+    after.job._stop_at -= 5
+    after.job.look(None, None, gone=True)
+
+    assert [entry.status for entry in after.sent if isinstance(entry, Ended)] == ["cancelled"]
+
+
+def test_what_was_cancelled_before_its_job_was_made_is_not_made(specification: Specification) -> None:
+    attempt = Attempt(specification)
+    attempt.job.stop()
+
+    attempt.job.make()
+
+    assert attempt.cluster.made == []
+    assert [entry.status for entry in attempt.sent if isinstance(entry, Ended)] == ["cancelled"]

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from agent.runners.kubernetes.manifests import job_manifest, secret_manifest
-from agent.runners.kubernetes.pod_status import PodEnd, ended, not_made, stuck
+from agent.runners.kubernetes.pod_status import PodEnd, awaits_containers, ended, job_failed, not_made, stuck
 from agent.settings import ClusterSettings
 from keruta.domain.lifecycle import NOT_STARTED
 from keruta.domain.naming import attempt_id
@@ -60,6 +60,7 @@ class PodJob:
         self._assigned = assigned
         self._made_at: float | None = None
         self._had_job = False
+        self._age_seconds = 0.0
         self._over: PodEnd | None = None
         self._over_at = 0.0
         self._told_at: float | None = None
@@ -106,24 +107,39 @@ class PodJob:
     # ------------------------------------------------------------ the Job
 
     def make(self) -> None:
-        """The Job is there, with its token. Raises KerutaError when the API server is away or refuses."""
+        """Make the Job and its token, or what of them is missing.
+
+        Each of the two is made once, whoever makes it and however often: a worker that ended between them is followed
+        by one that calls this again. Raises KerutaError when the API server is away or refuses.
+        """
+        if self._stop_at is not None and not self._had_job:
+            self._send_cancelled("Cancelled before its Job was made.")
+            return
         specification = self._fetch(self._task, self._number)
         if specification.fault is not None:
             self._tell(PodEnd(reason=specification.fault.reason, message=specification.fault.message))
             return
         account = self._cluster.account(self._settings.job_service_account)
         job = self._cluster.create(job_manifest(specification, self._settings, account))
+        self._had_job = True
         self._cluster.create(secret_manifest(specification, self._settings, job))
-        self._had_job, self._made_at = True, time.monotonic()
+        self._made_at = time.monotonic() - self._age_seconds
         log.info("job made", extra={"action": "job_made", "task": self._task, "attempt": self._number})
 
     @property
     def made(self) -> bool:
         return self._made_at is not None
 
-    def found(self) -> None:
-        """Its Job is there already: another worker made it, or this one before it was restarted."""
-        self._had_job, self._made_at = True, self._made_at or time.monotonic()
+    def found(self, *, age_seconds: float = 0.0, complete: bool = True) -> None:
+        """Its Job was made before: by another worker, or by this one before it was restarted.
+
+        Args:
+            age_seconds: how long it has been there.
+            complete: whether its token is known to be there too; `make` sees to that where it is not.
+        """
+        self._had_job, self._age_seconds = True, age_seconds
+        if complete:
+            self._made_at = self._made_at or time.monotonic() - age_seconds
 
     def refused(self, error: KerutaError) -> None:
         """The API server will not have it."""
@@ -139,7 +155,7 @@ class PodJob:
         if self._told_at is not None or self.ended.is_set() or not self.made:
             return
         now = time.monotonic()
-        if self._stop_at is not None and self._end_stopped(now):
+        if self._stop_at is not None and self._end_stopped(now, there=job is not None or not gone):
             return
         verdict = self._verdict(job, pod, gone, now)
         if verdict is None:
@@ -158,39 +174,50 @@ class PodJob:
     def _verdict(self, job: dict[str, Any] | None, pod: dict[str, Any] | None, gone: bool, now: float) -> PodEnd | None:
         assert self._made_at is not None
         waited = now - self._made_at
+        if (given_up := job_failed(job, started=self._started)) is not None:
+            return given_up
         if pod is not None:
             over = ended(pod, gone=gone)
             if over is not None or self._started:
                 return over
-            return stuck(pod, waited_seconds=waited, patience_seconds=self._settings.job_patience_seconds)
+            return self._stuck(pod, waited)
         if job is None:
             if waited < NO_POD_SECONDS:
                 return None
             return PodEnd(reason="PodDeleted", message="Its Job was deleted in the cluster.", lost=self._started)
-        for condition in job.get("status", {}).get("conditions", []):
-            if condition["type"] == "Failed" and condition["status"] == "True":
-                deadline = condition.get("reason") == "DeadlineExceeded"
-                reason = "DeadlineExceeded" if deadline else "PodFailed"
-                return PodEnd(reason=reason, message=f"The Job failed: {condition.get('message')}")
         if waited > max(NO_POD_SECONDS, self._settings.job_patience_seconds):
             return not_made(self._cluster.events_of("Job", self.attempt))
         return None
 
-    def _end_stopped(self, now: float) -> bool:
-        """Ends what a person cancelled: at once what has not started, else when its agent had its time."""
+    def _stuck(self, pod: dict[str, Any], waited: float) -> PodEnd | None:
+        patience = self._settings.job_patience_seconds
+        events: list[str] = []
+        if waited > patience and awaits_containers(pod):
+            events = self._cluster.events_of("Pod", pod["metadata"]["name"])
+        return stuck(pod, waited_seconds=waited, patience_seconds=patience, events=events)
+
+    def _end_stopped(self, now: float, *, there: bool) -> bool:
+        """Ends what a person cancelled: at once what has not started, else when its agent had its time.
+
+        Args:
+            there: whether its Job or its Pod is; a worker that deleted them may have ended before it said so.
+        """
         assert self._stop_at is not None
-        limit = self._settings.grace_seconds + self._settings.job_grace_seconds if self._started else 2.0
+        limit = self._settings.grace_seconds + self._settings.job_grace_seconds if self._started and there else 2.0
         if now - self._stop_at < limit:
             return False
         self._cluster.delete_job(self.attempt)
+        self._send_cancelled("Cancelled; its Job was deleted.")
+        return True
+
+    def _send_cancelled(self, message: str) -> None:
         self._send(
             Ended(
                 task=self._task, attempt=self._number, execution=self._assigned.execution, status="cancelled",
-                reason="Cancelled", message="Cancelled; its Job was deleted.",
+                reason="Cancelled", message=message,
             )
         )  # fmt: skip
         self._told_at = time.monotonic()
-        return True
 
     def _tell(self, end: PodEnd) -> None:
         """Reports the end; keruta refuses it where the agent's own came first."""

@@ -15,7 +15,11 @@ import msgspec
 IMAGE_FINAL = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 CONFIG_TROUBLES = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
 NODE_LOST = frozenset({"DeletionByTaintManager", "NodeLost"})
-SCRIPT, AGENT = "script", "agent"
+MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
+# The runtime could not start the container's first process (containerd, CRI-O).
+NOT_STARTED_REASONS = frozenset({"StartError", "ContainerCannotRun"})
+TROUBLE_SECONDS = 30.0  # as long as the cluster may mend by itself what a container lacks
+SCRIPT, CHECK, AGENT = "script", "check", "agent"
 
 
 class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +32,7 @@ class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ended(pod: dict[str, Any], *, gone: bool = False) -> PodEnd | None:
-    """How a Pod has ended, or None while it goes on.
+    """Return how a Pod has ended, or None while it goes on.
 
     Args:
         pod: as the API gives it.
@@ -41,52 +45,91 @@ def ended(pod: dict[str, Any], *, gone: bool = False) -> PodEnd | None:
         return PodEnd(reason="Evicted", message=f"The cluster took the Pod away: {status.get('message', '')}")
     if status.get("reason") == "DeadlineExceeded":
         return PodEnd(reason="DeadlineExceeded", message="It took longer than its timeout_seconds.")
-    exit_ = _terminated(status, SCRIPT)
-    if exit_ is not None and exit_.get("reason") == "OOMKilled":
-        message = "The script used more memory than its limit; give it more, or use less."
-        return PodEnd(reason="OutOfMemory", message=message, exit_code=exit_.get("exitCode"))
+    if (killed := _out_of_memory(status)) is not None:
+        return killed
     if (disruption := _disruption(status)) is not None:
         return disruption
+    exit_ = terminated(pod, SCRIPT)
     if pod.get("metadata", {}).get("deletionTimestamp"):
         code = exit_.get("exitCode") if exit_ else None
         return PodEnd(reason="PodDeleted", message="The Pod was deleted while the script ran.", exit_code=code)
     if exit_ is None:
         said = status.get("message") or status.get("reason") or "it did not say why"
         return PodEnd(reason="PodFailed", message=f"The Pod ended before the script did: {said}.", lost=True)
-    code = exit_.get("exitCode")
-    if code == 0:
-        message = "The script ended well, but its agent could not tell what it left behind; look at its log."
-        return PodEnd(reason="EndNotKnown", message=message, exit_code=0, lost=True)
-    return PodEnd(reason="ScriptFailed", message=f"The script's container ended with exit code {code}.", exit_code=code)
+    return _exited(exit_, terminated(pod, CHECK))
 
 
-def stuck(pod: dict[str, Any], *, waited_seconds: float, patience_seconds: float) -> PodEnd | None:
-    """Why a Pod will not start, or None while there is hope.
+def _exited(script: dict[str, Any], check: dict[str, Any] | None) -> PodEnd:
+    """Return how the script ended by its containers' exit codes, where its agent could not tell."""
+    code = script.get("exitCode")
+    if code != 0:
+        message = f"The script's container ended with exit code {code}."
+        return PodEnd(reason="ScriptFailed", message=message, exit_code=code)
+    checked = check.get("exitCode") if check is not None else 0
+    if checked != 0:
+        message = f"The check's container ended with exit code {checked}."
+        return PodEnd(reason="CheckFailed", message=message, exit_code=checked)
+    message = "The script ended well, but its agent could not tell what it left behind; look at its log."
+    return PodEnd(reason="EndNotKnown", message=message, exit_code=0, lost=True)
+
+
+def job_failed(job: dict[str, Any] | None, *, started: bool) -> PodEnd | None:
+    """Return why the cluster gave a Job up by the Job's own settings, or None while it has not.
+
+    A Job that reaches its deadline has its Pod deleted: without the Job's word that looks like somebody's deed.
+    """
+    for condition in (job or {}).get("status", {}).get("conditions", []):
+        if condition["type"] not in ("Failed", "FailureTarget") or condition["status"] != "True":
+            continue
+        if condition.get("reason") == "DeadlineExceeded":
+            seconds = (job or {}).get("spec", {}).get("activeDeadlineSeconds")
+            message = f"The Job reached its own deadline, {seconds} s after it was made, before the script began."
+            if started:
+                message = f"The script was ended: its Job reached its own deadline, {seconds} s after it was made."
+            return PodEnd(reason="DeadlineExceeded", message=message)
+        if condition.get("reason") != "BackoffLimitExceeded":  # that one says what the Pod's own status says better
+            return PodEnd(reason="PodFailed", message=f"The Job failed: {condition.get('message')}")
+    return None
+
+
+def stuck(
+    pod: dict[str, Any], *, waited_seconds: float, patience_seconds: float, events: Sequence[str] = ()
+) -> PodEnd | None:
+    """Return why a Pod will not start its script, or None while there is hope.
 
     Args:
         waited_seconds: since the Job was made.
         patience_seconds: how long room, or what may still come, is waited for.
+        events: what the cluster said of the Pod, newest last, as `Reason: message`.
     """
     status = pod.get("status", {})
+    if pod.get("metadata", {}).get("deletionTimestamp"):
+        return None  # its containers end because it goes
+    if (broken := _not_runnable(status)) is not None:
+        return broken
     for container in _containers(status):
-        waiting = container.get("state", {}).get("waiting", {})
-        reason, said = waiting.get("reason", ""), waiting.get("message", "")
-        if reason in IMAGE_FINAL or (reason == "ErrImagePull" and _is_final(said)):
-            message = f"The image {container['image']} could not be pulled: {said or reason}"
-            return PodEnd(reason="ImagePullFailed", message=message)
-        if reason in CONFIG_TROUBLES and waited_seconds > min(30, patience_seconds):
-            return PodEnd(reason="PodRefused", message=f"The container {container['name']} can't be started: {said}")
+        if (trouble := _container_trouble(container, waited_seconds, patience_seconds)) is not None:
+            return trouble
     if waited_seconds <= patience_seconds:
         return None
     for condition in status.get("conditions", []):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             message = f"No node has room for it after {waited_seconds:.0f} s: {condition.get('message', '')}"
             return PodEnd(reason="Unschedulable", message=message)
-    return None
+    return _waits_for_ever(status, events, waited_seconds)
+
+
+def awaits_containers(pod: dict[str, Any]) -> bool:
+    """Whether the script's container is not up yet, so that the Pod's events may say why."""
+    for container in _containers(pod.get("status", {})):
+        if container["name"] == SCRIPT:
+            waits: bool = "waiting" in container.get("state", {})
+            return waits
+    return pod.get("status", {}).get("phase") == "Pending"
 
 
 def not_made(events: Sequence[str]) -> PodEnd | None:
-    """Why the cluster made no Pod for a Job, by its events; None where they say nothing."""
+    """Return why the cluster made no Pod for a Job, by its events; None where they say nothing."""
     said = next((event for event in reversed(events) if event.startswith("FailedCreate: ")), None)
     if said is None:
         return None
@@ -94,8 +137,104 @@ def not_made(events: Sequence[str]) -> PodEnd | None:
     return PodEnd(reason=reason, message=f"The cluster makes no Pod for it: {said.removeprefix('FailedCreate: ')}")
 
 
+def terminated(pod: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """Return how a container of a Pod ended, as the API gives it, or None while it has not."""
+    for container in _containers(pod.get("status", {})):
+        if container["name"] == name:
+            found: dict[str, Any] | None = container.get("state", {}).get("terminated")
+            return found
+    return None
+
+
+# ---------------------------------------------------------------- before the script
+
+
+def _not_runnable(status: dict[str, Any]) -> PodEnd | None:
+    """Return why the script's image can't run a script; asked of a Pod whose script has not been let start.
+
+    Its container only waits then: one that has ended could not run its shell, or its shell could not wait.
+    """
+    for container in _containers(status):
+        exit_ = container.get("state", {}).get("terminated")
+        if container["name"] not in (SCRIPT, CHECK) or exit_ is None:
+            continue
+        code = exit_.get("exitCode")
+        if code == 0 and exit_.get("reason") not in NOT_STARTED_REASONS:
+            continue  # its agent told it not to start
+        said = " ".join((exit_.get("message") or "").split())[:500]
+        return PodEnd(reason="ImageNotRunnable", message=_why_not(container["image"], said, code), exit_code=code)
+    return None
+
+
+def _why_not(image: str, said: str, code: Any) -> str:
+    lower = said.lower()
+    if "exec format error" in lower:
+        message = f"The image {image} is made for another processor architecture than the node's: {said}"
+    elif "no such file or directory" in lower or "executable file not found" in lower:
+        message = f"The image {image} has no shell at /bin/sh that works: {said}"
+    elif said:
+        message = f"The shell of the image {image} ended with exit code {code} before the script began: {said}"
+    else:
+        message = f"The shell of the image {image} ended with exit code {code} before the script began."
+    return message
+
+
+def _container_trouble(container: dict[str, Any], waited: float, patience: float) -> PodEnd | None:
+    waiting = container.get("state", {}).get("waiting", {})
+    reason, said = waiting.get("reason", ""), waiting.get("message", "")
+    if "no match for platform" in said:
+        message = f"The image {container['image']} is not there for the node's processor architecture: {said}"
+        return PodEnd(reason="ImageNotRunnable", message=message)
+    if reason in IMAGE_FINAL or (reason == "ErrImagePull" and _is_final(said)):
+        message = f"The image {container['image']} could not be pulled: {said or reason}"
+        return PodEnd(reason="ImagePullFailed", message=message)
+    if waited <= min(TROUBLE_SECONDS, patience):
+        return None
+    if reason in CONFIG_TROUBLES:
+        message = f"The container {container['name']} can't be started: {said or reason}"
+        return PodEnd(reason="ContainerNotStarted", message=message)
+    if reason == "CrashLoopBackOff" and container["name"] == AGENT:
+        before = container.get("lastState", {}).get("terminated", {})
+        why = before.get("message") or before.get("reason") or said
+        message = f"keruta's agent ended again and again, with exit code {before.get('exitCode')}: {why}"
+        return PodEnd(reason="AgentFailed", message=message)
+    return None
+
+
+def _waits_for_ever(status: dict[str, Any], events: Sequence[str], waited: float) -> PodEnd | None:
+    """Return why the containers of a Pod that has a node do not begin; a pull that goes on is waited for."""
+    if not awaits_containers({"status": status}):
+        return None
+    troubles = [event for event in events if event.startswith("Failed")]
+    mount = next((event for event in reversed(troubles) if event.startswith(MOUNT_EVENTS)), None)
+    if mount is not None:
+        said = mount.partition(": ")[2]
+        message = f"A volume, Secret or ConfigMap could not be mounted for {waited:.0f} s: {said}"
+        return PodEnd(reason="MountFailed", message=message)
+    if events and events[-1].startswith("Pulling"):
+        return None
+    last = troubles[-1] if troubles else events[-1] if events else "the cluster said nothing of it"
+    message = f"The Pod's containers did not start for {waited:.0f} s: {last}"
+    return PodEnd(reason="ContainerNotStarted", message=message)
+
+
 def _is_final(said: str) -> bool:
     return any(words in said.lower() for words in ("not found", "denied", "unauthorized", "does not exist"))
+
+
+# ---------------------------------------------------------------- after its end
+
+
+def _out_of_memory(status: dict[str, Any]) -> PodEnd | None:
+    for name in (SCRIPT, CHECK):
+        exit_ = terminated({"status": status}, name)
+        if exit_ is None or exit_.get("reason") != "OOMKilled":
+            continue
+        message = "The script used more memory than its limit; give it more, or use less."
+        if name == CHECK:
+            message = "The check used more memory than its limit; give it more, or use less."
+        return PodEnd(reason="OutOfMemory", message=message, exit_code=exit_.get("exitCode"))
+    return None
 
 
 def _disruption(status: dict[str, Any]) -> PodEnd | None:
@@ -105,14 +244,6 @@ def _disruption(status: dict[str, Any]) -> PodEnd | None:
             reason = "NodeLost" if why in NODE_LOST else "Evicted"
             what = "Its node was lost" if reason == "NodeLost" else "The cluster took the Pod away"
             return PodEnd(reason=reason, message=f"{what}: {condition.get('message') or why}")
-    return None
-
-
-def _terminated(status: dict[str, Any], name: str) -> dict[str, Any] | None:
-    for container in _containers(status):
-        if container["name"] == name:
-            found: dict[str, Any] | None = container.get("state", {}).get("terminated")
-            return found
     return None
 
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from agent.runners.kubernetes.manifests import PART_OF
 from agent.runners.kubernetes.pod_attempt import Cluster, PodJob
 from agent.settings import ClusterSettings
-from keruta.domain.lifecycle import NOT_STARTED
+from keruta.domain.lifecycle import NOT_STARTED, Status
 from keruta.domain.reports import AnyEntry, Assigned
 from keruta.domain.specification import Specification
 from keruta.errors import KerutaError, PhaseError
@@ -29,6 +29,8 @@ AGAIN_SECONDS = 2.0
 SYNC_SECONDS = 30.0
 SWEEP_SECONDS = 60.0
 SWEEP_AFTER_SECONDS = 120.0
+LEFT_AFTER_SECONDS = 3.0  # as long as a Pod whose attempt is over may take to end by itself
+MAKING_SECONDS = 15.0  # as long as a worker that ends waits for what it is making
 MADE_AT_ONCE = 4  # the client library keeps as many connections
 
 
@@ -63,6 +65,8 @@ class ClusterJobs:
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._swept_at = time.monotonic()
+        self._looking: threading.Thread | None = None
+        self._left: dict[str, float] = {}
         self._makers = ThreadPoolExecutor(MADE_AT_ONCE, thread_name_prefix="make")
 
     def start(self) -> Iterable[PodJob]:
@@ -73,7 +77,8 @@ class ClusterJobs:
         for kind, told in (("Job", self._job_told), ("Pod", self._pod_told)):
             arguments = (kind, PART_OF, told, self._stop)
             threading.Thread(target=self._cluster.watch, args=arguments, name=f"watch-{kind}", daemon=True).start()
-        threading.Thread(target=self._run, name="look", daemon=True).start()
+        self._looking = threading.Thread(target=self._run, name="look", daemon=True)
+        self._looking.start()
         for event in self._synced.values():
             event.wait(SYNC_SECONDS)
         return ()
@@ -82,18 +87,24 @@ class ClusterJobs:
         """Takes an attempt on: makes its Job, or takes over the one that is there."""
         job = PodJob(self._cluster, self._settings, assigned, self._fetch, self._send)
         with self._lock:
-            there = job.attempt in self._jobs
-            if there:
-                job.found()
+            manifest = self._jobs.get(job.attempt)
+            if manifest is not None:
+                # An agent that has said something has its token: what the Job needs is all there.
+                job.found(age_seconds=_age_seconds(manifest), complete=assigned.status != Status.ASSIGNED)
             elif assigned.status not in NOT_STARTED and self._synced["Job"].is_set():
                 job.found()  # it was made once: that nothing is there now is its end
             self._mine[job.attempt] = job
+        if assigned.stop:
+            job.stop()
         self._changed.set()
         return job
 
     def stop(self) -> None:
+        """Ends the work here; a Job that is being made gets its token first."""
         self._stop.set()
         self._changed.set()
+        if self._looking is not None and self._looking is not threading.current_thread():
+            self._looking.join(MAKING_SECONDS)
 
     # ------------------------------------------------------------ what the cluster says
 
@@ -145,6 +156,7 @@ class ClusterJobs:
 
     def _look(self) -> None:
         with self._lock:
+            self._left |= {name: time.monotonic() for name, job in self._mine.items() if job.ended.is_set()}
             self._mine = {name: job for name, job in self._mine.items() if not job.ended.is_set()}
             known = set(self._mine)
             self._gone = {name: pod for name, pod in self._gone.items() if name in known}
@@ -155,13 +167,14 @@ class ClusterJobs:
             ]
         # A burst of attempts is asked for and made several at a time: each is a few requests that are waited for.
         list(self._makers.map(self._make, [job for job, *_ in looked if not job.made]))
+        self._clear_left()
         for job, manifest, pod, gone in looked:
             job.look(manifest, pod, gone=gone)
 
     def _make(self, job: PodJob) -> None:
         from keruta.adapters.kube import ClusterRefusedError
 
-        if time.monotonic() < self._again_at.get(job.attempt, 0.0):
+        if self._stop.is_set() or time.monotonic() < self._again_at.get(job.attempt, 0.0):
             return
         try:
             job.make()
@@ -173,6 +186,21 @@ class ClusterJobs:
         except KerutaError as error:
             log.warning("job not made yet: %s", error, extra={"action": "job_not_made"})
             self._again_at[job.attempt] = time.monotonic() + AGAIN_SECONDS
+
+    def _clear_left(self) -> None:
+        """Delete the Jobs of attempts that are over and whose Pods go on: what failed before its script holds nothing.
+
+        Those that another worker has now are left alone: keruta says which are over.
+        """
+        now = time.monotonic()
+        due = [name for name, at in self._left.items() if now - at > LEFT_AFTER_SECONDS]
+        with self._lock:
+            standing = [name for name in due if name in self._jobs and _stands(self._pods.get(name))]
+        for name in self._over(standing) if standing else []:
+            log.info("deleted the Job of an attempt that is over", extra={"action": "job_left_deleted", "job": name})
+            self._cluster.delete_job(name)
+        for name in due:
+            self._left.pop(name, None)
 
     def _sweep(self) -> None:
         """Jobs that have been there for a while and are no one's: keruta says which of them no task knows."""
@@ -193,6 +221,15 @@ class ClusterJobs:
 def _job_of(pod: dict[str, Any]) -> str:
     labels = pod["metadata"].get("labels", {})
     return str(labels.get("batch.kubernetes.io/job-name") or labels.get("job-name") or pod["metadata"]["name"])
+
+
+def _stands(pod: dict[str, Any] | None) -> bool:
+    """Whether a Pod still holds what it asked for, or may yet be made."""
+    return pod is None or pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
+
+
+def _age_seconds(job: dict[str, Any]) -> float:
+    return max(0.0, (datetime.now(UTC) - _made_at(job)).total_seconds())
 
 
 def _made_at(job: dict[str, Any]) -> datetime:

@@ -27,6 +27,7 @@ BLAMED: dict[str, CircuitKind] = {
     "PushRefused": "repository",
     "CredentialMissing": "repository",
     "ImagePullFailed": "profile",
+    "ImageNotRunnable": "profile",
     "ProfileMissing": "profile",
 }
 # A queue mixes repositories: it takes more of them to say that something common to all is wrong.
