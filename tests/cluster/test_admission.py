@@ -210,6 +210,10 @@ WAYS: dict[str, tuple[Change, str]] = {
         lambda j: _agent(j)["volumeMounts"].append({"name": "shared", "mountPath": "/x"}),
         "the results of its own task",
     ),
+    "all repositories' caches": (
+        lambda j: _agent(j)["volumeMounts"].append({"name": "shared", "mountPath": "/x", "subPath": "cache"}),
+        "one repository's clone cache",
+    ),
     "all results": (
         lambda j: _agent(j)["volumeMounts"].append({"name": "shared", "mountPath": "/x", "subPath": "results"}),
         "the results of its own task",

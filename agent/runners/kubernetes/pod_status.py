@@ -123,9 +123,8 @@ def awaits_containers(pod: dict[str, Any]) -> bool:
     """Whether the script's container is not up yet, so that the Pod's events may say why."""
     for container in _containers(pod.get("status", {})):
         if container["name"] == SCRIPT:
-            waits: bool = "waiting" in container.get("state", {})
-            return waits
-    return pod.get("status", {}).get("phase") == "Pending"
+            return "waiting" in container.get("state", {})
+    return bool(pod.get("status", {}).get("phase") == "Pending")
 
 
 def not_made(events: Sequence[str]) -> PodEnd | None:
