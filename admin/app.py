@@ -54,6 +54,7 @@ from keruta.adapters.identity.service_account import ClientCredentials
 from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.mongo.access_propagation import Spreading
 from keruta.adapters.mongo.accounts import MongoAccounts
+from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.browser_sessions import BrowserSessions
 from keruta.adapters.mongo.catalog_kinds import Catalogs
 from keruta.adapters.mongo.catalog_lookup import MongoLookup
@@ -66,8 +67,8 @@ from keruta.adapters.mongo.overview import MongoOverview
 from keruta.adapters.mongo.rate_limits import MongoRates
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.submissions import MongoIntake
-from keruta.adapters.mongo.task_commands import MongoDeciding
 from keruta.adapters.mongo.task_queries import MongoReading
+from keruta.adapters.mongo.task_store import MongoTaskStore
 from keruta.adapters.mongo.transfer import MongoTransfer
 from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
 from keruta.adapters.mongo.webhooks import MongoWebhooks
@@ -80,6 +81,8 @@ from keruta.http.answers import count_request
 from keruta.http.problems import as_problem, note_refusal, problem_answer
 from keruta.http.requests import address_of
 from keruta.ports import Verifying
+from keruta.services.changes import TaskPorts
+from keruta.services.task_commands import CommandPorts
 from keruta.settings import Settings, load
 
 API_DOCS = "/api/docs"
@@ -94,9 +97,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     deliveries: Verifying
     database: Database
     reading: MongoReading
-    deciding: MongoDeciding
+    commands: CommandPorts
     tail: MongoTail
-    nudges: HttpNudges
     results: Results
     catalogs: Catalogs
     opening: MongoOpening
@@ -134,9 +136,12 @@ def make_ports(settings: Settings) -> Ports:
         deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
         database=database,
         reading=MongoReading(database, settings),
-        deciding=MongoDeciding(database, outbox, traced),
+        commands=CommandPorts(
+            changes=TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced),
+            audit=MongoAudit(database),
+            nudges=HttpNudges(settings.worker_addresses),
+        ),
         tail=MongoTail(database),
-        nudges=HttpNudges(settings.worker_addresses),
         results=Results(settings.results_dir),
         catalogs=catalogs,
         opening=MongoOpening(database, sealer),

@@ -19,6 +19,7 @@ from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.errors import InvalidRequest, PreconditionRequired
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
+from keruta.services.task_commands import refuse_queued
 
 blueprint = flask.Blueprint("catalog", __name__)
 
@@ -87,7 +88,7 @@ def _views(kind: Kind) -> dict[str, View]:
         revision = revision_asked(required=False)
         catalog().delete(principal().name, principal().readers, name, revision, force=force)
         if force:
-            ports().deciding.refuse_queued(principal().name, catalog().needing(name), kind.name, name)
+            refuse_queued(ports().commands, principal(), kind.name, name)
         return flask.Response(status=204)
 
     one, many = kind.name, kind.collection

@@ -14,7 +14,7 @@ from admin.ports import ports
 from admin.site.pages import go, here, page, shows
 from admin.tasks import logs, words
 from admin.tasks.asked import filter_asked
-from admin.tasks.routes import nudge, task_asked
+from admin.tasks.routes import task_asked
 from admin.tasks.terminal import Terminal
 from keruta.adapters.mongo.task_queries import Chunk, TaskFilter
 from keruta.domain.lifecycle import ENDED, Status
@@ -23,6 +23,7 @@ from keruta.domain.naming import TASK_ID
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
 from keruta.errors import Conflict, InvalidRequest, NotFound
+from keruta.services import task_commands
 
 if TYPE_CHECKING:
     from admin.app import Ports
@@ -60,9 +61,9 @@ def many() -> flask.Response:
     for task_id in form.getlist("task")[:MANY_AT_ONCE]:
         try:
             if form.get("do") == "retry":
-                ports().deciding.retry(principal().name, principal().readers, task_id)
+                task_commands.retry(ports().commands, principal(), task_id)
             else:
-                nudge(ports().deciding.cancel(principal().name, principal().readers, task_id), task_id)
+                task_commands.cancel(ports().commands, principal(), task_id)
             done += 1
         except (Conflict, NotFound):
             left += 1
@@ -95,26 +96,26 @@ def log_stream(id: str) -> flask.Response:
 
 @shows(blueprint, "cancel_task", "/tasks/<id>/cancel", "POST")
 def cancel(id: str) -> flask.Response:
-    nudge(ports().deciding.cancel(principal().name, principal().readers, id), id)
+    task_commands.cancel(ports().commands, principal(), id)
     return go(f"/tasks/{id}", "cancelled")
 
 
 @shows(blueprint, "retry_task", "/tasks/<id>/retry", "POST")
 def retry(id: str) -> flask.Response:
-    ports().deciding.retry(principal().name, principal().readers, id)
+    task_commands.retry(ports().commands, principal(), id)
     return go(f"/tasks/{id}", "retried")
 
 
 @shows(blueprint, "accept_task", "/tasks/<id>/accept", "POST")
 def accept(id: str) -> flask.Response:
-    ports().deciding.accept(principal().name, principal().readers, id)
+    task_commands.accept(ports().commands, principal(), id)
     return go(f"/tasks/{id}", "accepted")
 
 
 @shows(blueprint, "send_input", "/tasks/<id>/input", "POST")
 def send_input(id: str) -> flask.Response:
     text = flask.request.form.get("text", "").replace("\r\n", "\n")
-    nudge(ports().deciding.input(principal().name, principal().readers, id, text), id)
+    task_commands.send_input(ports().commands, principal(), id, text)
     return go(f"/tasks/{id}", "sent")
 
 

@@ -13,7 +13,7 @@ from keruta.domain.task import BODY_LIMIT_BYTES, InputRequest, TaskView
 from keruta.errors import NotFound
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
-from keruta.ports import WorkerSlots
+from keruta.services import task_commands
 
 blueprint = flask.Blueprint("tasks", __name__)
 
@@ -37,26 +37,26 @@ def task_logs(id: str) -> flask.Response:
 
 @serves(blueprint, "cancel_task")
 def cancel_task(id: str) -> flask.Response:
-    nudge(ports().deciding.cancel(principal().name, principal().readers, id), id)
+    task_commands.cancel(ports().commands, principal(), id)
     return json_answer(task_asked(id))
 
 
 @serves(blueprint, "retry_task")
 def retry_task(id: str) -> flask.Response:
-    ports().deciding.retry(principal().name, principal().readers, id)
+    task_commands.retry(ports().commands, principal(), id)
     return json_answer(task_asked(id))
 
 
 @serves(blueprint, "accept_task")
 def accept_task(id: str) -> flask.Response:
-    ports().deciding.accept(principal().name, principal().readers, id)
+    task_commands.accept(ports().commands, principal(), id)
     return json_answer(task_asked(id))
 
 
 @serves(blueprint, "send_input")
 def send_input(id: str) -> flask.Response:
     body = read_body(flask.request, InputRequest, BODY_LIMIT_BYTES)
-    nudge(ports().deciding.input(principal().name, principal().readers, id, body.text), id)
+    task_commands.send_input(ports().commands, principal(), id, body.text)
     return json_answer(task_asked(id))
 
 
@@ -86,8 +86,3 @@ def get_artifact(id: str, path: str) -> flask.Response:
 
 def task_asked(task_id: str) -> TaskView:
     return ports().reading.task(principal().readers, task_id)
-
-
-def nudge(worker: WorkerSlots | None, task_id: str) -> None:
-    if worker is not None:
-        ports().nudges.nudge(worker, [task_id])

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from keruta.domain.lifecycle import ENDED
+from keruta.domain.decisions.values import Standing
+from keruta.domain.lifecycle import ENDED, Status
 from keruta.domain.naming import as_number
 from keruta.settings import Settings
 
@@ -28,7 +29,7 @@ class Tracing(Protocol):
 
     def submitted(self, task: str, began: datetime, ended: datetime) -> None: ...
 
-    def ended(self, document: Mapping[str, Any]) -> None: ...
+    def ended(self, task: Standing) -> None: ...
 
 
 class Silent:
@@ -36,7 +37,7 @@ class Silent:
 
     def submitted(self, task: str, began: datetime, ended: datetime) -> None: ...
 
-    def ended(self, document: Mapping[str, Any]) -> None: ...
+    def ended(self, task: Standing) -> None: ...
 
 
 SILENT = Silent()
@@ -71,23 +72,21 @@ class OpenTelemetry:
     def submitted(self, task: str, began: datetime, ended: datetime) -> None:
         self._span("submit", task, "submit", "root", began, ended, {})
 
-    def ended(self, document: Mapping[str, Any]) -> None:
+    def ended(self, task: Standing) -> None:
         """The task's whole life, attempt by attempt. Nothing for one that has not ended."""
-        history = document.get("history") or []
-        if document["status"] not in ENDED or not history:
+        history = task.history
+        if task.status not in ENDED or not history:
             return
-        task, lane = document["_id"], document.get("lane") or {}
-        said: dict[str, str | int] = {"keruta.task": task, "keruta.status": document["status"]}
-        said |= {f"keruta.{name}": lane[name] for name in ("queue", "repository", "profile") if name in lane}
-        attempt = document.get("attempt") or {}
-        if attempt.get("reason"):
-            said["keruta.reason"] = attempt["reason"]
-        failed = document["status"] == "failed"
-        self._span("task", task, "root", None, history[0]["at"], history[-1]["at"], said, failed=failed)
+        said: dict[str, str | int] = {"keruta.task": task.id, "keruta.status": task.status.value}
+        said |= {f"keruta.{name}": task.lane[name] for name in ("queue", "repository", "profile") if name in task.lane}
+        if task.attempt is not None and task.attempt.reason:
+            said["keruta.reason"] = task.attempt.reason
+        failed = task.status is Status.FAILED
+        self._span("task", task.id, "root", None, history[0].at, history[-1].at, said, failed=failed)
         for number, (entry, following) in enumerate(itertools.pairwise(history)):
-            name = WORDS.get(entry["status"], entry["status"])
-            about = {"keruta.attempt": entry.get("attempt", 0)}
-            self._span(name, task, f"state{number}", "root", entry["at"], following["at"], about)
+            name = WORDS.get(entry.status, entry.status)
+            about = {"keruta.attempt": entry.attempt}
+            self._span(name, task.id, f"state{number}", "root", entry.at, following.at, about)
 
     def flush(self) -> None:
         """What was told so far has been sent, or given up."""

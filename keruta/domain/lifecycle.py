@@ -74,6 +74,14 @@ TRANSITIONS: dict[tuple[Status, Change], Status] = {
 del S, C
 
 
+_TARGETS = {change: target for (_, change), target in TRANSITIONS.items()}
+
+
+def target(change: Change) -> Status:
+    """Returns the status that a change leads to."""
+    return _TARGETS[change]
+
+
 def sources(change: Change) -> list[str]:
     """Returns the statuses from which a change may be made, sorted."""
     return sorted(source for source, made in TRANSITIONS if made is change)

@@ -16,6 +16,7 @@ from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.submission import grant_missing, make_task
 from keruta.domain.task import TaskRequest
 from keruta.errors import Forbidden, NotFound
+from keruta.services.task_commands import cancel
 from tests.support.world import World
 
 URL = "https://example.com/app.git"
@@ -90,7 +91,7 @@ def test_a_task_is_its_submitters_and_theirs_who_manage_what_it_is_on(world: Wor
     for who in (ADMIN, READER, RUNNER, KEEPER, STRANGER, keeper_of_queue):
         task_id = world.submit(owner=RUNNER.subject, repository="app", queue="slow", lookup_as=ADMIN.names)
         try:
-            world.deciding.cancel(who.name, who.names, task_id)
+            cancel(world.commands, who, task_id)
             allowed.append(who.name)
         except (Forbidden, NotFound):  # the queue's grants hide it from some
             continue
@@ -103,8 +104,8 @@ def test_without_grants_a_developer_cancels_their_own_only(world: World) -> None
     task_id = submit(world, RUNNER)
 
     with pytest.raises(Forbidden, match="Only its submitter"):
-        world.deciding.cancel("sam", STRANGER.names, task_id)
-    world.deciding.cancel("rob", RUNNER.names, task_id)
+        cancel(world.commands, STRANGER, task_id)
+    cancel(world.commands, RUNNER, task_id)
 
     assert world.task(task_id).status == "cancelled"
 

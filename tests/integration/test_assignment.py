@@ -14,7 +14,8 @@ from keruta.domain.reports import Ended, Report, Running
 from keruta.domain.scheduling import Choice
 from keruta.ports import PlanOutdated, Sender
 from keruta.services.scheduler import assign
-from tests.support.world import READERS, World
+from keruta.services.task_commands import cancel
+from tests.support.world import ANN, World
 
 
 @pytest.mark.timeout(240)
@@ -141,7 +142,7 @@ def test_a_plan_with_a_task_that_has_moved_is_written_not_at_all(world: World) -
     world.worker()
     epoch = world.store.take_assigner()
     assert epoch is not None
-    world.deciding.cancel("ann", READERS, gone)
+    cancel(world.commands, ANN, gone)
 
     with pytest.raises(PlanOutdated):
         world.store.write(epoch, [Choice(task=there, worker="w1"), Choice(task=gone, worker="w1")])

@@ -17,7 +17,8 @@ from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed
 from keruta.local.state import write_private
-from tests.support.world import READERS, World
+from keruta.services.task_commands import refuse_queued
+from tests.support.world import ANN, READERS, World
 
 SECRET = "s3cr3t-value-of-this-test"
 READY_PROFILES = ["aider", "claude-code", "codex", "node", "python", "shell"]
@@ -179,7 +180,7 @@ def test_deleting_what_queued_tasks_need(world: World) -> None:
         world.catalogs["repository"].delete("ann", READERS, "app", None, force=False)
 
     world.catalogs["repository"].delete("ann", READERS, "app", None, force=True)
-    refused = world.deciding.refuse_queued("ann", world.catalogs["repository"].needing("app"), "repository", "app")
+    refused = refuse_queued(world.commands, ANN, "repository", "app")
 
     assert refused == 3
     for task_id in needing:

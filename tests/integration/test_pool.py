@@ -14,9 +14,10 @@ from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.scaling import Bounds, WorkerState
 from keruta.errors import PoolError
 from keruta.services.autoscaler import resize
+from keruta.services.task_commands import cancel
 from keruta.settings import PoolSettings
 from tests.support.coder import TOKEN, FakeCoder
-from tests.support.world import READERS, World
+from tests.support.world import ANN, READERS, World
 
 BOUNDS = Bounds(least=1, most=4, slots=2, calm_seconds=0)
 
@@ -82,7 +83,7 @@ def test_the_pool_grows_at_once_and_shrinks_when_it_has_been_calm(world: World, 
 
     resize(store, pool, calm)
     for task_id in ids:
-        world.deciding.cancel("ann", READERS, task_id)
+        cancel(world.commands, ANN, task_id)
     next_round(world)
     resize(store, pool, calm)
     an_hour_ago = datetime.now(UTC) - timedelta(hours=1)

@@ -27,9 +27,10 @@ from keruta.domain.lifecycle import ENDED, LEASED
 from keruta.domain.naming import new_id
 from keruta.domain.reports import Ended, Held, Lost, Preparing, Running
 from keruta.errors import Conflict, Unauthenticated
+from keruta.services import task_commands
 from keruta.settings import Settings
 from tests.support.mongod import Mongod
-from tests.support.world import READERS, World
+from tests.support.world import ANN, World
 
 WORKERS = ("w1", "w2")
 
@@ -207,9 +208,9 @@ class Truth(RuleBasedStateMachine):
         task_id = data.draw(st.sampled_from(sorted(self.policies)))
         try:
             if decision == "input":
-                self.world.deciding.input("ann", READERS, task_id, "text")
+                task_commands.send_input(self.world.commands, ANN, task_id, "text")
             else:
-                getattr(self.world.deciding, decision)("ann", READERS, task_id)
+                getattr(task_commands, decision)(self.world.commands, ANN, task_id)
         except Conflict:
             return
         if decision == "retry":
@@ -269,7 +270,7 @@ class Truth(RuleBasedStateMachine):
             self.backoffs_are_over()
             for row in open_:
                 if row["status"] == "unknown":
-                    self.world.deciding.accept("ann", READERS, row["_id"])
+                    task_commands.accept(self.world.commands, ANN, row["_id"])
             for worker in WORKERS:
                 self._finish(worker)
             self.tick()

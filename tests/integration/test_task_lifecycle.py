@@ -10,12 +10,15 @@ import pytest
 from keruta.adapters.mongo.client import connect
 from keruta.domain.lifecycle import ENDED
 from keruta.domain.naming import attempt_id, new_id
+from keruta.domain.principal import Principal
 from keruta.domain.reports import Ended, Held, LogChunk, Lost, Preparing, Registration, Report, Running
 from keruta.domain.task import RepositoryAsk, TaskRequest
 from keruta.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from keruta.ports import IdempotencyKey, Sender
+from keruta.services import task_commands
+from keruta.services.task_commands import cancel, send_input
 from keruta.settings import Settings
-from tests.support.world import READERS, World
+from tests.support.world import ANN, World
 
 
 def chunk(task: str, sequence: int, data: bytes, offset: int = 0, attempt: int = 1) -> LogChunk:
@@ -292,15 +295,16 @@ def test_what_is_ours_is_tried_again_later_and_the_users_is_not(world: World) ->
 def test_cancel_of_a_queued_task_is_its_end(world: World) -> None:
     task_id = world.submit()
 
-    world.deciding.cancel("ann", READERS, task_id)
+    cancel(world.commands, ANN, task_id)
     world.worker()
 
     assert world.assign() == 0
     assert world.task(task_id).status == "cancelled"
     with pytest.raises(Conflict, match="cancelled"):
-        world.deciding.cancel("ann", READERS, task_id)
+        cancel(world.commands, ANN, task_id)
+    world.database["tasks"].update_one({"_id": task_id}, {"$set": {"readers": ["user:ann"]}})
     with pytest.raises(NotFound):
-        world.deciding.cancel("ann", ["user:bob"], task_id)
+        cancel(world.commands, Principal(subject="bob", name="bob"), task_id)
 
 
 def test_a_cancelled_task_is_not_started_any_more(world: World) -> None:
@@ -308,7 +312,7 @@ def test_a_cancelled_task_is_not_started_any_more(world: World) -> None:
     task_id = world.submit()
     world.worker()
     world.assign()
-    world.deciding.cancel("ann", READERS, task_id)
+    cancel(world.commands, ANN, task_id)
 
     assert world.start(task_id).reason == "Cancelled"
     assert world.assigned("w1")[0].stop
@@ -323,7 +327,7 @@ def test_a_true_end_that_came_first_wins(world: World) -> None:
     world.worker()
     world.assign()
     world.start(task_id)
-    world.deciding.cancel("ann", READERS, task_id)
+    cancel(world.commands, ANN, task_id)
 
     assert world.end(task_id).accepted
     assert world.task(task_id).status == "succeeded"
@@ -340,9 +344,9 @@ def test_cancel_against_every_other_change_at_once_has_one_true_outcome(world: W
         accepted: dict[str, bool] = {}
         execution = "x1" if started else None
 
-        def cancel(task_id: str = task_id) -> None:
+        def wish(task_id: str = task_id) -> None:
             try:
-                world.deciding.cancel("ann", READERS, task_id)
+                cancel(world.commands, ANN, task_id)
             except Conflict:
                 pass
 
@@ -359,7 +363,7 @@ def test_cancel_against_every_other_change_at_once_has_one_true_outcome(world: W
             world.lease_runs_out(task_id)
             world.tick()
 
-        threads = [threading.Thread(target=t) for t in (cancel, rng.choice([end, start, expire]), expire)]
+        threads = [threading.Thread(target=t) for t in (wish, rng.choice([end, start, expire]), expire)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -458,7 +462,7 @@ def test_a_person_decides_about_an_unknown_end(world: World, decision: str) -> N
     world.lease_runs_out(task_id)
     world.tick()
 
-    getattr(world.deciding, decision)("ann", READERS, task_id)
+    getattr(task_commands, decision)(world.commands, ANN, task_id)
 
     status = world.task(task_id).status
     assert status == {"accept": "succeeded", "retry": "queued", "cancel": "cancelled"}[decision]
@@ -472,11 +476,11 @@ def test_input_is_numbered_and_given_until_it_is_acknowledged(world: World) -> N
     world.worker()
     world.assign()
     with pytest.raises(Conflict):
-        world.deciding.input("ann", READERS, task_id, "too early")
+        send_input(world.commands, ANN, task_id, "too early")
     world.start(task_id)
 
     for text in ("one", "$two"):
-        world.deciding.input("ann", READERS, task_id, text)
+        send_input(world.commands, ANN, task_id, text)
 
     assert [(i.number, i.text) for i in world.assigned("w1")[0].input] == [(1, "one"), (2, "$two")]
     held = Held(task=task_id, attempt=1, execution="x1", input_acknowledged=1)

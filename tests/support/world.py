@@ -7,25 +7,31 @@ from typing import Any
 
 from keruta.adapters.encryption import Sealer
 from keruta.adapters.mongo.assignments import MongoAssignment
+from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.catalog_kinds import Catalogs
 from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.client import Database
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.reports import MongoReports
 from keruta.adapters.mongo.submissions import MongoIntake
-from keruta.adapters.mongo.task_commands import MongoDeciding
 from keruta.adapters.mongo.task_queries import MongoReading
+from keruta.adapters.mongo.task_store import MongoTaskStore
+from keruta.adapters.tracing import SILENT
 from keruta.domain.naming import new_id
+from keruta.domain.principal import Principal
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Outcome, Registration, Report, Running
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.submission import make_task
 from keruta.domain.task import NewTask, RepositoryAsk, RetryPolicy, TaskRequest, TaskView
 from keruta.ports import Sender
+from keruta.services.changes import TaskPorts
 from keruta.services.scheduler import assign
+from keruta.services.task_commands import CommandPorts
 from keruta.settings import Settings
 from keruta.testing import RecordedNudges, RecordedOutbox
 
-READERS = ["everyone", "user:ann", "name:ann", "role:admin", "role:developer"]
+ANN = Principal(subject="ann", name="ann", roles=frozenset({"admin", "developer"}))
+READERS = ANN.readers
 
 
 def closed(task: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +54,8 @@ class World:
         self.store = MongoAssignment(database, settings)
         self.reports = MongoReports(database, self.outbox, settings)
         self.expiry = MongoExpiry(database, self.outbox, settings)
-        self.deciding = MongoDeciding(database, self.outbox)
+        self.changes = TaskPorts(tasks=MongoTaskStore(database), outbox=self.outbox, tracing=SILENT)
+        self.commands = CommandPorts(changes=self.changes, audit=MongoAudit(database), nudges=self.nudges)
         self.reading = MongoReading(database, settings)
         self.sessions: dict[str, str] = {}
 

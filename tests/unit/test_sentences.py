@@ -24,7 +24,6 @@ def said(text: str, language: str = "ja") -> str:
         ("There is no repository 'app'.", "リポジトリ 'app' はありません。"),  # not the sentence's that says more
         ("The script ended with exit code 3.", "スクリプトが終了コード 3 で終わりました。"),
         ("This must be a whole number, not a list.", "整数を指定してください (リストになっています)。"),
-        ("A task that is failed can't be given input.", "状態が「失敗」のタスクに、この操作 (入力) はできません。"),
         (
             "The last attempt failed (CloneFailed); it is tried again at 12:00.",
             "前回の試行は失敗しました (リポジトリをクローンできなかった)。12:00 に再試行します。",

@@ -13,6 +13,7 @@ from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database
+from keruta.adapters.mongo.decisions import CHANGED, standing
 from keruta.adapters.mongo.metrics import note
 from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, STALE
 from keruta.adapters.mongo.tasks import after, back_to_queue, events_of, literal, message_fields, transition
@@ -190,13 +191,13 @@ class AttemptChanges:
         event_id = new_id()
         filter_, pipeline = transition(change, entry.task, match=match, set_=set_, event_id=event_id)
         document = self._tasks.find_one_and_update(
-            filter_, pipeline, projection={**STANDING, "outbox": 1, "history": 1}, return_document=ReturnDocument.AFTER
+            filter_, pipeline, projection={**CHANGED, **STANDING}, return_document=ReturnDocument.AFTER
         )
         if document is None:
             return None
         self._outbox.send(entry.task, [event for event in events_of(document) if event.id == event_id])
         note(change, document)
-        self._tracing.ended(document)
+        self._tracing.ended(standing(document))
         log.info(
             "task %s",
             document["status"],

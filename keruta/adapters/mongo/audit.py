@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -48,12 +49,12 @@ class MongoAudit:
             "readers": list(readers),
         }
         pipeline = [{"$set": {**{name: {"$literal": value} for name, value in entry.items()}, "at": "$$NOW"}}]
-        self._audit.update_one({"_id": new_id()}, pipeline, upsert=True, session=session)
+        with translated() if session is None else contextlib.nullcontext():  # a transaction asks what went wrong
+            self._audit.update_one({"_id": new_id()}, pipeline, upsert=True, session=session)
 
     def refused(self, who: str, route: str, reason: str) -> None:
         """That someone known was not let do something is on record."""
-        with translated():
-            self.record(who, "refused", "route", route, readers=["role:admin"], refused=reason)
+        self.record(who, "refused", "route", route, readers=["role:admin"], refused=reason)
 
     def everything(self, *, who: str | None, kind: str | None, of: str | None) -> Iterator[AuditEntry]:
         """All of it, newest first."""

@@ -249,7 +249,7 @@ class MongoCatalog:
                     f"The {self.kind.name} {name} is used by {said}; take it out there first.", reason="InUse",
                     faults=[{"at": user, "message": f"Names {name}."} for user in users[:50]],
                 )  # fmt: skip
-            if not force and (count := self._tasks.count_documents(self.needing(name), hint="draws_on")):
+            if not force and (count := self._tasks.count_documents(self._needing(name), hint="draws_on")):
                 raise Conflict(
                     f"{count} tasks that have not ended need the {self.kind.name} {name}; wait for them, cancel them, "
                     "or delete it with force: then those that wait fail.",
@@ -267,7 +267,7 @@ class MongoCatalog:
                 self._spreading.spread(self.kind.name, row["_id"])
         time.sleep(self.kind.settle_seconds)
 
-    def needing(self, name: str) -> Document:
+    def _needing(self, name: str) -> Document:
         """Which open tasks draw on an entry."""
         return {"draws_on": f"{self.kind.name}:{name}"}
 

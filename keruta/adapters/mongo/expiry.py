@@ -7,6 +7,7 @@ from typing import Any
 
 from keruta import metrics
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.decisions import CHANGED, standing
 from keruta.adapters.mongo.outage_guard import Pulse
 from keruta.adapters.mongo.tasks import IS_BLOCKED, back_to_queue, events_of, literal, seen_within, transition
 from keruta.adapters.tracing import SILENT, Tracing
@@ -20,7 +21,6 @@ log = logging.getLogger(__name__)
 NODE_LOST_LEASES = 1.0
 HANDED_OVER_LEASES = 0.5  # three heartbeats: before the leases of what has not started run out
 FORGOTTEN_AFTER_SECONDS = 3600
-TOLD = ["outbox", "status", "history", "lane", "attempt"]
 _FIELDS = {"status": 1, "attempt": 1, "retry": 1, "cancel_requested_at": 1}
 
 
@@ -120,14 +120,14 @@ class MongoExpiry:
     def _write(self, change: Change, document: Document, match: Document, set_: Document) -> bool:
         event_id = new_id()
         filter_, pipeline = transition(change, document["_id"], match=match, set_=set_, event_id=event_id)
-        changed = self._tasks.find_one_and_update(filter_, pipeline, projection=TOLD, return_document=True)
+        changed = self._tasks.find_one_and_update(filter_, pipeline, projection=CHANGED, return_document=True)
         if changed is None:
             return False
         told = {"task": document["_id"], "attempt": document["attempt"]["number"], "action": "lease_expired"}
         log.warning("lease ran out: %s", change.value, extra=told)
         self._outbox.send(document["_id"], [event for event in events_of(changed) if event.id == event_id])
         metrics.LEASES_EXPIRED.labels(status=changed["status"]).inc()
-        self._tracing.ended(changed)
+        self._tracing.ended(standing(changed))
         return True
 
     def _release(self) -> None:

@@ -6,15 +6,16 @@ filter; status, history and the event to send in one pipeline, timed by the serv
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.client import Collection
+from keruta.domain.decisions.values import removed_by
 from keruta.domain.events import Event, task_event
-from keruta.domain.lifecycle import ENDED, LEASED, TRANSITIONS, Change, sources
+from keruta.domain.lifecycle import TRANSITIONS, Change, sources
 from keruta.domain.log_text import end_of_log
 from keruta.domain.messages import Message, as_message, fields_of
 from keruta.domain.naming import new_id
@@ -26,9 +27,6 @@ from keruta.ports import Document
 HISTORY_LIMIT = 200
 Pipeline = list[dict[str, Any]]
 
-# What is not of a status any more when it is left.
-_WHILE_LEASED = ("lease_until",)
-_WHILE_HELD = ("holder",)
 # That something is there opens its partial index, and that its worker is one finds a place in it.
 IS_BLOCKED: Document = {"blocked_by": {"$exists": True}, "blocked_by.worker": {"$gt": ""}}
 TARGETS: dict[Change, str] = {change: str(target) for (_, change), target in TRANSITIONS.items()}
@@ -124,48 +122,48 @@ def insert_new(tasks: Collection, new: NewTask) -> tuple[Document, Event | None]
     return document, made
 
 
+def status_change(change: Change, fields: Mapping[str, Any], removed: Sequence[str], event_id: str) -> Pipeline:
+    """Make the pipeline of one change of status: the status, its history, the event to send, and further fields.
+
+    Args:
+        fields: further fields, as aggregation expressions; what came from outside goes through `literal`.
+        removed: fields that go.
+    """
+    to = TARGETS[change]
+    number = {"$ifNull": ["$attempt.number", "$attempt_count"]}
+    said = {"status": to, "at": "$$NOW", "attempt": number}
+    pipeline: Pipeline = [
+        {
+            "$set": {
+                **_all_of_message(fields),
+                "status": to,
+                "changed_at": "$$NOW",
+                "history": {"$slice": [{"$concatArrays": ["$history", [said]]}, -HISTORY_LIMIT]},
+                "outbox": {"$concatArrays": [{"$ifNull": ["$outbox", []]}, [{"id": event_id, **said}]]},
+                "outbox_at": {"$ifNull": ["$outbox_at", "$$NOW"]},
+            }
+        }
+    ]
+    if removed:
+        pipeline.append({"$unset": list(removed)})
+    return pipeline
+
+
 def transition(
     change: Change,
     task_id: str,
     *,
     match: Mapping[str, Any] | None = None,
     set_: Mapping[str, Any] | None = None,
-    unset: Iterable[str] = (),
-    event_id: str | None = None,
+    event_id: str,
 ) -> tuple[Document, Pipeline]:
     """Makes the filter and the update of one change of status.
 
     Args:
         match: further conditions: attempt, execution.
         set_: further fields, as aggregation expressions; what came from outside goes through `literal`.
-        unset: fields that go.
     """
-    to = TARGETS[change]
-    gone = list(unset)
-    if to not in LEASED:
-        gone += _WHILE_LEASED
-        if change is not Change.LOSE:
-            gone += _WHILE_HELD
-    if change in (Change.ASSIGN, Change.CANCEL, Change.REFUSE):
-        gone += ["claim", "not_before", "blocked_by"]
-    if to in ENDED:
-        gone += ["draws_on"]
-    number = {"$ifNull": ["$attempt.number", "$attempt_count"]}
-    said = {"status": to, "at": "$$NOW", "attempt": number}
-    pipeline: Pipeline = [
-        {
-            "$set": {
-                **_all_of_message(set_ or {}),
-                "status": to,
-                "changed_at": "$$NOW",
-                "history": {"$slice": [{"$concatArrays": ["$history", [said]]}, -HISTORY_LIMIT]},
-                "outbox": {"$concatArrays": [{"$ifNull": ["$outbox", []]}, [{"id": event_id or new_id(), **said}]]},
-                "outbox_at": {"$ifNull": ["$outbox_at", "$$NOW"]},
-            }
-        }
-    ]
-    if gone:
-        pipeline.append({"$unset": gone})
+    pipeline = status_change(change, set_ or {}, removed_by(change), event_id)
     return {"_id": task_id, "status": {"$in": sources(change)}, **(match or {})}, pipeline
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 TEXTS = {
+    "task_moved": "Others are changing this task at the same time; try again in a few seconds.",
     "task_missing": "There is no such task.",
     "task_resource_deleted": "The {kind} {name} was deleted by {who} while it waited; submit it again with another.",
     "task_not_yours": (

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
+from keruta.ports.tasks import Audit as Audit
+from keruta.ports.tasks import Changed as Changed
+from keruta.ports.tasks import TaskStore as TaskStore
+from keruta.ports.tasks import TaskTracing as TaskTracing
+from keruta.ports.tasks import WorkerSlots as WorkerSlots
+
 if TYPE_CHECKING:  # what these say is for the type checker: no part loads another's words for it
     from keruta.domain.events import Event
     from keruta.domain.principal import Principal
@@ -123,14 +129,6 @@ class Outbox(Protocol):
     def send(self, task_id: str, events: Sequence[Event]) -> None:
         """Queues the events for sending; never raises, never waits."""
         ...
-
-
-class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker that may be given tasks."""
-
-    id: str
-    address: str | None
-    free: int
 
 
 class AssignmentStore(Protocol):

@@ -1,0 +1,49 @@
+"""Reads how tasks stand, and writes what was decided about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pymongo import ReturnDocument
+
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.decisions import CHANGED, STANDING, changed, standing, update_of
+from keruta.domain.decisions.values import Decision, Standing
+from keruta.domain.lifecycle import Status
+from keruta.domain.naming import new_id
+from keruta.ports import Changed, Document, WorkerSlots
+
+
+class MongoTaskStore:
+    """`keruta.ports.TaskStore` on MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database["tasks"]
+        self._workers = database["workers"]
+
+    def standing(self, task_id: str, readers: Sequence[str] | None = None) -> Standing | None:
+        match: Document = {"_id": task_id}
+        if readers is not None:
+            match["readers"] = {"$in": list(readers)}
+        with translated():
+            document = self._tasks.find_one(match, STANDING)
+        return standing(document) if document is not None else None
+
+    def write(self, task_id: str, decision: Decision) -> Changed | None:
+        event_id = new_id()
+        filter_, pipeline = update_of(task_id, decision, event_id)
+        with translated():
+            document = self._tasks.find_one_and_update(
+                filter_, pipeline, projection=CHANGED, return_document=ReturnDocument.AFTER
+            )
+        return changed(document, event_id) if document is not None else None
+
+    def queued_drawing_on(self, entry: str) -> list[str]:
+        match = {"draws_on": entry, "status": Status.QUEUED.value}
+        with translated():
+            return [row["_id"] for row in self._tasks.find(match, ["_id"]).hint("draws_on")]
+
+    def worker(self, name: str) -> WorkerSlots | None:
+        with translated():
+            found = self._workers.find_one({"_id": name}, ["address"])
+        return WorkerSlots(id=found["_id"], address=found.get("address"), free=0) if found else None

@@ -1,0 +1,159 @@
+"""What becomes of a task when a person decides about it, or deletes what it needs."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+from keruta.domain.audit import Action
+from keruta.domain.decisions.values import (
+    BLOCKED,
+    NOW,
+    Appended,
+    Decision,
+    Guard,
+    Kept,
+    NextNumber,
+    Standing,
+    from_sources,
+    requeued,
+)
+from keruta.domain.lifecycle import LEASED, STARTED, Change, Status, sources
+from keruta.domain.messages import Message, fields_of, kind_word, message, status_word
+from keruta.domain.principal import Principal
+from keruta.errors import Conflict, Forbidden
+
+INPUTS_LIMIT = 1000
+
+
+class Cancel(msgspec.Struct, frozen=True):
+    """End the task, or have its agent end it."""
+
+    action: ClassVar[Action] = "cancel"
+
+
+class Rerun(msgspec.Struct, frozen=True):
+    """Make another attempt."""
+
+    action: ClassVar[Action] = "retry"
+
+
+class Accept(msgspec.Struct, frozen=True):
+    """Count a task whose end is not known as done."""
+
+    action: ClassVar[Action] = "accept"
+
+
+class Input(msgspec.Struct, frozen=True):
+    """Send a line to the running script."""
+
+    text: str
+    action: ClassVar[Action] = "input"
+
+
+Command = Cancel | Rerun | Accept | Input
+
+
+def on_command(task: Standing, command: Command, by: Principal) -> Decision:
+    """Decide what a person's command makes of a task that they may see.
+
+    Raises:
+        Forbidden: the task is not theirs to decide about.
+        Conflict: not in the status that it is in.
+    """
+    if set(task.managers).isdisjoint(by.names):
+        raise Forbidden(message("task_not_yours", action=_word(command)), reason="GrantMissing")
+    decision = _decided(task, command, by)
+    if decision is None:
+        said = message("task_wrong_status", action=_word(command), status=status_word(task.status))
+        raise Conflict(said, reason="WrongStatus")
+    return decision
+
+
+def on_resource_deleted(kind: str, name: str, by: Principal) -> Decision:
+    """Decide what becomes of a queued task that needs an entry of the catalog which was deleted: it has failed."""
+    told = message("task_resource_deleted", kind=kind_word(kind), name=name, who=by.name)
+    guard = from_sources(Change.REFUSE, draws_on=f"{kind}:{name}")
+    return Decision(
+        change=Change.REFUSE, guard=guard, fields={"reason": "ResourceDeleted", **fields_of(told), "ended_at": NOW}
+    )
+
+
+def _word(command: Command) -> Message:
+    return message(f"action_{command.action}")
+
+
+def _decided(task: Standing, command: Command, by: Principal) -> Decision | None:
+    match command:
+        case Cancel():
+            return _cancel(task, by)
+        case Rerun():
+            return _rerun(task, by)
+        case Accept():
+            return _accept(task, by)
+        case Input():
+            return _input(task, command, by)
+
+
+def _cancel(task: Standing, by: Principal) -> Decision | None:
+    """What nothing runs of is cancelled at once; what runs is cancelled by its agent."""
+    if task.status in LEASED:
+        return Decision(
+            change=None,
+            guard=Guard(statuses=LEASED, managed_by=by.names),
+            fields={"cancel_requested_at": Kept("cancel_requested_at", NOW)},
+        )
+    if task.status not in sources(Change.CANCEL):
+        return None
+    lost = task.status is Status.UNKNOWN
+    return Decision(
+        change=Change.CANCEL,
+        guard=Guard(statuses=frozenset({task.status}), managed_by=by.names),
+        fields={"reason": "Cancelled", **fields_of(message("task_cancelled_by", who=by.name)), "ended_at": NOW},
+        attempt={"ended_at": _LAST_WORD} if lost else {},
+    )
+
+
+def _rerun(task: Standing, by: Principal) -> Decision | None:
+    """Another attempt; after an end that is not known it waits until the worker is seen to be without the last one."""
+    if task.status not in sources(Change.RERUN):
+        return None
+    lost = task.status is Status.UNKNOWN
+    fields = requeued(None, None)
+    if lost:
+        del fields["claim"]
+        fields |= BLOCKED
+    return Decision(
+        change=Change.RERUN,
+        guard=Guard(statuses=frozenset({task.status}), managed_by=by.names),
+        fields=fields,
+        attempt={"ended_at": Kept("attempt.ended_at", _LAST_WORD), "outcome": Kept("attempt.outcome", "lost")},
+        closes_attempt=True,
+    )
+
+
+def _accept(task: Standing, by: Principal) -> Decision | None:
+    if task.status not in sources(Change.ACCEPT):
+        return None
+    return Decision(
+        change=Change.ACCEPT,
+        guard=from_sources(Change.ACCEPT, managed_by=by.names),
+        fields={"reason": "Accepted", **fields_of(message("task_accepted_by", who=by.name)), "ended_at": NOW},
+        attempt={"outcome": "succeeded", "ended_at": _LAST_WORD},
+    )
+
+
+def _input(task: Standing, command: Input, by: Principal) -> Decision | None:
+    if task.status not in STARTED or task.inputs >= INPUTS_LIMIT:
+        return None
+    entry = {"number": NextNumber("input"), "text": command.text, "at": NOW}
+    return Decision(
+        change=None,
+        guard=Guard(statuses=STARTED, managed_by=by.names, fewer_inputs=INPUTS_LIMIT),
+        fields={"input": Appended("input", entry)},
+    )
+
+
+# When an attempt ended whose end is not known: not after it was given up, which is when the task last changed.
+_LAST_WORD = Kept("changed_at")

@@ -1,0 +1,179 @@
+"""What a decision is made of: what is known of a task, what must still hold, and what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+from keruta.domain.lifecycle import ENDED, LEASED, Change, Status, sources, target
+from keruta.domain.messages import Message, fields_of
+from keruta.domain.task import HistoryEntry, RetryPolicy
+
+
+class _Symbol(Enum):
+    NOW = "now"
+    UNCHECKED = "unchecked"
+
+
+NOW: Final = _Symbol.NOW  # the database's time when the decision is written
+UNCHECKED: Final = _Symbol.UNCHECKED  # a guard does not look at this
+
+
+class Later(msgspec.Struct, frozen=True):
+    """The database's time when the decision is written, and so many seconds more."""
+
+    seconds: float
+
+
+class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The value that a field of the task has when the decision is written, or another where it has none."""
+
+    field: str
+    otherwise: Any = None
+
+
+class NextNumber(msgspec.Struct, frozen=True):
+    """How many entries a list of the task has when the decision is written, and one more."""
+
+    field: str
+
+
+class Appended(msgspec.Struct, frozen=True):
+    """The list that a field holds when the decision is written, with one more entry, made of values like these."""
+
+    field: str
+    entry: Mapping[str, Any]
+
+
+# Besides these, a value is what it is, however it looks: text that begins with `$` is text.
+Fields = Mapping[str, Any]
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a task's current attempt."""
+
+    number: int
+    id: str
+    worker: str
+    execution: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a task when something happens to it.
+
+    Args:
+        attempt: the current one; None in the queue and before the first.
+        holder: the worker that has the attempt, as long as it may be at work on it.
+        inputs: how many lines people have sent to the current attempt.
+        managers: the names of those who may decide about the task.
+    """
+
+    id: str
+    status: Status
+    attempt: Attempt | None = None
+    retry: RetryPolicy = RetryPolicy()
+    cancel_requested: bool = False
+    lane: Mapping[str, str] = {}
+    holder: str | None = None
+    inputs: int = 0
+    readers: Sequence[str] = ()
+    managers: Sequence[str] = ()
+    history: Sequence[HistoryEntry] = ()
+
+    def attempt_of(self, number: int) -> Attempt | None:
+        """The current attempt, if it has this number."""
+        return self.attempt if self.attempt is not None and self.attempt.number == number else None
+
+
+class Guard(msgspec.Struct, frozen=True, kw_only=True):
+    """What must still hold when a decision is written; where it does not, nothing is written.
+
+    Args:
+        statuses: the task has one of these.
+        attempt: the number of the current attempt.
+        execution: of the current attempt; None means that none is on record.
+        not_cancelled: no person has asked for its cancellation.
+        lease_over: its lease has run out.
+        managed_by: one of these names may see the task, and one may decide about it.
+        fewer_inputs: fewer than so many lines were sent to it.
+        draws_on: an entry of the catalog that it needs.
+    """
+
+    statuses: frozenset[Status]
+    attempt: int | _Symbol = UNCHECKED
+    execution: str | _Symbol | None = UNCHECKED
+    not_cancelled: bool = False
+    lease_over: bool = False
+    managed_by: Sequence[str] | None = None
+    fewer_inputs: int | None = None
+    draws_on: str | None = None
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """One write, made if its guard holds.
+
+    Args:
+        change: the change of status; None where the status stays.
+        fields: what is set of the task.
+        attempt: what is set of its current attempt.
+        closes_attempt: the current attempt, as it is then, is put with the earlier ones, and the task has none.
+    """
+
+    change: Change | None
+    guard: Guard
+    fields: Fields = {}
+    attempt: Fields = {}
+    closes_attempt: bool = False
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Fields that are of no use in the new status."""
+        return removed_by(self.change) if self.change is not None else ()
+
+
+def removed_by(change: Change) -> tuple[str, ...]:
+    """The fields of a task that a change of status removes; each is there only while it matters."""
+    to = target(change)
+    gone: list[str] = []
+    if to not in LEASED:
+        gone.append("lease_until")
+        if to is not Status.UNKNOWN:
+            gone.append("holder")
+    if change in (Change.ASSIGN, Change.CANCEL, Change.REFUSE):
+        gone += ["claim", "not_before", "blocked_by"]
+    if to in ENDED:
+        gone.append("draws_on")
+    return tuple(gone)
+
+
+def from_sources(change: Change, **more: Any) -> Guard:
+    """The guard of a change: the statuses from which it may be made, and what more must hold."""
+    return Guard(statuses=frozenset(Status(one) for one in sources(change)), **more)
+
+
+def requeued(reason: str | None, message: Message | None, *, wait_seconds: float = 0) -> dict[str, Any]:
+    """What is set of a task that goes back to the queue: it may be claimed, now or after a while."""
+    return {
+        "reason": reason,
+        **fields_of(message),
+        "exit_code": None,
+        "question": None,
+        "ended_at": None,
+        "draws_on": Kept("named"),
+        "cancel_requested_at": None,
+        "input": [],
+        "log": None,
+        **({"not_before": Later(wait_seconds)} if wait_seconds > 0 else {"claim": Kept("lane")}),
+    }
+
+
+# A task whose attempt may still be at work: the next one waits until its worker no longer has it.
+BLOCKED: Fields = {"blocked_by.worker": Kept("attempt.worker"), "blocked_by.attempt": Kept("attempt.id")}

@@ -1,0 +1,62 @@
+"""What changing tasks needs: where they are, who is told, and what is put on record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from keruta.domain.audit import Action, Subject
+    from keruta.domain.decisions.values import Decision, Standing
+    from keruta.domain.events import Event
+
+
+class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that may be given tasks."""
+
+    id: str
+    address: str | None
+    free: int
+
+
+class Changed(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as it is after a decision was written, and the event that tells of a change of status."""
+
+    task: Standing
+    event: Event | None
+
+
+class TaskStore(Protocol):
+    """Where tasks are. It finds, guards and writes; what is written is decided elsewhere."""
+
+    def standing(self, task_id: str, readers: Sequence[str] | None = None) -> Standing | None:
+        """How a task stands; None if there is none, or none that these names may see."""
+        ...
+
+    def write(self, task_id: str, decision: Decision) -> Changed | None:
+        """Write a decision in one conditional update. Returns None if its guard did not hold. Raises Unavailable."""
+        ...
+
+    def queued_drawing_on(self, entry: str) -> Sequence[str]:
+        """The queued tasks that need an entry of the catalog, named as `kind:name`."""
+        ...
+
+    def worker(self, name: str) -> WorkerSlots | None:
+        """A worker with its address."""
+        ...
+
+
+class TaskTracing(Protocol):
+    """Where tasks' lives are traced."""
+
+    def ended(self, task: Standing) -> None:
+        """Trace a task's whole life; nothing for one that has not ended."""
+        ...
+
+
+class Audit(Protocol):
+    """Where changes are put on record."""
+
+    def record(self, who: str, action: Action, kind: Subject, of: str, *, readers: Sequence[str]) -> None: ...

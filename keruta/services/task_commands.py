@@ -1,0 +1,78 @@
+"""What people decide about a task: cancel, retry, accept, input. Each is audited."""
+
+from __future__ import annotations
+
+import msgspec
+
+from keruta.domain.decisions.commands import Accept, Cancel, Command, Input, Rerun, on_command, on_resource_deleted
+from keruta.domain.decisions.values import Decision, Standing
+from keruta.domain.lifecycle import LEASED
+from keruta.domain.messages import message
+from keruta.domain.principal import Principal
+from keruta.errors import NotFound
+from keruta.ports import Audit, Changed, Nudges
+from keruta.services.changes import TaskPorts, settle, write
+
+
+class CommandPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """What commands need."""
+
+    changes: TaskPorts
+    audit: Audit
+    nudges: Nudges
+
+
+def cancel(ports: CommandPorts, by: Principal, task_id: str) -> None:
+    """Cancel a task, or have its agent cancel it.
+
+    Raises:
+        NotFound, Forbidden.
+        Conflict: it has ended already.
+    """
+    now = _carry_out(ports, by, task_id, Cancel())
+    if now.task.status in LEASED:
+        _nudge(ports, now.task)
+
+
+def retry(ports: CommandPorts, by: Principal, task_id: str) -> None:
+    """Queue another attempt. Raises NotFound, Forbidden, Conflict: it has succeeded, or is still on its way."""
+    _carry_out(ports, by, task_id, Rerun())
+
+
+def accept(ports: CommandPorts, by: Principal, task_id: str) -> None:
+    """Count a task whose end is not known as done. Raises NotFound, Forbidden, Conflict."""
+    _carry_out(ports, by, task_id, Accept())
+
+
+def send_input(ports: CommandPorts, by: Principal, task_id: str, text: str) -> None:
+    """Send a line to the running script. Raises NotFound, Forbidden, Conflict: no script is running."""
+    now = _carry_out(ports, by, task_id, Input(text=text))
+    _nudge(ports, now.task)
+
+
+def refuse_queued(ports: CommandPorts, by: Principal, kind: str, name: str) -> int:
+    """Fail the queued tasks that need an entry of the catalog that was deleted; return how many they were."""
+    decision = on_resource_deleted(kind, name, by)
+    waiting = ports.changes.tasks.queued_drawing_on(f"{kind}:{name}")
+    return sum(write(ports.changes, task_id, decision) is not None for task_id in waiting)
+
+
+def _carry_out(ports: CommandPorts, by: Principal, task_id: str, command: Command) -> Changed:
+    def decide(task: Standing | None) -> Decision:
+        if task is None:
+            raise NotFound(message("task_missing"), reason="TaskNotFound")
+        return on_command(task, command, by)
+
+    changed: Changed = settle(
+        lambda: ports.changes.tasks.standing(task_id, by.readers),
+        decide,
+        lambda decision: write(ports.changes, task_id, decision),
+    )
+    ports.audit.record(by.name, command.action, "task", task_id, readers=changed.task.readers)
+    return changed
+
+
+def _nudge(ports: CommandPorts, task: Standing) -> None:
+    worker = ports.changes.tasks.worker(task.holder) if task.holder is not None else None
+    if worker is not None:
+        ports.nudges.nudge(worker, [task.id])
