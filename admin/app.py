@@ -1,13 +1,10 @@
-"""The app: what it needs from the world, who asks, errors as problems, and the features' blueprints."""
+"""The app: errors as problems, and the features' blueprints."""
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
 
 import flask
-import msgspec
 
 from admin.api_docs import pages as api_docs
 from admin.api_keys import pages as api_keys_pages
@@ -27,6 +24,7 @@ from admin.overview import pages as overview_pages
 from admin.overview import routes as overview
 from admin.people import pages as people_pages
 from admin.people import routes as people
+from admin.ports import Lazily, Ports
 from admin.queues import pages as queues_pages
 from admin.queues import routes as queues
 from admin.repositories import pages as repositories_pages
@@ -45,156 +43,18 @@ from admin.webhooks import routes as webhooks
 from admin.workers import pages as workers_pages
 from admin.workers import routes as workers
 from keruta import logs
-from keruta.adapters.cloudevents import event_sender
-from keruta.adapters.encryption import Sealer
-from keruta.adapters.identity.events import delivery_verifier
-from keruta.adapters.identity.keycloak_roles import KeycloakRoles
-from keruta.adapters.identity.provider import Provider
-from keruta.adapters.identity.service_account import ClientCredentials
-from keruta.adapters.identity.verifier import Verifier
-from keruta.adapters.mongo.access_propagation import Spreading
-from keruta.adapters.mongo.accounts import MongoAccounts
-from keruta.adapters.mongo.audit import MongoAudit
-from keruta.adapters.mongo.browser_sessions import BrowserSessions
-from keruta.adapters.mongo.catalog_kinds import Catalogs
-from keruta.adapters.mongo.catalog_lookup import MongoLookup
-from keruta.adapters.mongo.client import Database, connect
-from keruta.adapters.mongo.credential_lookup import MongoOpening
-from keruta.adapters.mongo.dead_letters import MongoDeadLetters
-from keruta.adapters.mongo.log_tail import MongoTail
-from keruta.adapters.mongo.outbox import MongoOutbox
-from keruta.adapters.mongo.overview import MongoOverview
-from keruta.adapters.mongo.rate_limits import MongoRates
-from keruta.adapters.mongo.retention import MongoRetention
-from keruta.adapters.mongo.submissions import MongoIntake
-from keruta.adapters.mongo.task_queries import MongoReading
-from keruta.adapters.mongo.task_store import MongoTaskStore
-from keruta.adapters.mongo.transfer import MongoTransfer
-from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
-from keruta.adapters.mongo.webhooks import MongoWebhooks
-from keruta.adapters.nudges import HttpNudges
-from keruta.adapters.results import Results
-from keruta.adapters.tracing import Tracing, tracing
-from keruta.adapters.webhooks import WebhookSender
 from keruta.domain.naming import new_id
 from keruta.http.answers import count_request
 from keruta.http.problems import as_problem, note_refusal, problem_answer
 from keruta.http.requests import address_of
-from keruta.ports import Verifying
-from keruta.services.changes import TaskPorts
-from keruta.services.task_commands import CommandPorts
-from keruta.settings import Settings, load
+from keruta.settings import Settings
 
 API_DOCS = "/api/docs"
 NOT_PAGES = ("/api/", "/events/", "/agent/", "/healthz", "/readyz", "/metrics", assets.PREFIX)
 
 
-class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """What admin needs from the world."""
-
-    settings: Settings
-    verifier: Verifier
-    deliveries: Verifying
-    database: Database
-    reading: MongoReading
-    commands: CommandPorts
-    tail: MongoTail
-    results: Results
-    catalogs: Catalogs
-    opening: MongoOpening
-    transfer: MongoTransfer
-    retention: MongoRetention
-    dead_letters: MongoDeadLetters
-    webhooks: MongoWebhooks
-    webhook_sender: WebhookSender
-    overview: MongoOverview
-    lookup: MongoLookup
-    intake: MongoIntake
-    tracing: Tracing
-    accounts: MongoAccounts
-    provider: Provider
-    keycloak_roles: KeycloakRoles | None
-    browsers: BrowserSessions
-    sign_in_rates: MongoRates
-    spreading: Spreading
-
-
-def make_ports(settings: Settings) -> Ports:
-    database = connect(settings, maxPoolSize=200)
-    verifier = make_verifier(database, settings)
-    sealer = Sealer(settings.credentials_key)
-    catalogs = Catalogs(database, sealer, keeps_values=settings.credentials_store == "sealed")
-    events = event_sender(settings)
-    outbox = MongoOutbox(database, events.send)
-    traced = tracing(settings, "admin")
-    told = MongoWebhooks(database, sealer)
-    sender = WebhookSender(told, settings.webhook_networks)
-    sender.start()
-    return Ports(
-        settings=settings,
-        verifier=verifier,
-        deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
-        database=database,
-        reading=MongoReading(database, settings),
-        commands=CommandPorts(
-            changes=TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced),
-            audit=MongoAudit(database),
-            nudges=HttpNudges(settings.worker_addresses),
-        ),
-        tail=MongoTail(database),
-        results=Results(settings.results_dir),
-        catalogs=catalogs,
-        opening=MongoOpening(database, sealer),
-        transfer=MongoTransfer(database, catalogs),
-        retention=MongoRetention(database, settings),
-        dead_letters=MongoDeadLetters(database, events.send),
-        webhooks=told,
-        webhook_sender=sender,
-        overview=MongoOverview(database, settings.lease_seconds),
-        lookup=MongoLookup(database),
-        intake=MongoIntake(database, outbox),
-        tracing=traced,
-        accounts=MongoAccounts(database),
-        provider=Provider(
-            settings.issuer,
-            settings.admin_client_id,
-            url=settings.issuer_url,
-            secret_file=settings.admin_client_secret_file,
-        ),
-        keycloak_roles=_keycloak_roles(settings),
-        browsers=BrowserSessions(database),
-        sign_in_rates=MongoRates(database, settings.sign_ins_per_minute),
-        spreading=Spreading(database),
-    )
-
-
-def _keycloak_roles(settings: Settings) -> KeycloakRoles | None:
-    if not settings.people_client_id or settings.people_client_secret_file is None:
-        return None
-    url = settings.issuer_url or settings.issuer
-    account = ClientCredentials(url, settings.people_client_id, settings.people_client_secret_file)
-    return KeycloakRoles(url, account)
-
-
-class Lazily:
-    """Makes the ports on first use: gunicorn loads the app before it forks."""
-
-    def __init__(self, settings: Settings, make: Callable[[Settings], Ports]) -> None:
-        self.settings, self._make = settings, make
-        self._made: Ports | None = None
-        self._lock = threading.Lock()
-
-    def __call__(self) -> Ports:
-        if self._made is None:
-            with self._lock:
-                if self._made is None:
-                    self._made = self._make(self.settings)
-        return self._made
-
-
-def create_app(settings: Settings | None = None) -> flask.Flask:
-    """Makes the app; without settings, from the environment."""
-    settings = settings or load(os.environ)
+def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> flask.Flask:
+    """Make the app; its ports are made in the process that serves."""
     logs.configure("admin", settings.log_level)
     app = flask.Flask("admin", static_folder=None, template_folder=".")
     app.url_map.strict_slashes = True

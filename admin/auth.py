@@ -10,14 +10,13 @@ import flask
 
 from admin.ports import ports
 from admin.site import sessions
+from admin.site.pages import View
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
 from keruta.domain.principal import Principal
 from keruta.domain.roles import ANYONE, DISPATCHER
-from keruta.errors import InvalidRequest
+from keruta.errors import Forbidden, InvalidRequest, Unauthenticated
 from keruta.http.authentication import authorize, bearer_token
-
-View = Callable[..., flask.Response]
 
 
 def principal() -> Principal:
@@ -75,6 +74,26 @@ def _token() -> str:
     if flask.request.method != "GET":
         sessions.check_form_token()
     return sessions.access_token()
+
+
+def present_principal(route: str) -> Callable[[], Principal | None]:
+    """Who asks, asked again while an answer goes on for long: None when they may no longer use the route of that name.
+
+    Made within the request; what it returns needs none.
+    """
+    needs, roles = ports(), BY_NAME[route].roles
+    secret = sessions.cookie("session") if "Authorization" not in flask.request.headers else ""
+    given = "" if secret else bearer_token(flask.request)
+
+    def now() -> Principal | None:
+        token = sessions.token_of(needs, secret) if secret else given
+        try:
+            found = needs.verifier.check_again(token) if token is not None else None
+        except (Unauthenticated, Forbidden):
+            return None
+        return found if found is not None and found.roles & roles else None
+
+    return now
 
 
 def serves(blueprint: flask.Blueprint, name: str) -> Callable[[View], View]:

@@ -2,14 +2,79 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import threading
+from collections.abc import Callable
+from typing import cast
 
 import flask
+import msgspec
+from prometheus_client.registry import Collector
 
-if TYPE_CHECKING:
-    from admin.app import Ports
+from keruta.ports import EventDecoder, FileStore, Intake, Lookup, SubmitTrace, Verifying
+from keruta.ports.catalog import Catalogs, RemoteCheck, Transfer
+from keruta.ports.people import Accounts, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
+from keruta.ports.watching import (
+    AccessSpreading,
+    DeadLetters,
+    LogTail,
+    Retention,
+    SystemOverview,
+    TaskQueries,
+    WebhookAlarm,
+    Webhooks,
+)
+from keruta.services.task_commands import CommandPorts
+from keruta.settings import Settings
+
+
+class Ports(msgspec.Struct, frozen=True, kw_only=True):
+    """What admin needs from the world."""
+
+    settings: Settings
+    check: Callable[[], None]
+    figures: Collector
+    decode_event: EventDecoder
+    verifier: SignInVerifier
+    deliveries: Verifying
+    reading: TaskQueries
+    commands: CommandPorts
+    tail: LogTail
+    results: FileStore
+    catalogs: Catalogs
+    remote_check: RemoteCheck
+    transfer: Transfer
+    retention: Retention
+    dead_letters: DeadLetters
+    webhooks: Webhooks
+    webhook_sender: WebhookAlarm
+    overview: SystemOverview
+    lookup: Lookup
+    intake: Intake
+    tracing: SubmitTrace
+    accounts: Accounts
+    provider: IdentityProvider
+    keycloak_roles: RoleStore | None
+    browsers: Sessions
+    sign_in_rates: Rates
+    spreading: AccessSpreading
+
+
+class Lazily:
+    """Makes the ports on first use: gunicorn loads the app before it forks."""
+
+    def __init__(self, settings: Settings, make: Callable[[Settings], Ports]) -> None:
+        self.settings, self._make = settings, make
+        self._made: Ports | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> Ports:
+        if self._made is None:
+            with self._lock:
+                if self._made is None:
+                    self._made = self._make(self.settings)
+        return self._made
 
 
 def ports() -> Ports:
     """In this process; made when they are first asked for."""
-    return cast("Ports", flask.current_app.extensions["keruta"]())
+    return cast("Lazily", flask.current_app.extensions["keruta"])()

@@ -18,10 +18,11 @@ from bench.figure import Figure, median, percentile
 from bench.machine import ROOT, Machine
 from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.client import connect
-from keruta.adapters.mongo.task_queries import MongoReading, TaskFilter
+from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.adapters.mongo.users import make_verifier
 from keruta.domain.naming import new_id
 from keruta.domain.reports import Ended, Running
+from keruta.domain.task_list import TaskFilter
 from keruta.services.scheduler import assign
 from keruta.settings import Settings, load
 from tests.support.mongod import free_port

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote, urlencode
 
@@ -73,11 +73,11 @@ class Client:
 
     Args:
         url: its address.
-        token: a person's or a program's access token.
+        token: a person's or a program's access token, or what gives one that is good for a while.
         host: the name that a gateway routes by, where it is reached by another address.
     """
 
-    def __init__(self, url: str, token: str, *, host: str | None = None) -> None:
+    def __init__(self, url: str, token: str | Callable[[], str], *, host: str | None = None) -> None:
         self._url = url.rstrip("/")
         self._token = token
         self._host = {"Host": host} if host else {}
@@ -136,7 +136,7 @@ class Client:
             except urllib3.exceptions.HTTPError:
                 pass
             except ApiError as error:
-                if error.status not in (0, 502, 503, 504):
+                if error.status not in (0, 429, 502, 503, 504):
                     raise
             time.sleep(AGAIN_SECONDS)
 
@@ -224,7 +224,8 @@ class Client:
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        sent = {"Authorization": f"Bearer {self._token}", **self._host, **(headers or {})}
+        token = self._token if isinstance(self._token, str) else self._token()
+        sent = {"Authorization": f"Bearer {token}", **self._host, **(headers or {})}
         content = None
         if body is not None:
             content = msgspec.json.encode(body)

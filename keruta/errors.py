@@ -16,6 +16,8 @@ KerutaError
 │   ├── TooManyRequests     429  ask again after `retry_after_seconds`
 │   └── Unavailable         503  ours, for now: try again
 ├── PhaseError              keruta could not do its part of a job (clone, push, …); not the script's fault
+├── ProviderAwayError       the identity provider does not answer
+├── ProviderRefusedError    the identity provider said no
 ├── PoolError               the pool of workers could not be sized: who was asked would not, or did not answer
 └── SettingsError           the environment is wrong; every fault at once
 """
@@ -156,6 +158,14 @@ class PhaseError(KerutaError):
 
 class PoolError(KerutaError):
     """Workers could not be started or ended. The message says who refused, and why."""
+
+
+class ProviderAwayError(KerutaError):
+    """The identity provider does not answer, or not as one."""
+
+
+class ProviderRefusedError(KerutaError):
+    """The identity provider answered, and said no."""
 
 
 class SettingsError(KerutaError):

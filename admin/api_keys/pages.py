@@ -13,6 +13,7 @@ from admin.site.pages import go, page, shows
 from keruta.domain.decode import convert
 from keruta.domain.users import ApiKeyMade, ApiKeyRequest
 from keruta.errors import Conflict, Fault, Forbidden, fault
+from keruta.services.users import make_key
 
 blueprint = flask.Blueprint("api_keys_pages", __name__)
 
@@ -32,7 +33,7 @@ def create() -> flask.Response:
     if wanted is None:
         return _page(faults=faults)
     try:
-        return _page(made=ports().accounts.make_key(principal(), wanted))
+        return _page(made=make_key(principal(), wanted, accounts=ports().accounts))
     except (Conflict, Forbidden) as error:
         return _page(faults=[fault("", error.message)])
 

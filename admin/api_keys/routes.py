@@ -9,6 +9,7 @@ from admin.ports import ports
 from keruta.domain.users import ApiKeyRequest
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
+from keruta.services.users import make_key
 
 blueprint = flask.Blueprint("api_keys", __name__)
 
@@ -22,7 +23,8 @@ def list_api_keys() -> flask.Response:
 
 @serves(blueprint, "create_api_key")
 def create_api_key() -> flask.Response:
-    made = ports().accounts.make_key(principal(), read_body(flask.request, ApiKeyRequest, BODY_LIMIT_BYTES))
+    wanted = read_body(flask.request, ApiKeyRequest, BODY_LIMIT_BYTES)
+    made = make_key(principal(), wanted, accounts=ports().accounts)
     return json_answer(made, 201, {"Cache-Control": "no-store"})
 
 

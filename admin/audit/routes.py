@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import flask
 import msgspec
 
-from admin.auth import paging, serves
+from admin.auth import paging, present_principal, serves
 from admin.ports import ports
+from keruta.domain.audit import AuditEntry
 from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("audit", __name__)
 
 NDJSON = "application/x-ndjson"
+CHECK_EVERY = 1000  # entries between two looks at whether their reader may still read them
 
 
 def wanted() -> dict[str, str | None]:
@@ -22,8 +26,20 @@ def wanted() -> dict[str, str | None]:
 
 def whole() -> flask.Response:
     """Every entry that is asked for, newest first, a line of JSON each, as it is read from the database."""
-    lines = (msgspec.json.encode(entry) + b"\n" for entry in ports().catalogs.audit.everything(**wanted()))
-    return flask.Response(lines, content_type=NDJSON)
+    return flask.Response(_lines(ports().catalogs.audit.everything(**wanted())), content_type=NDJSON)
+
+
+def _lines(entries: Iterator[AuditEntry]) -> Iterator[bytes]:
+    """Entries as lines, as long as who asks may read them."""
+    reader = present_principal("list_audit")
+
+    def lines() -> Iterator[bytes]:
+        for number, entry in enumerate(entries):
+            if number % CHECK_EVERY == 0 and reader() is None:
+                return
+            yield msgspec.json.encode(entry) + b"\n"
+
+    return lines()
 
 
 @serves(blueprint, "list_audit")

@@ -9,16 +9,18 @@ import flask
 import msgspec
 from werkzeug.datastructures import MultiDict
 
-from admin.auth import View, paging, principal
+from admin.auth import paging, principal
 from admin.catalog import words
 from admin.ports import ports
 from admin.site import forms
 from admin.site.language import gettext
-from admin.site.pages import go, page, shows
-from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
+from admin.site.pages import View, go, page, shows
+from keruta.domain.catalog.common import Wanted
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.messages import Message
 from keruta.errors import Conflict, Fault, InvalidRequest, NotFound, PreconditionFailed, Problem, fault
+from keruta.ports.catalog import Catalog
+from keruta.services import catalog as service
 
 blueprint = flask.Blueprint("catalog_pages", __name__)
 blueprint.record(lambda state: state.app.jinja_env.globals.update(words.GLOBALS))
@@ -29,7 +31,7 @@ NO_FAULTS = forms.Told(beside={}, above=())
 
 def names_of(kind: str) -> list[str]:
     """What a field that names one of a kind can be picked from, as far as this person may see."""
-    items, _ = ports().catalogs[kind].page(principal().readers, Wanted(limit=NAMES_TO_PICK))
+    items, _ = ports().catalogs[kind].page(principal(), Wanted(limit=NAMES_TO_PICK))
     return [item.name for item in items]
 
 
@@ -42,7 +44,7 @@ def managed_by_me(entry: Mapping[str, Any] | Any, kind: Kind) -> bool:
 def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
     wanted = forms.fields(kind.spec)
 
-    def catalog() -> MongoCatalog:
+    def catalog() -> Catalog:
         return ports().catalogs[kind.name]
 
     def listed() -> flask.Response:
@@ -51,7 +53,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         wrong: Message | None = None
         try:
             items, after = catalog().page(
-                principal().readers, Wanted(search=search, sort=query.get("sort", "name"), **paging())
+                principal(), Wanted(search=search, sort=query.get("sort", "name"), **paging())
             )
         except InvalidRequest as error:
             items, after, wrong = [], None, error.message
@@ -77,7 +79,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         spec, faults = forms.read(kind.spec, form)
         if spec is not None:
             try:
-                made = catalog().create(principal().name, spec)
+                made = service.create(principal(), spec, catalog=catalog())
                 return go(f"/{kind.collection}/{made.name}", "created")
             except InvalidRequest as error:
                 faults = error.faults
@@ -86,21 +88,21 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         return _form(_typed(wanted, form), faults, status=422)
 
     def show(name: str) -> flask.Response:
-        entry = catalog().show(principal().readers, name)
+        entry = catalog().show(principal(), name)
         return _form(
             forms.filled(wanted, msgspec.to_builtins(entry, enc_hook=str)), entry=entry, revision=entry.meta.revision
         )
 
     def change(name: str) -> flask.Response:
         form = flask.request.form
-        entry = catalog().show(principal().readers, name)
+        entry = catalog().show(principal(), name)
         given = form.get("revision", "")
         revision = int(given) if given.isascii() and given.isdigit() and len(given) < 10 else 0
         spec, faults = forms.read(kind.spec, form)
         status, wrong = 422, ""
         if spec is not None:
             try:
-                catalog().replace(principal().name, principal().readers, name, spec, revision)
+                service.replace(principal(), name, spec, revision, catalog=catalog())
                 return go(f"/{kind.collection}/{name}", "changed")
             except PreconditionFailed as error:
                 faults, status, revision = error.faults, 412, entry.meta.revision
@@ -117,7 +119,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
 
     def delete(name: str) -> flask.Response:
         try:
-            catalog().delete(principal().name, principal().readers, name, None, force=False)
+            service.delete(principal(), name, None, force=False, catalog=catalog(), commands=ports().commands)
         except NotFound:
             pass
         except Conflict as error:
@@ -125,7 +127,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         return go(f"/{kind.collection}", "deleted")
 
     def show_with(name: str, problem: Problem) -> flask.Response:
-        entry = catalog().show(principal().readers, name)
+        entry = catalog().show(principal(), name)
         values = forms.filled(wanted, msgspec.to_builtins(entry, enc_hook=str))
         faults = [fault("", problem.message), *problem.faults]
         wrong = gettext("It was not deleted.")

@@ -11,15 +11,16 @@ from typing import Any
 
 import flask
 
-from admin.auth import View, flag, paging, principal, serves
+from admin.auth import flag, paging, principal, serves
 from admin.ports import ports
-from keruta.adapters.mongo.catalog import MongoCatalog, Wanted
-from keruta.domain.catalog.common import Page
+from admin.site.pages import View
+from keruta.domain.catalog.common import Page, Wanted
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.errors import InvalidRequest, PreconditionRequired
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
-from keruta.services.task_commands import refuse_queued
+from keruta.ports.catalog import Catalog
+from keruta.services import catalog as service
 
 blueprint = flask.Blueprint("catalog", __name__)
 
@@ -53,7 +54,7 @@ def revision_asked(*, required: bool) -> int | None:
 
 
 def _views(kind: Kind) -> dict[str, View]:
-    def catalog() -> MongoCatalog:
+    def catalog() -> Catalog:
         return ports().catalogs[kind.name]
 
     def listed() -> flask.Response:
@@ -64,16 +65,16 @@ def _views(kind: Kind) -> dict[str, View]:
             sort=query.get("sort", "name"),
             **paging(),
         )
-        items, after = catalog().page(principal().readers, wanted)
+        items, after = catalog().page(principal(), wanted)
         return json_answer(Page(items=items, next=after))
 
     def create() -> flask.Response:
         spec = read_body(flask.request, kind.spec, kind.body_limit_bytes)
-        made = catalog().create(principal().name, spec)
+        made = service.create(principal(), spec, catalog=catalog())
         return entry_answer(made, 201, f"{ports().settings.public_url}/api/v1/{kind.collection}/{made.name}")
 
     def show(name: str) -> flask.Response:
-        view = catalog().show(principal().readers, name)
+        view = catalog().show(principal(), name)
         response = entry_answer(view)
         response.make_conditional(flask.request)
         return response
@@ -81,14 +82,12 @@ def _views(kind: Kind) -> dict[str, View]:
     def replace(name: str) -> flask.Response:
         revision = revision_asked(required=True)
         spec = read_body(flask.request, kind.spec, kind.body_limit_bytes)
-        return entry_answer(catalog().replace(principal().name, principal().readers, name, spec, revision))
+        return entry_answer(service.replace(principal(), name, spec, revision, catalog=catalog()))
 
     def delete(name: str) -> flask.Response:
         force = flag("force")
         revision = revision_asked(required=False)
-        catalog().delete(principal().name, principal().readers, name, revision, force=force)
-        if force:
-            refuse_queued(ports().commands, principal(), kind.name, name)
+        service.delete(principal(), name, revision, force=force, catalog=catalog(), commands=ports().commands)
         return flask.Response(status=204)
 
     one, many = kind.name, kind.collection

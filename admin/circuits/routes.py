@@ -8,23 +8,17 @@ from admin.auth import principal, serves
 from admin.ports import ports
 from keruta.domain.catalog.common import Page
 from keruta.http.answers import json_answer
+from keruta.services.catalog import close_circuit
 
 blueprint = flask.Blueprint("circuits", __name__)
 
 
 @serves(blueprint, "list_circuits")
 def list_circuits() -> flask.Response:
-    return json_answer(Page(items=ports().catalogs.circuits.page()))
+    return json_answer(Page(items=ports().catalogs.circuits.page(principal())))
 
 
 @serves(blueprint, "close_circuit")
-def close_circuit(id: str) -> flask.Response:
-    close(id)
+def close_one(id: str) -> flask.Response:
+    close_circuit(principal(), id, catalogs=ports().catalogs)
     return flask.Response(status=204)
-
-
-def close(id: str) -> None:
-    """Its tasks may run again. Raises NotFound."""
-    catalogs = ports().catalogs
-    closed = catalogs.circuits.close(id)
-    catalogs.audit.record(principal().name, "close_circuit", closed.kind, closed.name, readers=["everyone"])

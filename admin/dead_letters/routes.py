@@ -7,7 +7,6 @@ import flask
 from admin.auth import paging, principal, serves
 from admin.ports import ports
 from keruta import metrics
-from keruta.adapters.cloudevents import decode
 from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("dead_letters", __name__)
@@ -18,7 +17,7 @@ BODY_LIMIT_BYTES = 64 * 1024
 @serves(blueprint, "dead_letters")
 def dead_letters() -> flask.Response:
     """The event is kept for 14 days, with where it was to go and what was answered there."""
-    event = decode(dict(flask.request.headers), flask.request.get_data()[:BODY_LIMIT_BYTES])
+    event = ports().decode_event(dict(flask.request.headers), flask.request.get_data()[:BODY_LIMIT_BYTES])
     headers = flask.request.headers
     ports().dead_letters.keep(
         event, destination=headers.get("ce-knativeerrordest"), code=headers.get("ce-knativeerrorcode")

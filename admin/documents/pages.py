@@ -56,10 +56,10 @@ def preview(name: str) -> flask.Response:
 def versions(name: str) -> flask.Response:
     """All of them, and what one of them changed."""
     documents = ports().catalogs.documents
-    found = documents.versions(principal().readers, name, **paging())
+    found = documents.versions(principal(), name, **paging())
     newest = number("version", found.items[0].version if found.items else 1, VERSIONS_MOST)
     before = number("before", max(newest - 1, 1), VERSIONS_MOST)
-    shown, other = (documents.version(principal().readers, name, one) for one in (newest, before))
+    shown, other = (documents.version(principal(), name, one) for one in (newest, before))
     return page(
         "documents/versions.html", name=name, found=found, shown=newest, before=before,
         lines=differing(other.text, shown.text),

@@ -15,11 +15,11 @@ blueprint = flask.Blueprint("documents", __name__)
 
 @serves(blueprint, "list_versions")
 def list_versions(name: str) -> flask.Response:
-    return json_answer(ports().catalogs.documents.versions(principal().readers, name, **paging()))
+    return json_answer(ports().catalogs.documents.versions(principal(), name, **paging()))
 
 
 @serves(blueprint, "show_version")
 def show_version(name: str, version: str) -> flask.Response:
     if not version.isascii() or not version.isdigit() or len(version) > 9:
         raise NotFound("There is no such version.", reason="VersionNotFound")
-    return entry_answer(ports().catalogs.documents.version(principal().readers, name, int(version)))
+    return entry_answer(ports().catalogs.documents.version(principal(), name, int(version)))

@@ -6,8 +6,6 @@ import flask
 
 from admin.auth import serves
 from admin.ports import ports
-from keruta.adapters.mongo.client import ping
-from keruta.adapters.mongo.metrics import Figures
 from keruta.http.answers import json_answer, metrics_answer, ready_answer
 from keruta.openapi import document
 
@@ -21,14 +19,14 @@ def healthz() -> flask.Response:
 
 @serves(blueprint, "readyz")
 def readyz() -> flask.Response:
-    ping(ports().database)
+    ports().check()
     return ready_answer(ports().verifier.issuer_away_since)
 
 
 @serves(blueprint, "metrics")
 def metrics() -> flask.Response:
     """What this process has counted, and what the database says of the whole system."""
-    return metrics_answer(Figures(ports().database, ports().settings.lease_seconds))
+    return metrics_answer(ports().figures)
 
 
 @serves(blueprint, "openapi")

@@ -32,7 +32,7 @@ _CIRCUIT_PAGES = {"repository": "/repositories/", "profile": "/profiles/", "queu
 
 @shows(blueprint, "overview", "/")
 def first() -> flask.Response:
-    found = ports().overview.of(principal().readers)
+    found = ports().overview.of(principal())
     troubles = list(found.troubles)
     if ports().verifier.issuer_away_since is not None:
         troubles.insert(0, Trouble(kind="provider_away"))

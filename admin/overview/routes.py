@@ -13,4 +13,4 @@ blueprint = flask.Blueprint("overview", __name__)
 
 @serves(blueprint, "overview")
 def overview() -> flask.Response:
-    return json_answer(ports().overview.of(principal().readers))
+    return json_answer(ports().overview.of(principal()))

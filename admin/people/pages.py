@@ -11,6 +11,7 @@ from admin.site.pages import go, page, shows
 from keruta.domain.decode import convert
 from keruta.domain.users import RolesRequest
 from keruta.errors import InvalidRequest
+from keruta.services import users as service
 
 blueprint = flask.Blueprint("people_pages", __name__)
 
@@ -30,13 +31,13 @@ def user(subject: str) -> flask.Response:
 
 @shows(blueprint, "disable_user", "/users/<subject>/disable", "POST")
 def disable(subject: str) -> flask.Response:
-    ports().accounts.set_disabled(principal(), subject, disabled=True)
+    service.set_disabled(principal(), subject, disabled=True, accounts=ports().accounts)
     return go(f"/users/{subject}", "disabled")
 
 
 @shows(blueprint, "enable_user", "/users/<subject>/enable", "POST")
 def enable(subject: str) -> flask.Response:
-    ports().accounts.set_disabled(principal(), subject, disabled=False)
+    service.set_disabled(principal(), subject, disabled=False, accounts=ports().accounts)
     return go(f"/users/{subject}", "enabled")
 
 

@@ -10,9 +10,9 @@ from admin.auth import paging, principal, serves
 from admin.ports import ports
 from keruta.domain.task import BODY_LIMIT_BYTES
 from keruta.domain.users import Me, RolesRequest, SignIn, UserView
-from keruta.errors import Conflict
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
+from keruta.services import users as service
 
 blueprint = flask.Blueprint("people", __name__)
 
@@ -29,12 +29,12 @@ def show_user(subject: str) -> flask.Response:
 
 @serves(blueprint, "disable_user")
 def disable_user(subject: str) -> flask.Response:
-    return json_answer(ports().accounts.set_disabled(principal(), subject, disabled=True))
+    return json_answer(service.set_disabled(principal(), subject, disabled=True, accounts=ports().accounts))
 
 
 @serves(blueprint, "enable_user")
 def enable_user(subject: str) -> flask.Response:
-    return json_answer(ports().accounts.set_disabled(principal(), subject, disabled=False))
+    return json_answer(service.set_disabled(principal(), subject, disabled=False, accounts=ports().accounts))
 
 
 @serves(blueprint, "set_roles")
@@ -45,16 +45,9 @@ def set_roles(subject: str) -> flask.Response:
 
 def give_roles(subject: str, wanted: Sequence[str]) -> UserView:
     """Raises NotFound, Conflict, Unavailable."""
-    ports().accounts.user(subject)
-    if subject == principal().subject and "admin" not in wanted:
-        raise Conflict("You can't take your own role from you; another administrator can.", reason="OwnAccount")
-    at_keycloak = ports().keycloak_roles
-    if at_keycloak is None:
-        raise Conflict(
-            "Roles are given at the identity provider; with KERUTA_PEOPLE_CLIENT_ID keruta can do so at Keycloak.",
-            reason="RolesElsewhere",
-        )
-    return ports().accounts.note_roles(principal(), subject, at_keycloak.change(subject, wanted))
+    return service.give_roles(
+        principal(), subject, wanted, accounts=ports().accounts, role_store=ports().keycloak_roles
+    )
 
 
 @serves(blueprint, "me")

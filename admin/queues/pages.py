@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import flask
 
-from admin.queues.routes import pause, resume
+from admin.auth import principal
+from admin.ports import ports
 from admin.site import forms
 from admin.site.pages import go, shows
 from keruta.domain.catalog.queues import PauseRequest
 from keruta.errors import InvalidRequest
+from keruta.services import catalog
 
 blueprint = flask.Blueprint("queues_pages", __name__)
 
@@ -18,11 +20,11 @@ def pause_it(name: str) -> flask.Response:
     wanted, faults = forms.read(PauseRequest, flask.request.form)
     if wanted is None:
         raise InvalidRequest.of(faults)
-    pause(name, wanted.reason)
+    catalog.pause(principal(), name, wanted.reason, catalogs=ports().catalogs)
     return go(f"/queues/{name}", "paused")
 
 
 @shows(blueprint, "resume_queue", "/queues/<name>/resume", "POST")
 def resume_it(name: str) -> flask.Response:
-    resume(name)
+    catalog.resume(principal(), name, catalogs=ports().catalogs)
     return go(f"/queues/{name}", "resumed")

@@ -6,7 +6,6 @@ import flask
 
 from admin.auth import flag, principal, serves
 from admin.ports import ports
-from keruta.adapters.cloudevents import decode
 from keruta.http.answers import json_answer
 
 blueprint = flask.Blueprint("retention", __name__)
@@ -24,7 +23,7 @@ def prune() -> flask.Response:
 @serves(blueprint, "sweep")
 def sweep() -> flask.Response:
     """The clock's own: an event of a PingSource. What a process that died left half done of grants is done, too."""
-    decode(dict(flask.request.headers), flask.request.get_data())
+    ports().decode_event(dict(flask.request.headers), flask.request.get_data())
     ports().spreading.finish()
     ports().retention.prune(dry_run=False)
     return flask.Response(status=204)

@@ -19,8 +19,8 @@ from admin.ports import ports
 from admin.site import sessions
 from admin.site.language import COOKIE, LANGUAGES, gettext, language
 from admin.site.pages import go, here, page
-from keruta.adapters.identity.provider import ProviderAwayError, ProviderRefusedError, Tokens
-from keruta.errors import KerutaError, Problem, Unauthenticated
+from keruta.domain.sign_in import Tokens
+from keruta.errors import KerutaError, Problem, ProviderAwayError, ProviderRefusedError, Unauthenticated
 from keruta.http.requests import address_of
 
 log = logging.getLogger(__name__)

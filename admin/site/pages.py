@@ -12,7 +12,6 @@ import flask
 import msgspec
 from markupsafe import Markup
 
-from admin.auth import View
 from admin.ports import ports
 from admin.site import assets, field_names, problems, reasons, sentences, sessions, template_filters
 from admin.site.compression import pack
@@ -21,6 +20,8 @@ from keruta import logs
 from keruta.domain.api.table import BY_NAME
 from keruta.errors import Problem, Unauthenticated
 from keruta.http.authentication import authorize
+
+View = Callable[..., flask.Response]
 
 SAID_SECONDS = 30
 PACKED_LEVEL = 3

@@ -11,17 +11,13 @@ import logging
 import secrets
 import threading
 import time
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 import flask
 
-from admin.ports import ports
-from keruta.adapters.identity.provider import ProviderAwayError, ProviderRefusedError
-from keruta.adapters.mongo.browser_sessions import BrowserSession
-from keruta.errors import Forbidden, Unauthenticated, Unavailable
-
-if TYPE_CHECKING:
-    from admin.app import Ports
+from admin.ports import Ports, ports
+from keruta.domain.sign_in import BrowserSession
+from keruta.errors import Forbidden, ProviderAwayError, ProviderRefusedError, Unauthenticated, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +83,23 @@ def access_token() -> str:
     if session is None:
         raise Unauthenticated("Your sign-in is over; sign in again.", reason="SignInNeeded")
     return session.tokens.access_token
+
+
+def token_of(needs: Ports, secret: str) -> str | None:
+    """The token of a session as it is now, renewed if it has to be; None when the sign-in is over.
+
+    For answers that go on for long: it needs no request.
+    """
+    session = needs.browsers.find(secret)
+    if session is None:
+        return None
+    left = session.tokens.expires_at - time.time()
+    if session.tokens.refresh_token and left < RENEW_WHEN_LEFT_SECONDS:
+        if left > 0 or needs.verifier.issuer_away_since is not None:
+            _behind(needs, session)
+        else:
+            session = _renewed(needs, session)
+    return session.tokens.access_token if session is not None else None
 
 
 def _behind(needs: Ports, session: BrowserSession) -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import flask
 
 from admin.auth import refuse
-from keruta.adapters.mongo.task_queries import TaskFilter, parse_label
 from keruta.domain.lifecycle import Status
+from keruta.domain.task_list import TaskFilter, parse_label
 from keruta.domain.words import grams
 
 FACETS = ("queue", "repository", "profile", "owner")

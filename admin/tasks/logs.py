@@ -9,37 +9,40 @@ import functools
 import itertools
 import re
 from base64 import b64encode
-from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator
 
 import flask
 import msgspec
 
-from keruta.adapters.mongo.log_tail import Told
-from keruta.adapters.mongo.task_queries import Chunk
+from admin.ports import Ports
 from keruta.domain.log_text import LogDecoder
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
-from keruta.errors import KerutaError
-
-if TYPE_CHECKING:
-    from admin.app import Ports
+from keruta.domain.task_list import Chunk
+from keruta.errors import KerutaError, NotFound, Unavailable
+from keruta.ports.watching import Follower
 
 COMMENT_EVERY_SECONDS = 15.0
+Reader = Callable[[], Principal | None]
 _EVENT_ID = re.compile(r"(\d{1,7})-(\d{1,8})")
 
 
-def answer(ports: Ports, principal: Principal, task: str, attempt: int, *, pinned: bool) -> flask.Response:
+class NotReadableError(KerutaError):
+    """The reader's token has run out or was revoked, or the task is no longer theirs to read."""
+
+
+def answer(ports: Ports, reader: Reader, task: str, attempt: int, *, pinned: bool) -> flask.Response:
     """The log as the request's Accept asks for it.
 
     Args:
+        reader: who reads, asked again while the stream goes on.
         attempt: which attempt's, 0 before there is one.
         pinned: whether the client named the attempt: then its end is the stream's end.
     """
     kind = flask.request.accept_mimetypes.best_match(["text/plain", "application/x-ndjson", "text/event-stream"])
     if kind == "text/event-stream":
         seen = flask.request.headers.get("Last-Event-ID", "")  # read now: the generator outlives the request's context
-        return stream(_events(ports, principal, task, attempt, seen=seen, pinned=pinned))
+        return stream(_events(ports, reader, task, attempt, seen=seen, pinned=pinned))
     chunks = ports.reading.chunks(task, attempt) if attempt else iter(())
     if kind == "application/x-ndjson":
         return flask.Response((msgspec.json.encode(line) + b"\n" for line in _lines(chunks)), content_type=kind)
@@ -82,19 +85,23 @@ def _lines(chunks: Iterable[Chunk]) -> Iterator[dict[str, object]]:
 
 
 def watch(
-    ports: Ports, principal: Principal, task: str, attempt: int, *, after: int = -1, pinned: bool
+    ports: Ports, reader: Reader, task: str, attempt: int, *, after: int = -1, pinned: bool
 ) -> Iterator[Chunk | TaskView | None]:
     """A task's changes of status and its log's chunks as they come; None where nothing came for a while.
 
     It ends when no more can come; the last thing it gives is the task as it is then.
+
+    Raises:
+        NotReadableError: its reader may not read it any more.
     """
     current: TaskView | None = None
     with ports.tail.follow(task) as told:
         while True:
             told.clear()
             try:
-                if not ports.verifier.still_welcome(principal):
-                    return
+                principal = reader()
+                if principal is None:
+                    raise NotReadableError
                 asked = attempt if pinned else None
                 number, more, status = told.shared.once(
                     ("state", tuple(principal.readers), asked),
@@ -108,7 +115,9 @@ def watch(
                     for chunk in _since(ports, told, task, attempt, after):
                         after = chunk.sequence
                         yield chunk
-            except KerutaError:  # the database is away for now: the client keeps what it has
+            except NotFound as error:
+                raise NotReadableError from error
+            except Unavailable:  # the database is away for now: the client keeps what it has
                 told.wait(1)
                 told.shared.changed()
                 yield None
@@ -124,7 +133,7 @@ def watch(
                 yield None
 
 
-def _since(ports: Ports, told: Told, task: str, attempt: int, after: int) -> Iterable[Chunk]:
+def _since(ports: Ports, told: Follower, task: str, attempt: int, after: int) -> Iterable[Chunk]:
     """The chunks after one; who has all that came before shares what is new with the others who have."""
     if after < 0:
         return ports.reading.chunks(task, attempt, after)
@@ -141,25 +150,28 @@ def resumed(seen: str, attempt: int, *, pinned: bool) -> tuple[int, int]:
     return attempt, -1
 
 
-def _events(ports: Ports, principal: Principal, task: str, attempt: int, *, seen: str, pinned: bool) -> Iterator[bytes]:
+def _events(ports: Ports, reader: Reader, task: str, attempt: int, *, seen: str, pinned: bool) -> Iterator[bytes]:
     """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
     attempt, after = resumed(seen, attempt, pinned=pinned)
     current: TaskView | None = None
     text, text_of = LogText(_before(ports, task, attempt, after)), attempt
     yield b": keruta\n\n"
-    for found in watch(ports, principal, task, attempt, after=after, pinned=pinned):
-        if found is None:
-            yield b": still here\n\n"
-        elif isinstance(found, Chunk):
-            if found.attempt != text_of:
-                yield from _rest(text)
-                text, text_of = LogText(), found.attempt
-            yield event("log", text.line(found), f"{found.attempt}-{found.sequence}")
-        elif current is None or found.status != current.status:
-            current = found
-            said = {"status": found.status, "reason": found.reason, "message": found.message}
-            number = len(found.attempts)
-            yield event("status", {**said, "exit_code": found.exit_code, "attempt": number})
+    try:
+        for found in watch(ports, reader, task, attempt, after=after, pinned=pinned):
+            if found is None:
+                yield b": still here\n\n"
+            elif isinstance(found, Chunk):
+                if found.attempt != text_of:
+                    yield from _rest(text)
+                    text, text_of = LogText(), found.attempt
+                yield event("log", text.line(found), f"{found.attempt}-{found.sequence}")
+            elif current is None or found.status != current.status:
+                current = found
+                said = {"status": found.status, "reason": found.reason, "message": found.message}
+                number = len(found.attempts)
+                yield event("status", {**said, "exit_code": found.exit_code, "attempt": number})
+    except NotReadableError:
+        return
     if current is not None:
         yield from _rest(text)
         yield event("end", {"status": current.status, "exit_code": current.exit_code})

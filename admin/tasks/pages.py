@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import flask
 import msgspec
 
-from admin.auth import number, paging, principal
-from admin.ports import ports
+from admin.auth import number, paging, present_principal, principal
+from admin.ports import Ports, ports
 from admin.site.pages import go, here, page, shows
 from admin.tasks import logs, words
 from admin.tasks.asked import filter_asked
 from admin.tasks.routes import task_asked
 from admin.tasks.terminal import Terminal
-from keruta.adapters.mongo.task_queries import Chunk, TaskFilter
 from keruta.domain.lifecycle import ENDED, Status
 from keruta.domain.messages import Message
 from keruta.domain.naming import TASK_ID
-from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
+from keruta.domain.task_list import Chunk, TaskFilter
 from keruta.errors import Conflict, InvalidRequest, NotFound
 from keruta.services import task_commands
-
-if TYPE_CHECKING:
-    from admin.app import Ports
 
 blueprint = flask.Blueprint("tasks_pages", __name__)
 blueprint.record(lambda state: state.app.jinja_env.globals.update(words.GLOBALS))
@@ -91,7 +86,7 @@ def log_stream(id: str) -> flask.Response:
     asked = number("attempt", None, 1_000_000)
     attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
     seen = flask.request.headers.get("Last-Event-ID", "")
-    return logs.stream(_lines(ports(), principal(), id, attempt, seen, pinned=asked is not None))
+    return logs.stream(_lines(ports(), present_principal("task_logs"), id, attempt, seen, pinned=asked is not None))
 
 
 @shows(blueprint, "cancel_task", "/tasks/<id>/cancel", "POST")
@@ -131,7 +126,7 @@ def _tail(view: TaskView, attempt: int) -> list[str]:
     return [*lines, *([terminal.partial] if terminal.partial else [])][-TAIL_LINES:]
 
 
-def _lines(watched: Ports, me: Principal, task_id: str, attempt: int, seen: str, *, pinned: bool) -> Iterator[bytes]:
+def _lines(watched: Ports, me: logs.Reader, task_id: str, attempt: int, seen: str, *, pinned: bool) -> Iterator[bytes]:
     """`lines`: some of the log, each line as HTML; `status`: what is said of the task; `end`.
 
     A reader who comes back gets nothing twice: what they have is gone through once more, since colours and a line that
@@ -141,19 +136,22 @@ def _lines(watched: Ports, me: Principal, task_id: str, attempt: int, seen: str,
     terminal, of = Terminal(), attempt
     yield b": keruta\n\n"
     last: TaskView | None = None
-    for found in logs.watch(watched, me, task_id, attempt, pinned=pinned):
-        if found is None:
-            yield b": still here\n\n"
-        elif isinstance(found, Chunk):
-            if found.attempt != of:
-                terminal, of, after = Terminal(), found.attempt, -1
-            lines = terminal.feed(found.data)
-            if found.sequence > after:
-                yield _event(found, lines, terminal)
-        else:
-            if last is None or last.status != found.status:
-                yield logs.event("status", {"status": found.status, "attempt": len(found.attempts)})
-            last = found
+    try:
+        for found in logs.watch(watched, me, task_id, attempt, pinned=pinned):
+            if found is None:
+                yield b": still here\n\n"
+            elif isinstance(found, Chunk):
+                if found.attempt != of:
+                    terminal, of, after = Terminal(), found.attempt, -1
+                lines = terminal.feed(found.data)
+                if found.sequence > after:
+                    yield _event(found, lines, terminal)
+            else:
+                if last is None or last.status != found.status:
+                    yield logs.event("status", {"status": found.status, "attempt": len(found.attempts)})
+                last = found
+    except logs.NotReadableError:
+        return
     if last is not None:
         yield logs.event("end", {"status": last.status})
 

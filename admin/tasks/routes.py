@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import flask
 
-from admin.auth import number, paging, principal, serves
+from admin.auth import number, paging, present_principal, principal, serves
 from admin.ports import ports
 from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
@@ -32,7 +32,7 @@ def show_task(id: str) -> flask.Response:
 def task_logs(id: str) -> flask.Response:
     asked = number("attempt", None, 1_000_000)
     attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
-    return log_answers.answer(ports(), principal(), id, attempt, pinned=asked is not None)
+    return log_answers.answer(ports(), present_principal("task_logs"), id, attempt, pinned=asked is not None)
 
 
 @serves(blueprint, "cancel_task")

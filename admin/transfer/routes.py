@@ -8,6 +8,7 @@ from admin.auth import flag, principal, serves
 from admin.ports import ports
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_text
+from keruta.services.catalog import bring_in
 
 blueprint = flask.Blueprint("transfer", __name__)
 
@@ -24,4 +25,4 @@ def import_catalog() -> flask.Response:
     """All of it is done, or nothing; what stands there already changes nothing."""
     dry_run = flag("dry_run")
     text = read_text(flask.request, "application/yaml", BODY_LIMIT_BYTES)
-    return json_answer(ports().transfer.bring_in(principal().name, principal().readers, text, dry_run=dry_run))
+    return json_answer(bring_in(principal(), text, dry_run=dry_run, transfer=ports().transfer))

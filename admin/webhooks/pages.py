@@ -15,6 +15,7 @@ from admin.site.pages import go, here, page, shows
 from keruta.domain.decode import convert
 from keruta.domain.webhooks import TOLD, WebhookMade, WebhookRequest
 from keruta.errors import Conflict, Fault, fault
+from keruta.services import webhooks as service
 
 blueprint = flask.Blueprint("webhooks_pages", __name__)
 
@@ -34,21 +35,20 @@ def create() -> flask.Response:
     if wanted is None:
         return _page(faults=faults)
     try:
-        return _page(made=ports().webhooks.create(principal().name, wanted))
+        return _page(made=service.create(principal(), wanted, webhooks=ports().webhooks))
     except Conflict as error:
         return _page(faults=[fault("/name", error.message)])
 
 
 @shows(blueprint, "delete_webhook", "/webhooks/<name>/delete", "POST")
 def delete(name: str) -> flask.Response:
-    ports().webhooks.delete(principal().name, name)
+    ports().webhooks.delete(principal(), name)
     return go("/webhooks", "deleted")
 
 
 @shows(blueprint, "send_delivery_again", "/webhook-deliveries/<id>/send", "POST")
 def send_again(id: str) -> flask.Response:
-    ports().webhooks.again(principal().name, id)
-    ports().webhook_sender.wake()
+    service.send_again(principal(), id, webhooks=ports().webhooks, alarm=ports().webhook_sender)
     return go(here(flask.request.form.get("next", "/webhooks")), "sent_again")
 
 

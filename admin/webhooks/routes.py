@@ -6,11 +6,11 @@ import flask
 
 from admin.auth import paging, principal, serves
 from admin.ports import ports
-from keruta.adapters.cloudevents import decode
 from keruta.domain.catalog.common import Page
 from keruta.domain.webhooks import WebhookRequest
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
+from keruta.services import webhooks as service
 
 blueprint = flask.Blueprint("webhooks", __name__)
 
@@ -25,13 +25,14 @@ def list_webhooks() -> flask.Response:
 
 @serves(blueprint, "create_webhook")
 def create_webhook() -> flask.Response:
-    made = ports().webhooks.create(principal().name, read_body(flask.request, WebhookRequest, BODY_LIMIT_BYTES))
+    wanted = read_body(flask.request, WebhookRequest, BODY_LIMIT_BYTES)
+    made = service.create(principal(), wanted, webhooks=ports().webhooks)
     return json_answer(made, 201, {"Cache-Control": "no-store"})
 
 
 @serves(blueprint, "delete_webhook")
 def delete_webhook(name: str) -> flask.Response:
-    ports().webhooks.delete(principal().name, name)
+    ports().webhooks.delete(principal(), name)
     return flask.Response(status=204)
 
 
@@ -43,14 +44,11 @@ def list_deliveries() -> flask.Response:
 
 @serves(blueprint, "send_delivery_again")
 def send_delivery_again(id: str) -> flask.Response:
-    found = ports().webhooks.again(principal().name, id)
-    ports().webhook_sender.wake()
-    return json_answer(found)
+    return json_answer(service.send_again(principal(), id, webhooks=ports().webhooks, alarm=ports().webhook_sender))
 
 
 @serves(blueprint, "tell_webhooks")
 def tell_webhooks() -> flask.Response:
-    event = decode(dict(flask.request.headers), flask.request.get_data()[:EVENT_LIMIT_BYTES])
-    if ports().webhooks.note(event):
-        ports().webhook_sender.wake()
+    event = ports().decode_event(dict(flask.request.headers), flask.request.get_data()[:EVENT_LIMIT_BYTES])
+    service.tell(event, webhooks=ports().webhooks, alarm=ports().webhook_sender)
     return flask.Response(status=204)

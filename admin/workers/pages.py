@@ -18,11 +18,11 @@ def workers() -> flask.Response:
 
 @shows(blueprint, "drain_worker", "/workers/<id>/drain", "POST")
 def drain(id: str) -> flask.Response:
-    ports().overview.drain(principal().name, id, draining=True)
+    ports().overview.drain(principal(), id, draining=True)
     return go("/workers", "drained")
 
 
 @shows(blueprint, "undrain_worker", "/workers/<id>/undrain", "POST")
 def undrain(id: str) -> flask.Response:
-    ports().overview.drain(principal().name, id, draining=False)
+    ports().overview.drain(principal(), id, draining=False)
     return go("/workers", "undrained")

@@ -19,9 +19,9 @@ def list_workers() -> flask.Response:
 
 @serves(blueprint, "drain_worker")
 def drain_worker(id: str) -> flask.Response:
-    return json_answer(ports().overview.drain(principal().name, id, draining=True))
+    return json_answer(ports().overview.drain(principal(), id, draining=True))
 
 
 @serves(blueprint, "undrain_worker")
 def undrain_worker(id: str) -> flask.Response:
-    return json_answer(ports().overview.drain(principal().name, id, draining=False))
+    return json_answer(ports().overview.drain(principal(), id, draining=False))

@@ -12,8 +12,9 @@ import click
 import msgspec
 
 from keruta.cli import output
-from keruta.cli.connection import connect, find_state
+from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
+from keruta.cli.machine import find_state
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS, Kind
 

@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from keruta.cli.login import signed_in
+from keruta.cli.machine import find_running
 from keruta.client import Client
 from keruta.errors import KerutaError
-from keruta.local.state import Running, State, find
+from keruta.local.state import find
 
 
 def connect() -> Client:
@@ -21,27 +22,17 @@ def connect() -> Client:
     if url:
         if (own := signed_in(url)) is None:
             raise KerutaError(f"nobody is signed in to {url} here: run `keruta login {url}`, or set KERUTA_TOKEN")
-        return Client(own.url, own.access_token)
+        return Client(own.url, _fresh_token)
     state = find(Path.cwd())
     running = state.running() if state else None
     if running is None and (own := signed_in()) is not None:
-        return Client(own.url, own.access_token)
+        return Client(own.url, _fresh_token)
     running = running or find_running()
     return Client(running.url, running.token)
 
 
-def find_state() -> State:
-    """The directory of the system that runs on this machine. Raises KerutaError when there is none."""
-    state = find(Path.cwd())
-    if state is None:
-        raise KerutaError("there is no keruta on this machine: start one with `make run`")
-    return state
-
-
-def find_running() -> Running:
-    """The system that runs on this machine. Raises KerutaError when none does."""
-    state = find(Path.cwd())
-    running = state.running() if state else None
-    if running is None:
-        raise KerutaError("no keruta is running here: start one with `make run`, or `keruta login URL`")
-    return running
+def _fresh_token() -> str:
+    """The token of the sign-in on file, renewed when it is about to run out. Raises KerutaError: it is over."""
+    if (own := signed_in()) is None:
+        raise KerutaError("nobody is signed in any more: run `keruta login` again")
+    return own.access_token

@@ -17,8 +17,10 @@ import click
 import msgspec
 import urllib3
 
-from keruta.adapters.identity.provider import Provider, ProviderRefusedError, Tokens
-from keruta.errors import KerutaError
+from keruta.adapters.identity.provider import Provider
+from keruta.cli.machine import find_state
+from keruta.domain.sign_in import Tokens
+from keruta.errors import KerutaError, ProviderRefusedError
 from keruta.local.state import write_private
 
 REQUEST_SECONDS = 15.0
@@ -142,8 +144,6 @@ def logout() -> None:
 def token(roles: tuple[str, ...], name: str, hours: int) -> None:
     """Print a token of this machine's own issuer, for trying things out."""
     from datetime import timedelta
-
-    from keruta.cli.connection import find_state
 
     click.echo(find_state().issuer().issue(name, list(roles), lifetime=timedelta(hours=hours)))
 

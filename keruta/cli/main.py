@@ -13,8 +13,10 @@ import msgspec
 
 from keruta import __version__
 from keruta.cli import catalog, login, output, secrets
-from keruta.cli.connection import connect, find_running
+from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
+from keruta.cli.follow import follow_to_end
+from keruta.cli.machine import find_running
 from keruta.client import ApiError, Client
 from keruta.domain.naming import NAME
 from keruta.domain.task import TaskView
@@ -113,22 +115,6 @@ def _pairs(given: tuple[str, ...], form: str) -> dict[str, str]:
     if len(pairs) != len(given):
         raise click.ClickException(f"say {form}, each name once")
     return pairs
-
-
-def follow_to_end(client: Client, task_id: str, *, as_json: bool) -> int:
-    """Shows the log until the task has ended; returns the code to end with.
-
-    0 if it succeeded; the script's or the check's own code if that failed; 1 for every other end.
-    """
-    try:
-        for event in client.follow(task_id):
-            output.event(event, as_json=as_json)
-    except KeyboardInterrupt:
-        output.note(f"the task goes on: keruta logs {task_id} --follow")
-        return 130
-    task = client.task(task_id)
-    output.verdict(task, as_json=as_json)
-    return 0 if task.status == "succeeded" else (task.exit_code or 1)
 
 
 @cli.command("list")

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from keruta.cli import output
+from keruta.cli.follow import follow_to_end
 from keruta.client import ApiError, Client
 from keruta.errors import KerutaError
 from keruta.local.state import State
@@ -79,8 +80,6 @@ def _in_background(system: System, result: list[int], ended: threading.Event, *,
 
 
 def _first_task(client: Client) -> int:
-    from keruta.cli.main import follow_to_end
-
     top = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False)
     if top.returncode != 0:
         raise ApiError("there is no Git repository here to run a first task on")

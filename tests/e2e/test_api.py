@@ -221,7 +221,7 @@ def test_every_route_of_the_servers_is_in_the_table() -> None:
     import importlib
     import logging
 
-    from admin.app import create_app
+    from admin.bootstrap import create_app
     from keruta.settings import Settings
 
     root = logging.getLogger()

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from keruta.adapters.mongo.access_propagation import Spreading
-from keruta.adapters.mongo.task_queries import TaskFilter
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
@@ -15,6 +14,7 @@ from keruta.domain.principal import Principal
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.submission import grant_missing, make_task
 from keruta.domain.task import TaskRequest
+from keruta.domain.task_list import TaskFilter
 from keruta.errors import Forbidden, NotFound
 from keruta.services.task_commands import cancel
 from tests.support.world import World
@@ -35,7 +35,7 @@ ACCESS = Access(read=["group:readers"], run=["name:rob"], manage=["user:id-of-ki
 
 
 def repository(world: World, access: Access | None = ACCESS) -> None:
-    world.catalogs["repository"].create("ada", RepositorySpec(name="app", url=URL, access=access))
+    world.catalogs["repository"].create(ADMIN, RepositorySpec(name="app", url=URL, access=access))
 
 
 def submit(world: World, who: Principal, **fields: Any) -> str:
@@ -58,12 +58,12 @@ def test_what_may_not_be_seen_does_not_exist(world: World) -> None:
     task_id = submit(world, RUNNER)
 
     for who in (ADMIN, READER, RUNNER, KEEPER):
-        assert world.catalogs["repository"].show(who.names, "app").name == "app"
+        assert world.catalogs["repository"].show(who, "app").name == "app"
         assert listed(world, who) == [task_id]
         assert listed(world, who, facets=["repository=app"]) == [task_id]
         assert world.reading.task(who.names, task_id).id == task_id
     with pytest.raises(NotFound):
-        world.catalogs["repository"].show(STRANGER.names, "app")
+        world.catalogs["repository"].show(STRANGER, "app")
     assert listed(world, STRANGER) == []
     assert listed(world, STRANGER, status="queued") == []
     for look in (world.reading.task, lambda names, one: world.reading.log_attempt(names, one, None)):
@@ -84,7 +84,7 @@ def test_who_may_see_and_not_run(world: World) -> None:
 
 
 def test_a_task_is_its_submitters_and_theirs_who_manage_what_it_is_on(world: World) -> None:
-    world.catalogs["queue"].create("ada", QueueSpec(name="slow", access=Access(manage=["name:quin"])))
+    world.catalogs["queue"].create(ADMIN, QueueSpec(name="slow", access=Access(manage=["name:quin"])))
     repository(world, None)
     keeper_of_queue = person("quin", "developer")
     allowed = []
@@ -115,14 +115,14 @@ def test_who_manages_an_entry_changes_it_and_others_do_not(world: World) -> None
     catalog = world.catalogs["repository"]
     for who in (READER, RUNNER):
         with pytest.raises(Forbidden):
-            catalog.replace(who.name, who.names, "app", RepositorySpec(name="app", url=URL), None)
+            catalog.replace(who, "app", RepositorySpec(name="app", url=URL), None)
         with pytest.raises(Forbidden):
-            catalog.delete(who.name, who.names, "app", None, force=True)
+            catalog.delete(who, "app", None, force=True)
     with pytest.raises(NotFound):
-        catalog.delete("sam", STRANGER.names, "app", None, force=True)
+        catalog.delete(STRANGER, "app", None, force=True)
 
     spec = RepositorySpec(name="app", url=URL, description="x", access=ACCESS)
-    changed = catalog.replace("kim", KEEPER.names, "app", spec, None)
+    changed = catalog.replace(KEEPER, "app", spec, None)
 
     assert (changed.description, changed.meta.updated_by) == ("x", "kim")
 
@@ -134,11 +134,11 @@ def test_a_change_of_grants_reaches_the_tasks_that_are_there(world: World) -> No
     before = world.document(task_id)
     catalog = world.catalogs["repository"]
 
-    catalog.replace("ada", ADMIN.names, "app", RepositorySpec(name="app", url=URL, access=ACCESS), None)
+    catalog.replace(ADMIN, "app", RepositorySpec(name="app", url=URL, access=ACCESS), None)
     hidden = [who.name for who in (ADMIN, READER, RUNNER, KEEPER, STRANGER) if not listed(world, who)]
     managed = world.document(task_id)["managers"]
     found = listed(world, READER, facets=["queue=default"])
-    catalog.replace("ada", ADMIN.names, "app", RepositorySpec(name="app", url=URL), None)
+    catalog.replace(ADMIN, "app", RepositorySpec(name="app", url=URL), None)
 
     assert hidden == ["sam"]
     assert set(managed) == {"role:admin", "user:id-of-rob", "user:id-of-kim"}
@@ -163,10 +163,10 @@ def test_a_change_that_was_cut_short_is_finished(world: World) -> None:
 
 
 def test_a_queues_grants_hold_where_the_repository_has_none(world: World) -> None:
-    world.catalogs["queue"].create("ada", QueueSpec(name="secret", access=Access(run=["name:rob"])))
+    world.catalogs["queue"].create(ADMIN, QueueSpec(name="secret", access=Access(run=["name:rob"])))
     repository(world, None)
     task_id = submit(world, RUNNER, queue="secret")
 
     assert (listed(world, RUNNER), listed(world, STRANGER)) == ([task_id], [])
-    world.catalogs["queue"].replace("ada", ADMIN.names, "secret", QueueSpec(name="secret"), None)
+    world.catalogs["queue"].replace(ADMIN, "secret", QueueSpec(name="secret"), None)
     assert listed(world, STRANGER) == [task_id]

@@ -82,7 +82,7 @@ def test_eight_dispatchers_and_eight_workers_on_a_thousand_tasks(world: World) -
 def test_a_full_head_starves_nobody(world: World) -> None:
     """5,000 tasks of a repository at its limit wait before one that could run: the one runs at once."""
     world.catalogs["repository"].create(
-        "ann", RepositorySpec(name="full", url="https://example.com/full.git", max_running=1)
+        ANN, RepositorySpec(name="full", url="https://example.com/full.git", max_running=1)
     )
     first = world.submit(url="https://example.com/full.git", priority=100)
     world.worker(slots=4)

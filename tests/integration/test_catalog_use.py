@@ -21,18 +21,18 @@ from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.specification import Specification
 from keruta.domain.submission import make_task
 from keruta.domain.task import RepositoryAsk, RetryPolicy, TaskRequest
-from tests.support.world import READERS, World
+from tests.support.world import ANN, BOB, READERS, World
 
 URL = "https://example.com/app.git"
 
 
 def repository(world: World, name: str = "app", **fields: Any) -> None:
-    world.catalogs["repository"].create("ann", RepositorySpec(name=name, url=fields.pop("url", URL), **fields))
+    world.catalogs["repository"].create(ANN, RepositorySpec(name=name, url=fields.pop("url", URL), **fields))
 
 
 def credential(world: World, name: str, **fields: Any) -> None:
     fields = fields or {"type": "token", "username": "bot", "token": f"value-of-{name}"}
-    world.catalogs["credential"].create("ann", CredentialSpec(name=name, **fields))
+    world.catalogs["credential"].create(ANN, CredentialSpec(name=name, **fields))
 
 
 def specification(world: World, task_id: str) -> Specification:
@@ -80,7 +80,7 @@ def test_an_address_counts_from_when_it_was_registered_though_there_was_none_a_m
     before = world.task(world.submit(url=URL))
     repository(world)
     added = world.task(world.submit(url=URL))
-    world.catalogs["repository"].delete("ann", READERS, "app", None, force=True)
+    world.catalogs["repository"].delete(ANN, "app", None, force=True)
 
     gone = world.task(world.submit(url=URL))
 
@@ -89,9 +89,9 @@ def test_an_address_counts_from_when_it_was_registered_though_there_was_none_a_m
 
 def test_a_queue_and_a_profile_give_what_the_task_does_not_say(world: World) -> None:
     world.catalogs["queue"].create(
-        "ann", QueueSpec(name="slow", default_priority=-7, default_retry=RetryPolicy(policy="always", max_attempts=2))
+        ANN, QueueSpec(name="slow", default_priority=-7, default_retry=RetryPolicy(policy="always", max_attempts=2))
     )
-    world.catalogs["profile"].create("ann", ProfileSpec(name="long", timeout_seconds=7200))
+    world.catalogs["profile"].create(ANN, ProfileSpec(name="long", timeout_seconds=7200))
 
     request = TaskRequest(repository=RepositoryAsk(url=URL), script="true", queue="slow", profile="long")
     given = world.task(world.intake.accept(world.new_task(request), None).task.id)
@@ -119,9 +119,9 @@ def test_a_queue_and_a_profile_give_what_the_task_does_not_say(world: World) -> 
 def test_what_is_not_there_is_told_at_the_submit(world: World, fields: dict[str, Any], at: str) -> None:
     """Nothing is queued that can't run."""
     repository(world, "closed", allowed_refs=["release/*"])
-    world.catalogs["document"].create("ann", DocumentSpec(name="style", title="Style"))
+    world.catalogs["document"].create(ANN, DocumentSpec(name="style", title="Style"))
     by_argument = ProfileSpec(name="by-argument", prompt=PromptCommand(command=["agent", "{prompt}"]))
-    world.catalogs["profile"].create("ann", by_argument)
+    world.catalogs["profile"].create(ANN, by_argument)
 
     assert list(refusals(world, **fields)) == [at]
 
@@ -142,7 +142,7 @@ def test_an_attempt_gets_what_it_draws_on(world: World) -> None:
     credential(world, "pusher")
     credential(world, "key", type="secret", value="value-of-key")
     world.catalogs["profile"].create(
-        "ann",
+        ANN,
         ProfileSpec(
             name="go",
             image="golang:1",
@@ -154,7 +154,7 @@ def test_an_attempt_gets_what_it_draws_on(world: World) -> None:
     repository(
         world, read_credential="reader", push_credential="pusher", setup=["make deps"], default_profile="go", lfs=True
     )
-    world.catalogs["document"].create("ann", DocumentSpec(name="style", title="Style", text="v1", tags=["rules"]))
+    world.catalogs["document"].create(ANN, DocumentSpec(name="style", title="Style", text="v1", tags=["rules"]))
 
     made = specification(
         world, world.submit(repository="app", env={"B": "task"}, documents=["tag:rules"], result_branch="out")
@@ -181,9 +181,9 @@ def test_without_a_branch_to_push_there_is_nothing_to_push_with(world: World) ->
 
 def test_a_version_is_that_of_the_submit(world: World) -> None:
     documents = world.catalogs["document"]
-    documents.create("ann", DocumentSpec(name="style", title="Style", text="first"))
+    documents.create(ANN, DocumentSpec(name="style", title="Style", text="first"))
     task_id = world.submit(documents=["style"])
-    documents.replace("ann", READERS, "style", DocumentSpec(name="style", title="Style", text="second"), None)
+    documents.replace(ANN, "style", DocumentSpec(name="style", title="Style", text="second"), None)
 
     made = specification(world, task_id)
 
@@ -193,9 +193,9 @@ def test_a_version_is_that_of_the_submit(world: World) -> None:
 
 def test_what_was_mended_counts_for_the_next_attempt(world: World) -> None:
     """A profile is looked up for each attempt, not once for ever."""
-    world.catalogs["profile"].create("ann", ProfileSpec(name="p", env={"A": "wrong"}))
+    world.catalogs["profile"].create(ANN, ProfileSpec(name="p", env={"A": "wrong"}))
     task_id = world.submit(profile="p")
-    world.catalogs["profile"].replace("ann", READERS, "p", ProfileSpec(name="p", env={"A": "right"}), None)
+    world.catalogs["profile"].replace(ANN, "p", ProfileSpec(name="p", env={"A": "right"}), None)
 
     made = specification(world, task_id)
 
@@ -213,7 +213,7 @@ def test_what_was_mended_counts_for_the_next_attempt(world: World) -> None:
 def test_what_is_gone_is_the_attempts_fault(world: World, gone: tuple[str, str], reason: str) -> None:
     """However it went: the agent is told what to report."""
     credential(world, "reader")
-    world.catalogs["profile"].create("ann", ProfileSpec(name="p"))
+    world.catalogs["profile"].create(ANN, ProfileSpec(name="p"))
     repository(world, read_credential="reader", default_profile="p")
     task_id = world.submit(repository="app")
     world.database[gone[0]].delete_one({"_id": gone[1]})
@@ -254,22 +254,21 @@ def test_an_apps_key_stays_and_a_token_is_made_for_one_attempt(world: World) -> 
 def test_nothing_of_a_paused_queue_is_started(world: World) -> None:
     """Every waiting task shows who paused it and why."""
     task_id = world.submit()
-    paused = [{"$set": {"paused": {"reason": "the release", "by": "bob", "at": "$$NOW"}}}]
-    world.catalogs["queue"].set_field("bob", READERS, "default", "pause", paused)
+    world.catalogs["queue"].pause(BOB, "default", "the release")
     world.worker()
 
     assert world.assign() == 0
     waiting = world.task(task_id).waiting
     assert waiting is not None
     assert waiting.why == "The queue default is paused by bob: the release"
-    assert world.catalogs["queue"].show(READERS, "default").paused.reason == "the release"
+    assert world.catalogs["queue"].show(ANN, "default").paused.reason == "the release"
 
-    world.catalogs["queue"].set_field("bob", READERS, "default", "resume", [{"$unset": "paused"}])
+    world.catalogs["queue"].resume(BOB, "default")
     assert world.assign() == 1
 
 
 def test_a_queue_runs_no_more_than_it_may(world: World) -> None:
-    world.catalogs["queue"].create("ann", QueueSpec(name="narrow", max_running=1))
+    world.catalogs["queue"].create(ANN, QueueSpec(name="narrow", max_running=1))
     ids = [world.submit(queue="narrow") for _ in range(3)]
     world.worker(slots=5)
 
@@ -281,7 +280,7 @@ def test_a_queue_runs_no_more_than_it_may(world: World) -> None:
 
 def test_queues_share_by_weight_and_submitters_within_one(world: World) -> None:
     """Three to one; and who has submitted a thousand does not starve the one who has submitted one."""
-    world.catalogs["queue"].create("ann", QueueSpec(name="heavy", weight=3))
+    world.catalogs["queue"].create(ANN, QueueSpec(name="heavy", weight=3))
     for number in range(1000):
         world.submit(owner="many", queue="heavy" if number % 2 else "default")
     one = world.submit(owner="few", queue="heavy")
@@ -330,7 +329,7 @@ def test_a_repository_that_fails_again_and_again_holds_its_tasks(world: World) -
     waiting = world.task(ids[-1]).waiting
     assert waiting is not None
     assert "The repository app failed 3 times in a row (CloneAuthFailed): The Git server refused" in waiting.why
-    circuit = world.catalogs["repository"].show(READERS, "app").circuit
+    circuit = world.catalogs["repository"].show(ANN, "app").circuit
     assert circuit is not None
     assert (circuit.open, circuit.failures, circuit.last_task) == (True, OPEN_AFTER, ids[OPEN_AFTER - 1])
 
@@ -361,7 +360,7 @@ def test_one_task_tries_and_a_failed_try_costs_no_task(world: World) -> None:
 
     assert fail(world, tried) == "queued"
     assert world.assign() == 0
-    circuit = world.catalogs.circuits.page()[0]
+    circuit = world.catalogs.circuits.page(ANN)[0]
     assert circuit.probe_at is not None
     assert circuit.probe_at > datetime.now(UTC) + timedelta(seconds=60)
 
@@ -375,7 +374,7 @@ def test_a_success_closes_a_circuit(world: World) -> None:
     world.start(tried)
     world.end(tried)
 
-    assert world.catalogs.circuits.page() == []
+    assert world.catalogs.circuits.page(ANN) == []
     assert world.assign() == len(waiting) - 1
 
 
@@ -389,14 +388,14 @@ def test_the_scripts_own_failure_closes_a_circuit_too(world: World) -> None:
     world.start(tried)
     assert fail(world, tried, "ScriptFailed", "x1") == "failed"
 
-    assert world.catalogs.circuits.page() == []
+    assert world.catalogs.circuits.page(ANN) == []
 
 
 def test_a_person_closes_a_circuit(world: World) -> None:
     waiting = opened(world)
-    circuit = next(one for one in world.catalogs.circuits.page() if one.kind == "repository")
+    circuit = next(one for one in world.catalogs.circuits.page(ANN) if one.kind == "repository")
 
-    world.catalogs.circuits.close(circuit.id)
+    world.catalogs.circuits.close(ANN, circuit.id)
 
     assert world.assign() == len(waiting)
 
@@ -409,7 +408,7 @@ def test_the_scripts_failures_open_nothing(world: World) -> None:
         world.start(task_id)
         fail(world, task_id, "ScriptFailed", "x1")
 
-    assert world.catalogs.circuits.page() == []
+    assert world.catalogs.circuits.page(ANN) == []
 
 
 def test_an_image_that_can_not_be_pulled_is_its_profiles(world: World) -> None:

@@ -17,8 +17,9 @@ from keruta.adapters.mongo.client import connect
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.retention import MongoRetention
-from keruta.adapters.mongo.task_queries import MongoReading, TaskFilter
+from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.domain.naming import new_id
+from keruta.domain.task_list import TaskFilter
 from keruta.services.scheduler import assign
 from keruta.settings import Settings
 from tests.support.mongod import Mongod

@@ -17,7 +17,7 @@ from keruta.services.autoscaler import resize
 from keruta.services.task_commands import cancel
 from keruta.settings import PoolSettings
 from tests.support.coder import TOKEN, FakeCoder
-from tests.support.world import ANN, READERS, World
+from tests.support.world import ANN, World
 
 BOUNDS = Bounds(least=1, most=4, slots=2, calm_seconds=0)
 
@@ -64,10 +64,8 @@ def test_what_waits_and_what_runs_asks_for_workers(world: World, store: MongoPoo
 def test_what_may_not_run_asks_for_none(world: World, store: MongoPool) -> None:
     """A paused queue, and all above a limit: more workers would stand idle."""
     for name, most in (("paused", None), ("narrow", 1)):
-        world.catalogs["queue"].create("ann", QueueSpec(name=name, max_running=most))
-    world.catalogs["queue"].set_field(
-        "ann", READERS, "paused", "pause", [{"$set": {"paused": {"reason": "x", "by": "ann", "at": "$$NOW"}}}]
-    )
+        world.catalogs["queue"].create(ANN, QueueSpec(name=name, max_running=most))
+    world.catalogs["queue"].pause(ANN, "paused", "x")
     for queue in ("paused", "narrow"):
         for owner in ("ann", "bob"):
             for _ in range(3):

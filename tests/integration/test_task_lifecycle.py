@@ -491,7 +491,7 @@ def test_what_a_person_may_not_see_is_not_there(world: World) -> None:
     """Lists, tasks and logs ask first who may see."""
     task_id = world.submit()
     world.database["tasks"].update_one({"_id": task_id}, {"$set": {"readers": ["user:ann"], "seen_by": ["user:ann"]}})
-    from keruta.adapters.mongo.task_queries import TaskFilter
+    from keruta.domain.task_list import TaskFilter
 
     with pytest.raises(NotFound):
         world.reading.task(["everyone", "user:bob"], task_id)

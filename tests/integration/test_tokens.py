@@ -26,6 +26,7 @@ from keruta.adapters.mongo.users import MongoKeyStore, MongoPeople
 from keruta.domain.principal import Principal
 from keruta.domain.users import ApiKeyRequest
 from keruta.errors import Conflict, Forbidden, TooManyRequests, Unauthenticated
+from keruta.services import users
 from keruta.settings import Settings
 from tests.support.serving import Quiet, Serving
 
@@ -400,7 +401,7 @@ def test_who_is_disabled_is_let_in_no_more_at_once(own: Settings, database: Data
     seen = accounts.user("s-1")
     assert (seen.name, seen.roles, seen.groups) == ("ann", ["developer"], ["team"])
     with pytest.raises(Conflict):
-        accounts.set_disabled(ADA, "s-2", disabled=True)
+        users.set_disabled(ADA, "s-2", disabled=True, accounts=accounts)
 
 
 def test_people_are_listed_by_name_in_pages(database: Database) -> None:
@@ -425,9 +426,9 @@ def test_an_api_key_speaks_for_its_owner_within_its_roles(
 
     who = it.verify(made.key)
     with pytest.raises(Forbidden):
-        accounts.make_key(owner, ApiKeyRequest(name="more", roles=["admin"]))
+        users.make_key(owner, ApiKeyRequest(name="more", roles=["admin"]), accounts=accounts)
     with pytest.raises(Forbidden):
-        accounts.make_key(who, ApiKeyRequest(name="from a key", roles=["viewer"]))
+        users.make_key(who, ApiKeyRequest(name="from a key", roles=["viewer"]), accounts=accounts)
 
     assert (who.subject, who.roles, who.key) == ("s-1", {"viewer"}, made.shown.id)
     stored = json.dumps(database["api_keys"].find_one({}), default=str)

@@ -30,8 +30,13 @@ from keruta.services.task_commands import CommandPorts
 from keruta.settings import Settings
 from keruta.testing import RecordedNudges, RecordedOutbox
 
-ANN = Principal(subject="ann", name="ann", roles=frozenset({"admin", "developer"}))
-READERS = ANN.readers
+
+def person(name: str, *roles: str) -> Principal:
+    return Principal(subject=name, name=name, roles=frozenset(roles or ("admin", "developer")))
+
+
+ANN, BOB = person("ann"), person("bob")
+READERS = ANN.names
 
 
 def closed(task: dict[str, Any]) -> dict[str, Any]:

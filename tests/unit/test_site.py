@@ -7,7 +7,7 @@ import gzip
 import flask
 import pytest
 
-from admin.app import create_app
+from admin.bootstrap import create_app
 from admin.site import assets, sessions
 from admin.site.pages import here
 from admin.site.safe_text import visible

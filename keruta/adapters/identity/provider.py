@@ -16,32 +16,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
-
 from keruta.adapters.http_client import Http, NoAnswerError
-from keruta.errors import KerutaError
+from keruta.domain.sign_in import Tokens
+from keruta.errors import KerutaError, ProviderAwayError, ProviderRefusedError
 
 REQUEST_SECONDS = 5.0
 SESSION_SECONDS = 12 * 3600.0  # of a sign-in whose provider does not say how long it lasts
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-
-
-class ProviderAwayError(KerutaError):
-    """It does not answer, or not as an identity provider does."""
-
-
-class ProviderRefusedError(KerutaError):
-    """It answered, and said no."""
-
-
-class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sign-in is made of. Times are seconds since 1970; `ends_at` is when it can't be renewed any more."""
-
-    access_token: str
-    refresh_token: str = ""
-    id_token: str = ""
-    expires_at: float
-    ends_at: float
 
 
 class Provider:

@@ -92,6 +92,21 @@ class Verifier:
             Forbidden: they were disabled.
             TooManyRequests.
         """
+        principal = self._checked(token)
+        if self._rates is not None and principal.is_person:
+            self._rates.take(principal.key or principal.subject)
+        return principal
+
+    def check_again(self, token: str) -> Principal:
+        """Says who a token speaks for now, where an answer goes on for long; not counted as a request.
+
+        Raises:
+            Unauthenticated: it has run out, or was revoked, since.
+            Forbidden: they were disabled.
+        """
+        return self._checked(token)
+
+    def _checked(self, token: str) -> Principal:
         if self._people is not None and token.startswith(KEY_PREFIX):
             principal = self._people.by_key(token)
             if principal is None:
@@ -103,13 +118,7 @@ class Verifier:
                 principal = self._late(known)
         if self._people is not None and not self._people.seen(principal):
             raise Forbidden("This account was disabled; ask an administrator of keruta.", reason="AccountDisabled")
-        if self._rates is not None and principal.is_person:
-            self._rates.take(principal.key or principal.subject)
         return principal
-
-    def still_welcome(self, principal: Principal) -> bool:
-        """Whether one who came in may stay, where an answer goes on for long: nobody has disabled them meanwhile."""
-        return self._people is None or self._people.seen(principal)
 
     @property
     def issuer_away_since(self) -> datetime | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import re
 import secrets
 from datetime import UTC, datetime
@@ -15,28 +14,12 @@ from datetime import UTC, datetime
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken
 
-from keruta.adapters.identity.provider import Tokens
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.sign_in import BrowserSession, Tokens, derived
 from keruta.ports import Document
 
 RENEWING_SECONDS = 10
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
-
-
-class BrowserSession(msgspec.Struct, frozen=True, kw_only=True):
-    """One browser that is signed in.
-
-    Args:
-        secret: what its cookie holds.
-    """
-
-    secret: str
-    tokens: Tokens
-
-    @property
-    def form_key(self) -> bytes:
-        """The key of what its forms carry, so that no other site can send one."""
-        return _derived(self.secret, "forms")
 
 
 class BrowserSessions:
@@ -110,9 +93,4 @@ def _identity(secret: str) -> str:
 
 
 def _fernet_key(secret: str) -> bytes:
-    return base64.urlsafe_b64encode(_derived(secret, "tokens"))
-
-
-def _derived(secret: str, purpose: str) -> bytes:
-    """The secret is random and long, so that it needs no slow function."""
-    return hmac.digest(secret.encode(), f"keruta {purpose}".encode(), "sha256")
+    return base64.urlsafe_b64encode(derived(secret, "tokens"))

@@ -6,38 +6,29 @@ these is made by its `Extras`.
 
 from __future__ import annotations
 
-import base64
-import datetime
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
-from pymongo import ASCENDING, DESCENDING, ReturnDocument
+from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
 from keruta.adapters.mongo.access_propagation import Spreading
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.catalog_entries import new_entry, seen_by
+from keruta.adapters.mongo.catalog_paging import SORTS, after, cursor_of
+from keruta.adapters.mongo.catalog_references import named, used_by
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain import permissions
 from keruta.domain.audit import Action
-from keruta.domain.catalog.kinds import KINDS, Kind
+from keruta.domain.catalog.common import Wanted
+from keruta.domain.catalog.kinds import Kind
 from keruta.domain.naming import NAME
+from keruta.domain.principal import Principal
 from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound, PreconditionFailed
 from keruta.ports import Document
-
-_SORTS = {"name": ("_id", 1), "-name": ("_id", -1), "updated": ("updated_at", 1), "-updated": ("updated_at", -1)}
-
-
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list is narrowed to, and its order."""
-
-    filters: Mapping[str, str] = msgspec.field(default_factory=dict)
-    search: str | None = None
-    sort: str = "name"
-    limit: int = 50
-    cursor: str | None = None
 
 
 class Extras:
@@ -59,8 +50,8 @@ class Extras:
         """The condition that a search means. Raises InvalidRequest where nothing can be searched."""
         raise InvalidRequest("This list can't be searched.", faults=[{"at": "?q", "message": "Not known here."}])
 
-    def views(self, rows: Sequence[Document], kind: type[Any]) -> list[Any]:
-        """What is shown of entries, as `view` or `item` of the kind."""
+    def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
+        """What is shown of entries to someone, as `view` or `item` of the kind."""
         return [msgspec.convert({**row["spec"], "meta": kept(row), **self.shown(row)}, kind) for row in rows]
 
     def shown(self, row: Document) -> Document:
@@ -77,7 +68,7 @@ def kept(row: Document) -> Document:
 
 
 class MongoCatalog:
-    """The entries of one kind, for those whose `readers` names are given."""
+    """The entries of one kind, for whoever asks."""
 
     def __init__(self, database: Database, kind: Kind, extras: Extras, audit: MongoAudit) -> None:
         self.kind = kind
@@ -90,25 +81,25 @@ class MongoCatalog:
 
     # ------------------------------------------------------------ reading
 
-    def show(self, readers: Sequence[str], name: str) -> Any:
+    def show(self, who: Principal, name: str) -> Any:
         """One entry. Raises NotFound, also for what the reader may not see."""
         with translated():
-            return self.extras.views([self._row(readers, name)], self.kind.view)[0]
+            return self._view(who, self._row(who, name))
 
-    def page(self, readers: Sequence[str], wanted: Wanted) -> tuple[list[Any], str | None]:
+    def page(self, who: Principal, wanted: Wanted) -> tuple[list[Any], str | None]:
         """One page and the cursor of the next. Raises InvalidRequest for a bad cursor or sort."""
-        if wanted.sort not in _SORTS:
+        if wanted.sort not in SORTS:
             raise InvalidRequest(
-                f"sort: Known are {', '.join(_SORTS)}.", faults=[{"at": "?sort", "message": "Unknown."}]
+                f"sort: Known are {', '.join(SORTS)}.", faults=[{"at": "?sort", "message": "Unknown."}]
             )
-        key, direction = _SORTS[wanted.sort]
+        key, direction = SORTS[wanted.sort]
         asked = [f" {name}={value}" for name, value in wanted.filters.items()] or [""]
-        seen = [{"seen_by": {"$in": [f"{reader}{facet}" for reader in readers]}} for facet in asked]
+        seen = [{"seen_by": {"$in": [f"{reader}{facet}" for reader in who.readers]}} for facet in asked]
         match: Document = seen[0] if len(seen) == 1 else {"$and": seen}
         if wanted.search is not None:
             match |= self.extras.search(wanted.search)
         if wanted.cursor is not None:
-            match["$or"] = _after(wanted.cursor, key, direction)
+            match["$or"] = after(wanted.cursor, key, direction)
         order = [(key, direction)] if key == "_id" else [(key, direction), ("_id", direction)]
         with translated():
             found = self._entries.find(match, self.extras.hidden() or None).sort(order).limit(wanted.limit + 1)
@@ -116,16 +107,16 @@ class MongoCatalog:
                 found = found.hint("seen_by" if key == "_id" else "seen_by_updated")
             rows = list(found)
             more = len(rows) > wanted.limit
-            items = self.extras.views(rows[: wanted.limit], self.kind.item)
-        return items, _cursor(rows[wanted.limit - 1], key) if more else None
+            items = self.extras.views(rows[: wanted.limit], self.kind.item, who)
+        return items, cursor_of(rows[wanted.limit - 1], key) if more else None
 
     def all(self) -> Iterator[Document]:
         """Every entry's spec as it is stored, by name."""
         with translated():
             yield from self._entries.find({}).sort("_id", 1)
 
-    def _row(self, readers: Sequence[str], name: str, session: ClientSession | None = None) -> Document:
-        seen = {"_id": name, "readers": {"$in": list(readers)}}
+    def _row(self, who: Principal, name: str, session: ClientSession | None = None) -> Document:
+        seen = {"_id": name, "readers": {"$in": who.readers}}
         row = self._entries.find_one(seen, session=session) if NAME.fullmatch(name) else None
         if row is None:
             raise NotFound(
@@ -133,28 +124,30 @@ class MongoCatalog:
             )
         return row
 
-    def _managed(self, names: Sequence[str], name: str, session: ClientSession | None = None) -> Document:
+    def _managed(self, who: Principal, name: str, session: ClientSession | None = None) -> Document:
         """One entry that is theirs to change. Raises NotFound, Forbidden."""
-        row = self._row(names, name, session)
-        if set(row["managers"]).isdisjoint(names):
-            said = f"Only those who manage the {self.kind.name} {name}, and administrators, may change it."
-            raise Forbidden(said, reason="GrantMissing")
+        row = self._row(who, name, session)
+        if refusal := permissions.change_refusal(who, self.kind.name, name, row["managers"]):
+            raise Forbidden(refusal, reason="GrantMissing")
         return row
+
+    def _view(self, who: Principal, row: Document) -> Any:
+        return self.extras.views([row], self.kind.view, who)[0]
 
     # ------------------------------------------------------------ changing
 
-    def create(self, who: str, spec: Any) -> Any:
+    def create(self, who: Principal, spec: Any) -> Any:
         """The entry is there, at revision 1. Raises Conflict when the name is taken, InvalidRequest."""
-        return self._changed(lambda session: self.create_in(session, who, spec))
+        return self._changed(who, lambda session: self.create_in(session, who, spec))
 
-    def create_in(self, session: ClientSession, who: str, spec: Any) -> Document:
+    def create_in(self, session: ClientSession, who: Principal, spec: Any) -> Document:
         """The same, within a transaction; pymongo's own errors pass, so that it can be run again."""
-        self._check_references(spec, session)
+        self._check_references(who, spec, session)
         fields = {
-            "owner": who,
+            "owner": who.name,
             "readers": self.kind.readers(spec),
             "managers": self.kind.managers(spec),
-            "updated_by": who,
+            "updated_by": who.name,
             "spec": self.extras.written(spec),
             "seen_by": seen_by(self.kind, self.kind.readers(spec), spec),
             **_set_beside(self.extras.stored(spec, None)),
@@ -166,10 +159,10 @@ class MongoCatalog:
         row = self._entries.find_one({"_id": spec.name}, session=session)
         assert row is not None
         self.extras.also(row, session)
-        self._audit.record(who, "create", self.kind.name, spec.name, readers=row["readers"], session=session)
+        self._audit.record(who.name, "create", self.kind.name, spec.name, readers=row["readers"], session=session)
         return row
 
-    def replace(self, who: str, readers: Sequence[str], name: str, spec: Any, revision: int | None) -> Any:
+    def replace(self, who: Principal, name: str, spec: Any, revision: int | None) -> Any:
         """The entry is as it was written. What would change nothing changes nothing, the revision neither.
 
         Args:
@@ -180,17 +173,17 @@ class MongoCatalog:
             PreconditionFailed: it was changed meanwhile; `faults` names what is different.
             InvalidRequest.
         """
-        return self._changed(lambda session: self.replace_in(session, who, readers, name, spec, revision))
+        return self._changed(who, lambda session: self.replace_in(session, who, name, spec, revision))
 
     def replace_in(
-        self, session: ClientSession, who: str, readers: Sequence[str], name: str, spec: Any, revision: int | None
+        self, session: ClientSession, who: Principal, name: str, spec: Any, revision: int | None
     ) -> Document:
         """The same, within a transaction; pymongo's own errors pass, so that it can be run again."""
         if spec.name != name:
             fault = {"at": "/name", "message": f"It is {name}."}
             raise InvalidRequest("/name: A name can't be changed.", faults=[fault])
-        self._check_references(spec, session)
-        row = self._managed(readers, name, session)
+        self._check_references(who, spec, session)
+        row = self._managed(who, name, session)
         if revision is not None and row["revision"] != revision:
             raise self._outdated(row, spec)
         beside, written = self.extras.stored(spec, row), self.extras.written(spec)
@@ -199,7 +192,7 @@ class MongoCatalog:
             return row
         fields = {
             "spec": written,
-            "updated_by": who,
+            "updated_by": who.name,
             "revision": row["revision"] + 1,
             "readers": self.kind.readers(spec),
             "managers": self.kind.managers(spec),
@@ -218,21 +211,29 @@ class MongoCatalog:
             raise self._outdated(row, spec)
         self.extras.also(now, session)
         self._audit.record(
-            who, "change", self.kind.name, name, readers=now["readers"], changes=changes, session=session
+            who.name, "change", self.kind.name, name, readers=now["readers"], changes=changes, session=session
         )
         return now
 
-    def set_field(self, who: str, readers: Sequence[str], name: str, action: Action, change: list[Document]) -> Any:
-        """A field beside the spec is other than before (`change` is a pipeline). Raises NotFound."""
+    def pause(self, who: Principal, name: str, reason: str) -> Any:
+        """Nothing of a queue is started until it is resumed. Raises NotFound, Forbidden."""
+        paused = {"reason": {"$literal": reason}, "by": {"$literal": who.name}, "at": "$$NOW"}
+        return self._set(who, name, "pause", [{"$set": {"paused": paused}}])
+
+    def resume(self, who: Principal, name: str) -> Any:
+        """Its tasks may start again: the next tick, or a worker with a free slot, starts them. Raises as `pause`."""
+        return self._set(who, name, "resume", [{"$unset": "paused"}])
+
+    def _set(self, who: Principal, name: str, action: Action, change: list[Document]) -> Any:
         with translated():
-            row = self._managed(readers, name)
+            row = self._managed(who, name)
             now = self._entries.find_one_and_update({"_id": name}, change, return_document=ReturnDocument.AFTER)
             if now is None:
                 raise NotFound(f"There is no {self.kind.name} {name!r} any more.")
-            self._audit.record(who, action, self.kind.name, name, readers=row["readers"])
-            return self.extras.views([now], self.kind.view)[0]
+            self._audit.record(who.name, action, self.kind.name, name, readers=row["readers"])
+            return self._view(who, now)
 
-    def delete(self, who: str, readers: Sequence[str], name: str, revision: int | None, *, force: bool) -> None:
+    def delete(self, who: Principal, name: str, revision: int | None, *, force: bool) -> None:
         """The entry is gone.
 
         Raises:
@@ -240,24 +241,19 @@ class MongoCatalog:
             Conflict: other entries name it, or tasks need it and `force` is not set; with their names or count.
         """
         with translated():
-            row = self._managed(readers, name)
+            row = self._managed(who, name)
             if revision is not None and row["revision"] != revision:
                 raise self._outdated(row, None)
-            if users := self.used_by([name])[name]:
-                said = ", ".join(users[:10])
-                raise Conflict(
-                    f"The {self.kind.name} {name} is used by {said}; take it out there first.", reason="InUse",
-                    faults=[{"at": user, "message": f"Names {name}."} for user in users[:50]],
-                )  # fmt: skip
-            if not force and (count := self._tasks.count_documents(self._needing(name), hint="draws_on")):
+            self._refuse_used(who, name)
+            if not force and (count := self._tasks.count_documents(drawing_on(self.kind.name, name), hint="draws_on")):
                 raise Conflict(
                     f"{count} tasks that have not ended need the {self.kind.name} {name}; wait for them, cancel them, "
                     "or delete it with force: then those that wait fail.",
                     reason="InUse",
                 )
             if self._entries.delete_one({"_id": name, "revision": row["revision"]}).deleted_count != 1:
-                raise self._outdated(self._row(readers, name), None)
-            self._audit.record(who, "delete", self.kind.name, name, readers=row["readers"])
+                raise self._outdated(self._row(who, name), None)
+            self._audit.record(who.name, "delete", self.kind.name, name, readers=row["readers"])
         self.settle()
 
     def settle(self, rows: Iterable[Document] = ()) -> None:
@@ -267,28 +263,28 @@ class MongoCatalog:
                 self._spreading.spread(self.kind.name, row["_id"])
         time.sleep(self.kind.settle_seconds)
 
-    def _needing(self, name: str) -> Document:
-        """Which open tasks draw on an entry."""
-        return {"draws_on": f"{self.kind.name}:{name}"}
+    def _refuse_used(self, who: Principal, name: str) -> None:
+        """Raises Conflict where other entries name it, with the names of those that may be read."""
+        if not used_by(self._database, self.kind.name, [name], None)[name]:
+            return
+        users = used_by(self._database, self.kind.name, [name], who.readers)[name]
+        said = ", ".join(users[:10]) or "entries that you may not read"
+        raise Conflict(
+            f"The {self.kind.name} {name} is used by {said}; take it out there first.", reason="InUse",
+            faults=[{"at": user, "message": f"Names {name}."} for user in users[:50]],
+        )  # fmt: skip
 
-    def used_by(self, names: Sequence[str]) -> dict[str, list[str]]:
-        """What of the catalog names each of these entries, each as `kind name`; asked once for all of them."""
-        users: dict[str, set[str]] = {name: set() for name in names}
-        for kind in KINDS.values():
-            for path in (path for path, named in kind.names.items() if named == self.kind.name):
-                own = path.removesuffix(".*")
-                condition = {f"spec.{own}": {"$in": list(names)}} if own == path else _any_value(f"spec.{own}", names)
-                for row in self._database[kind.collection].find(condition, [f"spec.{own}"]):
-                    value = row["spec"][own]
-                    for name in users.keys() & set([value] if own == path else value.values()):
-                        users[name].add(f"{kind.name} {row['_id']}")
-        return {name: sorted(found) for name, found in users.items()}
-
-    def _check_references(self, spec: Any, session: ClientSession) -> None:
+    def _check_references(self, who: Principal, spec: Any, session: ClientSession) -> None:
+        wanted: dict[str, set[str]] = {}
+        for _, kind, name in self.kind.references(spec):
+            wanted.setdefault(kind, set()).add(name)
+        there = {
+            kind: named(self._database, kind, sorted(names), who.readers, session) for kind, names in wanted.items()
+        }
         faults = [
             {"at": at, "message": f"There is no {kind} {name!r}."}
             for at, kind, name in self.kind.references(spec)
-            if self._database[KINDS[kind].collection].count_documents({"_id": name}, limit=1, session=session) == 0
+            if name not in there[kind]
         ]
         if faults:
             raise InvalidRequest.of(faults)
@@ -308,7 +304,7 @@ class MongoCatalog:
             etag=f'"{row["revision"]}"',
         )
 
-    def _changed(self, write: Callable[[ClientSession], Document]) -> Any:
+    def _changed(self, who: Principal, write: Callable[[ClientSession], Document]) -> Any:
         """Makes a change in a transaction of its own, and the view of what came of it."""
         with translated():
             try:
@@ -317,7 +313,12 @@ class MongoCatalog:
             except DuplicateKeyError as error:
                 raise Conflict(f"There is such a {self.kind.name} already.", reason="NameTaken") from error
             self.settle([row])
-            return self.extras.views([row], self.kind.view)[0]
+            return self._view(who, row)
+
+
+def drawing_on(kind: str, name: str) -> Document:
+    """Which open tasks draw on an entry."""
+    return {"draws_on": f"{kind}:{name}"}
 
 
 def _set_beside(beside: Document) -> Document:
@@ -336,27 +337,3 @@ def changed_fields(row: Document, written: Document, extra: Document) -> list[st
 def _short(value: Any) -> str:
     text = msgspec.json.encode(value).decode()
     return text if len(text) <= 120 else f"{text[:100]}… ({len(text)} characters)"
-
-
-def _any_value(path: str, names: Sequence[str]) -> Document:
-    """The condition that a mapping's values have one of these names among them."""
-    values = {"$map": {"input": {"$objectToArray": f"${path}"}, "in": "$$this.v"}}
-    return {"$expr": {"$ne": [{"$setIntersection": [values, {"$literal": list(names)}]}, []]}}
-
-
-def _cursor(row: Document, key: str) -> str:
-    value = [row["_id"]] if key == "_id" else [row["_id"], int(row[key].timestamp() * 1000)]
-    return base64.urlsafe_b64encode(msgspec.json.encode(value)).decode().rstrip("=")
-
-
-def _after(cursor: str, key: str, direction: int) -> list[Document]:
-    more = "$gt" if direction == ASCENDING else "$lt"
-    try:
-        name, *rest = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=list[Any])
-        if key == "_id" and not rest and isinstance(name, str):
-            return [{"_id": {more: name}}]
-        at = datetime.datetime.fromtimestamp(rest[0] / 1000, datetime.UTC)
-        assert direction in (ASCENDING, DESCENDING)
-        return [{key: {more: at}}, {key: at, "_id": {more: str(name)}}]
-    except (ValueError, TypeError, IndexError, OverflowError, OSError) as error:
-        raise InvalidRequest.cursor() from error

@@ -11,6 +11,7 @@ from pymongo.client_session import ClientSession
 from keruta.adapters.encryption import Sealer
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.catalog import Extras, MongoCatalog, kept
+from keruta.adapters.mongo.catalog_references import used_by
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain import words
@@ -18,6 +19,7 @@ from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.credentials import ALL_SECRETS, SECRET_FIELDS, CredentialSpec, CredentialView, fingerprint
 from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef, DocumentSpec, DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS
+from keruta.domain.principal import Principal
 from keruta.errors import InvalidRequest, NotFound
 from keruta.ports import Document
 
@@ -29,9 +31,9 @@ class WithCircuit(Extras):
         self._kind = kind
         self._circuits = circuits
 
-    def views(self, rows: Sequence[Document], kind: type[Any]) -> list[Any]:
-        found = self._circuits.of(self._kind, [row["_id"] for row in rows])
-        shown = super().views(rows, kind)
+    def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
+        found = self._circuits.seen(who, self._kind, [row["_id"] for row in rows])
+        shown = super().views(rows, kind, who)
         return [msgspec.structs.replace(view, circuit=found.get(view.name)) if found else view for view in shown]
 
     def shown(self, row: Document) -> Document:
@@ -49,10 +51,7 @@ class Credentials(Extras):
         self._sealer = sealer
         self._keeps_values = keeps_values
         self._credentials = database["credentials"]
-        self._catalog: MongoCatalog | None = None
-
-    def belongs_to(self, catalog: MongoCatalog) -> None:
-        self._catalog = catalog
+        self._database = database
 
     def written(self, spec: CredentialSpec) -> Document:
         plain: Document = msgspec.to_builtins(spec)
@@ -79,16 +78,15 @@ class Credentials(Extras):
             "changed": [field],
         }
 
-    def views(self, rows: Sequence[Document], kind: type[Any]) -> list[Any]:
-        assert self._catalog is not None
-        used_by = self._catalog.used_by([row["_id"] for row in rows])
+    def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
+        users = used_by(self._database, "credential", [row["_id"] for row in rows], who.readers)
         return [
             msgspec.convert(
                 {
                     **row["spec"],
                     "meta": kept(row),
                     "fingerprint": row.get("fingerprint"),
-                    "used_by": used_by[row["_id"]],
+                    "used_by": users[row["_id"]],
                 },
                 CredentialView,
             )
@@ -151,7 +149,7 @@ class Documents(Extras):
         # が is not か with a mark to be ignored.
         return {"$text": {"$search": terms, "$language": "none", "$diacriticSensitive": True}}
 
-    def views(self, rows: Sequence[Document], kind: type[Any]) -> list[Any]:
+    def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
         shown = [{**row["spec"], "size_bytes": row["size_bytes"], "meta": kept(row)} for row in rows]
         if kind is not DocumentView:
             shown = [{name: value for name, value in one.items() if name != "text"} for one in shown]
@@ -162,9 +160,9 @@ class Documents(Extras):
 
     # ------------------------------------------------------------ versions
 
-    def versions(self, readers: Sequence[str], name: str, *, limit: int, cursor: str | None) -> Page[VersionSummary]:
+    def versions(self, who: Principal, name: str, *, limit: int, cursor: str | None) -> Page[VersionSummary]:
         """A document's versions, newest first. Raises NotFound, InvalidRequest."""
-        match: Document = {"document": name, "readers": {"$in": list(readers)}}
+        match: Document = {"document": name, "readers": {"$in": who.readers}}
         if cursor is not None:
             if not cursor.isascii() or not cursor.isdigit() or len(cursor) > 9:
                 raise InvalidRequest.cursor()
@@ -187,10 +185,10 @@ class Documents(Extras):
         ]
         return Page(items=items, next=str(items[-1].version) if len(rows) > limit else None)
 
-    def version(self, readers: Sequence[str], name: str, number: int) -> DocumentView:
+    def version(self, who: Principal, name: str, number: int) -> DocumentView:
         """A document as it was. Raises NotFound."""
         with translated():
-            row = self._versions.find_one({"_id": version_id(name, number), "readers": {"$in": list(readers)}})
+            row = self._versions.find_one({"_id": version_id(name, number), "readers": {"$in": who.readers}})
         if row is None:
             raise NotFound("There is no such version.", reason="VersionNotFound")
         meta = {"revision": number, "created_at": row["of"], "updated_at": row["at"], "updated_by": row["by"]}
@@ -237,7 +235,6 @@ class Catalogs:
             name: MongoCatalog(database, kind, extras.get(name) or WithCircuit(name, self.circuits), self.audit)
             for name, kind in KINDS.items()
         }
-        self.credentials.belongs_to(self._by_kind["credential"])
 
     def __getitem__(self, kind: str) -> MongoCatalog:
         return self._by_kind[kind]

@@ -6,11 +6,15 @@ A document is there while something fails; a success removes it. So where all is
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import msgspec
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import literal, message_fields
+from keruta.domain import permissions
+from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.circuits import (
     BLAMED,
     PROBE_FIRST_SECONDS,
@@ -19,8 +23,10 @@ from keruta.domain.catalog.circuits import (
     CircuitView,
     opens_after,
 )
+from keruta.domain.catalog.kinds import KINDS as CATALOG_KINDS
 from keruta.domain.messages import Message
-from keruta.errors import NotFound
+from keruta.domain.principal import Principal
+from keruta.errors import Forbidden, NotFound
 from keruta.ports import Document
 
 KINDS: tuple[CircuitKind, ...] = ("repository", "profile", "queue")
@@ -35,6 +41,7 @@ class MongoCircuits:
     """Counts, opens, closes."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._circuits = database["circuits"]
 
     def failed(self, lane: Mapping[str, str], task_id: str, reason: str, message: Message) -> None:
@@ -67,28 +74,74 @@ class MongoCircuits:
         due = {"$lte": ["$probe_at", "$$NOW"]}
         return list(self._circuits.aggregate([{"$match": {"open": True}}, {"$set": {"due": due}}], hint="open"))
 
-    def page(self) -> list[CircuitView]:
-        """All that count failures; there are few, or everything is on fire."""
+    def page(self, who: Principal) -> list[CircuitView]:
+        """Those of what someone may read; there are few, or everything is on fire."""
         with translated():
-            return [to_circuit(row) for row in self._circuits.find().sort([("open", -1), ("_id", 1)]).limit(500)]
+            rows = list(self._circuits.find().sort([("open", -1), ("_id", 1)]).limit(500))
+            return self._shown(who, rows)
 
     def of(self, kind: str, names: Iterable[str]) -> dict[str, CircuitView]:
-        """The circuits of some entries, by name."""
-        by_id = {circuit_id(kind, name): name for name in names}
-        return {by_id[row["_id"]]: to_circuit(row) for row in self._circuits.find({"_id": {"$in": list(by_id)}})}
+        """The circuits of some entries, by name, whoever asks."""
+        ids = [circuit_id(kind, name) for name in names]
+        return {row["name"]: to_circuit(row) for row in self._circuits.find({"_id": {"$in": ids}})}
 
-    def close(self, identity: str) -> CircuitView:
-        """A person says that it works again. Raises NotFound."""
-        with translated():
-            row = self._circuits.find_one_and_delete({"_id": identity})
-        if row is None:
-            raise NotFound("There is no such circuit; it may have been closed already.")
-        return to_circuit(row)
+    def seen(self, who: Principal, kind: str, names: Iterable[str]) -> dict[str, CircuitView]:
+        """The circuits of some entries that someone may read, by name."""
+        ids = [circuit_id(kind, name) for name in names]
+        return {one.name: one for one in self._shown(who, list(self._circuits.find({"_id": {"$in": ids}})))}
 
-    def close_of(self, kind: str, name: str) -> None:
-        """A look at it has shown that it works."""
+    def close(self, who: Principal, identity: str) -> CircuitView:
+        """A person says that it works again.
+
+        Raises:
+            NotFound: also for what they may not read.
+            Forbidden: they may not run tasks on it.
+        """
         with translated():
-            self._circuits.delete_one({"_id": circuit_id(kind, name)})
+            row = self._circuits.find_one({"_id": identity})
+            shown = self._shown(who, [row]) if row is not None else []
+            if row is None or not shown:
+                raise NotFound("There is no such circuit; it may have been closed already.")
+            if refusal := permissions.close_refusal(who, row["kind"], row["name"], self._access(row)):
+                raise Forbidden(refusal, reason="GrantMissing")
+            self._circuits.delete_one({"_id": identity})
+        return shown[0]
+
+    def close_of(self, who: Principal, kind: str, name: str) -> None:
+        """A look at it has shown that it works. Nothing happens for someone who may not run tasks on it."""
+        with translated():
+            row = {"kind": kind, "name": name}
+            if permissions.close_refusal(who, kind, name, self._access(row)) is None:
+                self._circuits.delete_one({"_id": circuit_id(kind, name)})
+
+    def _shown(self, who: Principal, rows: Sequence[Document]) -> list[CircuitView]:
+        """What someone may see of circuits: those of what they may read, and the last task if they may read it."""
+        readers = {"$in": who.readers}
+        last = [row["last_task"] for row in rows]
+        tasks = {
+            row["_id"] for row in self._database["tasks"].find({"_id": {"$in": last}, "readers": readers}, ["_id"])
+        }
+        entries: set[tuple[str, str]] = set()
+        for kind in KINDS:
+            names = [row["name"] for row in rows if row["kind"] == kind]
+            found = self._database[CATALOG_KINDS[kind].collection].find(
+                {"_id": {"$in": names}, "readers": readers}, ["_id"]
+            )
+            entries |= {(kind, row["_id"]) for row in found} if names else set()
+        shown = []
+        for row in rows:
+            reads_task = row["last_task"] in tasks
+            if permissions.may_see_circuit(
+                who, row["name"], reads_entry=(row["kind"], row["name"]) in entries, reads_task=reads_task
+            ):
+                shown.append(to_circuit(row if reads_task else {**row, "last_task": "", "message": ""}))
+        return shown
+
+    def _access(self, row: Mapping[str, Any]) -> Access | None:
+        collection = self._database[CATALOG_KINDS[row["kind"]].collection]
+        entry = collection.find_one({"_id": row["name"]}, ["spec.access"]) or {}
+        found = (entry.get("spec") or {}).get("access")
+        return msgspec.convert(found, Access) if found is not None else None
 
     def _count(self, kind: CircuitKind, name: str, task_id: str, reason: str, message: Message) -> None:
         limit = opens_after(kind)

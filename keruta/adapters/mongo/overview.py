@@ -15,6 +15,7 @@ from keruta.adapters.mongo.tasks import seen_within
 from keruta.domain.lifecycle import ENDED, LEASED, OPEN
 from keruta.domain.naming import earliest_id
 from keruta.domain.overview import Overview, Span, Trouble, WorkerView
+from keruta.domain.principal import Principal
 from keruta.errors import NotFound
 
 LOOKED_AT = 50_000
@@ -43,21 +44,21 @@ class MongoOverview:
         self._remembered: dict[tuple[str, ...], tuple[float, Overview]] = {}
         self._lock = threading.Lock()
 
-    def of(self, readers: Sequence[str]) -> Overview:
-        """For someone who may see what these names may; ten seconds old at most."""
-        key = tuple(readers)
+    def of(self, who: Principal) -> Overview:
+        """For someone; ten seconds old at most."""
+        key = tuple(who.readers)
         made_at, found = self._remembered.get(key, (0.0, None))
         if found is not None and time.monotonic() - made_at < REMEMBERED_SECONDS:
             return found
         with self._lock, translated():
-            found = self._count(readers)
+            found = self._count(who)
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = time.monotonic(), found
         return found
 
-    def _count(self, readers: Sequence[str]) -> Overview:
-        mine = {"readers": {"$in": list(readers)}}
+    def _count(self, who: Principal) -> Overview:
+        mine = {"readers": {"$in": who.readers}}
         counts = {
             str(status): self._tasks.count_documents({**mine, "status": status}, hint="readers_status", limit=COUNTED)
             for status in sorted(OPEN)
@@ -73,7 +74,7 @@ class MongoOverview:
             counts=counts, day=hours, week=_spans(_by_day(rows), week),
             capped=sum(row["count"] for row in rows) >= LOOKED_AT,
             failed_today=sum(span.failed for span in hours), succeeded_today=sum(span.succeeded for span in hours),
-            workers=self.workers(), troubles=list(self._troubles()),
+            workers=self.workers(), troubles=list(self._troubles(who)),
         )  # fmt: skip
 
     def _ended(self, mine: Mapping[str, Any], since: datetime) -> list[dict[str, Any]]:
@@ -126,21 +127,21 @@ class MongoOverview:
             for row in rows
         ]  # fmt: skip
 
-    def drain(self, who: str, worker: str, *, draining: bool) -> WorkerView:
+    def drain(self, who: Principal, worker: str, *, draining: bool) -> WorkerView:
         """It takes no new tasks, or takes them again; what it runs goes on. Raises NotFound."""
-        change: dict[str, Any] = {"$set": {"draining": draining, **({"drained_by": who} if draining else {})}}
+        change: dict[str, Any] = {"$set": {"draining": draining, **({"drained_by": who.name} if draining else {})}}
         change["$unset"] = {"draining_for": "", **({} if draining else {"drained_by": ""})}
         with translated():
             if self._workers.update_one({"_id": worker}, change).matched_count != 1:
                 raise NotFound("There is no such worker.", reason="WorkerNotFound")
-            self._audit.record(who, "drain" if draining else "undrain", "worker", worker, readers=["everyone"])
+            self._audit.record(who.name, "drain" if draining else "undrain", "worker", worker, readers=["everyone"])
         self._remembered.clear()
         return next(one for one in self.workers() if one.id == worker)
 
     # ------------------------------------------------------------ what is wrong
 
-    def _troubles(self) -> Iterable[Trouble]:
-        for circuit in self._circuits.page():
+    def _troubles(self, who: Principal) -> Iterable[Trouble]:
+        for circuit in self._circuits.page(who):
             if circuit.open:
                 yield Trouble(kind="circuit_open", of=f"{circuit.kind} {circuit.name}", message=circuit.message)
         if letters := self._letters.count_documents({"replayed_at": None}, limit=1000):

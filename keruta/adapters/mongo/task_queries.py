@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -15,38 +13,13 @@ from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summ
 from keruta.domain.lifecycle import OPEN, Status
 from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
 from keruta.domain.task import TaskPage, TaskView, WaitingView
+from keruta.domain.task_list import Chunk, TaskFilter
 from keruta.errors import InvalidRequest, NotFound
 from keruta.ports import Document
 from keruta.settings import Settings
 
 LOG_PAGE = 100
 POSITION_LIMIT = 10_000
-
-
-class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list is narrowed to.
-
-    Args:
-        status: one of them, or `open` for all that have not ended.
-        facets: as `queue=…`, `repository=…`, `owner=…`, `label=key=value`, `word=…`; all of them hold.
-        since, until: submitted from then on, and before then.
-    """
-
-    status: str | None = None
-    oldest_first: bool = False
-    facets: Sequence[str] = msgspec.field(default_factory=tuple)
-    since: datetime | None = None
-    until: datetime | None = None
-
-
-class Chunk(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a log as it is read."""
-
-    attempt: int
-    sequence: int
-    at: datetime
-    system: bool
-    data: bytes
 
 
 class MongoReading:
@@ -206,10 +179,3 @@ def _held(document: Document) -> str:
     if "blocked_by" in document:
         return "The last attempt may still be at work; the next one starts when it is seen gone."
     return "It is about to be assigned."
-
-
-def parse_label(label: str) -> str:
-    """A `key=value` of a query. Raises InvalidRequest."""
-    if not re.fullmatch(r"[^=]+=.*", label):
-        raise InvalidRequest("A label is asked for as key=value.", faults=[{"at": "?label", "message": "key=value"}])
-    return f"label={label}"

@@ -16,6 +16,7 @@ from keruta.domain.catalog.common import ImportResult, Planned
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.catalog.transfer import ORDER, Entry, dump, parse
+from keruta.domain.principal import Principal
 from keruta.errors import Fault, InvalidRequest
 from keruta.ports import Document
 
@@ -33,7 +34,7 @@ class MongoTransfer:
             (kind, _without_defaults(kind, row["spec"])) for kind in ORDER for row in self._catalogs[kind].all()
         )
 
-    def bring_in(self, who: str, readers: Sequence[str], text: str, *, dry_run: bool) -> ImportResult:
+    def bring_in(self, who: Principal, text: str, *, dry_run: bool) -> ImportResult:
         """Entries are as the document says; what it does not name stays. The same document again changes nothing.
 
         Raises:
@@ -48,7 +49,7 @@ class MongoTransfer:
         plan = [(entry, self._planned(entry, there.get((entry.kind, entry.spec.name)))) for entry in entries]
         if not dry_run:
             with translated(), self._database.client.start_session() as session:
-                written = session.with_transaction(lambda session: self._write(who, readers, plan, session))
+                written = session.with_transaction(lambda session: self._write(who, plan, session))
             for kind, rows in written.items():
                 self._catalogs[kind].settle(rows)
         actions = [planned.action for _, planned in plan]
@@ -61,7 +62,7 @@ class MongoTransfer:
         )
 
     def _write(
-        self, who: str, readers: Sequence[str], plan: Sequence[tuple[Entry, Planned]], session: ClientSession
+        self, who: Principal, plan: Sequence[tuple[Entry, Planned]], session: ClientSession
     ) -> dict[str, list[Document]]:
         written: dict[str, list[Document]] = defaultdict(list)
         for entry, planned in plan:
@@ -69,7 +70,7 @@ class MongoTransfer:
             if planned.action == "create":
                 written[entry.kind].append(catalog.create_in(session, who, entry.spec))
             elif planned.action == "change":
-                row = catalog.replace_in(session, who, readers, entry.spec.name, entry.spec, None)
+                row = catalog.replace_in(session, who, entry.spec.name, entry.spec, None)
                 written[entry.kind].append(row)
         return written
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,10 +19,10 @@ from keruta.adapters.webhooks import Answered, Message
 from keruta.domain.catalog.common import Page
 from keruta.domain.events import Event
 from keruta.domain.naming import new_id
+from keruta.domain.principal import Principal
 from keruta.domain.webhooks import (
     AGAIN_SECONDS,
     EVENTS,
-    SECRET_PREFIX,
     WEBHOOKS_MOST,
     Delivery,
     WebhookMade,
@@ -53,16 +51,15 @@ class MongoWebhooks:
 
     # ------------------------------------------------------------ webhooks
 
-    def create(self, who: str, wanted: WebhookRequest) -> WebhookMade:
-        """It is there, with a secret of its own. Raises Conflict: the name is taken, there are too many, or no key."""
-        secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
+    def create(self, who: Principal, wanted: WebhookRequest, secret: str) -> WebhookMade:
+        """It is there, with its secret sealed. Raises Conflict: the name is taken, there are too many, or no key."""
         try:
             sealed = self._sealer.seal(f"webhook {wanted.name}", {"secret": secret})
         except SettingsError as error:
             raise Conflict(f"A webhook's secret can't be sealed here: {error}", reason="NoSealingKey") from error
         row = {
-            "_id": wanted.name, "spec": msgspec.to_builtins(wanted), "created_by": who, "created_at": datetime.now(UTC),
-            "sealed": sealed,
+            "_id": wanted.name, "spec": msgspec.to_builtins(wanted), "created_by": who.name,
+            "created_at": datetime.now(UTC), "sealed": sealed,
         }  # fmt: skip
         with translated():
             if self._webhooks.estimated_document_count() >= WEBHOOKS_MOST:
@@ -71,20 +68,20 @@ class MongoWebhooks:
                 self._webhooks.insert_one(row)
             except DuplicateKeyError as error:
                 raise Conflict("There is a webhook of this name already.", reason="NameTaken") from error
-            self._audit.record(who, "create", "webhook", wanted.name, readers=["role:admin"])
+            self._audit.record(who.name, "create", "webhook", wanted.name, readers=["role:admin"])
         return WebhookMade(secret=secret, shown=_webhook(row))
 
     def all(self) -> list[WebhookView]:
         with translated():
             return [_webhook(row) for row in self._webhooks.find().sort("_id", 1)]
 
-    def delete(self, who: str, name: str) -> None:
+    def delete(self, who: Principal, name: str) -> None:
         """It is told nothing more. Raises NotFound."""
         with translated():
             if self._webhooks.delete_one({"_id": name}).deleted_count != 1:
                 raise NotFound("There is no such webhook.", reason="WebhookNotFound")
             self._deliveries.delete_many({"webhook": name, "state": "waiting"})
-            self._audit.record(who, "delete", "webhook", name, readers=["role:admin"])
+            self._audit.record(who.name, "delete", "webhook", name, readers=["role:admin"])
 
     # ------------------------------------------------------------ what is to be told
 
@@ -123,7 +120,7 @@ class MongoWebhooks:
         rows, after = newest_first(self._deliveries, match, limit=limit, cursor=cursor)
         return Page(items=[_delivery(row) for row in rows], next=after)
 
-    def again(self, who: str, delivery: str) -> Delivery:
+    def again(self, who: Principal, delivery: str) -> Delivery:
         """It is sent once more, at once. Raises NotFound."""
         now = datetime.now(UTC)
         with translated():
@@ -133,7 +130,7 @@ class MongoWebhooks:
             )  # fmt: skip
             if row is None:
                 raise NotFound("There is no such delivery; they go after 30 days.", reason="DeliveryNotFound")
-            self._audit.record(who, "send_again", "webhook", row["webhook"], readers=["role:admin"])
+            self._audit.record(who.name, "send_again", "webhook", row["webhook"], readers=["role:admin"])
         return _delivery(row)
 
     # ------------------------------------------------------------ sending

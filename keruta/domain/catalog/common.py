@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -19,6 +19,16 @@ Name = Annotated[
 Description = Annotated[str, Meta(max_length=2000)]
 Commands = Annotated[list[Annotated[str, Meta(min_length=1, max_length=8192)]], Meta(max_length=50)]
 Problems = Iterator[tuple[str, Message | str]]
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list is narrowed to, and its order."""
+
+    filters: Mapping[str, str] = msgspec.field(default_factory=dict)
+    search: str | None = None
+    sort: str = "name"
+    limit: int = 50
+    cursor: str | None = None
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):

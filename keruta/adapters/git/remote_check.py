@@ -1,0 +1,57 @@
+"""Looks at a repository's real server, with its credential."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Protocol
+
+from keruta.adapters.encryption import CannotOpenError
+from keruta.adapters.git.command import Git
+from keruta.adapters.git.credentials import Credential, environment
+from keruta.adapters.git.remote import look
+from keruta.domain.catalog.repositories import RepositoryView, Validation
+from keruta.domain.messages import Message, as_message, fields_of
+from keruta.errors import PhaseError, SettingsError
+from keruta.settings import Settings
+
+LOOK_SECONDS = 9.0  # of the 10 s that an answer may take
+
+
+class Opening(Protocol):
+    """Opens a stored credential."""
+
+    def of(self, name: str, url: str) -> Credential:
+        """Raises CannotOpenError, SettingsError."""
+        ...
+
+
+class GitRemoteCheck:
+    """`keruta.ports.catalog.RemoteCheck` by `git ls-remote`."""
+
+    def __init__(self, opening: Opening, settings: Settings) -> None:
+        self._opening = opening
+        self._settings = settings
+
+    def __call__(self, repository: RepositoryView) -> Validation:
+        settings, url = self._settings, repository.url
+        deadline = time.monotonic() + LOOK_SECONDS
+        try:
+            name = repository.read_credential
+            credential = self._opening.of(name, url) if name else None
+            with tempfile.TemporaryDirectory(prefix="keruta-look-") as place:
+                private = Path(place) / "private"
+                with environment(
+                    credential, private, url=url, transports=settings.transports, own=settings.own_git
+                ) as env:
+                    return look(url, repository.default_ref, Git(Path(place), env, threading.Event(), deadline))
+        except PhaseError as error:
+            return _not_looked(error.reason, error.message)
+        except (CannotOpenError, SettingsError) as error:
+            return _not_looked("CredentialMissing", str(error))
+
+
+def _not_looked(reason: str, said: Message | str) -> Validation:
+    return Validation(reachable=False, authenticated=False, reason=reason, **fields_of(as_message(said)))

@@ -1,0 +1,25 @@
+"""The keruta of this machine: its directory, and whether it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keruta.errors import KerutaError
+from keruta.local.state import Running, State, find
+
+
+def find_state() -> State:
+    """The directory of the system that runs on this machine. Raises KerutaError when there is none."""
+    state = find(Path.cwd())
+    if state is None:
+        raise KerutaError("there is no keruta on this machine: start one with `make run`")
+    return state
+
+
+def find_running() -> Running:
+    """The system that runs on this machine. Raises KerutaError when none does."""
+    state = find(Path.cwd())
+    running = state.running() if state else None
+    if running is None:
+        raise KerutaError("no keruta is running here: start one with `make run`, or `keruta login URL`")
+    return running

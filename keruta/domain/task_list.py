@@ -1,0 +1,44 @@
+"""What a list of tasks is narrowed to, and a part of a log as it is read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from keruta.errors import InvalidRequest
+
+
+class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """What a list is narrowed to.
+
+    Args:
+        status: one of them, or `open` for all that have not ended.
+        facets: as `queue=…`, `repository=…`, `owner=…`, `label=key=value`, `word=…`; all of them hold.
+        since, until: submitted from then on, and before then.
+    """
+
+    status: str | None = None
+    oldest_first: bool = False
+    facets: Sequence[str] = msgspec.field(default_factory=tuple)
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+class Chunk(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a log as it is read."""
+
+    attempt: int
+    sequence: int
+    at: datetime
+    system: bool
+    data: bytes
+
+
+def parse_label(label: str) -> str:
+    """The facet of a query's `key=value`. Raises InvalidRequest."""
+    if not re.fullmatch(r"[^=]+=.*", label):
+        raise InvalidRequest("A label is asked for as key=value.", faults=[{"at": "?label", "message": "key=value"}])
+    return f"label={label}"

@@ -1,0 +1,109 @@
+"""What people need: their accounts, API keys, sign-in, and sessions of their browsers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from keruta.domain.catalog.common import Page
+    from keruta.domain.principal import Principal
+    from keruta.domain.sign_in import BrowserSession, Tokens
+    from keruta.domain.users import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
+
+
+class SignInVerifier(Protocol):
+    """Verifies everything that an identity provider signs."""
+
+    @property
+    def issuer_away_since(self) -> datetime | None: ...
+
+    def verify(self, token: str) -> Principal:
+        """Raises Unauthenticated, Forbidden, TooManyRequests."""
+        ...
+
+    def check_again(self, token: str) -> Principal:
+        """The same, where an answer goes on for long. Raises Unauthenticated, Forbidden."""
+        ...
+
+    def signed_in(self, id_token: str, *, client: str, nonce: str) -> tuple[str, str]: ...
+
+    def signed_out(self, logout_token: str, *, client: str) -> tuple[str, str]: ...
+
+
+class IdentityProvider(Protocol):
+    """Where people sign in."""
+
+    client: str
+
+    def sign_in_address(self, *, redirect_uri: str, state: str, nonce: str, verifier: str, language: str) -> str: ...
+
+    def exchange(self, code: str, *, redirect_uri: str, verifier: str) -> Tokens: ...
+
+    def sign_out(self, tokens: Tokens) -> None: ...
+
+    def renew(self, refresh_token: str) -> Tokens: ...
+
+
+class Sessions(Protocol):
+    """The sessions of people's browsers."""
+
+    def begin(self, tokens: Tokens, *, subject: str, provider_session: str = "") -> BrowserSession: ...
+
+    def find(self, secret: str) -> BrowserSession | None: ...
+
+    def take_turn(self, secret: str) -> bool: ...
+
+    def renewed(self, secret: str, tokens: Tokens) -> None: ...
+
+    def end(self, secret: str) -> None: ...
+
+    def end_all(self, *, subject: str, provider_session: str) -> int: ...
+
+
+class Accounts(Protocol):
+    """People and their API keys."""
+
+    def users(self, *, search: str | None, limit: int, cursor: str | None) -> Page[UserView]: ...
+
+    def user(self, subject: str) -> UserView:
+        """Raises NotFound."""
+        ...
+
+    def names(self, subjects: Iterable[str]) -> dict[str, str]: ...
+
+    def set_disabled(self, who: Principal, subject: str, *, disabled: bool) -> UserView:
+        """Raises NotFound."""
+        ...
+
+    def note_roles(self, who: Principal, subject: str, roles: Sequence[str]) -> UserView:
+        """Raises NotFound."""
+        ...
+
+    def make_key(self, who: Principal, wanted: ApiKeyRequest) -> ApiKeyMade:
+        """Raises Conflict: there are too many."""
+        ...
+
+    def keys(self, who: Principal, *, limit: int, cursor: str | None) -> Page[ApiKeyView]: ...
+
+    def revoke(self, who: Principal, identity: str) -> None:
+        """Raises NotFound."""
+        ...
+
+
+class RoleStore(Protocol):
+    """Where roles are given."""
+
+    def change(self, subject: str, wanted: Iterable[str]) -> list[str]:
+        """Raises NotFound, Conflict, Unavailable."""
+        ...
+
+
+class Rates(Protocol):
+    """How often each caller may ask."""
+
+    def take(self, caller: str) -> None:
+        """Raises TooManyRequests."""
+        ...

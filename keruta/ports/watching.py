@@ -1,0 +1,123 @@
+"""What looking after the system needs: lists and logs of tasks, the overview, webhooks, undelivered events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from keruta.domain.catalog.common import Page
+    from keruta.domain.dead_letters import DeadLetter
+    from keruta.domain.events import Event
+    from keruta.domain.overview import Overview, WorkerView
+    from keruta.domain.principal import Principal
+    from keruta.domain.retention import Pruned
+    from keruta.domain.task import TaskPage, TaskView
+    from keruta.domain.task_list import Chunk, TaskFilter
+    from keruta.domain.webhooks import Delivery, WebhookMade, WebhookRequest, WebhookView
+
+T = TypeVar("T")
+
+
+class TaskQueries(Protocol):
+    """What people read of tasks. What someone may not read does not exist for them: NotFound."""
+
+    def page(self, readers: Sequence[str], wanted: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage: ...
+
+    def task(self, readers: Sequence[str], task_id: str) -> TaskView: ...
+
+    def may_change(self, names: Sequence[str], task_id: str) -> bool: ...
+
+    def log_attempt(self, readers: Sequence[str], task_id: str, attempt: int | None) -> tuple[int, bool, str]: ...
+
+    def chunks(self, task_id: str, attempt: int, after: int = -1) -> Iterator[Chunk]: ...
+
+
+class SharedReads(Protocol):
+    """What those who follow one task read of it, by one of them for all."""
+
+    def changed(self) -> None: ...
+
+    def once(self, key: object, read: Callable[[], T]) -> T: ...
+
+
+class Follower(Protocol):
+    """Is set whenever the task that it follows, or its log, has changed."""
+
+    @property
+    def shared(self) -> SharedReads: ...
+
+    def clear(self) -> None: ...
+
+    def wait(self, timeout: float | None = None) -> bool: ...
+
+
+class LogTail(Protocol):
+    """Tells those who follow a log that there is more."""
+
+    def follow(self, task_id: str) -> AbstractContextManager[Follower]: ...
+
+
+class SystemOverview(Protocol):
+    """How the whole system is."""
+
+    def of(self, who: Principal) -> Overview: ...
+
+    def workers(self) -> list[WorkerView]: ...
+
+    def drain(self, who: Principal, worker: str, *, draining: bool) -> WorkerView:
+        """Raises NotFound."""
+        ...
+
+
+class Retention(Protocol):
+    """What is old goes."""
+
+    def prune(self, *, dry_run: bool) -> Pruned: ...
+
+
+class AccessSpreading(Protocol):
+    """Brings changed grants to the tasks that are there."""
+
+    def finish(self) -> int: ...
+
+
+class DeadLetters(Protocol):
+    """Events that could not be delivered."""
+
+    def keep(self, event: Event, *, destination: str | None, code: str | None) -> None: ...
+
+    def page(self, *, limit: int, cursor: str | None) -> Page[DeadLetter]: ...
+
+    def replay(self, who: str, letter: str) -> DeadLetter:
+        """Raises NotFound, Unavailable."""
+        ...
+
+
+class Webhooks(Protocol):
+    """Webhooks, and what they were told."""
+
+    def create(self, who: Principal, wanted: WebhookRequest, secret: str) -> WebhookMade:
+        """Raises Conflict."""
+        ...
+
+    def all(self) -> list[WebhookView]: ...
+
+    def delete(self, who: Principal, name: str) -> None:
+        """Raises NotFound."""
+        ...
+
+    def note(self, event: Event) -> int: ...
+
+    def deliveries(self, *, webhook: str | None, limit: int, cursor: str | None) -> Page[Delivery]: ...
+
+    def again(self, who: Principal, delivery: str) -> Delivery:
+        """Raises NotFound."""
+        ...
+
+
+class WebhookAlarm(Protocol):
+    """Says to the sender of webhooks that something is due."""
+
+    def wake(self) -> None: ...
