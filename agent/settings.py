@@ -75,6 +75,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     isolation: str = "auto"
     """`bubblewrap`, `none`, or `auto`: bubblewrap where it is there and works."""
 
+    fence_read_paths: tuple[str, ...] | None = None
+    """What a fenced script may read beside the system. Not set: the PATH's directories and what they are part of."""
+
+    private_paths: tuple[str, ...] = ()
+    """What no fenced script may see, wherever it lies: on one machine, the directory of keruta's state."""
+
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 

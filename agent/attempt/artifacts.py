@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,11 +83,11 @@ def _copy(file: BinaryIO, target: Path, path: str) -> Artifact:
     return Artifact(path=path, size_bytes=size, sha256=digest.hexdigest())
 
 
-def keep_log(output: Path, target: Path, masker: Masker) -> Artifact:
+def keep_log(log: BinaryIO, target: Path, masker: Masker) -> Artifact:
     """The whole log, masked and compressed, beside the artifacts."""
     target.mkdir(parents=True, exist_ok=True)
     to = target / LOG_NAME
-    with output.open("rb") as log, gzip.GzipFile(to, "wb", compresslevel=1, mtime=0) as out:
+    with log, gzip.GzipFile(to, "wb", compresslevel=1, mtime=0) as out:
         rest = b""
         while block := log.read(1 << 20):
             block = rest + block
@@ -99,15 +99,15 @@ def keep_log(output: Path, target: Path, masker: Masker) -> Artifact:
     return Artifact(path=LOG_NAME, size_bytes=to.stat().st_size, sha256=digest)
 
 
-def read_outputs(path: Path, masker: Masker) -> tuple[dict[str, str], list[str]]:
+def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[str, str], list[str]]:
     """The name=value lines of $KERUTA_OUTPUTS, and a sentence for each line that is none."""
     try:
-        opened = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
+        opened = open_outputs()
+    except FileNotFoundError:
         return {}, []
+    except OSError:
+        return {}, ["$KERUTA_OUTPUTS is no longer a file"]
     with os.fdopen(opened, "rb") as file:
-        if not stat.S_ISREG(os.fstat(opened).st_mode):
-            return {}, ["$KERUTA_OUTPUTS is no longer a file"]
         data = file.read(OUTPUTS_LIMIT_BYTES + 1)
     if len(data) > OUTPUTS_LIMIT_BYTES:
         return {}, [f"$KERUTA_OUTPUTS has more than {OUTPUTS_LIMIT_BYTES // 1024} KiB: none of it is taken"]

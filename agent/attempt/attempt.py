@@ -145,7 +145,8 @@ class Job:
             streamer.say(f"[keruta] {note}")
         self._dir.save(msgspec.structs.replace(attempt, commit=commit))
         script_environment.write_documents(world, self._dir, self._spec)
-        script_environment.write_scripts(self._dir, self._spec)
+        script_environment.write_scripts(world, self._dir, self._spec)
+        script_environment.furnish_home(self._dir, self._spec)
         execution = self._dir.execution(world.boot)
         script = world.script(self._dir, self._environment(commit))
         script.await_ready(self._stop)
@@ -223,7 +224,7 @@ class Job:
         self._streamer = Streamer(
             spec.task,
             spec.attempt,
-            self._dir.output,
+            self._dir.open_output,
             self._dir.root / "chunks",
             masker=self._masker,
             send=self._send_chunk,
@@ -305,7 +306,7 @@ class Job:
         kept: list[Artifact] = []
         result: tuple[str | None, str | None] = (None, None)
         if not self._gone:
-            outputs, wrong = artifacts.read_outputs(self._dir.outputs, self._masker)
+            outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
             for sentence in wrong:
                 streamer.say(f"[keruta] {sentence}")
             if verdict.status == "succeeded" and self._spec.result_branch and commit:
@@ -330,7 +331,7 @@ class Job:
             result_commit=result[1],
             outputs=outputs,
             artifacts=kept,
-            usage=measure(self._dir.output, self._spec.usage),
+            usage=measure(streamer.whole(), self._spec.usage),
         )
 
     def _judge(self, script: Script) -> Verdict:
@@ -373,7 +374,7 @@ class Job:
         kept, left = artifacts.keep_artifacts(self._dir.artifacts, target)
         for sentence in left:
             streamer.say(f"[keruta] artifact not kept: {sentence}")
-        return [*kept, artifacts.keep_log(self._dir.output, target, self._masker)]
+        return [*kept, artifacts.keep_log(streamer.whole(), target, self._masker)]
 
     def _masked(self, said: Message | str | None) -> dict[str, Any]:
         return fields_of(changed(as_message(said), self._masker.text) if said else None)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -73,6 +74,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         opener: opens credentials.
         boot: this agent's process; part of an execution's id.
         inherited: the environment that a script's own begins with.
+        script_root: where the script finds its directories, if that is not where the agent has them.
+        isolation: what keeps scripts apart from this user's files: `bubblewrap`, `pod`, or `none`.
         in_pod: whether the script has a Pod of its own, so that its profile is honoured in full.
     """
 
@@ -83,4 +86,6 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     script: Callable[[JobDir, Mapping[str, str]], Script]
     boot: str
     inherited: Mapping[str, str] = msgspec.field(default_factory=dict)
+    script_root: Path | None = None
+    isolation: Literal["bubblewrap", "pod", "none"] = "none"
     in_pod: bool = False

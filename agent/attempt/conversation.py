@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -10,6 +11,11 @@ from agent.attempt.context import Script
 from agent.attempt.directory import JobDir
 from agent.log.masking import Masker
 from keruta.domain.reports import Input
+
+log = logging.getLogger(__name__)
+
+QUESTION_BYTES = 4096
+QUESTION_CHARACTERS = 1000
 
 
 class Conversation:
@@ -27,6 +33,7 @@ class Conversation:
         self._lock = threading.Lock()
         self.passed = 0
         self.waits = False
+        self._asked = b""  # what was told of $KERUTA_ASK
 
     def give(self, inputs: Sequence[Input]) -> None:
         """Texts for the script; numbers that are known are repeats."""
@@ -41,7 +48,13 @@ class Conversation:
             self._inputs = []
         if not waiting:
             return False
-        pipe = os.open(self._dir.control / "stdin", os.O_RDWR | os.O_NONBLOCK)
+        try:
+            pipe = self._dir.open_stdin()
+        except OSError as error:  # the script has put something else in its place: nothing can be passed on any more
+            log.warning("no standard input: %s", error, extra={"action": "stdin_gone"})
+            with self._lock:
+                self._inputs += waiting
+            return False
         try:
             for one in waiting:
                 text = one.text if one.text.endswith("\n") else f"{one.text}\n"
@@ -58,32 +71,32 @@ class Conversation:
 
     def watch(self, script: Script, *, quiet: bool) -> None:
         """Sees whether the script asks, by $KERUTA_ASK, or reads its standard input while nothing else moves."""
-        asks = bool(self._asked())
-        if self.waits and not asks and not script.reads_input():
+        asked = self._dir.asked(QUESTION_BYTES)
+        if self.waits and not asked and not script.reads_input():
             self.set_waiting(waits=False)
-        elif not self.waits and (asks or (quiet and script.reads_input())):
+        elif asked and asked != self._asked:
+            self._asked, self.waits = asked, True
+            self._told(self._question(asked))
+        elif not self.waits and quiet and script.reads_input():
             self.set_waiting(waits=True)
 
     def set_waiting(self, *, waits: bool) -> None:
         if waits is not self.waits:
             self.waits = waits
-            self._told(self._question() if waits else None)
+            self._asked = b""
+            self._told(self._last_line() if waits else None)
 
-    def _asked(self) -> bytes:
-        """What the script wrote to $KERUTA_ASK; nothing while the file is not there or still empty."""
+    def _question(self, asked: bytes) -> str:
+        """What the script asks, whole: it may offer a choice of several lines."""
+        return self._masker.text(asked.decode("utf-8", "replace")).strip()[:QUESTION_CHARACTERS]
+
+    def _last_line(self) -> str:
+        """The last line of the log: what a script says before it reads."""
         try:
-            descriptor = os.open(self._dir.control / "ask", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        except OSError:
-            return b""
-        with os.fdopen(descriptor, "rb") as file:
-            return file.read(4096)
-
-    def _question(self) -> str:
-        """What the script asks, or else the last line of its log."""
-        said = self._asked()
-        if not said:
-            with self._dir.output.open("rb") as file:
+            with os.fdopen(self._dir.open_output(), "rb") as file:
                 file.seek(max(0, file.seek(0, 2) - 4096))
                 said = file.read(4096)
+        except OSError:
+            return ""
         text = self._masker.text(said.decode("utf-8", "replace")).strip()
-        return (text.splitlines() or [""])[-1][:1000]
+        return (text.splitlines() or [""])[-1][:QUESTION_CHARACTERS]

@@ -3,23 +3,34 @@
 <attempt>/                  0700
   attempt.json              the specification, without secrets, and the deadline
   execution                 the execution's id; made once
+  started                   the start is on record at keruta
   process                   the script's process and when it began
   chunks                    which parts of the log have been cut: a line "sequence offset length system" each
-  outputs artifacts/ documents/ workspace/ private/
-  control/                  see start.sh
+  private/                  credentials while Git runs
+  given/                    what the agent puts there and the script may read only: see start.sh
+  documents/                the task's documents, read-only too
+  control/                  what `start.sh` writes, the log, and the standard input; hidden from a fenced script
+  interface/                `outputs` and `ask`: what the script tells the agent
+  workspace/ artifacts/     the script's
+  home/ tmp/                the script's home, and its temporary files where the runner gives it such
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
+from agent.attempt.beneath import is_beneath, open_beneath, read_beneath
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.specification import Specification
+
+_CODE = re.compile(r"-?[0-9]{1,6}")
 
 
 class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +66,28 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         return self._open / "artifacts"
 
     @property
+    def given(self) -> Path:
+        return self._open / "given"
+
+    @property
+    def interface(self) -> Path:
+        return self._open / "interface"
+
+    @property
+    def home(self) -> Path:
+        return self._open / "home"
+
+    @property
+    def tmp(self) -> Path:
+        return self.root / "tmp"
+
+    @property
     def outputs(self) -> Path:
-        return self.control / "outputs"
+        return self.interface / "outputs"
+
+    @property
+    def ask(self) -> Path:
+        return self.interface / "ask"
 
     @property
     def documents(self) -> Path:
@@ -78,13 +109,18 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     def of(cls, parent: Path, specification: Specification) -> JobDir:
         return cls(root=parent / attempt_id(specification.task, specification.attempt))
 
+    def seen_at(self, place: Path | None) -> JobDir:
+        """The same paths as the script sees them, where its directories lie at another place for it."""
+        return self if place is None else JobDir(root=self.root, shared=place)
+
     def make(self, attempt: AttemptFile) -> None:
         """The directory is there and empty but for its frame; what an unstarted try left behind is gone."""
         if self.shared is None:
             self.remove()
             self.root.mkdir(mode=0o700, parents=True)
-            for directory in (self.control, self.artifacts, self.documents):
+            for directory in (*self._script_writes, self.given, self.documents, self.tmp):
                 directory.mkdir(mode=0o700)
+            self.tmp.chmod(0o1777)  # as programs expect it; only this user gets as far as here
         else:
             self._clear_shared()
         mode = 0o700 if self.shared is None else 0o770
@@ -101,11 +137,18 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         The script may write into these and can't replace them: each is a mount of its own there, and where the agent's
         files lie among the script's, the sticky bit keeps them from being renamed or removed.
         """
-        for directory in (self.control, self.workspace, self.artifacts, self.documents):
+        for directory in (*self._script_writes, self.workspace):
             directory.mkdir(exist_ok=True)
             directory.chmod(0o770)
-        self.control.chmod(0o1770)
-        self.documents.chmod(0o750)
+        for directory in (self.control, self.interface):
+            directory.chmod(0o1770)
+        for directory in (self.given, self.documents):
+            directory.mkdir(exist_ok=True)
+            directory.chmod(0o750)
+
+    @property
+    def _script_writes(self) -> tuple[Path, ...]:
+        return (self.control, self.interface, self.artifacts, self.home)
 
     def save(self, attempt: AttemptFile) -> None:
         part = self.root / ".attempt.json"
@@ -116,7 +159,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     def _clear_shared(self) -> None:
         """What an agent before this one had begun, in the same Pod, is gone; no script has run yet."""
         self.documents.chmod(0o750)
-        for directory in (self.workspace, self.documents):
+        for directory in (self.workspace, self.documents, self.home):
             for entry in directory.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
@@ -143,17 +186,56 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def started(self) -> bool:
         """Whether the start is on record at keruta, by this directory's own mark."""
-        return (self.control / "go").exists()
+        return (self.root / "started").exists()
+
+    def let_start(self) -> None:
+        """The start is on record: `start.sh` may go on, and an agent that takes the job up knows it."""
+        (self.root / "started").touch()
+        (self.given / "go").touch()
 
     def exit_codes(self) -> dict[str, int]:
-        """What set-up, script and check ended with, as far as is known, by those names; and `oom`."""
-        lines = _short(self.control / "exit").splitlines(keepends=True)
-        whole = [line.split() for line in lines if line.endswith("\n")]
-        return {parts[0]: int(parts[1]) for parts in whole if len(parts) == 2 and parts[1].lstrip("-").isdigit()}
+        """What set-up, script and check ended with, as far as is known, by those names; and `oom`, `fence`, `not_run`.
+
+        `not_run` is there where the task's command could not be executed at all.
+        """
+        text = read_beneath(self._open, "control/exit", 4096).decode("utf-8", "replace")
+        whole = [line.split() for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        codes = {parts[0]: int(parts[1]) for parts in whole if len(parts) == 2 and _CODE.fullmatch(parts[1])}
+        return codes | ({"not_run": 1} if is_beneath(self._open, "interface/not-run") else {})
 
     @property
     def finished(self) -> bool:
-        return (self.control / "done").exists()
+        return is_beneath(self._open, "control/done")
+
+    @property
+    def container_is_up(self) -> bool:
+        """In a Pod: whether the script's container has started, so its image was pulled."""
+        return is_beneath(self._open, "control/here")
+
+    @property
+    def terminated(self) -> bool:
+        """In a Pod: whether the script's container was told to end from outside."""
+        return is_beneath(self._open, "control/terminated")
+
+    def open_output(self, flags: int = os.O_RDONLY) -> int:
+        """Return a descriptor of the log. Raises OSError where the script put something else in its place."""
+        return open_beneath(self._open, "control/output", flags)
+
+    def open_outputs(self) -> int:
+        """Return a descriptor of $KERUTA_OUTPUTS. Raises OSError where that is no file any more."""
+        return open_beneath(self._open, "interface/outputs")
+
+    def open_stdin(self) -> int:
+        """Return a descriptor of the script's standard input. Raises OSError where that is no pipe any more."""
+        return open_beneath(self._open, "control/stdin", os.O_RDWR, expected=stat.S_ISFIFO)
+
+    def fence_state(self) -> bytes:
+        """What the fence says of the process space that it made; see `start.sh`."""
+        return read_beneath(self._open, "control/fence", 4096)
+
+    def asked(self, most: int) -> bytes:
+        """What the script wrote to $KERUTA_ASK; nothing while the file is not there or still empty."""
+        return read_beneath(self._open, "interface/ask", most)
 
     def note_cause(self, cause: str) -> None:
         """Writes down why the script is to end."""
@@ -171,21 +253,32 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
             return ""
 
     def remove(self) -> None:
-        if self.shared is not None:
-            return  # it goes with the Pod
-        if self.documents.is_dir():
-            self.documents.chmod(0o700)  # read-only until now
-        shutil.rmtree(self.root, ignore_errors=True)
+        if self.shared is None:  # in a Pod it goes with the Pod
+            remove_tree(self.root)
 
 
-def _short(path: Path) -> str:
-    """A small file of the script's side, as text; nothing for what is none: it may have put anything there."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(4096).decode("utf-8", "replace")
+def remove_tree(root: Path) -> None:
+    """Remove a directory whatever a script left in it: directories without rights too, as module caches are."""
+    shutil.rmtree(root, ignore_errors=True)
+    if not os.path.lexists(root):
+        return
+    pending = [root]
+    while pending:
+        directory = pending.pop()
+        try:
+            descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            os.chmod(f"/proc/self/fd/{descriptor}", 0o700)
+            pending += [
+                directory / entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)
+            ]
+        except OSError:
+            pass
+        finally:
+            os.close(descriptor)
+    shutil.rmtree(root, ignore_errors=True)
 
 
 def existing(parent: Path) -> Iterator[JobDir]:

@@ -19,33 +19,39 @@ PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EXTENSIONS = {"text/markdown": "md", "text/plain": "txt"}
 
 
-def write_scripts(directory: JobDir, specification: Specification) -> None:
+def write_scripts(world: World, directory: JobDir, specification: Specification) -> None:
     """Set-up, script and check lie where `start.sh` takes them. Raises PhaseError for a prompt without its agent."""
+    seen = directory.seen_at(world.script_root)
     if specification.setup:
-        _write(directory.control, "setup", "set -e\n" + "\n".join(specification.setup) + "\n")
+        _write(directory, seen, "setup", "set -e\n" + "\n".join(specification.setup) + "\n")
     if specification.command is not None:
-        text = f"exec {shlex.join(specification.command)}\n"
+        # A shell runs this trap only if it can't become the command; a program that the command misses is another case.
+        not_run = shlex.quote(f"echo >{shlex.quote(str(seen.interface / 'not-run'))}")
+        text = f"trap {not_run} EXIT\nexec {shlex.join(specification.command)}\n"
     elif specification.prompt is not None:
         if specification.prompt_command is None:
             raise PhaseError("ProfileMissing", f"The profile {specification.profile} takes no prompt any more.")
-        prompt_file = directory.control / "prompt"
-        prompt_file.write_text(specification.prompt)
-        text = specification.prompt_command.script(specification.prompt, str(prompt_file))
+        (directory.given / "prompt").write_text(specification.prompt)
+        text = specification.prompt_command.script(specification.prompt, str(seen.given / "prompt"))
     else:
         text = specification.script or ""
-    _write(directory.control, "script", text)
+    _write(directory, seen, "script", text)
     if specification.check is not None:
-        _write(directory.control, "check", specification.check)
+        _write(directory, seen, "check", specification.check)
 
 
-def _write(control: Path, name: str, text: str) -> None:
+def _write(directory: JobDir, seen: JobDir, name: str, text: str) -> None:
     """What names its interpreter is called by it; everything else is for the shell."""
     if text.startswith("#!"):
-        program = control / f"{name}.program"
+        program = directory.given / f"{name}.program"
         program.write_text(text)
-        program.chmod(0o770)
-        text = f"exec {shlex.quote(str(program))}\n"
-    (control / name).write_text(text)
+        program.chmod(0o750)
+        text = f"exec {shlex.quote(str(seen.given / program.name))}\n"
+    (directory.given / name).write_text(text)
+
+
+def furnish_home(directory: JobDir, specification: Specification) -> None:
+    """Put into the script's home what every script finds there. It is empty so far."""
 
 
 def environment(
@@ -53,22 +59,23 @@ def environment(
     secrets: Mapping[str, str],
 ) -> dict[str, str]:  # fmt: skip
     """The script's environment: what it inherits, the profile's and the task's own, its secrets, and keruta's names."""
+    seen = directory.seen_at(world.script_root)
     env = dict(world.inherited)
     if not world.in_pod:
         env.setdefault("PATH", PATH_DEFAULT)
-    env |= {**specification.env, **secrets}
+    env |= {"HOME": str(seen.home), **specification.env, **secrets}
     if specification.prompt is not None:
-        env["KERUTA_PROMPT_FILE"] = str(directory.control / "prompt")
+        env["KERUTA_PROMPT_FILE"] = str(seen.given / "prompt")
     return env | {
         "CI": "true",
         "KERUTA_TASK": specification.task,
         "KERUTA_ATTEMPT": str(specification.attempt),
         "KERUTA_COMMIT": commit,
-        "KERUTA_WORKSPACE": str(directory.workspace),
-        "KERUTA_ARTIFACTS": str(directory.artifacts),
-        "KERUTA_OUTPUTS": str(directory.outputs),
-        "KERUTA_DOCUMENTS": str(directory.documents),
-        "KERUTA_ASK": str(directory.control / "ask"),
+        "KERUTA_WORKSPACE": str(seen.workspace),
+        "KERUTA_ARTIFACTS": str(seen.artifacts),
+        "KERUTA_OUTPUTS": str(seen.outputs),
+        "KERUTA_DOCUMENTS": str(seen.documents),
+        "KERUTA_ASK": str(seen.ask),
         "KERUTA_EXECUTION": execution,
     }
 

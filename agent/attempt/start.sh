@@ -1,73 +1,121 @@
 #!/bin/sh
 # Runs a task's set-up, its script, then its check, and leaves their exit codes in a file. It needs nothing but a shell.
 #
-#   start.sh CONTROL
+#   start.sh GIVEN CONTROL
 #
-# CONTROL is a directory that it shares with the agent:
-#   here    written first: this container is up, so its image was pulled
+# GIVEN is a directory that the agent writes, read-only for the script:
+#   setup, script, check   what is run, in this order; the first and the last only where there are such
+#   environment   the script's environment, where it is not this program's own
 #   go      waited for: the start is on record
+#   stop    when it comes, the script is to end (for an agent that can't signal it); kill, at once
+#
+# CONTROL is a directory that this program writes:
+#   here    written first: this container is up, so its image was pulled
 #   stdin   a named pipe: what people send
 #   output  the log, appended to
-#   stop    when it comes, the script is to end (for an agent that can't signal it); kill, at once
 #   terminated   its container was told to end from outside
-#   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out; or "setup CODE"
+#   fence   what bubblewrap says of the process space that it made
+#   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out; or "setup CODE";
+#           or "fence CODE" where nothing was run, because the fence could not be put up
 #   done    written last
-c=$1
+#
+# With KERUTA_FENCE, a path of bubblewrap, this shell stays outside: script and check each get a file system and a process
+# space of their own, by the arguments that it is given as its standard input.
+g=$1 c=$2
 : >"$c/here"
-while [ ! -e "$c/go" ]; do
-  [ -e "$c/stop" ] && exit 0
+while [ ! -e "$g/go" ]; do
+  [ -e "$g/stop" ] && exit 0
   sleep 0.05
 done
-[ -e "$c/environment" ] && . "$c/environment"
+[ -e "$g/environment" ] && . "$g/environment"
+[ -n "$KERUTA_FENCE" ] && exec 8<&0
 exec >>"$c/output" 2>&1 0<>"$c/stdin"
 # The script gets the signal; this shell waits for it and writes down how it ended.
 trap : TERM INT HUP
-cd "$KERUTA_WORKSPACE" || exit 126
 
-if [ -n "$KERUTA_WATCH_STOP" ]; then
-  trap ': >"$c/terminated"' TERM INT HUP
-  run() {
-    setsid sh "$1" &
-    child=$!
-    while kill -0 "$child" 2>/dev/null; do
-      if [ -z "$told" ] && { [ -e "$c/stop" ] || [ -e "$c/terminated" ]; }; then
-        told=1
-        kill -TERM -"$child" 2>/dev/null || kill -TERM "$child" 2>/dev/null
-      fi
-      [ -e "$c/kill" ] && { kill -KILL -"$child" 2>/dev/null || kill -KILL "$child" 2>/dev/null; }
-      sleep 0.1
+finish() { # finish WHAT CODE
+  printf '%s %d\n' "$1" "$2" >>"$c/exit"
+  : >"$c/done"
+  sweep
+  exit "$2"
+}
+
+# Ends what the script left behind, however it left: this process is the subreaper of all of it (PR_SET_CHILD_SUBREAPER).
+sweep() {
+  [ -n "$KERUTA_SUBREAPER" ] || return 0
+  rounds=0 left=1
+  while [ -n "$left" ] && [ "$rounds" -lt 200 ]; do
+    left= rounds=$((rounds + 1))
+    read -r children <"/proc/$$/task/$$/children" || :
+    for child in $children; do
+      read -r state <"/proc/$child/stat" 2>/dev/null || continue
+      case ${state##*) } in Z*) continue ;; esac
+      left=1
+      kill -STOP "$child" 2>/dev/null
+      kill -KILL "$child" 2>/dev/null
     done
-    wait "$child"
+  done
+}
+
+if [ -n "$KERUTA_FENCE" ]; then
+  # Set-up and script share a fence: what the one started is there for the other. Only this shell has descriptor 5.
+  inside='if [ "$2" = script ] && [ -e "$1/setup" ]; then
+    /bin/sh "$1/setup" 5>&- || { code=$?; echo "$code" >&5; exit "$code"; }
+  fi
+  exec /bin/sh "$1/$2" 5>&-'
+  run() {
+    : >"$c/setup-code"
+    "$KERUTA_FENCE" --args 8 --json-status-fd 9 -- /bin/sh -c "$inside" sh "$KERUTA_GIVEN" "$1" \
+      8</proc/self/fd/8 9>"$c/fence" 5>"$c/setup-code"
+    code=$? started=
+    while read -r line; do
+      case $line in *'"exit-code"'*) started=1 ;; esac
+    done <"$c/fence"
+    [ -n "$started" ] || [ "$code" -gt 128 ] || finish fence "$code"
+    read -r setup <"$c/setup-code" && finish setup "$setup"
+    return "$code"
   }
 else
-  run() { sh "$1"; }
+  cd "$KERUTA_WORKSPACE" || exit 126
+  if [ -n "$KERUTA_WATCH_STOP" ]; then
+    trap ': >"$c/terminated"' TERM INT HUP
+    shell() {
+      setsid sh "$1" &
+      child=$!
+      while kill -0 "$child" 2>/dev/null; do
+        if [ -z "$told" ] && { [ -e "$g/stop" ] || [ -e "$c/terminated" ]; }; then
+          told=1
+          kill -TERM -"$child" 2>/dev/null || kill -TERM "$child" 2>/dev/null
+        fi
+        [ -e "$g/kill" ] && { kill -KILL -"$child" 2>/dev/null || kill -KILL "$child" 2>/dev/null; }
+        sleep 0.1
+      done
+      wait "$child"
+    }
+  else
+    shell() { sh "$1"; }
+  fi
+  run() {
+    if [ "$1" = script ] && [ -e "$g/setup" ]; then
+      shell "$g/setup"
+      code=$?
+      [ "$code" -eq 0 ] || finish setup "$code"
+    fi
+    shell "$g/$1"
+  }
 fi
 
-if [ -e "$c/setup" ]; then
-  run "$c/setup"
-  code=$?
-  if [ "$code" -ne 0 ]; then
-    printf 'setup %d\n' "$code" >"$c/exit"
-    : >"$c/done"
-    exit "$code"
-  fi
-fi
-run "$c/script"
+run script
 code=$?
-if [ "$code" -eq 0 ] && [ -e "$c/check" ]; then
+if [ "$code" -eq 0 ] && [ -e "$g/check" ]; then
   printf 'script 0\n' >"$c/exit"
   : >"$c/checking"
-  run "$c/check"
-  code=$?
-  printf 'check %d\n' "$code" >>"$c/exit"
-  : >"$c/done"
-else
-  # The kernel kills the largest process of the container, not this shell: it can still say so.
-  if [ "$code" -eq 137 ] && [ -n "$KERUTA_WATCH_STOP" ]; then
-    grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control &&
-      printf 'oom 1\n' >"$c/exit"
-  fi
-  printf 'script %d\n' "$code" >>"$c/exit"
-  : >"$c/done"
+  run check
+  finish check $?
 fi
-exit "$code"
+# The kernel kills the largest process of the container, not this shell: it can still say so.
+if [ "$code" -eq 137 ] && [ -n "$KERUTA_WATCH_STOP" ]; then
+  grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control &&
+    printf 'oom 1\n' >"$c/exit"
+fi
+finish script "$code"

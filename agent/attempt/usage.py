@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -16,14 +15,19 @@ TEXT_LINE_CHARACTERS = 2000  # a pattern that backtracks has little to do it on
 _SUFFIXES = {"k": 1e3, "M": 1e6}
 
 
-def measure(output: Path, rules: Sequence[UsageRule]) -> dict[str, float]:
-    """The numbers that the rules find, by what they measure; nothing for what is not there."""
+def measure(log: BinaryIO, rules: Sequence[UsageRule]) -> dict[str, float]:
+    """The numbers that the rules find, by what they measure; nothing for what is not there.
+
+    Args:
+        log: closed afterwards.
+    """
     found: dict[str, float] = {}
     if not rules:
+        log.close()
         return found
     readers = [(rule, _reader(rule)) for rule in rules]
     by_pointer = any(rule.pointer for rule in rules)
-    for line in _lines(output):
+    for line in _lines(log):
         document = _json(line) if by_pointer and line.startswith(b"{") else None
         text = line[: TEXT_LINE_CHARACTERS * 4].decode("utf-8", "replace")[:TEXT_LINE_CHARACTERS]
         for rule, read in readers:
@@ -81,9 +85,9 @@ def _json(line: bytes) -> Any:
         return None
 
 
-def _lines(output: Path) -> Iterator[bytes]:
+def _lines(log: BinaryIO) -> Iterator[bytes]:
     """The lines of a log; what is longer than any agent's is passed over."""
-    with output.open("rb") as file:
+    with log as file:
         while line := file.readline(JSON_LINE_BYTES):
             if line.endswith(b"\n") or len(line) < JSON_LINE_BYTES:
                 yield line

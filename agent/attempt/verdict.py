@@ -34,7 +34,7 @@ def judge(
     """Says how it ended.
 
     Args:
-        codes: exit codes by `setup`, `script`, `check`, and `oom`, as far as they are known.
+        codes: exit codes by `setup`, `script`, `check`, as far as they are known; `oom`, `fence` and `not_run` too.
         finished: whether the last of them was written.
         died_by: the signal that ended the shell around the script.
         stopped: whether it was told to stop; for `cause`, or at a person's wish where there is none.
@@ -58,6 +58,9 @@ def _failure(codes: Mapping[str, int], code: int | None, checked: int | None, sp
     def failed(reason: str, message: Message | str, exit_code: int | None) -> Verdict:
         return Verdict(status="failed", reason=reason, message=message, exit_code=exit_code)
 
+    if "fence" in codes:
+        message = "The script was not started: bubblewrap could not put up its fence; the log's last line says why."
+        return failed("WorkspaceFailed", message, None)
     if "setup" in codes:
         return failed("SetupFailed", f"A set-up command {how(codes['setup'])}; the script was not run.", codes["setup"])
     if code == 0:
@@ -67,7 +70,7 @@ def _failure(codes: Mapping[str, int], code: int | None, checked: int | None, sp
         return failed("ScriptFailed", "The script was killed, and what ran it with it.", None)
     if codes.get("oom"):
         return failed("OutOfMemory", "The script used more memory than its limit; give it more, or use less.", code)
-    if code in (126, 127) and specification.command is not None:
+    if specification.command is not None and "not_run" in codes:
         return failed("CommandNotFound", f"The command {specification.command[0]!r} can't be run here.", code)
     return failed("ScriptFailed", f"The script {how(code)}.", code)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import BinaryIO
 
 from agent.log.masking import Masker
 from keruta.domain.log_text import from_whole_character, unfinished_bytes
@@ -27,7 +28,7 @@ class Streamer:
     """Cuts one attempt's log.
 
     Args:
-        output: the log file, to which the script appends.
+        output: opens the log file, to which the script appends; takes flags and returns a descriptor.
         record: where cuts are written down.
         send: takes a chunk.
         limit_bytes: what MongoDB keeps; beyond it only the end of the log is sent, after a line that says so.
@@ -37,7 +38,7 @@ class Streamer:
         self,
         task: str,
         attempt: int,
-        output: Path,
+        output: Callable[[int], int],
         record: Path,
         *,
         masker: Masker,
@@ -48,8 +49,8 @@ class Streamer:
         self._masker = masker
         self._send = send
         self._limit = max(limit_bytes - TAIL_AFTER_CUT_BYTES - 1024, 4096)
-        self._file = output.open("rb")
-        self._writer = os.open(output, os.O_WRONLY | os.O_APPEND)
+        self._file = os.fdopen(output(os.O_RDONLY), "rb")
+        self._writer = output(os.O_WRONLY | os.O_APPEND)
         self._record = record
         self._sequence = 0
         self._read = 0  # how far the file has been cut
@@ -61,6 +62,12 @@ class Streamer:
     def size(self) -> int:
         """How much has been written to the log."""
         return os.fstat(self._file.fileno()).st_size
+
+    def whole(self) -> BinaryIO:
+        """The whole log, from its beginning: the file that this was made with, whatever lies in its place by now."""
+        file = os.fdopen(os.dup(self._file.fileno()), "rb")
+        file.seek(0)
+        return file
 
     @property
     def cut(self) -> bool:

@@ -47,7 +47,7 @@ def left(tmp_path: Path) -> JobDir:
     directory.make(AttemptFile(specification=specification, deadline_at=time.time() + 60, commit="c" * 40))
     directory.workspace.mkdir()
     directory.execution("boot")
-    (directory.control / "go").touch()
+    directory.let_start()
     (directory.root / "process").write_text("4194304 1")  # a process that is no more
     return directory
 
@@ -59,7 +59,7 @@ def take_up(left: JobDir, tmp_path: Path) -> AnyEntry:
         reporting=reporting,
         asking=None,  # type: ignore[arg-type]  nothing is asked of it
         opener=Opener(tmp_path / "no-key", tmp_path),
-        script=lambda job, env: ProcessScript(job, env, "none"),
+        script=lambda job, env: ProcessScript(job, env, None),
         boot="next",
     )
     attempt = left.load()

@@ -58,7 +58,18 @@ def test_how_an_attempt_ended(codes: dict[str, int], more: dict[str, Any], expec
 def test_a_command_that_is_not_there_is_said_so() -> None:
     command = msgspec.structs.replace(PLAIN, script=None, command=["no-such"])
 
-    assert verdict({"script": 127}, command) == ("failed", "CommandNotFound", 127)
+    assert verdict({"script": 127, "not_run": 1}, command) == ("failed", "CommandNotFound", 127)
+
+
+def test_a_program_that_a_command_does_not_find_is_the_commands_own_failure() -> None:
+    """`make` says 127 where a recipe's program is missing; make itself could be run."""
+    command = msgspec.structs.replace(PLAIN, script=None, command=["make"])
+
+    assert verdict({"script": 127}, command) == ("failed", "ScriptFailed", 127)
+
+
+def test_a_fence_that_could_not_be_put_up_is_the_workers_failure() -> None:
+    assert verdict({"fence": 1}) == ("failed", "WorkspaceFailed", None)
 
 
 @given(st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="\0"), max_size=200))
@@ -94,8 +105,8 @@ def test_what_an_agent_used(tmp_path: Path) -> None:
         b'{"type": "result", "total": 0.75}'
     )
 
-    assert measure(log, RULES) == {"cost_usd": 0.75, "input_tokens": 7.0, "output_tokens": 2500.0}
-    assert measure(log, []) == {}
+    assert measure(log.open("rb"), RULES) == {"cost_usd": 0.75, "input_tokens": 7.0, "output_tokens": 2500.0}
+    assert measure(log.open("rb"), []) == {}
 
 
 def test_what_one_machine_can_not_honour() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from agent.log.chunks import Streamer
@@ -14,8 +15,9 @@ def make(directory: Path, *, secrets: tuple[bytes, ...] = (), limit: int = 1 << 
     output = directory / "output"
     output.touch()
     streamer = Streamer(
-        "t", 1, output, directory / "chunks", masker=Masker(secrets), send=sent.append, limit_bytes=limit
-    )
+        "t", 1, lambda flags: os.open(output, flags), directory / "chunks", masker=Masker(secrets), send=sent.append,
+        limit_bytes=limit,
+    )  # fmt: skip
     return streamer, sent
 
 

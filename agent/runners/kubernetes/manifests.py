@@ -19,7 +19,8 @@ from keruta.domain.specification import Specification
 AGENT_USER, SCRIPT_USER, GROUP = 10002, 10003, 10004
 PART_OF = "app.kubernetes.io/part-of=keruta,app.kubernetes.io/component=job"
 ATTEMPT_LABEL = "keruta.dev/attempt"
-SHARED_WITH_SCRIPT = ("control", "workspace", "artifacts")
+SHARED_WITH_SCRIPT = ("control", "interface", "workspace", "artifacts", "home")
+READ_ONLY_FOR_SCRIPT = ("given", "documents")  # what the agent puts there: the script's own text and check among it
 TMP = "/tmp"  # noqa: S108  a volume of its own, in each container
 
 
@@ -156,7 +157,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
             {"name": "KERUTA_POD_UID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.uid"}}},
         ],
         "startupProbe": {
-            "exec": {"command": ["test", "-e", "/job/control/start.sh"]},
+            "exec": {"command": ["test", "-e", "/job/given/start.sh"]},
             "periodSeconds": 1,
             "failureThreshold": 120,
         },
@@ -185,17 +186,20 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
         "name": "script",
         "image": placement.image or settings.job_image,
         "imagePullPolicy": settings.job_pull_policy,
-        "command": ["/bin/sh", "/job/control/start.sh", "/job/control"],
+        "command": ["/bin/sh", "/job/given/start.sh", "/job/given", "/job/control"],
         "env": [
             {"name": "KERUTA_WATCH_STOP", "value": "1"},
             {"name": "KERUTA_WORKSPACE", "value": "/job/workspace"},
-            {"name": "HOME", "value": TMP},
+            {"name": "HOME", "value": "/job/home"},
         ],
         "resources": {"requests": requests, "limits": limits},
         "securityContext": _security(SCRIPT_USER),
         "volumeMounts": [
             *({"name": "job", "mountPath": f"/job/{name}", "subPath": name} for name in SHARED_WITH_SCRIPT),
-            {"name": "job", "mountPath": "/job/documents", "subPath": "documents", "readOnly": True},
+            *(
+                {"name": "job", "mountPath": f"/job/{name}", "subPath": name, "readOnly": True}
+                for name in READ_ONLY_FOR_SCRIPT
+            ),
             {"name": "script-tmp", "mountPath": TMP},
         ],
     }

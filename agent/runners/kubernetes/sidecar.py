@@ -76,12 +76,12 @@ class ContainerScript:
     def await_ready(self, stop: threading.Event) -> None:
         """The script's container is up, so its image was pulled."""
         lines = [f"export {name}={shlex.quote(value)}\n" for name, value in self._env.items()]
-        (self._job.control / "environment").write_text("".join(lines))
-        while not (self._job.control / "here").exists() and not stop.wait(HERE_LOOK_SECONDS):
+        (self._job.given / "environment").write_text("".join(lines))
+        while not self._job.container_is_up and not stop.wait(HERE_LOOK_SECONDS):
             pass
 
     def start(self) -> None:
-        (self._job.control / "go").touch()
+        self._job.let_start()
 
     def take_up(self) -> bool:
         return True
@@ -101,13 +101,13 @@ class ContainerScript:
     @property
     def told_elsewhere(self) -> bool:
         """The worker tells, from the Pod's status, where no exit code is there or the script was ended with its Pod."""
-        return not self._job.finished or (self._job.control / "terminated").exists()
+        return not self._job.finished or self._job.terminated
 
     def stop(self) -> None:
-        (self._job.control / "stop").touch()
+        (self._job.given / "stop").touch()
 
     def kill(self) -> None:
-        (self._job.control / "kill").touch()
+        (self._job.given / "kill").touch()
 
     def sweep(self) -> int:
         return 0  # the container's end is its processes' end
@@ -129,7 +129,7 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
     os.umask(0o007)  # the script is another user, of the same group
     directory = JobDir(root=own.agent_dir, shared=own.job_dir)
     directory.make_shared()
-    shutil.copy(START, directory.control / "start.sh")  # from here on the script's container may start
+    shutil.copy(START, directory.given / "start.sh")  # from here on the script's container may start
     specification = _fetch(transport, task, number)
     if specification is None:
         log.warning("the attempt is not ours any more", extra={"action": "attempt_gone"})
@@ -160,6 +160,7 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
         opener=Opener(settings.credentials_key, settings.secrets_dir),
         script=lambda job, env: ContainerScript(job, {**env, **SAFE_GIT}, over, settings.grace_seconds),
         boot=own.pod_uid or "pod",
+        isolation="pod",
         in_pod=True,
     )
     job = Job(world, directory, specification)

@@ -10,13 +10,14 @@ from agent.attempt.attempt import Job
 from agent.attempt.context import Asking, Reporting, World
 from agent.attempt.credentials import Opener
 from agent.attempt.directory import JobDir, existing
-from agent.runners.process.script import ProcessScript, find_isolation
+from agent.runners.process.fence import INSIDE, find_fence
+from agent.runners.process.script import ProcessScript
 from agent.settings import WorkerSettings
 from keruta.domain.lifecycle import NOT_STARTED
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Lost
 
-PASSED_ON = ("PATH", "HOME", "USER", "LANG", "TZ", "TMPDIR")  # of this process, to scripts
+PASSED_ON = ("PATH", "USER", "LANG", "TZ")  # of this process, to scripts
 
 
 class ProcessJobs:
@@ -25,7 +26,9 @@ class ProcessJobs:
     def __init__(
         self, settings: WorkerSettings, reporting: Reporting, asking: Asking, send: Callable[[AnyEntry], None]
     ) -> None:
-        isolation = find_isolation(settings.isolation)
+        fence = find_fence(settings)
+        self.isolation = "none" if fence is None else "bubblewrap"
+        passed_on = PASSED_ON if fence is not None else (*PASSED_ON, "TMPDIR")
         self._send = send
         self._directory = settings.worker_dir / "jobs"
         self._world = World(
@@ -33,9 +36,11 @@ class ProcessJobs:
             reporting=reporting,
             asking=asking,
             opener=Opener(settings.credentials_key, settings.secrets_dir),
-            script=lambda job, env: ProcessScript(job, env, isolation),
+            script=lambda job, env: ProcessScript(job, env, fence),
             boot=new_id(),
-            inherited={name: os.environ[name] for name in PASSED_ON if name in os.environ},
+            inherited={name: os.environ[name] for name in passed_on if name in os.environ},
+            script_root=None if fence is None else INSIDE,
+            isolation="none" if fence is None else "bubblewrap",
         )
 
     def start(self) -> Iterator[Job]:

@@ -1,29 +1,35 @@
 """A script as processes of this machine: started in a session of its own, told to end, killed with all it left behind.
 
-This is no isolation boundary: the script has this user's rights. With bubblewrap it sees the file system read-only but
-for its own directory, and a process space of its own.
+With a fence (`agent.runners.process.fence`) it has a file system and a process space of its own, which the kernel ends
+with it. Without one this is no boundary: the script has this user's rights, and what it leaves behind is found because
+`start.sh` is its subreaper, and by a mark in its environment.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import logging
+import ctypes
 import os
+import re
 import select
-import shutil
 import signal
 import subprocess
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from agent.attempt.directory import JobDir
-
-log = logging.getLogger(__name__)
+from agent.attempt.script_environment import PATH_DEFAULT
+from agent.runners.process.fence import INSIDE, Fence, in_memory
 
 START = Path(__file__).parents[2] / "attempt" / "start.sh"
 MARK = "KERUTA_EXECUTION"
+GONE_SECONDS = 5.0
+_PR_SET_CHILD_SUBREAPER = 36
+_CHILD = re.compile(rb'"child-pid": *([0-9]+)')
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ProcessScript:
@@ -32,35 +38,54 @@ class ProcessScript:
     Args:
         job: its directory.
         env: its environment; must hold `KERUTA_EXECUTION`, by which strays are found.
-        isolation: `bubblewrap` or `none`.
+        fence: what keeps it apart, if anything does.
     """
 
-    def __init__(self, job: JobDir, env: Mapping[str, str], isolation: str) -> None:
+    def __init__(self, job: JobDir, env: Mapping[str, str], fence: Fence | None) -> None:
         self._job = job
         self._env = dict(env)
-        self._isolation = isolation
+        self._fence = fence
         self._child: subprocess.Popen[bytes] | None = None
         self._pid = 0
         self._pidfd = -1
+        self._stopping = False
+        self._told = 0  # the process group inside the fence that was told to end
 
     def await_ready(self, stop: threading.Event) -> None:
         """A process of this machine can start at once."""
 
     def start(self) -> None:
         """The script runs. The start must be on record before. Raises OSError when nothing can be started."""
-        (self._job.control / "go").touch()
-        prefix = _bubblewrap(self._job) if self._isolation == "bubblewrap" else []
-        self._child = subprocess.Popen(
-            [*prefix, "/bin/sh", str(START), str(self._job.control)],
-            env=self._env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._job.let_start()
+        fence = self._fence
+        arguments = subprocess.DEVNULL if fence is None else in_memory(fence.arguments(self._job, self._env))
+        try:
+            self._child = subprocess.Popen(
+                ["/bin/sh", str(START), str(self._job.given), str(self._job.control)],
+                env=self._start_environment(),
+                stdin=arguments,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=_become_subreaper if fence is None else None,
+            )
+        finally:
+            if fence is not None:
+                os.close(arguments)
         self._pid = self._child.pid
         self._pidfd = os.pidfd_open(self._pid)
         (self._job.root / "process").write_text(f"{self._pid} {_began(self._pid)}")
+
+    def _start_environment(self) -> dict[str, str]:
+        """What `start.sh` itself runs with: inside a fence the script's environment is set by the fence."""
+        if self._fence is None:
+            return {**self._env, "KERUTA_SUBREAPER": "1"}
+        return {
+            "PATH": PATH_DEFAULT,
+            "KERUTA_FENCE": self._fence.program,
+            "KERUTA_GIVEN": str(self._job.seen_at(INSIDE).given),
+            MARK: self._env[MARK],  # by which bubblewrap's processes are known: a number alone may be another's by now
+        }
 
     def take_up(self) -> bool:
         """Finds the script that a worker before this one started; returns whether it still runs."""
@@ -81,6 +106,8 @@ class ProcessScript:
         """Returns whether the script has ended, at the latest after that time."""
         if self._pidfd < 0:
             return True
+        if self._stopping and self._fence is not None:
+            self._tell_inside()  # it may not have been there yet, or its check may have begun since
         poll = select.poll()
         poll.register(self._pidfd, select.POLLIN)
         return bool(poll.poll(seconds * 1000))
@@ -98,33 +125,61 @@ class ProcessScript:
         return False
 
     def stop(self) -> None:
-        """SIGTERM to all of it."""
-        self._signal(signal.SIGTERM)
+        """SIGTERM to the script; not to what runs it, which is to write down how it ended."""
+        self._stopping = True
+        if self._fence is None:
+            self._signal(signal.SIGTERM)
+        else:
+            self._tell_inside()
 
     def kill(self) -> None:
         """SIGKILL to all of it, and to what left its process group."""
+        if self._fence is None and self._pid:
+            _end_descendants(self._pid)
         self._signal(signal.SIGKILL)
         self.sweep()
 
     def sweep(self) -> int:
         """Nothing that the script started runs any more; returns how many processes had to be killed."""
+        if self._fence is not None:
+            self._await_end_inside()
+            return 0
         killed = 0
         for _ in range(20):
             left = [*_marked(self._env[MARK])]
             if not left:
                 break
-            for pid in left:  # first stopped, so that none forks away while the others are killed
-                _kill(pid, signal.SIGSTOP)
-            for pid in left:
-                killed += _kill(pid, signal.SIGKILL)
+            killed += _end_all(left)
         return killed
+
+    def _tell_inside(self) -> None:
+        inside = self._inside()
+        if inside and inside != self._told and _signal_group(inside, signal.SIGTERM):
+            self._told = inside
+
+    def _inside(self) -> int:
+        """The first process inside the fence, which leads a session of its own there; 0 where there is none yet."""
+        found = _CHILD.search(self._job.fence_state())
+        return int(found[1]) if found and _is_marked(int(found[1]), self._env[MARK]) else 0
+
+    def _await_end_inside(self) -> None:
+        """The kernel ends what is inside with its first process; that takes a moment."""
+        until = time.monotonic() + GONE_SECONDS
+        while (inside := self._inside()) and time.monotonic() < until:
+            _kill(inside, signal.SIGKILL)
+            time.sleep(0.001)
 
     def reads_input(self) -> bool:
         """Whether a process of the script waits for its standard input."""
         if not self._pid:
             return False
-        stdin = (self._job.control / "stdin").stat()
-        return any(_reads(pid, stdin) for pid in _session(self._pid))
+        try:
+            stdin = os.fstat(descriptor := self._job.open_stdin())
+            os.close(descriptor)
+        except OSError:
+            return False
+        pids = _session(self._pid) if self._fence is None else _same_space(self._inside())
+        return any(_reads(pid, stdin) for pid in pids)
 
     def close(self) -> None:
         if self._pidfd >= 0:
@@ -145,6 +200,55 @@ def _kill(pid: int, signal_: signal.Signals) -> int:
     except (ProcessLookupError, PermissionError):
         return 0
     return 1
+
+
+def _end_all(pids: list[int]) -> int:
+    """Kill processes; first all are stopped, so that none forks away while the others are killed."""
+    for pid in pids:
+        _kill(pid, signal.SIGSTOP)
+    return sum(_kill(pid, signal.SIGKILL) for pid in pids)
+
+
+def _end_descendants(root: int) -> None:
+    """Kill all that descends from a process, but not itself: while it lives, it is the subreaper of what is left."""
+    for _ in range(200):
+        parents: dict[int, int] = {}
+        for pid in _pids():
+            with contextlib.suppress(OSError, IndexError, ValueError):
+                state, parent = _stat(pid)[:2]
+                if state not in "ZX":
+                    parents[pid] = int(parent)
+        found = {root}
+        while more := {pid for pid, parent in parents.items() if parent in found} - found:
+            found |= more
+        if found == {root}:
+            return
+        _end_all(sorted(found - {root}))
+
+
+def _signal_group(group: int, signal_: signal.Signals) -> bool:
+    """Send a signal to a process group; returns whether there is one."""
+    try:
+        os.killpg(group, signal_)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def _become_subreaper() -> None:
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _same_space(first: int) -> Iterator[int]:
+    """The processes of a process space, by the first of them."""
+    try:
+        space = os.readlink(f"/proc/{first}/ns/pid")
+    except OSError:
+        return
+    for pid in _pids():
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/{pid}/ns/pid") == space:
+                yield pid
 
 
 def _began(pid: int) -> str:
@@ -173,11 +277,16 @@ def _session(leader: int) -> Iterator[int]:
 
 def _marked(execution: str) -> Iterator[int]:
     """Processes that carry the execution's mark in their environment, zombies left out."""
+    return (pid for pid in _pids() if _is_marked(pid, execution))
+
+
+def _is_marked(pid: int, execution: str) -> bool:
     mark = f"{MARK}={execution}".encode()
-    for pid in _pids():
-        with contextlib.suppress(OSError), open(f"/proc/{pid}/environ", "rb") as file:
-            if mark in file.read(1 << 20).split(b"\0"):
-                yield pid
+    try:
+        with open(f"/proc/{pid}/environ", "rb") as file:
+            return mark in file.read(1 << 20).split(b"\0")
+    except OSError:
+        return False
 
 
 def _reads(pid: int, stdin: os.stat_result) -> bool:
@@ -193,33 +302,3 @@ def _reads(pid: int, stdin: os.stat_result) -> bool:
     except (OSError, IndexError):
         return False
     return (found.st_dev, found.st_ino) == (stdin.st_dev, stdin.st_ino)
-
-
-@functools.cache
-def find_isolation(wanted: str) -> str:
-    """`bubblewrap` where it was asked for and works, else `none`, with a word in the log."""
-    if wanted == "none":
-        return wanted
-    program = shutil.which("bwrap")
-    if program is not None:
-        tried = subprocess.run(
-            [program, "--ro-bind", "/", "/", "--unshare-pid", "--proc", "/proc", "--dev", "/dev", "true"],
-            capture_output=True,
-            check=False,
-        )
-        if tried.returncode == 0:
-            return "bubblewrap"
-    if wanted == "bubblewrap":
-        raise OSError("bubblewrap was asked for and does not work here")
-    log.warning("scripts run with this user's rights: bubblewrap is not there", extra={"action": "no_isolation"})
-    return "none"
-
-
-def _bubblewrap(job: JobDir) -> list[str]:
-    """The file system read-only but for the job's own directory; keruta's other directories are not there at all."""
-    private = str(job.root.parent.parent)
-    return [
-        "bwrap", "--ro-bind", "/", "/", "--dev", "/dev", "--unshare-pid", "--proc", "/proc", "--tmpfs", "/tmp",  # noqa: S108  its own
-        "--tmpfs", private, "--bind", str(job.root), str(job.root), "--ro-bind", str(job.documents), str(job.documents),
-        "--ro-bind", str(START), str(START), "--",
-    ]  # fmt: skip

@@ -82,6 +82,7 @@ class Git:
                 out, err = running.communicate(stdin, timeout=LOOK_EVERY_SECONDS)
                 break
             except subprocess.TimeoutExpired:
+                stdin = None  # it was given already; given again it is an error
                 if self._stop.is_set() or time.monotonic() > self._deadline:
                     _end(running)
         if self._stop.is_set() or time.monotonic() > self._deadline:
