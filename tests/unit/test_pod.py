@@ -51,6 +51,17 @@ def test_the_script_has_nothing_that_is_the_agents(specification: Specification)
         assert "memory" in container["resources"]["limits"]
 
 
+def test_the_script_can_not_change_what_it_was_given(specification: Specification) -> None:
+    """Its own text, its check and the agent's word to start are a read-only mount; its home is one that it writes."""
+    script = pod_of(specification)["containers"][0]
+    mounts = {mount["mountPath"]: mount for mount in script["volumeMounts"]}
+
+    assert [mounts[f"/job/{name}"]["readOnly"] for name in ("given", "documents")] == [True, True]
+    assert not mounts["/job/home"].get("readOnly")
+    assert {"name": "HOME", "value": "/job/home"} in script["env"]
+    assert script["command"] == ["/bin/sh", "/job/given/start.sh", "/job/given", "/job/control"]
+
+
 def test_a_job_goes_with_the_account_that_it_runs_as(specification: Specification) -> None:
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "keruta-job", "uid": "a"}
 
