@@ -154,6 +154,7 @@ try replace-log 'mv output o2; rm -f output; ln -s /token/token output'
 cd "$KERUTA_WORKSPACE"
 try replace-control 'mv /job/control /job/c2; mv /job/artifacts /job/a2; mv /job/workspace /job/w2'
 try write-documents 'touch /job/documents/x; chmod 777 /job/documents'
+try write-given 'echo exit 0 >/job/given/script; touch /job/given/check'
 ln -s /token/token "$KERUTA_ARTIFACTS/stolen-token"
 ln /job/control/output "$KERUTA_ARTIFACTS/hard-link" 2>/dev/null
 ln -s /agent "$KERUTA_ARTIFACTS/agent"
@@ -189,6 +190,7 @@ def test_a_hostile_script_gets_nothing(cluster: Cluster, repository: str, git_se
     for what in ("replace-log", "replace-control"):
         assert any(word in said[what] for word in ("not permitted", "denied", "busy", "Read-only")), said[what]
     assert "Read-only" in said["write-documents"]
+    assert "Read-only" in said["write-given"]
     assert [artifact.path for artifact in task.artifacts] == ["log.gz"]
     assert task.outputs == {}
     assert git(git_server.root / "app.git", "show", "hostile:hostile.txt") == "hostile"
