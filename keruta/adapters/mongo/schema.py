@@ -170,6 +170,14 @@ def _names(database: Database[dict[str, Any]]) -> None:
     database["dead_letters"].create_index([("event.id", ASCENDING), ("destination", ASCENDING)], name="event")
 
 
+def _no_scans(database: Database[dict[str, Any]]) -> None:
+    """Index what every scrape of metrics, and every night's clean-up, asks of collections that grow."""
+    for collection in ("repositories", "queues"):
+        database[collection].create_index("spreads", name="spreads", **_there("spreads"))
+    database["document_versions"].create_index("at", name="at")
+    database["dead_letters"].create_index("replayed_at", name="replayed_at")
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -183,6 +191,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _words,
     _webhooks,
     _names,
+    _no_scans,
 )
 
 
