@@ -1,8 +1,9 @@
-"""What every test may use: a real mongod for the run, and a database of its own for each test."""
+"""What every test may use: a real mongod and one database for the run, which is emptied before each test."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import hypothesis
@@ -13,7 +14,8 @@ from keruta.adapters.mongo.client import Database, connect
 from keruta.domain.naming import new_id
 from keruta.local.state import write_private
 from keruta.settings import Settings
-from tests.support.mongod import Mongod
+from tests.support.databases import SharedDatabase
+from tests.support.mongod import Mongod, in_memory
 from tests.support.repositories import make_repository
 
 # A machine that is busy is no fault of what is tested; and what CI says of a change, it says of it again.
@@ -24,18 +26,29 @@ hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 @pytest.fixture(scope="session")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
-    with Mongod(tmp_path_factory.mktemp("mongod")) as running:
-        yield running
+    directory = in_memory(tmp_path_factory.mktemp("mongod"))
+    try:
+        with Mongod(directory) as running:
+            yield running
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def shared_database(mongod: Mongod) -> Iterator[SharedDatabase]:
+    shared = SharedDatabase(Settings(mongo_url=mongod.url, mongo_database="shared"))
+    yield shared
+    shared.close()
 
 
 @pytest.fixture
-def settings(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def settings(request: pytest.FixtureRequest, mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     results = tmp_path_factory.mktemp("results")
     key = results / "credentials.key"
     write_private(key, new_sealing_key())
     return Settings(
         mongo_url=mongod.url,
-        mongo_database=f"t{new_id()}",
+        mongo_database=f"t{new_id()}" if request.node.get_closest_marker("own_database") else "shared",
         results_dir=results,
         lease_seconds=30,
         credentials_key=key,
@@ -44,11 +57,22 @@ def settings(mongod: Mongod, tmp_path_factory: pytest.TempPathFactory) -> Settin
 
 
 @pytest.fixture
-def database(settings: Settings) -> Iterator[Database]:
-    database = connect(settings)
-    yield database
-    database.client.drop_database(database.name)
-    database.client.close()
+def database(request: pytest.FixtureRequest, settings: Settings) -> Iterator[Database]:
+    """The run's database, empty but for what migrations insert; one of its own for a test marked `own_database`.
+
+    A query of keruta that reads a growing collection whole fails the test.
+    """
+    if request.node.get_closest_marker("own_database"):
+        database = connect(settings)
+        yield database
+        database.client.drop_database(database.name)
+        database.client.close()
+        return
+    shared: SharedDatabase = request.getfixturevalue("shared_database")
+    shared.empty()
+    yield shared.database
+    if faults := shared.faults():
+        pytest.fail("\n".join(dict.fromkeys(faults)))
 
 
 @pytest.fixture(scope="session")

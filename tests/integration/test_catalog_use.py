@@ -472,6 +472,7 @@ def aged(task_id: str, at: datetime) -> str:
     return head + task_id[10:]
 
 
+@pytest.mark.own_database
 def test_the_database_forgets_as_the_settings_say(world: World) -> None:
     """The indexes that remove are set anew when the settings are other than before."""
     settings = msgspec.structs.replace(world.settings, task_days=7, audit_days=14)

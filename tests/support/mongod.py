@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ctypes
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from pathlib import Path
 from types import TracebackType
 
 from keruta.local import mongod
+
+MEMORY_BYTES = 3 * 1024**3  # several times what a run leaves in its database
 
 
 def free_port() -> int:
@@ -20,6 +24,16 @@ def free_port() -> int:
 
 def _die_with_parent() -> None:
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def in_memory(otherwise: Path) -> Path:
+    """Return a directory in memory, where there is room: what is thrown away need not wait for a disk."""
+    memory = Path("/dev/shm")
+    try:
+        roomy = shutil.disk_usage(memory).free > MEMORY_BYTES
+    except OSError:
+        roomy = False
+    return Path(tempfile.mkdtemp(prefix="keruta-mongod-", dir=memory)) if roomy else otherwise
 
 
 class Mongod:

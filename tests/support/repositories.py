@@ -30,12 +30,14 @@ def make_repository(directory: Path, files: Mapping[str, str | bytes] | None = N
     work = directory.with_name(f"{directory.name}.work") if bare else directory
     work.mkdir(parents=True)
     git(work, "init", "-q", "-b", "main")
+    git(work, "config", "core.compression", "0")  # packing 100 MB of random bytes is no work of ours
     commit = add_commit(work, files or {"README.md": "# A repository\n", "src/a.txt": "a\n"}, "first")
     if bare:
         git(work, "clone", "-q", "--bare", str(work), str(directory))
         git(work, "remote", "add", "origin", str(directory))
         for name in ("http.receivepack", "uploadpack.allowReachableSHA1InWant"):
             git(directory, "config", name, "true")
+        git(directory, "config", "core.compression", "0")
     return commit
 
 
