@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from keruta.cli.login import signed_in
-from keruta.cli.machine import find_running
+from keruta.cli.machine import find_running, here
 from keruta.client import Client
 from keruta.errors import KerutaError
 from keruta.local.state import find
@@ -23,7 +22,7 @@ def connect() -> Client:
         if (own := signed_in(url)) is None:
             raise KerutaError(f"nobody is signed in to {url} here: run `keruta login {url}`, or set KERUTA_TOKEN")
         return Client(own.url, _fresh_token)
-    state = find(Path.cwd())
+    state = find(here())
     running = state.running() if state else None
     if running is None and (own := signed_in()) is not None:
         return Client(own.url, _fresh_token)

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from keruta.cli.machine import here
 from keruta.client import ApiError, Client
 from keruta.domain.doctor import Finding
 from keruta.errors import SettingsError
@@ -23,7 +24,7 @@ DISK_LEAST_BYTES = 2 * 1024**3
 
 def examine() -> list[Finding]:
     """Looks at everything; the wrong first."""
-    state = find(Path.cwd()) or State(root=Path.cwd() / ".keruta")
+    state = find(here()) or State(root=here() / ".keruta")
     found = [*_python(), *_git(), *_mongod(), *_isolation(), *_disk(state), *_keys(state), *_system(state)]
     return sorted(found, key=lambda finding: ("wrong", "note", "ok").index(finding.state))
 

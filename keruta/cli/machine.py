@@ -10,7 +10,7 @@ from keruta.local.state import Running, State, find
 
 def find_state() -> State:
     """The directory of the system that runs on this machine. Raises KerutaError when there is none."""
-    state = find(Path.cwd())
+    state = find(here())
     if state is None:
         raise KerutaError("there is no keruta on this machine: start one with `make run`")
     return state
@@ -18,8 +18,16 @@ def find_state() -> State:
 
 def find_running() -> Running:
     """The system that runs on this machine. Raises KerutaError when none does."""
-    state = find(Path.cwd())
+    state = find(here())
     running = state.running() if state else None
     if running is None:
         raise KerutaError("no keruta is running here: start one with `make run`, or `keruta login URL`")
     return running
+
+
+def here() -> Path:
+    """Return the current directory. Raises KerutaError when it was removed."""
+    try:
+        return Path.cwd()
+    except OSError as error:
+        raise KerutaError("The current directory is gone; change to one that is there.") from error

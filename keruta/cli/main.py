@@ -12,15 +12,14 @@ import click
 import msgspec
 
 from keruta import __version__
-from keruta.cli import catalog, login, output, secrets
+from keruta.cli import catalog, errors, login, output, secrets
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.follow import follow_to_end
 from keruta.cli.machine import find_running
-from keruta.client import ApiError, Client
+from keruta.client import Client
 from keruta.domain.naming import NAME
 from keruta.domain.task import TaskView
-from keruta.errors import KerutaError
 
 TASK_LIMIT = 200
 Action = Callable[[Client, str], TaskView]
@@ -86,7 +85,7 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
         if options[name] is not None:
             task[name] = _read(options[name])
     if options["prompt"] is not None:
-        task["prompt"] = sys.stdin.read() if options["prompt"] == "-" else options["prompt"]
+        task["prompt"] = _read("-") if options["prompt"] == "-" else options["prompt"]
     if options["document"]:
         task["documents"] = list(options["document"])
     for name in ("name", "queue", "profile", "result_branch"):
@@ -104,10 +103,14 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _read(path: str) -> str:
+    """Return a script's text from a file, or from standard input; a byte order mark is no part of it."""
     try:
-        return sys.stdin.read() if path == "-" else Path(path).read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{path} can't be read: {error}") from error
+        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise click.ClickException(f"{path} is not UTF-8 text: byte {error.start} is none of it") from error
 
 
 def _pairs(given: tuple[str, ...], form: str) -> dict[str, str]:
@@ -252,23 +255,5 @@ for command in (secrets.command, *login.COMMANDS):
 
 
 def main() -> None:
-    """The console script: errors are sentences, and the exit code is 1 (2 for a wrong command line)."""
-    try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(130)
-    except ApiError as error:
-        output.fail(error.message)
-        for fault in error.faults[1:]:
-            output.fail(f"{fault['at'] or 'the body'}: {fault['message']}")
-        sys.exit(1)
-    except KerutaError as error:
-        output.fail(str(error))
-        sys.exit(1)
-    except BrokenPipeError:
-        sys.exit(141)
+    """The console script. See `keruta.cli.errors` for the exit codes."""
+    errors.run(lambda: cli(standalone_mode=False, color=errors.colour()), sys.argv[1:])

@@ -47,11 +47,18 @@ def event(event: LogEvent, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(event))
     elif event.kind == "log":
-        if event.system and sys.stdout.isatty():
+        if not sys.stdout.isatty():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(event.data)  # byte for byte what the script wrote
+            sys.stdout.buffer.flush()
+            return
+        if event.system:
             click.secho(event.text, dim=True, nl=False)
         else:
             sys.stdout.write(event.text)
         sys.stdout.flush()
+    elif event.kind in ("waiting", "lost"):
+        note(event.message or "")
     elif event.kind == "status" and event.status not in ("succeeded", "failed", "cancelled"):
         why = f": {event.message}" if event.message else ""
         note(f"{event.status}{why}")

@@ -12,6 +12,7 @@ import click
 
 from keruta.cli import output
 from keruta.cli.follow import follow_to_end
+from keruta.cli.machine import here
 from keruta.client import ApiError, Client
 from keruta.errors import KerutaError
 from keruta.local.state import State
@@ -31,7 +32,7 @@ echo "lines=$lines" >> "$KERUTA_OUTPUTS"
 
 def bring_up(*, once: bool, first_task: bool, home: Path | None, manifests: Path | None = None) -> int:
     """Runs until Ctrl-C or SIGTERM (or, once, to the first task's end). Returns the exit code."""
-    state = State(root=(home or Path.cwd() / ".keruta").absolute())
+    state = State(root=(home or here() / ".keruta").absolute())
     state.make()
     ended = threading.Event()
     for wanted in (signal.SIGINT, signal.SIGTERM):

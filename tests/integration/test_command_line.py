@@ -1,0 +1,252 @@
+"""The command line against servers and terminals that misbehave: a sentence and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from base64 import b64encode
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from keruta.client import ApiError, Client
+from tests.support.mongod import free_port
+from tests.support.serving import Quiet, Serving
+
+KERUTA = (sys.executable, "-c", "from keruta.cli.main import main; main()")
+TASK = "01jz0000000000000000000000"
+WAITING_TASK = {
+    "id": TASK, "changed_at": "2026-01-01T00:00:00Z", "name": None, "labels": {}, "profile": "plain", "documents": [],
+    "status": "queued", "created_at": "2026-01-01T00:00:00Z", "repository": {"url": "https://example.com/a.git"},
+    "owner": "me", "queue": "default", "priority": 0, "timeout_seconds": 60, "retry": {}, "attempts": [], "history": [],
+    "waiting": {"position": 2, "why": "Every worker is busy."},
+}  # fmt: skip
+
+
+def environment(url: str, **more: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH") if name in os.environ}
+    root = str(Path(__file__).parents[2])
+    return {**kept, "PYTHONPATH": root, "KERUTA_URL": url, "KERUTA_TOKEN": "token-of-a-person", **more}
+
+
+def run(
+    *arguments: str | bytes, url: str, env: Mapping[str, str] | None = None, shell: str = "", cwd: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    command: list[str | bytes] = [*KERUTA, *arguments]
+    if shell:
+        command = ["sh", "-c", shell, "sh", *command]
+    done = subprocess.run(command, capture_output=True, env=environment(url, **(env or {})), timeout=60, cwd=cwd)
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    return done
+
+
+class Answers(Quiet):
+    """Answers each path as a broken proxy, a portal or a half-dead server would."""
+
+    def do_GET(self) -> None:
+        kind = self.path.split("/")[1]
+        if kind == "html":
+            self.answer(200, b"<html>Sign in to the network</html>", {"Content-Type": "text/html"})
+        elif kind == "bad-gateway":
+            self.answer(502, b"<html>Bad Gateway</html>", {"Content-Type": "text/html"})
+        elif kind == "redirect":
+            self.answer(302, b"", {"Location": "https://portal.invalid/sign-in"})
+        elif kind == "short":
+            self.send_response(200)
+            self.send_header("Content-Length", "5000")
+            self.end_headers()
+            self.wfile.write(b'{"items": [')
+            self.close_connection = True
+        elif kind == "problem-without-fields":
+            self.answer(422, {"title": "no"}, {"Content-Type": "application/problem+json"})
+        elif kind == "other-json":
+            self.answer(200, {"hello": ["world"]})
+        elif kind == "stream":
+            self.stream()
+        else:
+            self.answer(404, {"detail": "There is no such task.", "reason": "TaskNotFound"})
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def stream(self) -> None:
+        """Serve a task that waits, a log that breaks off, and the rest of it to who asks again."""
+        if not self.path.endswith("/logs"):
+            self.answer(200, WAITING_TASK)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        if "Last-Event-ID" not in self.headers:
+            self.wfile.write(b'event: status\ndata: {"status": "queued"}\n\n: still here\n\n')
+            self.wfile.write(b'id: 1-0\nevent: log\ndata: {"text": "one\\n"}\n\n')
+        else:
+            data = b64encode("二\n".encode("cp932")).decode()
+            self.wfile.write(f'event: log\ndata: {{"text": "\\ufffd", "base64": "{data}"}}\n\n'.encode())
+            self.wfile.write(b'event: end\ndata: {"status": "succeeded"}\n\n')
+        self.close_connection = True
+
+
+@pytest.fixture(scope="module")
+def server() -> object:
+    with Serving(Answers) as serving:
+        yield serving
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        ("html", "UnexpectedAnswer"),
+        ("bad-gateway", "UnexpectedAnswer"),
+        ("redirect", "Redirected"),
+        ("short", "AnswerCutShort"),
+        ("problem-without-fields", "UnexpectedAnswer"),
+        ("other-json", "UnexpectedAnswer"),
+        ("nothing-there", "TaskNotFound"),
+    ],
+)
+def test_an_answer_that_is_not_keruta_s_is_an_error_with_a_reason(server: Serving, kind: str, reason: str) -> None:
+    """A portal's page, a proxy's error, a redirect and half an answer each have a reason and a sentence."""
+    client = Client(f"{server.url}/{kind}", "token")
+
+    with pytest.raises(ApiError) as caught:
+        client.task(TASK)
+
+    assert caught.value.reason == reason
+    assert "token" not in str(caught.value).replace("a token is", "")
+
+
+@pytest.mark.parametrize("token", ["abc\ndef", "abc\r\nHost: x", "ab c", "トークン", ""])
+def test_a_token_with_a_line_break_is_refused_and_not_shown(token: str) -> None:
+    """A token that no header can carry is an error that does not repeat the token."""
+    with pytest.raises(ApiError) as caught:
+        Client("http://127.0.0.1:1", token)
+
+    assert caught.value.reason == "InvalidToken"
+    assert "abc" not in caught.value.message
+
+
+def test_white_space_around_a_token_does_not_matter() -> None:
+    """A token read from a file with a line break at its end is the token."""
+    Client("http://127.0.0.1:1", " abc\r\n")
+
+
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8480", "ftp://x", "http://", "http://[::1", "https://exa mple.com"])
+def test_an_address_that_is_none_is_refused(url: str) -> None:
+    """An address without a scheme or host is told as such."""
+    with pytest.raises(ApiError) as caught:
+        Client(url, "token")
+
+    assert caught.value.reason == "InvalidAddress"
+
+
+@pytest.mark.parametrize("arguments", [("list",), ("logs", TASK, "--follow"), ("show", TASK), ("queues", "list")])
+def test_an_address_that_does_not_answer_is_told_at_once(arguments: tuple[str, ...]) -> None:
+    """Nothing is tried for ever: the first connection that fails ends the command with 1."""
+    done = run(*arguments, url=f"http://127.0.0.1:{free_port()}")
+
+    assert done.returncode == 1
+    assert b"No answer from" in done.stderr
+
+
+def test_a_follower_is_told_why_the_task_waits_and_that_the_connection_broke(server: Serving) -> None:
+    """The reason for waiting comes once; a broken stream is told, and resumed; bytes come as the script wrote them."""
+    events = list(Client(f"{server.url}/stream", "token").follow(TASK))
+
+    assert [event.kind for event in events] == ["status", "waiting", "log", "lost", "log", "end"]
+    assert events[1].message == "Every worker is busy."
+    assert b"".join(event.data for event in events if event.kind == "log") == b"one\n" + "二\n".encode("cp932")
+
+
+def test_an_error_with_json_is_json(server: Serving) -> None:
+    """With --json a failure is one JSON document with a stable reason on standard error."""
+    unknown = run("show", TASK, "--json", url=server.url)
+    wrong = run("show", "--json", url=server.url)
+
+    assert json.loads(unknown.stderr)["reason"] == "TaskNotFound"
+    assert (unknown.returncode, unknown.stdout) == (1, b"")
+    assert json.loads(wrong.stderr)["reason"] == "UsageError"
+    assert wrong.returncode == 2
+
+
+def test_bytes_that_are_not_utf_8_are_told_as_such(server: Serving) -> None:
+    """An argument in another encoding is named, with its bytes made visible."""
+    done = run("run", "--repo", "https://example.com/a.git", "--name", b"\x93\xfa\x96{", "--", "true", url=server.url)
+
+    assert done.returncode == 1
+    assert b"This is not UTF-8 text: \\udc93" in done.stderr
+
+
+def test_a_script_in_another_encoding_is_told_as_such(server: Serving, tmp_path: Path) -> None:
+    """A script file in Shift_JIS is refused with the place of the first byte that is not UTF-8."""
+    script = tmp_path / "script.sh"
+    script.write_bytes("echo 日本\n".encode("cp932"))
+
+    done = run("run", "--repo", "https://example.com/a.git", "--script", str(script), url=server.url)
+
+    assert done.returncode == 1
+    assert b"is not UTF-8 text" in done.stderr
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
+def test_closed_standard_streams_are_no_fault(server: Serving, redirection: str) -> None:
+    """A command with closed standard streams ends as if they led nowhere."""
+    done = run("list", url=server.url, shell=f'"$@" {redirection}')
+
+    assert done.returncode == 1  # what the server answers to it
+
+
+def test_a_full_disk_behind_standard_output_is_told(server: Serving) -> None:
+    """Output that can't be written is an error, not a success."""
+    done = run("--help", url=server.url, shell='"$@" >/dev/full')
+
+    assert done.returncode == 1
+    assert b"No space left on device" in done.stderr
+
+
+def test_a_reader_that_has_enough_ends_the_command_quietly(server: Serving) -> None:
+    """`| head` ends with 141 and without a word."""
+    done = run("--help", url=server.url, shell='"$@" | true; exit 0')
+
+    assert done.stderr == b""
+
+
+def test_a_directory_that_is_gone_is_told(server: Serving, tmp_path: Path) -> None:
+    """A current directory that was removed is a sentence."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+
+    done = run("list", url="", shell=f'rmdir "{gone}"; "$@"', cwd=gone, env={"KERUTA_TOKEN": ""})
+
+    assert done.returncode == 1
+    assert b"The current directory is gone" in done.stderr
+
+
+def test_a_terminal_gets_no_colours_with_no_color(server: Serving) -> None:
+    """NO_COLOR set to anything keeps escape sequences out of a terminal, too."""
+
+    def shown(**env: str) -> bytes:
+        master, slave = pty.openpty()
+        with os.fdopen(master, "rb", buffering=0) as reader:
+            subprocess.run(
+                [*KERUTA, "show", TASK], stdin=slave, stdout=slave, stderr=slave, timeout=60,
+                env=environment(server.url, TERM="xterm", **env),
+            )  # fmt: skip
+            os.close(slave)
+            return reader.read(65536)
+
+    assert b"\x1b[" in shown()
+    assert b"\x1b[" not in shown(NO_COLOR="1")
+
+
+@pytest.mark.parametrize("locale", ["C", "POSIX", "ja_JP.eucJP", "en_US.ISO-8859-1"])
+def test_any_locale_can_show_any_text(server: Serving, locale: str) -> None:
+    """A letter that the locale's encoding lacks is written as its number; nothing fails."""
+    done = run("show", "日本語 📷", url=server.url, env={"LC_ALL": locale, "PYTHONIOENCODING": "ascii"})
+
+    assert done.returncode == 1
+    assert b"There is no such task" in done.stderr
