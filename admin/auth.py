@@ -13,9 +13,10 @@ from admin.site import sessions
 from admin.site.pages import View
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
+from keruta.domain.messages import Message, message
 from keruta.domain.principal import Principal
 from keruta.domain.roles import ANYONE, DISPATCHER
-from keruta.errors import Forbidden, InvalidRequest, Unauthenticated
+from keruta.errors import Forbidden, InvalidRequest, Unauthenticated, fault
 from keruta.http.authentication import authorize, bearer_token
 
 
@@ -46,7 +47,7 @@ def number(name: str, default: Any, most: int) -> Any:
     if text is None:
         return default
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
-        refuse(name, f"A whole number from 1 to {most}.")
+        refuse(name, message("http_whole_number", most=most))
     return int(text)
 
 
@@ -54,13 +55,13 @@ def flag(name: str) -> bool:
     """A yes or no of the query; the bare name is a yes. Raises InvalidRequest."""
     text = flask.request.args.get(name, "false").lower()
     if text not in ("", "1", "true", "0", "false"):
-        refuse(name, "true or false.")
+        refuse(name, message("http_flag"))
     return text in ("", "1", "true")
 
 
-def refuse(name: str, message: str) -> NoReturn:
+def refuse(name: str, said: Message) -> NoReturn:
     """Raises InvalidRequest for a parameter of the query."""
-    raise InvalidRequest(f"{name}: {message}", faults=[{"at": f"?{name}", "message": message}])
+    raise InvalidRequest(message("http_fault_at", at=name, fault=said), faults=[fault(f"?{name}", said)])
 
 
 def _token() -> str:

@@ -7,6 +7,7 @@ import time
 import msgspec
 
 from agent.reporter import HttpTransport
+from keruta.domain.messages import Message, message
 from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
 
@@ -21,20 +22,26 @@ class HttpAsking:
         self._transport = transport
 
     def specification(self, task: str, attempt: int) -> Specification:
-        body = self._get(f"/agent/v1/tasks/{task}/attempts/{attempt}", "CredentialMissing", "Its credentials")
+        body = self._get(
+            f"/agent/v1/tasks/{task}/attempts/{attempt}", "CredentialMissing", message("attempt_its_credentials")
+        )
         return msgspec.json.decode(body, type=Specification)
 
     def for_job(self, task: str, attempt: int) -> Specification:
         """The specification with the attempt's own token, for the agent beside its script, and no other token."""
         path = f"/agent/v1/tasks/{task}/attempts/{attempt}?minted=false"
-        return msgspec.json.decode(self._get(path, "InternalError", "The specification"), type=Specification)
+        return msgspec.json.decode(
+            self._get(path, "InternalError", message("attempt_its_specification")), type=Specification
+        )
 
     def document(self, task: str, attempt: int, name: str) -> bytes:
         return self._get(
-            f"/agent/v1/tasks/{task}/attempts/{attempt}/documents/{name}", "DocumentMissing", f"The document {name}"
+            f"/agent/v1/tasks/{task}/attempts/{attempt}/documents/{name}",
+            "DocumentMissing",
+            message("attempt_its_document", name=name),
         )
 
-    def _get(self, path: str, reason: str, what: str) -> bytes:
+    def _get(self, path: str, reason: str, what: Message) -> bytes:
         """Asked five times within some seconds; then it is keruta that is away, and another attempt may help."""
         for left in reversed(range(TRIES)):
             try:
@@ -45,7 +52,7 @@ class HttpAsking:
                 if response.status == 200:
                     return response.data
                 if response.status < 500:
-                    raise PhaseError(reason, f"{what} could not be had: keruta answered {response.status}.")
+                    raise PhaseError(reason, message("attempt_fetch_failed", what=what, status=response.status))
             if left:
                 time.sleep(AGAIN_SECONDS)
-        raise PhaseError("InternalError", f"{what} could not be had: keruta does not answer.")
+        raise PhaseError("InternalError", message("attempt_fetch_away", what=what))

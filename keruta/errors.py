@@ -44,7 +44,15 @@ def fault(at: str, said: Message | str) -> Fault:
 
 
 class KerutaError(Exception):
-    """Root of all that keruta raises on purpose."""
+    """Root of all that keruta raises on purpose.
+
+    Args:
+        message: one sentence: what was wrong, and what to do. Never holds a secret.
+    """
+
+    def __init__(self, message: Message | str = "") -> None:
+        super().__init__(str(message))
+        self.message = as_message(message)
 
 
 class Problem(KerutaError):  # noqa: N818  RFC 9457's word
@@ -60,8 +68,7 @@ class Problem(KerutaError):  # noqa: N818  RFC 9457's word
     default_reason = "InternalError"
 
     def __init__(self, message: Message | str, *, reason: str | None = None, faults: Sequence[Fault] = ()) -> None:
-        super().__init__(str(message))
-        self.message = as_message(message)
+        super().__init__(message)
         self.reason = reason or self.default_reason
         self.faults = list(faults)
 
@@ -74,11 +81,10 @@ class InvalidRequest(Problem):
         """With these faults, the first of them as its sentence."""
         first = read_message(faults[0]["message"], faults[0].get("message_code"), faults[0].get("message_arguments"))
         at: Argument = faults[0]["at"] or message("http_the_body")
-        wrong: Argument = first if first.code else first.text
         more = len(faults) - 1
         if more:
-            return cls(message("http_faults_at", at=at, fault=wrong, count=more), faults=faults)
-        return cls(message("http_fault_at", at=at, fault=wrong), faults=faults)
+            return cls(message("http_faults_at", at=at, fault=first, count=more), faults=faults)
+        return cls(message("http_fault_at", at=at, fault=first), faults=faults)
 
     @classmethod
     def cursor(cls) -> Self:
@@ -151,9 +157,8 @@ class PhaseError(KerutaError):
     """
 
     def __init__(self, reason: str, message: Message | str) -> None:
-        super().__init__(str(message))
+        super().__init__(message)
         self.reason = reason
-        self.message = as_message(message)
 
 
 class PoolError(KerutaError):

@@ -17,7 +17,7 @@ from admin.site.language import gettext
 from admin.site.pages import View, go, page, shows
 from keruta.domain.catalog.common import Wanted
 from keruta.domain.catalog.kinds import KINDS, Kind
-from keruta.domain.messages import Message
+from keruta.domain.messages import Message, message
 from keruta.errors import Conflict, Fault, InvalidRequest, NotFound, PreconditionFailed, Problem, fault
 from keruta.ports.catalog import Catalog
 from keruta.services import catalog as service
@@ -84,7 +84,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
             except InvalidRequest as error:
                 faults = error.faults
             except Conflict:
-                faults = [{"at": "/name", "message": gettext("There is one of this name already.")}]
+                faults = [fault("/name", message("catalog_name_taken"))]
         return _form(_typed(wanted, form), faults, status=422)
 
     def show(name: str) -> flask.Response:

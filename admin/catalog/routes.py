@@ -16,7 +16,8 @@ from admin.ports import ports
 from admin.site.pages import View
 from keruta.domain.catalog.common import Page, Wanted
 from keruta.domain.catalog.kinds import KINDS, Kind
-from keruta.errors import InvalidRequest, PreconditionRequired
+from keruta.domain.messages import message
+from keruta.errors import InvalidRequest, PreconditionRequired, fault
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
 from keruta.ports.catalog import Catalog
@@ -42,14 +43,13 @@ def revision_asked(*, required: bool) -> int | None:
     given = flask.request.headers.get("If-Match")
     if given is None:
         if required:
-            raise PreconditionRequired("Say which version the change was made from: If-Match with the ETag, or *.")
+            raise PreconditionRequired(message("http_if_match"))
         return None
     if given.strip() == "*":
         return None
     match = _ETAG.fullmatch(given.strip().removeprefix("W/"))
     if match is None:
-        fault = {"at": "If-Match", "message": "The ETag of the entry, or *."}
-        raise InvalidRequest("If-Match is none of this entry's ETags.", faults=[fault])
+        raise InvalidRequest(message("http_etag_not_found"), faults=[fault("If-Match", message("http_etag"))])
     return int(match[1])
 
 

@@ -19,6 +19,7 @@ from admin.ports import ports
 from admin.site import sessions
 from admin.site.language import COOKIE, LANGUAGES, gettext, language
 from admin.site.pages import go, here, page
+from keruta.domain.messages import message
 from keruta.domain.sign_in import Tokens
 from keruta.errors import KerutaError, Problem, ProviderAwayError, ProviderRefusedError, Unauthenticated
 from keruta.http.requests import address_of
@@ -83,7 +84,7 @@ def callback() -> flask.Response:
         subject, provider_session = ports().verifier.signed_in(tokens.id_token, client=client, nonce=under_way.nonce)
         principal = ports().verifier.verify(tokens.access_token)
         if principal.subject != subject:
-            raise Unauthenticated("The tokens are of two people.")
+            raise Unauthenticated(message("identity_two_people"))
     except (Problem, KerutaError) as error:
         return _failed(error, under_way.next)
     response = _signed_in(tokens, subject, provider_session, under_way.next)

@@ -15,6 +15,7 @@ import flask
 import msgspec
 
 from admin.site.compression import pack
+from keruta.domain.messages import message
 from keruta.errors import NotFound
 
 PREFIX = "/assets"
@@ -50,7 +51,7 @@ def asset(name: str) -> Asset:
     else:
         known = {path.name: path for path in OWN.iterdir() if path.is_file()}
         if name not in known:
-            raise NotFound("There is no such file.")
+            raise NotFound(message("file_missing"))
         file = known[name]
     plain = file.read_bytes()
     packed = gzip.compress(plain, 9, mtime=0)
@@ -66,7 +67,7 @@ def address(name: str) -> str:
 def serve(digest: str, name: str) -> flask.Response:
     found = asset(name)
     if digest != found.digest:
-        raise NotFound("There is no such file any more; load the page again.")
+        raise NotFound(message("http_page_outdated"))
     response = flask.Response(found.plain, content_type=f"{found.kind}; charset=utf-8")
     pack(response, lambda: found.packed)
     response.headers["Cache-Control"] = "public, max-age=31536000, immutable"

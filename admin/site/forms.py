@@ -17,7 +17,8 @@ from msgspec import inspect
 from werkzeug.datastructures import MultiDict
 
 from keruta.domain.decode import convert
-from keruta.errors import Fault
+from keruta.domain.messages import message
+from keruta.errors import Fault, fault
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -223,16 +224,16 @@ def told(wanted: Sequence[Field], faults: Sequence[Fault]) -> Told:
     paths = sorted(kinds, key=len, reverse=True)
     beside: dict[str, list[Fault]] = {}
     above = []
-    for fault in faults:
-        at = fault["at"].strip("/").replace("/", ".")
+    for one in faults:
+        at = one["at"].strip("/").replace("/", ".")
         path = next((path for path in paths if at == path or at.startswith(f"{path}.")), None)
         if path is None:
-            above.append(fault)
+            above.append(one)
         else:
-            message = fault["message"]
-            if kinds[path] == "number" and message.endswith("number, not a text."):
-                message = "This is not a number."
-            beside.setdefault(path, []).append({"at": at[len(path) + 1 :], "message": message})
+            within = at[len(path) + 1 :]
+            typed = kinds[path] == "number" and one.get("message_code") == "field_type"
+            wrong = fault(within, message("field_number")) if typed else {**one, "at": within}
+            beside.setdefault(path, []).append(wrong)
     return Told(beside=beside, above=above)
 
 

@@ -16,6 +16,7 @@ from typing import cast
 import flask
 
 from admin.ports import Ports, ports
+from keruta.domain.messages import message
 from keruta.domain.sign_in import BrowserSession
 from keruta.errors import Forbidden, ProviderAwayError, ProviderRefusedError, Unauthenticated, Unavailable
 
@@ -69,7 +70,7 @@ def access_token() -> str:
     """The signed-in person's token. Raises Unauthenticated when nobody is signed in, or the sign-in is over."""
     session = current()
     if session is None:
-        raise Unauthenticated("You are not signed in.", reason="SignInNeeded")
+        raise Unauthenticated(message("identity_not_signed_in"), reason="SignInNeeded")
     left = session.tokens.expires_at - time.time()
     if not session.tokens.refresh_token or left > RENEW_WHEN_LEFT_SECONDS:
         return session.tokens.access_token
@@ -81,7 +82,7 @@ def access_token() -> str:
         return session.tokens.access_token  # the verifier says what it is still good for
     session = flask.g.session = _renewed(ports(), session)
     if session is None:
-        raise Unauthenticated("Your sign-in is over; sign in again.", reason="SignInNeeded")
+        raise Unauthenticated(message("identity_signed_out"), reason="SignInNeeded")
     return session.tokens.access_token
 
 
@@ -152,4 +153,4 @@ def check_form_token() -> None:
         raw = b""
     mask, told = raw[:_MASK_BYTES], raw[_MASK_BYTES:]
     if session is None or not hmac.compare_digest(hmac.digest(session.form_key, mask, "sha256"), told):
-        raise Forbidden("This form is not one that you were shown; load the page again.", reason="FormNotOurs")
+        raise Forbidden(message("http_form_expired"), reason="FormNotOurs")

@@ -11,6 +11,7 @@ from admin.documents.pages import Line
 from admin.ports import ports
 from admin.site.pages import page, shows
 from admin.tasks.routes import task_asked
+from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
 from keruta.errors import NotFound
 
@@ -29,7 +30,7 @@ _PICTURES = (
 def file(id: str, path: str) -> flask.Response:
     task = task_asked(id)
     if not task.attempts:
-        raise NotFound("There is no such file.")
+        raise NotFound(message("file_missing"))
     with ports().results.open(attempt_id(task.id, task.attempts[-1].number), path) as opened:
         size = opened.seek(0, 2)
         opened.seek(0)

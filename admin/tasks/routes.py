@@ -8,6 +8,7 @@ from admin.auth import number, paging, present_principal, principal, serves
 from admin.ports import ports
 from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
+from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
 from keruta.domain.task import BODY_LIMIT_BYTES, InputRequest, TaskView
 from keruta.errors import NotFound
@@ -70,7 +71,7 @@ def get_artifact(id: str, path: str) -> flask.Response:
     """The file as it was stored, never to be shown inside a page of ours: a script made it."""
     task = task_asked(id)
     if not task.attempts:
-        raise NotFound("There is no such file.")
+        raise NotFound(message("file_missing"))
     file = ports().results.open(attempt_id(task.id, task.attempts[-1].number), path)
     response = flask.send_file(
         file, mimetype="application/octet-stream", as_attachment=True, download_name=path.rsplit("/", 1)[-1]

@@ -26,7 +26,7 @@ from agent.log.chunks import Streamer
 from agent.log.masking import Masker
 from keruta import logs
 from keruta.adapters.git.command import Stopped
-from keruta.domain.messages import Message, as_message, changed, fields_of
+from keruta.domain.messages import EMPTY, Message, changed, fields_of, message
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import (
     AnyEntry,
@@ -124,7 +124,9 @@ class Job:
                 log.exception("job failed", extra={"action": "job_failed"})
                 full = isinstance(error, OSError) and error.errno == 28
                 reason = "InternalError" if not full else "SpoolFull" if self._execution else "WorkspaceFailed"
-                ended = self._failed(reason, f"The worker could not go on: {type(error).__name__}: {error}")
+                ended = self._failed(
+                    reason, message("attempt_worker_failed", kind=type(error).__name__, error=str(error))
+                )
             self._deliver(ended)
 
     def _make(self) -> AnyEntry | None:
@@ -156,7 +158,8 @@ class Job:
             execution=execution,
             commit=commit,
             profile_revision=self._spec.profile_revision,
-            notes=notes,
+            notes=[str(note) for note in notes],
+            noted=[fields_of(note) for note in notes],
         )
         outcome = world.reporting.ask(entry, self._stop)
         if outcome is None:
@@ -206,12 +209,12 @@ class Job:
         self._secrets = {name: self._world.opener.value(one) for name, one in self._spec.secrets.items()}
         self._masker.add(line.encode() for value in self._secrets.values() for line in (value, *value.splitlines()))
 
-    def _notes(self) -> list[str]:
+    def _notes(self) -> list[Message]:
         """What of the profile this worker can't honour, in words."""
         if self._world.in_pod or not self._spec.unhonoured:
             return []
         what = " and ".join(self._spec.unhonoured).replace("_", " ")
-        return [f"This worker runs scripts as processes: {what} of the profile {self._spec.profile} are not honoured."]
+        return [message("attempt_unhonoured", what=what, profile=self._spec.profile)]
 
     def _environment(self, commit: str) -> dict[str, str]:
         execution = self._execution or self._dir.execution(self._world.boot)
@@ -315,8 +318,8 @@ class Job:
                 kept = self._keep(streamer)
             except OSError as error:
                 if verdict.status == "succeeded":
-                    message = f"What the script left behind could not be stored: {error.strerror}."
-                    verdict = Verdict(status="failed", reason="ArtifactsFailed", message=message, exit_code=0)
+                    said = message("result_not_stored", error=error.strerror or str(error))
+                    verdict = Verdict(status="failed", reason="ArtifactsFailed", message=said, exit_code=0)
         return Ended(
             task=self._spec.task,
             attempt=self._spec.attempt,
@@ -345,14 +348,14 @@ class Job:
             specification=self._spec,
         )
 
-    def _limit_message(self) -> str:
+    def _limit_message(self) -> Message:
         settings = self._world.settings
         return {
-            "": "",
-            "DeadlineExceeded": f"It took longer than its timeout_seconds, {self._spec.timeout_seconds}.",
-            "OutputTooLarge": f"It wrote more than {settings.output_limit_bytes} bytes of output.",
-            "WorkerStopped": "The worker was shut down while it ran; retry it.",
-            "SpoolFull": "The worker's disk is full, so its log could not be kept; make room and retry it.",
+            "": EMPTY,
+            "DeadlineExceeded": message("script_timeout", seconds=self._spec.timeout_seconds),
+            "OutputTooLarge": message("script_output_too_large", limit=settings.output_limit_bytes),
+            "WorkerStopped": message("script_worker_stopped"),
+            "SpoolFull": message("script_log_disk_full"),
         }[self._cause]
 
     def _push_result(
@@ -376,13 +379,13 @@ class Job:
             streamer.say(f"[keruta] artifact not kept: {sentence}")
         return [*kept, artifacts.keep_log(streamer.whole(), target, self._masker)]
 
-    def _masked(self, said: Message | str | None) -> dict[str, Any]:
-        return fields_of(changed(as_message(said), self._masker.text) if said else None)
+    def _masked(self, said: Message | None) -> dict[str, Any]:
+        return fields_of(changed(said, self._masker.text) if said else None)
 
-    def _failed(self, reason: str, message: Message | str) -> AnyEntry:
+    def _failed(self, reason: str, said: Message) -> AnyEntry:
         if self._streamer is not None:
             try:
-                self._streamer.say(f"[keruta] {reason}: {message}")
+                self._streamer.say(f"[keruta] {reason}: {said}")
             except OSError:
                 pass  # the disk is full; the message says so
         return Ended(
@@ -391,23 +394,23 @@ class Job:
             execution=self._execution,
             status="failed",
             reason=reason,
-            **self._masked(message),
+            **self._masked(said),
         )
 
     def _stopped_before_start(self) -> AnyEntry | None:
         started_at = self._dir.load()
         if self._cause == "WorkerStopped":
-            return self._failed(self._cause, "The worker was shut down before the script had started.")
+            return self._failed(self._cause, message("attempt_worker_stopped"))
         late = started_at is not None and time.time() > started_at.deadline_at
         if late and not self._stop.is_set():
             seconds = self._spec.timeout_seconds
-            return self._failed("DeadlineExceeded", f"The checkout took longer than timeout_seconds, {seconds}.")
+            return self._failed("DeadlineExceeded", message("checkout_timeout", seconds=seconds))
         return Ended(
             task=self._spec.task,
             attempt=self._spec.attempt,
             status="cancelled",
             reason="Cancelled",
-            message="Cancelled before the script had started.",
+            **fields_of(message("attempt_cancelled")),
         )
 
     def _deliver(self, ended: AnyEntry | None) -> None:

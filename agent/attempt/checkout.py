@@ -13,6 +13,7 @@ from pathlib import Path
 from agent.attempt.clone_cache import CloneCache
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.remote import resolve
+from keruta.domain.messages import message
 from keruta.domain.repository import is_commit, transport
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
@@ -48,7 +49,7 @@ def checkout(
         Stopped: the job is to end.
     """
     if transport(repository.url) not in transports:
-        raise PhaseError("TransportRefused", "The repository's address uses a transport that is not allowed here.")
+        raise PhaseError("TransportRefused", message("checkout_transport"))
     workspace.mkdir(parents=True, exist_ok=True)
     git = git_in(workspace)
     commit = resolve(repository, git)
@@ -79,7 +80,7 @@ def _fetch(git: Git, repository: RepositoryRef, commit: str, cache: CloneCache |
 def _fetch_lfs(git: Git) -> None:
     """The files that Git LFS keeps are there in place of their pointers. Raises PhaseError: LfsFailed."""
     if shutil.which("git-lfs") is None:
-        raise PhaseError("LfsFailed", "Git LFS is not installed on the worker; install git-lfs there.")
+        raise PhaseError("LfsFailed", message("checkout_no_lfs"))
     git(*LFS_FILTER, "lfs", "pull", reason="LfsFailed")
 
 

@@ -23,6 +23,7 @@ import msgspec
 
 from keruta import metrics
 from keruta.adapters.git.command import Git
+from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.errors import PhaseError
 
@@ -141,7 +142,7 @@ def _copy_out(directory: int, name: str, target: Path) -> None:
                 shutil.copyfileobj(source, out, _BLOCK_BYTES)
         except OSError as error:
             if error.errno in _NO_ROOM:
-                raise PhaseError("WorkspaceFailed", "The worker's disk is full.") from error
+                raise PhaseError("WorkspaceFailed", message("git_disk_full")) from error
             raise
         try:
             os.utime(descriptor)  # what is used is kept

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.git.credentials import Credential
+from keruta.domain.messages import message
 from keruta.domain.specification import Access
 from keruta.errors import PhaseError, SettingsError
 
@@ -39,7 +40,7 @@ class Opener:
         for name in ("value", "token", "private_key"):
             if name in values:
                 return values[name]
-        raise PhaseError("CredentialMissing", f"The credential {access.name} has no value.")
+        raise PhaseError("CredentialMissing", message("credential_has_no_value", name=access.name))
 
     def _values(self, access: Access) -> dict[str, str]:
         try:
@@ -48,13 +49,13 @@ class Opener:
             if access.secret is not None:
                 return self._read(access.secret)
         except (CannotOpenError, SettingsError) as error:
-            raise PhaseError("CredentialMissing", str(error)) from error
+            raise PhaseError("CredentialMissing", error.message) from error
         except OSError as error:
-            message = f"The Secret {access.secret} of the credential {access.name} is not mounted here."
-            raise PhaseError("CredentialMissing", message) from error
+            said = message("credential_not_mounted", secret=access.secret or "", name=access.name)
+            raise PhaseError("CredentialMissing", said) from error
         if access.token is not None:
             return {"token": access.token}
-        raise PhaseError("CredentialMissing", f"No token was made for the credential {access.name}.")
+        raise PhaseError("CredentialMissing", message("credential_no_token", name=access.name))
 
     def _read(self, secret: str) -> dict[str, str]:
         return {file.name: file.read_text() for file in (self._mounted / secret).iterdir() if file.is_file()}

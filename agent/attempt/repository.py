@@ -14,6 +14,7 @@ from agent.attempt.push import push_result
 from agent.log.masking import Masker
 from keruta.adapters.git.command import Git, Stopped
 from keruta.adapters.git.credentials import Credential, environment
+from keruta.domain.messages import message
 from keruta.domain.specification import Access, Specification
 from keruta.errors import PhaseError
 
@@ -79,7 +80,7 @@ class AttemptRepository:
                     lfs=self._spec.lfs,
                 )
         except Stopped as error:
-            raise PhaseError("PushFailed", f"The branch could not be pushed within {PUSH_SECONDS} s.") from error
+            raise PhaseError("PushFailed", message("push_timeout", seconds=PUSH_SECONDS)) from error
 
     def _credential(self, access: Access | None, field: str) -> Credential | None:
         """What opens the repository; a short-lived token is asked for anew, since it may have run out."""

@@ -12,6 +12,7 @@ import msgspec
 from agent.attempt.context import World
 from agent.attempt.directory import JobDir
 from keruta.domain.catalog.documents import DocumentRef
+from keruta.domain.messages import message
 from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
 
@@ -30,7 +31,7 @@ def write_scripts(world: World, directory: JobDir, specification: Specification)
         text = f"trap {not_run} EXIT\nexec {shlex.join(specification.command)}\n"
     elif specification.prompt is not None:
         if specification.prompt_command is None:
-            raise PhaseError("ProfileMissing", f"The profile {specification.profile} takes no prompt any more.")
+            raise PhaseError("ProfileMissing", message("attempt_no_prompt", profile=specification.profile))
         (directory.given / "prompt").write_text(specification.prompt)
         text = specification.prompt_command.script(specification.prompt, str(seen.given / "prompt"))
     else:

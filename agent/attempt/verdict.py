@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from keruta.domain.messages import Message
+from keruta.domain.messages import Message, message
 from keruta.domain.specification import Specification
 
 
@@ -17,7 +17,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     status: Literal["succeeded", "failed", "cancelled"]
     reason: str | None = None
-    message: Message | str | None = None
+    message: Message | None = None
     exit_code: int | None = None
 
     @property
@@ -29,7 +29,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(
     codes: Mapping[str, int], *, finished: bool, died_by: int | None, stopped: bool, cause: str,
-    cause_message: Message | str, specification: Specification,
+    cause_message: Message, specification: Specification,
 ) -> Verdict:  # fmt: skip
     """Says how it ended.
 
@@ -47,39 +47,36 @@ def judge(
     if stopped:
         ended = checked or code
         if not cause:
-            return Verdict(
-                status="cancelled", reason="Cancelled", message="Cancelled while the script ran.", exit_code=ended
-            )
+            return Verdict(status="cancelled", reason="Cancelled", message=message("script_cancelled"), exit_code=ended)
         return Verdict(status="failed", reason=cause, message=cause_message, exit_code=ended)
     return _failure(codes, code, checked, specification)
 
 
 def _failure(codes: Mapping[str, int], code: int | None, checked: int | None, specification: Specification) -> Verdict:
-    def failed(reason: str, message: Message | str, exit_code: int | None) -> Verdict:
-        return Verdict(status="failed", reason=reason, message=message, exit_code=exit_code)
+    def failed(reason: str, said: Message, exit_code: int | None) -> Verdict:
+        return Verdict(status="failed", reason=reason, message=said, exit_code=exit_code)
 
     if "fence" in codes:
-        message = "The script was not started: bubblewrap could not put up its fence; the log's last line says why."
-        return failed("WorkspaceFailed", message, None)
+        return failed("WorkspaceFailed", message("script_fence_failed"), None)
     if "setup" in codes:
-        return failed("SetupFailed", f"A set-up command {how(codes['setup'])}; the script was not run.", codes["setup"])
+        return failed("SetupFailed", message("script_setup_failed", ending=how(codes["setup"])), codes["setup"])
     if code == 0:
-        ended = how(checked) if checked is not None else "was killed"
-        return failed("CheckFailed", f"The script ended well; the check that follows it {ended}.", checked)
+        ended = how(checked) if checked is not None else message("script_was_killed")
+        return failed("CheckFailed", message("script_check_failed", ending=ended), checked)
     if code is None:
-        return failed("ScriptFailed", "The script was killed, and what ran it with it.", None)
+        return failed("ScriptFailed", message("script_killed"), None)
     if codes.get("oom"):
-        return failed("OutOfMemory", "The script used more memory than its limit; give it more, or use less.", code)
+        return failed("OutOfMemory", message("script_out_of_memory"), code)
     if specification.command is not None and "not_run" in codes:
-        return failed("CommandNotFound", f"The command {specification.command[0]!r} can't be run here.", code)
-    return failed("ScriptFailed", f"The script {how(code)}.", code)
+        return failed("CommandNotFound", message("script_command_missing", command=specification.command[0]), code)
+    return failed("ScriptFailed", message("script_failed", ending=how(code)), code)
 
 
-def how(code: int) -> str:
+def how(code: int) -> Message:
     """An exit code in words."""
     if 128 < code < 128 + signal.NSIG:
         try:
-            return f"was ended by {signal.Signals(code - 128).name}, or ended with exit code {code}"
+            return message("script_ended_by_signal", signal=signal.Signals(code - 128).name, code=code)
         except ValueError:
             pass
-    return f"ended with exit code {code}"
+    return message("script_ended_with_code", code=code)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import flask
 import msgspec
 
+from keruta.domain.messages import message
 from keruta.domain.task import BODY_LIMIT_BYTES, TaskRequest
 from keruta.errors import InvalidRequest
 from keruta.http.answers import json_answer
@@ -47,5 +48,5 @@ def create_task(ports: Ports, asked: AuthenticatedRequest) -> flask.Response:
 def _key(asked: AuthenticatedRequest) -> str | None:
     key = asked.request.headers.get("Idempotency-Key")
     if key is not None and not _KEY.fullmatch(key):
-        raise InvalidRequest("An Idempotency-Key has 1 to 255 visible ASCII characters.", reason="InvalidHeader")
+        raise InvalidRequest(message("http_idempotency_key"), reason="InvalidHeader")
     return key

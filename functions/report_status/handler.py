@@ -8,6 +8,7 @@ from typing import Any
 import flask
 import msgspec
 
+from keruta.domain.messages import message
 from keruta.domain.naming import WORKER_ID, attempt_id
 from keruta.domain.reports import (
     REPORT_LIMIT_BYTES,
@@ -51,7 +52,7 @@ def register_worker(ports: Ports, asked: AuthenticatedRequest) -> flask.Response
     """The worker may be given tasks, and has a session of an hour."""
     worker = asked.parameters["id"]
     if not WORKER_ID.fullmatch(worker):
-        raise InvalidRequest("A worker's id has lower-case letters, digits, dots and dashes, at most 63.")
+        raise InvalidRequest(message("worker_name"))
     registration = read_body(asked.request, Registration, REPORT_LIMIT_BYTES)
     session = ports.reports.register(worker, registration)
     if registration.slots:
@@ -62,7 +63,7 @@ def register_worker(ports: Ports, asked: AuthenticatedRequest) -> flask.Response
 def leave_worker(ports: Ports, asked: AgentRequest) -> flask.Response:
     """What the worker had is another's at the next tick."""
     if asked.sender.worker != asked.parameters["id"]:
-        raise Forbidden("This session is another worker's.")
+        raise Forbidden(message("worker_other_session"))
     ports.reports.leave(asked.sender)
     return flask.Response(status=204)
 
@@ -70,7 +71,7 @@ def leave_worker(ports: Ports, asked: AgentRequest) -> flask.Response:
 def check_attempts(ports: Ports, asked: AgentRequest) -> flask.Response:
     """Those of the attempts that are over."""
     if asked.sender.worker is None:
-        raise Forbidden("Only a worker asks about attempts.")
+        raise Forbidden(message("worker_only"))
     wanted = read_batch(asked.request, Attempts, REPORT_LIMIT_BYTES)
     return json_answer(Attempts(attempts=ports.reports.over(wanted.attempts)))
 
@@ -119,7 +120,7 @@ def attempt_document(ports: Ports, asked: AgentRequest) -> flask.Response:
     version = next((one.version for one in wanted if one.name == asked.parameters["name"]), None)
     text = ports.document_text(asked.parameters["name"], version) if version is not None else None
     if text is None:
-        raise NotFound("The attempt has no such document.")
+        raise NotFound(message("attempt_no_document"))
     return flask.Response(text, content_type="text/plain; charset=utf-8")
 
 
@@ -127,7 +128,7 @@ def put_artifact(ports: Ports, asked: AgentRequest) -> flask.Response:
     """The file is stored, whole or not at all."""
     task, number = _attempt(asked)
     if asked.sender.attempt not in (None, attempt_id(task, number)):
-        raise Forbidden("This token speaks for another attempt.")
+        raise Forbidden(message("attempt_other_token"))
     ports.reports.specification(asked.sender, task, number)
     ports.results.store(
         attempt_id(task, number), asked.parameters["path"], asked.request.stream, asked.request.content_length
@@ -138,7 +139,7 @@ def put_artifact(ports: Ports, asked: AgentRequest) -> flask.Response:
 def _attempt(asked: AgentRequest) -> tuple[str, int]:
     number = asked.parameters["n"]
     if not number.isascii() or not number.isdigit() or len(number) > 7:
-        raise NotFound("No such attempt.")
+        raise NotFound(message("attempt_missing"))
     return asked.parameters["id"], int(number)
 
 

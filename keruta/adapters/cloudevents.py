@@ -19,6 +19,7 @@ from cloudevents.http import CloudEvent, from_http, to_binary
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount, service_account
 from keruta.domain.events import Event
+from keruta.domain.messages import message
 from keruta.errors import InvalidRequest
 from keruta.settings import Settings
 
@@ -34,7 +35,7 @@ def decode(headers: Mapping[str, str], body: bytes) -> Event:
             id=event["id"], type=event["type"], source=event["source"], subject=event.get("subject"), data=kept
         )
     except (GenericException, KeyError, ValueError) as error:
-        raise InvalidRequest("Not a CloudEvent 1.0 in binary or structured mode.", reason="InvalidEvent") from error
+        raise InvalidRequest(message("http_not_a_cloudevent"), reason="InvalidEvent") from error
 
 
 def encode(event: Event) -> tuple[dict[str, str], bytes]:

@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from keruta.adapters.http_client import Answer, Http, NoAnswerError
+from keruta.domain.messages import message
 from keruta.domain.scaling import WorkerState
 from keruta.errors import PoolError
 from keruta.settings import PoolSettings
@@ -174,7 +175,7 @@ class CoderPool:
         for template in self._api.call("GET", "/templates"):
             if template["name"] == wanted:
                 return str(template["id"])
-        raise PoolError(f"Coder has no template {wanted!r} that this token may use (KERUTA_CODER_TEMPLATE)")
+        raise PoolError(message("cluster_coder_no_template", name=wanted))
 
 
 class _Api:
@@ -191,29 +192,29 @@ class _Api:
         """A round begins. Raises PoolError while Coder has asked to be left alone."""
         now = time.monotonic()
         if now < self._not_before:
-            raise PoolError(f"Coder asked to be left alone for another {self._not_before - now:.0f} s")
+            raise PoolError(message("cluster_coder_busy", seconds=round(self._not_before - now)))
         self._until = now + ROUND_SECONDS
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Raises PoolError."""
         if time.monotonic() > self._until:
-            raise PoolError("Coder answers too slowly; the rest is for the next round")
+            raise PoolError(message("cluster_coder_slow"))
         try:
             token = self._token_file.read_text().strip()
         except OSError as error:
-            raise PoolError(f"the Coder token can't be read (KERUTA_CODER_TOKEN_FILE): {error}") from error
+            raise PoolError(message("cluster_coder_token_unreadable", error=str(error))) from error
         sent = {"Coder-Session-Token": token, "Accept": "application/json", "Content-Type": "application/json"}
         try:
             text = None if body is None else json.dumps(body)
             answer = self._http.ask(method, self._url + path, body=text, headers=sent)
         except NoAnswerError as error:
-            raise PoolError(f"Coder does not answer: {error}") from error
+            raise PoolError(message("cluster_coder_away", error=str(error))) from error
         if answer.status >= 400:
             raise self._refused(answer)
         try:
             return json.loads(answer.body)
         except ValueError as error:
-            raise PoolError("Coder answered with something that is not JSON: is KERUTA_CODER_URL right?") from error
+            raise PoolError(message("cluster_coder_not_json")) from error
 
     def _refused(self, answer: Answer) -> PoolError:
         try:
@@ -221,10 +222,10 @@ class _Api:
         except ValueError:
             said = ""
         if answer.status == 401:
-            return PoolError("Coder does not take the token: it has run out or was revoked (KERUTA_CODER_TOKEN_FILE)")
+            return PoolError(message("cluster_coder_token_refused"))
         if answer.status == 429:
             given = answer.headers.get("Retry-After", "")
             seconds = float(given) if given.isdigit() else BACK_OFF_SECONDS
             self._not_before = time.monotonic() + min(seconds, 300.0)
-            return PoolError(f"Coder asked to be left alone for {seconds:.0f} s")
-        return PoolError(f"Coder answered {answer.status}: {said}")
+            return PoolError(message("cluster_coder_busy", seconds=round(seconds)))
+        return PoolError(message("cluster_coder_refused", status=answer.status, answer=said))

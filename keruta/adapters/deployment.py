@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Mapping
 
 from keruta.adapters.kube import ClusterAwayError, ClusterRefusedError, Document, Kube
+from keruta.domain.messages import message
 from keruta.domain.scaling import WorkerState
 from keruta.errors import PoolError
 
@@ -43,7 +44,7 @@ class DeploymentPool:
                 said = {"action": "pool_sized", "from": now, "to": wanted}
                 log.info("deployment %s: %d workers, from %d", self._name, wanted, now, extra=said)
         except (ClusterRefusedError, ClusterAwayError) as error:
-            raise PoolError(f"the cluster did not scale the Deployment {self._name}: {error}") from error
+            raise PoolError(message("cluster_not_scaled", name=self._name, error=str(error))) from error
         return ()
 
     def _tell_costs(self, deployment: Document, workers: Mapping[str, WorkerState]) -> None:

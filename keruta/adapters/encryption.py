@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from keruta.domain.messages import message
 from keruta.errors import KerutaError, SettingsError
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ class Sealer:
         try:
             found = msgspec.json.decode(self._fernet().decrypt(sealed), type=_Sealed)
         except (InvalidToken, msgspec.DecodeError) as error:
-            raise CannotOpenError(f"No key here opens the credential {name}; give its value again.") from error
+            raise CannotOpenError(message("credential_no_key", name=name)) from error
         if found.name != name:
-            raise CannotOpenError(f"What is stored as the credential {name} was sealed for another one.")
+            raise CannotOpenError(message("credential_sealed_for_another", name=name))
         return found.values
 
     def again(self, sealed: bytes) -> bytes:
@@ -66,7 +67,7 @@ class Sealer:
         try:
             return self._fernet().rotate(sealed)
         except InvalidToken as error:
-            raise CannotOpenError("No key here opens it.") from error
+            raise CannotOpenError(message("credential_no_key_for_it")) from error
 
     def salt(self) -> bytes:
         """What only this installation knows. Raises SettingsError where there is no key."""

@@ -12,6 +12,7 @@ import jwt
 import msgspec
 
 from keruta.adapters.http_client import Http, NoAnswerError
+from keruta.domain.messages import message
 from keruta.errors import KerutaError
 
 DEFAULT_API = "https://api.github.com"
@@ -35,14 +36,14 @@ def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | 
     """
     match = _OWNER_AND_NAME.search(url)
     if match is None:
-        raise NotMintedError("The repository's address names no owner and repository.")
+        raise NotMintedError(message("git_app_address"))
     now = int(time.time())
     try:
         # A minute back: GitHub refuses a clock that is ahead of its own.
         claims = {"iat": now - 60, "exp": now + 540, "iss": app_id}
         proof = jwt.encode(claims, private_key, algorithm="RS256")
     except (ValueError, TypeError, jwt.PyJWTError) as error:
-        raise NotMintedError("The App's private key is not a readable RSA key.") from error
+        raise NotMintedError(message("git_app_key")) from error
     wanted = {"repositories": [match[2]], "permissions": {"contents": "write" if write else "read"}}
     headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json"}
     address = f"{(api_url or DEFAULT_API).rstrip('/')}/app/installations/{installation_id}/access_tokens"
@@ -51,7 +52,7 @@ def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | 
         if answer.status == 201:
             return msgspec.json.decode(answer.body, type=_Minted).token
     except NoAnswerError as error:
-        raise NotMintedError(f"GitHub did not answer: {error}.") from error
+        raise NotMintedError(message("git_app_away", error=str(error))) from error
     except msgspec.DecodeError as error:
-        raise NotMintedError("GitHub's answer holds no token.") from error
-    raise NotMintedError(f"GitHub refused to give the App a token for {match[1]}/{match[2]} ({answer.status}).")
+        raise NotMintedError(message("git_app_no_token")) from error
+    raise NotMintedError(message("git_app_refused", owner=match[1], repository=match[2], status=answer.status))

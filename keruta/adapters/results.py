@@ -11,6 +11,7 @@ import stat
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from keruta.domain.messages import message
 from keruta.domain.naming import new_id, parse_attempt_id
 from keruta.errors import InvalidRequest, NotFound, TooLarge
 from keruta.ports import Readable
@@ -43,14 +44,14 @@ class Results:
         try:
             task, number = parse_attempt_id(attempt)
         except ValueError as error:
-            raise NotFound("No such attempt.") from error
+            raise NotFound(message("attempt_missing")) from error
         return self._root / task / str(number)
 
     def open(self, attempt: str, path: str) -> BinaryIO:
         """Opens a file for reading. Raises NotFound when there is none, or when a link is on the way."""
         parts = safe_parts(path)
         if parts is None:
-            raise NotFound("There is no such file.")
+            raise NotFound(message("file_missing"))
         try:
             directory = os.open(self.directory(attempt), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -62,10 +63,10 @@ class Results:
             finally:
                 os.close(directory)
         except OSError as error:
-            raise NotFound("There is no such file.") from error
+            raise NotFound(message("file_missing")) from error
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
-            raise NotFound("There is no such file.")
+            raise NotFound(message("file_missing"))
         return os.fdopen(file, "rb")
 
     def store(self, attempt: str, path: str, content: Readable, length: int | None) -> None:
@@ -77,13 +78,13 @@ class Results:
         """
         parts = safe_parts(path)
         if parts is None:
-            raise InvalidRequest("A file's path is relative and has no '..'.")
+            raise InvalidRequest(message("file_path"))
         if length is None:
-            problem = InvalidRequest("Say the file's Content-Length.", reason="LengthRequired")
+            problem = InvalidRequest(message("file_length_required"), reason="LengthRequired")
             problem.status = 411
             raise problem
         if length > FILE_LIMIT_BYTES:
-            raise TooLarge(f"A file may have {FILE_LIMIT_BYTES} bytes at the most.")
+            raise TooLarge(message("file_too_large", limit=FILE_LIMIT_BYTES))
         target = self.directory(attempt).joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{new_id()}")
@@ -96,7 +97,7 @@ class Results:
                 file.flush()
                 os.fsync(file.fileno())
             if left:
-                raise InvalidRequest("The file ended before its Content-Length.")
+                raise InvalidRequest(message("file_cut_short"))
             part.rename(target)
         finally:
             part.unlink(missing_ok=True)

@@ -78,7 +78,7 @@ def failure_of(error: Exception) -> Failure:
     """Return what an error says: keruta's own sentence, or one made of what the system says."""
     if isinstance(error, ApiError):
         return Failure(
-            reason=error.reason or "ApiError", message=error.message, status=error.status, faults=error.faults
+            reason=error.reason or "ApiError", message=error.message.text, status=error.status, faults=error.faults
         )
     if isinstance(error, KerutaError):
         return Failure(reason="CommandFailed", message=str(error))

@@ -72,7 +72,7 @@ def _in_background(system: System, result: list[int], ended: threading.Event, *,
         try:
             result.append(_first_task(Client(system.url, system.token)))
         except ApiError as error:
-            output.fail(error.message)
+            output.fail(error.message.text)
             result.append(1)
         if once:
             ended.set()

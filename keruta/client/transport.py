@@ -23,7 +23,7 @@ class ApiError(KerutaError):
 
     def __init__(self, message: str, *, status: int = 0, reason: str = "", faults: list[dict[str, str]] | None = None):
         super().__init__(message)
-        self.message, self.status, self.reason = message, status, reason
+        self.status, self.reason = status, reason
         self.faults = faults or []
 
 

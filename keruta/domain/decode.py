@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
-from keruta.domain.messages import Message
+from keruta.domain.messages import Message, message
 from keruta.errors import Fault, fault
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -24,11 +24,11 @@ _AT = re.compile(r"(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 
 
 def decode_json(body: bytes) -> Any:
-    """Parses JSON. Raises ValueError with a sentence when it is none, or is nested too deeply."""
+    """Parses JSON. Raises ValueError, which says why, when it is none or is nested too deeply."""
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"The body is not JSON: {error}.") from error
+        raise ValueError(str(error)) from error
 
 
 def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]]:
@@ -39,10 +39,10 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
         wrong with its fields, as (pointer, message); fields that are wrong already have their default then.
     """
     if not isinstance(raw, dict):
-        return None, [fault(at, f"This must be an object, not {_json_type(raw)}.")]
+        return None, [fault(at, message("field_not_object", got=_json_type(raw)))]
     fields = _fields(cls)
     faults = [
-        fault(f"{at}/{_escape(name)}", f"There is no such field; known are {', '.join(sorted(fields))}.")
+        fault(f"{at}/{_escape(name)}", message("field_unknown", known=", ".join(sorted(fields))))
         for name in raw
         if name not in fields
     ]
@@ -51,7 +51,7 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
     for name, field in fields.items():
         if name not in raw:
             if field.required:
-                faults.append(fault(f"{at}/{name}", "This field is required."))
+                faults.append(fault(f"{at}/{name}", message("field_required")))
                 values[field.name], whole = None, False
             continue
         value, found = _convert_field(raw[name], field.type, f"{at}/{name}")
@@ -102,7 +102,7 @@ def _unkeepable(raw: Any, at: str) -> Iterator[Fault]:
     if isinstance(raw, dict):
         for name, value in raw.items():
             if "\0" in name:
-                yield fault(f"{at}/{_escape(name)}", "A name holds no NUL character.")
+                yield fault(f"{at}/{_escape(name)}", message("field_name_nul"))
             yield from _unkeepable(value, f"{at}/{_escape(name)}")
     elif isinstance(raw, list):
         for number, value in enumerate(raw):
@@ -130,15 +130,25 @@ def _escape(name: str) -> str:
     return name[:80].replace("~", "~0").replace("/", "~1")
 
 
-def _json_type(raw: Any) -> str:
-    names = {list: "a list", str: "a text", bool: "true or false", int: "a number", float: "a number"}
-    return names.get(type(raw), "nothing")
+def _json_type(raw: Any) -> Message:
+    names = {list: "array", str: "str", bool: "bool", int: "float", float: "float"}
+    return _TYPES[names.get(type(raw), "null")]
 
 
+# By msgspec's names.
 _TYPES = {
-    "str": "a text", "int": "a whole number", "float": "a number", "bool": "true or false", "array": "a list",
-    "object": "an object", "null": "nothing",
-}  # fmt: skip
+    "str": message("type_text"),
+    "int": message("type_whole_number"),
+    "float": message("type_number"),
+    "bool": message("type_true_or_false"),
+    "array": message("type_list"),
+    "object": message("type_object"),
+    "null": message("type_nothing"),
+}
+
+
+def _either(words: Sequence[Message]) -> Message:
+    return functools.reduce(lambda one, other: message("type_either", one=one, other=other), words)
 
 
 def _known(kind: Any) -> Sequence[str]:
@@ -153,7 +163,7 @@ def _known(kind: Any) -> Sequence[str]:
     return [str(one) for one in get_args(options[0])] if get_origin(options[0]) is Literal else ()
 
 
-def _in_words(said: str, known: Sequence[str]) -> str:
+def _in_words(said: str, known: Sequence[str]) -> Message:
     """What msgspec says of a value, as a person would; as it is where this is something new.
 
     Source: https://jcristharif.com/msgspec/usage.html#validation, https://jcristharif.com/msgspec/constraints.html
@@ -161,26 +171,34 @@ def _in_words(said: str, known: Sequence[str]) -> str:
     if found := re.fullmatch(r"Expected `(.+)`, got `(\w+)`", said):
         wanted = [_TYPES[name] for name in found[1].split(" | ") if name in _TYPES and name != "null"]
         if wanted and found[2] in _TYPES:
-            got = "a fraction" if found[2] == "float" else _TYPES[found[2]]
-            return f"This must be {' or '.join(wanted)}, not {got}."
+            got = message("type_fraction") if found[2] == "float" else _TYPES[found[2]]
+            return message("field_type", wanted=_either(wanted), got=got)
     if found := re.fullmatch(r"Expected `(str|array|object)` of length (<=|>=) (\d+)", said):
-        limit = found[3]
+        limit = int(found[3])
         if found[2] == ">=":
-            return "This can't be empty." if limit == "1" else f"This has to have {limit} characters or more."
-        return f"No more than {limit} characters." if found[1] == "str" else f"No more than {limit} entries."
+            return message("field_empty") if limit == 1 else message("field_characters_least", limit=limit)
+        return (
+            message("field_characters_most", limit=limit)
+            if found[1] == "str"
+            else message("field_entries_most", limit=limit)
+        )
     if found := re.fullmatch(r"Expected `(?:int|float)` (<=|>=|<|>) (\S+)", said):
-        limit = found[2].removesuffix(".0")
+        bound = found[2].removesuffix(".0")
         match found[1]:
             case "<=":
-                return f"No more than {limit}."
+                return message("field_most", limit=bound)
             case ">=":
-                return f"No less than {limit}."
+                return message("field_least", limit=bound)
             case ">":
-                return f"More than {limit}."
+                return message("field_more", limit=bound)
             case _:
-                return f"Less than {limit}."
+                return message("field_less", limit=bound)
     if found := re.fullmatch(r"Expected `str` matching regex (.+)", said):
-        return f"This does not have the form {found[1]}."
+        return message("field_form", form=found[1])
     if found := re.fullmatch(r"Invalid enum value (.+)", said):
-        return f"{found[1]} is none of {', '.join(known)}." if known else f"{found[1]} is not known here."
-    return f"{said}."
+        return (
+            message("field_not_among", value=found[1], known=", ".join(known))
+            if known
+            else message("field_not_known", value=found[1])
+        )
+    return message("field_other", said=said)

@@ -45,6 +45,13 @@ class Running(Entry, frozen=True, kw_only=True, tag="running"):
     commit: Annotated[str, Meta(max_length=64)] | None = None
     profile_revision: int | None = None
     notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
+    noted: Annotated[list[dict[str, Any]], Meta(max_length=20)] = []
+
+    @property
+    def said(self) -> list[Message]:
+        """The notes: with their codes from an agent that sends them, else as texts."""
+        fields = [(one.get("message"), one.get("message_code"), one.get("message_arguments")) for one in self.noted]
+        return [read_message(*one) for one in fields] or [as_message(note) for note in self.notes]
 
 
 class Waiting(Entry, frozen=True, kw_only=True, tag="waiting"):

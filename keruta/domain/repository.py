@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
+from keruta.domain.messages import Message, message
+
 TRANSPORTS = ("https", "http", "ssh", "file")
 DEFAULT_TRANSPORTS = frozenset({"https", "http", "ssh"})
 
@@ -27,11 +29,11 @@ def transport(url: str) -> str | None:
     return "ssh" if _SCP.fullmatch(url) else None
 
 
-def url_fault(url: str) -> str | None:
+def url_fault(url: str) -> Message | None:
     """Says what is wrong with a repository's address, or None."""
     kind = transport(url)
     if kind is None:
-        return "Not a repository's address: use https://, ssh:// or user@host:path."
+        return message("field_repository_address")
     if kind == "file":
         return None
     if "://" in url:
@@ -40,20 +42,20 @@ def url_fault(url: str) -> str | None:
             host = parts.hostname
             parts.port  # noqa: B018  reading it is what checks it
         except ValueError:
-            return "Not a repository's address: its host or port is malformed."
+            return message("field_repository_port")
         if not host or host.startswith("-") or (parts.username or "").startswith("-"):
-            return "Not a repository's address: it names no host."
+            return message("field_repository_host")
         if parts.password is not None or (parts.username and kind != "ssh"):
-            return "An address holds no user name or password: give credentials to keruta apart from it."
+            return message("field_address_password")
     return None
 
 
-def ref_fault(ref: str) -> str | None:
+def ref_fault(ref: str) -> Message | None:
     """Says what is wrong with a ref (branch, tag, full name or commit), or None.
 
     Source: git-check-ref-format(1).
     """
-    return None if _REF.fullmatch(ref) and ref != "@" else "Not a branch, tag or commit."
+    return None if _REF.fullmatch(ref) and ref != "@" else message("field_ref")
 
 
 def is_commit(ref: str) -> bool:

@@ -12,6 +12,7 @@ from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef
 from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ProfileSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.messages import Message, kind_word, message
 from keruta.domain.repository import transport
 from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, NewTask, RepositoryAsk, RepositoryRef, RetryPolicy, TaskRequest
 from keruta.errors import Fault, fault
@@ -62,7 +63,7 @@ def make_task(
         *_document_faults(request, found.documents),
     ]
     if found.queue is None:
-        faults.append(fault("/queue", f"There is no queue {request.queue!r}."))
+        faults.append(fault("/queue", message("submission_no_queue", name=request.queue)))
     if faults or found.queue is None or found.profile is None:
         return None, faults
     priority = found.queue.default_priority if request.priority is None else request.priority
@@ -83,11 +84,11 @@ def make_task(
     return task, []
 
 
-def grant_missing(found: Found, names: Sequence[str]) -> str | None:
+def grant_missing(found: Found, names: Sequence[str]) -> Message | None:
     """Says on what of the request these names may not run tasks, though they may see it; None if on all."""
     for kind, entry in (("repository", found.repository), ("queue", found.queue)):
         if entry is not None and not access.may_run(entry.access, names):
-            return f"You may see the {kind} {entry.name}, but not run tasks on it; ask who manages it for the right to."
+            return message("submission_not_permitted", kind=kind_word(kind), name=entry.name)
     return None
 
 
@@ -108,39 +109,43 @@ def _repository_faults(request: TaskRequest, known: RepositorySpec | None, trans
     ask = asked(request)
     at = "/repository" if isinstance(request.repository, str) else "/repository/name"
     if known is None and ask.url is None:
-        return [fault(at, f"There is no repository {ask.name!r}; `keruta repositories list` shows those there are.")]
+        return [fault(at, message("submission_no_repository", name=ask.name or ""))]
     faults = []
     kind = transport(known.url if known else ask.url or "")
     if kind not in transports:
         where = at if known and ask.url is None else "/repository/url"
         allowed = ", ".join(sorted(transports))
-        faults.append(fault(where, f"The transport {kind} is not allowed here; use {allowed}."))
+        faults.append(fault(where, message("submission_transport", kind=kind or "", allowed=allowed)))
     if known is not None and not known.allows(ask.ref):
         said = ", ".join(known.allowed_refs)
-        faults.append(fault("/repository/ref", f"Tasks on {known.name} may name only these refs: {said}."))
+        faults.append(fault("/repository/ref", message("submission_refs", name=known.name, allowed=said)))
     return faults
 
 
 def _profile_faults(request: TaskRequest, found: Found) -> list[Fault]:
     name = profile_name(request, found.repository)
     if found.profile is None:
-        return [fault("/profile", f"There is no profile {name!r}; `keruta profiles list` shows those there are.")]
+        return [fault("/profile", message("submission_no_profile", name=name))]
     if request.prompt is None:
         return []
     if found.profile.prompt is None:
-        return [fault("/profile", f"The profile {name} takes no prompt; name one that does, such as claude-code.")]
+        return [fault("/profile", message("submission_no_prompt", name=name))]
     if found.profile.prompt.by_argument and len(request.prompt.encode("utf-8", "replace")) > ARGUMENT_LIMIT_BYTES:
-        return [fault("/prompt", f"The profile {name} takes at most {ARGUMENT_LIMIT_BYTES} bytes.")]
+        return [fault("/prompt", message("submission_prompt_too_long", name=name, limit=ARGUMENT_LIMIT_BYTES))]
     return []
 
 
 def _document_faults(request: TaskRequest, documents: Sequence[DocumentRef]) -> list[Fault]:
     names = {one.name for one in documents}
     faults = [
-        fault(f"/documents/{number}", f"There is no document {wanted!r}.")
+        fault(f"/documents/{number}", message("submission_no_document", name=wanted))
         for number, wanted in enumerate(request.documents)
         if not wanted.startswith("tag:") and wanted not in names
     ]
     if len(documents) > DOCUMENTS_OF_A_TASK:
-        faults.append(fault("/documents", f"They are {len(documents)}; a task takes {DOCUMENTS_OF_A_TASK} at most."))
+        faults.append(
+            fault(
+                "/documents", message("submission_too_many_documents", count=len(documents), limit=DOCUMENTS_OF_A_TASK)
+            )
+        )
     return faults

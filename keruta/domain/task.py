@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.documents import DocumentRef
-from keruta.domain.messages import Message
+from keruta.domain.messages import Message, message
 from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME
 from keruta.domain.repository import ref_fault, url_fault
 
@@ -28,7 +28,7 @@ StatusName = Literal[
 ]
 Text = Annotated[str, Meta(max_length=SCRIPT_LIMIT_BYTES)]
 Problems = Iterator[tuple[str, Message | str]]
-NAME_SAID = "A name has lower-case letters, digits, dots, dashes and underscores, and begins and ends with no sign."
+NAME_SAID = message("field_name")
 
 
 class RepositoryRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +52,7 @@ class RepositoryAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def faults(self) -> Problems:
         if (self.name is None) == (self.url is None):
-            yield "", "Give the repository's name or its url, and not both."
+            yield "", message("field_name_or_url")
         if self.url is not None and (wrong := url_fault(self.url)):
             yield "/url", wrong
         if self.name is not None and not NAME.fullmatch(self.name):
@@ -93,49 +93,58 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def faults(self) -> Problems:
         given = [name for name in ("script", "command", "prompt") if getattr(self, name) is not None]
         if len(given) != 1:
-            said = "none is there" if not given else f"there are {' and '.join(given)}"
-            yield "", f"Give exactly one of script, command and prompt; {said}."
+            yield "", message("field_one_of", given=_given(given))
         for name in ("script", "prompt", "check"):
             yield from _text_faults(f"/{name}", getattr(self, name))
         for number, part in enumerate(self.command or ()):
             yield from _text_faults(f"/command/{number}", part)
         if isinstance(self.repository, str) and not NAME.fullmatch(self.repository):
-            yield "/repository", f'{NAME_SAID} An address goes into {{"url": …}}.'
+            yield "/repository", message("field_repository_name", rule=NAME_SAID)
         for field in ("queue", "profile"):
             if (name := getattr(self, field)) is not None and not NAME.fullmatch(name):
                 yield f"/{field}", NAME_SAID
         for number, wanted in enumerate(self.documents):
             if not NAME.fullmatch(wanted) and not (wanted.startswith("tag:") and len(wanted) > 4):
-                yield f"/documents/{number}", "Say a document's name, or tag: and a tag."
+                yield f"/documents/{number}", message("field_document")
         yield from _env_faults(self.env)
         for key in self.labels:
             if not LABEL_KEY.fullmatch(key):
-                yield f"/labels/{key[:80]}", "A label's key has letters, digits, dots, dashes and slashes, at most 63."
+                yield f"/labels/{key[:80]}", message("field_label")
         if self.result_branch is not None and (wrong := ref_fault(self.result_branch)):
             yield "/result_branch", wrong
         if self.name is not None and not self.name.isprintable():
-            yield "/name", "A name has no control characters."
+            yield "/name", message("field_control_characters")
+
+
+def _given(names: list[str]) -> Message:
+    match names:
+        case [one, other]:
+            return message("field_two_given", one=one, other=other)
+        case [one, other, third]:
+            return message("field_three_given", one=one, other=other, third=third)
+        case _:
+            return message("field_none_given")
 
 
 def _text_faults(at: str, text: str | None) -> Problems:
     if text is None:
         return
     if len(text.encode("utf-8", "surrogatepass")) > SCRIPT_LIMIT_BYTES:
-        yield at, f"More than {SCRIPT_LIMIT_BYTES // 1024} KiB; put it into the repository and call it from there."
+        yield at, message("field_script_too_large", limit=SCRIPT_LIMIT_BYTES // 1024)
     if "\0" in text:
-        yield at, "Holds a NUL character, which no shell can take."
+        yield at, message("field_nul_in_shell")
 
 
 def _env_faults(env: dict[str, str]) -> Problems:
     if sum(len(name) + len(value) for name, value in env.items()) > ENV_LIMIT_BYTES:
-        yield "/env", f"More than {ENV_LIMIT_BYTES // 1024} KiB in all."
+        yield "/env", message("field_env_too_large", limit=ENV_LIMIT_BYTES // 1024)
     for name, value in env.items():
         if not ENV_NAME.fullmatch(name):
-            yield f"/env/{name[:80]}", "A variable's name has letters, digits and underscores."
+            yield f"/env/{name[:80]}", message("field_variable_name")
         elif name.startswith("KERUTA_"):
-            yield f"/env/{name[:80]}", "Names that begin with KERUTA_ are keruta's own."
+            yield f"/env/{name[:80]}", message("field_variable_reserved")
         if "\0" in value:
-            yield f"/env/{name[:80]}", "Holds a NUL character."
+            yield f"/env/{name[:80]}", message("field_nul")
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +153,14 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     size_bytes: int
     sha256: str
+
+
+class Note(msgspec.Struct, frozen=True, kw_only=True):
+    """What the worker noted of an attempt, for a person."""
+
+    message: str
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -168,6 +185,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     signal: int | None = None
     profile_revision: int | None = None
     notes: list[str] = []
+    noted: list[Note] = []
     usage: dict[str, float] = {}
 
 

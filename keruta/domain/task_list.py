@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from keruta.domain.messages import message
 from keruta.errors import InvalidRequest
 
 
@@ -40,5 +41,5 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
 def parse_label(label: str) -> str:
     """The facet of a query's `key=value`. Raises InvalidRequest."""
     if not re.fullmatch(r"[^=]+=.*", label):
-        raise InvalidRequest("A label is asked for as key=value.", faults=[{"at": "?label", "message": "key=value"}])
+        raise InvalidRequest(message("http_label"), faults=[{"at": "?label", "message": "key=value"}])
     return f"label={label}"

@@ -18,7 +18,7 @@ from msgspec import Meta
 
 from keruta.domain.catalog.common import Name, Problems
 from keruta.domain.events import task_event
-from keruta.domain.messages import Message
+from keruta.domain.messages import Message, message
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  a secret's beginning
 WEBHOOKS_MOST = 100
@@ -48,14 +48,14 @@ def _url_faults(url: str) -> Iterator[tuple[str, Message | str]]:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        yield "/url", "Not an address."
+        yield "/url", message("field_address")
         return
     if parts.scheme not in ("http", "https") or not host:
-        yield "/url", "An address begins with https:// (or http:// where that is allowed), and names a host."
+        yield "/url", message("field_webhook_address")
     elif parts.username or parts.password:
-        yield "/url", "No name and password in the address: what is sent is signed."
+        yield "/url", message("field_webhook_password")
     if not url.isprintable() or " " in url:
-        yield "/url", "An address holds no spaces and no control characters."
+        yield "/url", message("field_address_spaces")
 
 
 class WebhookView(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import flask
 
 from keruta.domain.api.route import Route
+from keruta.domain.messages import message
 from keruta.domain.principal import Principal
 from keruta.errors import Forbidden, Unauthenticated
 from keruta.ports import Verifying
@@ -14,7 +15,7 @@ def bearer_token(request: flask.Request) -> str:
     """The request's token. Raises Unauthenticated when there is none."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated("This needs a token: Authorization: Bearer …")
+        raise Unauthenticated(message("http_token_required"))
     return token.strip()
 
 
@@ -30,8 +31,6 @@ def authorize(route: Route, token: str, verifier: Verifying) -> Principal:
 def role_missing(route: Route, principal: Principal) -> Forbidden:
     """What is missing, and no word of what is there."""
     if principal.offline:
-        said = (
-            "Your sign-in has run out while the identity provider can't be reached: until it is back you may read only."
-        )
+        said = message("http_offline_read_only")
         return Forbidden(said, reason="OfflineReadOnly")
-    return Forbidden(f"This needs the role {' or '.join(sorted(route.roles))}.", reason="RoleMissing")
+    return Forbidden(message("http_role_missing", roles=" or ".join(sorted(route.roles))), reason="RoleMissing")

@@ -12,6 +12,7 @@ import msgspec
 
 from keruta import logs
 from keruta.domain.api.route import Route
+from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.roles import AGENT, ANYONE, DISPATCHER
@@ -98,13 +99,13 @@ class Function(Generic[P]):
             return metrics_answer()
         matches = [(r, m, h) for r, pattern, h in self._routes if (m := pattern.fullmatch(request.path))]
         if not matches:
-            raise NotFound("There is nothing at this address.")
+            raise NotFound(message("http_nothing_here"))
         for route, match, handler in matches:
             if route.method == request.method:
                 flask.g.route = route.name
                 return handler(self.ports(), self._ask(route, request, match.groupdict()))
         allowed = ", ".join(sorted({route.method for route, _, _ in matches}))
-        raise MethodNotAllowed(f"This address takes {allowed}.")
+        raise MethodNotAllowed(message("http_methods", allowed=allowed))
 
     def _ask(self, route: Route, request: flask.Request, parameters: Mapping[str, str]) -> AnonymousRequest:
         ports: Any = self.ports()

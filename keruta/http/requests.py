@@ -8,6 +8,7 @@ import flask
 import msgspec
 
 from keruta.domain.decode import convert, decode_json
+from keruta.domain.messages import message
 from keruta.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from keruta.http.problems import BadRequest
 
@@ -38,7 +39,7 @@ def read_text(request: flask.Request, kind: str, limit_bytes: int) -> str:
     try:
         return _read_bytes(request, limit_bytes, kind).decode()
     except UnicodeDecodeError as error:
-        raise BadRequest("The body is not UTF-8.") from error
+        raise BadRequest(message("http_not_utf8")) from error
 
 
 def read_batch(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
@@ -46,24 +47,24 @@ def read_batch(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
     try:
         return msgspec.json.decode(_read_bytes(request, limit_bytes), type=cls)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{error}.") from error
+        raise InvalidRequest(message("http_batch_fault", error=str(error))) from error
     except (msgspec.DecodeError, RecursionError) as error:
-        raise BadRequest("The body is not JSON.") from error
+        raise BadRequest(message("http_not_json")) from error
 
 
 def _read_json(request: flask.Request, limit_bytes: int) -> Any:
     try:
         return decode_json(_read_bytes(request, limit_bytes))
     except ValueError as error:
-        raise BadRequest(str(error), reason="MalformedJson") from error
+        raise BadRequest(message("http_not_json_at", error=str(error)), reason="MalformedJson") from error
 
 
 def _read_bytes(request: flask.Request, limit_bytes: int, kind: str = "application/json") -> bytes:
     if request.mimetype != kind:
-        raise UnsupportedMedia(f"Send the body as Content-Type: {kind}.")
+        raise UnsupportedMedia(message("http_content_type", kind=kind))
     if (request.content_length or 0) > limit_bytes:
-        raise TooLarge(f"The body may have {limit_bytes} bytes at the most.")
+        raise TooLarge(message("http_body_too_large", limit=limit_bytes))
     body = request.stream.read(limit_bytes + 1)
     if len(body) > limit_bytes:
-        raise TooLarge(f"The body may have {limit_bytes} bytes at the most.")
+        raise TooLarge(message("http_body_too_large", limit=limit_bytes))
     return body

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
+from keruta.domain.messages import Message
 from keruta.domain.scaling import Bounds, WorkerState, workers_wanted
 from keruta.errors import PoolError
 
@@ -42,7 +43,7 @@ class PoolStore(Protocol):
         """Whether this process may make a round now: no other does, and the last one is a while ago."""
         ...
 
-    def end_turn(self, wanted: int, problem: str | None) -> None: ...
+    def end_turn(self, wanted: int, problem: Message | None) -> None: ...
 
     def tasks(self, most: int) -> int:
         """How many tasks run or could run at once, counted up to `most`."""
@@ -63,13 +64,14 @@ def resize(store: PoolStore, provider: WorkerProvider, bounds: Bounds) -> None:
     """The pool is as large as its tasks need, or on its way there. What stands against it is logged and on record."""
     if not store.take_turn():
         return
-    wanted, problem = bounds.least, None
+    wanted: int = bounds.least
+    problem: Message | None = None
     try:
         needed = workers_wanted(store.tasks(bounds.tasks_that_count), bounds)
         wanted = store.highest(needed, bounds.calm_seconds)
         store.drain(provider.resize(wanted, store.workers()))
     except PoolError as error:
-        problem = str(error)
+        problem = error.message
         log.warning("pool not sized: %s", error, extra={"action": "pool_not_sized", "wanted": wanted})
     finally:
         store.end_turn(wanted, problem)

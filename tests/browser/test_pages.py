@@ -80,7 +80,7 @@ def test_faults_stand_beside_their_fields_and_nothing_is_lost(reader: Reader, re
     assert page.input_value("[name=env]") == "KERUTA_X=1\nGOOD=2"
     page.fill("[name=priority]", "")
     page.click("form.sheet button.btn-primary")
-    reserved = reader.words("Names that begin with KERUTA_ are keruta's own.")
+    reserved = reader.words("Names that begin with KERUTA_ are reserved for keruta.")
     assert reserved in page.inner_text(".field:has(#f-env) .wrong")
 
 

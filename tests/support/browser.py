@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from admin.site.language import CONTEXT
 from docs.texts import japanese
+from keruta.domain.messages import CATALOGUE, message
+from keruta.translations import render
 from tests.support.system import RunningSystem
 
 WAIT_SECONDS = 20
@@ -51,8 +53,11 @@ class Reader:
         self.faults: list[str] = []
         self.page = self.new_page()
 
-    def words(self, english: str, **values: object) -> str:
+    def words(self, english: str, **values: Any) -> str:
         """A text of the web admin's, or a sentence of the core's, as this person reads it."""
+        code = next((code for code, text in CATALOGUE.items() if text == english), None)
+        if code is not None:
+            return render(message(code, **values), self.language)
         found = japanese().get(english) or japanese().get(english, CONTEXT)
         assert found is not None, f"the web admin says no such thing: {english}"
         text = str(found.string) if self.language == "ja" else english

@@ -79,7 +79,7 @@ def test_one_fault_and_where_it_is(changes: dict[str, Any], at: str) -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'{"a": NaN}'])
 def test_what_is_not_json_is_a_sentence(body: bytes) -> None:
-    with pytest.raises(ValueError, match="The body is not JSON"):
+    with pytest.raises(ValueError, match=r"malformed|truncated|depth"):
         decode_json(body)
 
 

@@ -17,6 +17,7 @@ from agent.runners.kubernetes.manifests import job_manifest, secret_manifest
 from agent.runners.kubernetes.pod_status import PodEnd, awaits_containers, ended, job_failed, not_made, stuck
 from agent.settings import ClusterSettings
 from keruta.domain.lifecycle import NOT_STARTED
+from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Input, Lost
 from keruta.domain.specification import Specification
@@ -113,11 +114,11 @@ class PodJob:
         by one that calls this again. Raises KerutaError when the API server is away or refuses.
         """
         if self._stop_at is not None and not self._had_job:
-            self._send_cancelled("Cancelled before its Job was made.")
+            self._send_cancelled(message("cluster_job_not_made"))
             return
         specification = self._fetch(self._task, self._number)
         if specification.fault is not None:
-            self._tell(PodEnd(reason=specification.fault.reason, message=specification.fault.message))
+            self._tell(PodEnd(reason=specification.fault.reason, message=specification.fault.said))
             return
         account = self._cluster.account(self._settings.job_service_account)
         job = self._cluster.create(job_manifest(specification, self._settings, account))
@@ -144,7 +145,7 @@ class PodJob:
     def refused(self, error: KerutaError) -> None:
         """The API server will not have it."""
         reason = "QuotaExceeded" if "exceeded quota" in str(error) else "PodRefused"
-        self._tell(PodEnd(reason=reason, message=f"The cluster refused the Job: {error}"))
+        self._tell(PodEnd(reason=reason, message=message("cluster_job_refused", error=str(error))))
 
     def look(self, job: dict[str, Any] | None, pod: dict[str, Any] | None, *, gone: bool) -> None:
         """Decides by what the cluster has of it now.
@@ -184,7 +185,7 @@ class PodJob:
         if job is None:
             if waited < NO_POD_SECONDS:
                 return None
-            return PodEnd(reason="PodDeleted", message="Its Job was deleted in the cluster.", lost=self._started)
+            return PodEnd(reason="PodDeleted", message=message("cluster_job_deleted"), lost=self._started)
         if waited > max(NO_POD_SECONDS, self._settings.job_patience_seconds):
             return not_made(self._cluster.events_of("Job", self.attempt))
         return None
@@ -207,14 +208,14 @@ class PodJob:
         if now - self._stop_at < limit:
             return False
         self._cluster.delete_job(self.attempt)
-        self._send_cancelled("Cancelled; its Job was deleted.")
+        self._send_cancelled(message("cluster_job_cancelled"))
         return True
 
-    def _send_cancelled(self, message: str) -> None:
+    def _send_cancelled(self, said: Message) -> None:
         self._send(
             Ended(
                 task=self._task, attempt=self._number, execution=self._assigned.execution, status="cancelled",
-                reason="Cancelled", message=message,
+                reason="Cancelled", **fields_of(said),
             )
         )  # fmt: skip
         self._told_at = time.monotonic()
@@ -226,7 +227,7 @@ class PodJob:
         if not (end.lost and self._started):
             entry = Ended(
                 task=self._task, attempt=self._number, execution=self._assigned.execution, status="failed",
-                reason=end.reason, message=end.message[:4000], exit_code=end.exit_code,
+                reason=end.reason, **fields_of(end.message), exit_code=end.exit_code,
                 signal=end.exit_code - 128 if end.exit_code is not None and 128 < end.exit_code < 160 else None,
             )  # fmt: skip
         self._send(entry)

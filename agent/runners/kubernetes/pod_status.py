@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from keruta.domain.messages import Message, message
+
 # Trying again does not help these; the others are waited for.
 IMAGE_FINAL = frozenset({"ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 CONFIG_TROUBLES = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -26,7 +28,7 @@ class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended, as the cluster tells it. `lost` where nobody can say how the script did."""
 
     reason: str
-    message: str
+    message: Message
     exit_code: int | None = None
     lost: bool = False
 
@@ -42,9 +44,9 @@ def ended(pod: dict[str, Any], *, gone: bool = False) -> PodEnd | None:
     if not gone and status.get("phase") not in ("Succeeded", "Failed"):
         return None
     if status.get("reason") == "Evicted":
-        return PodEnd(reason="Evicted", message=f"The cluster took the Pod away: {status.get('message', '')}")
+        return PodEnd(reason="Evicted", message=message("cluster_evicted", message=status.get("message", "")))
     if status.get("reason") == "DeadlineExceeded":
-        return PodEnd(reason="DeadlineExceeded", message="It took longer than its timeout_seconds.")
+        return PodEnd(reason="DeadlineExceeded", message=message("cluster_timeout"))
     if (killed := _out_of_memory(status)) is not None:
         return killed
     if (disruption := _disruption(status)) is not None:
@@ -52,10 +54,10 @@ def ended(pod: dict[str, Any], *, gone: bool = False) -> PodEnd | None:
     exit_ = terminated(pod, SCRIPT)
     if pod.get("metadata", {}).get("deletionTimestamp"):
         code = exit_.get("exitCode") if exit_ else None
-        return PodEnd(reason="PodDeleted", message="The Pod was deleted while the script ran.", exit_code=code)
+        return PodEnd(reason="PodDeleted", message=message("cluster_pod_deleted"), exit_code=code)
     if exit_ is None:
-        said = status.get("message") or status.get("reason") or "it did not say why"
-        return PodEnd(reason="PodFailed", message=f"The Pod ended before the script did: {said}.", lost=True)
+        said = status.get("message") or status.get("reason") or message("cluster_gave_no_reason")
+        return PodEnd(reason="PodFailed", message=message("cluster_pod_ended", cause=said), lost=True)
     return _exited(exit_, terminated(pod, CHECK))
 
 
@@ -63,14 +65,14 @@ def _exited(script: dict[str, Any], check: dict[str, Any] | None) -> PodEnd:
     """Return how the script ended by its containers' exit codes, where its agent could not tell."""
     code = script.get("exitCode")
     if code != 0:
-        message = f"The script's container ended with exit code {code}."
-        return PodEnd(reason="ScriptFailed", message=message, exit_code=code)
+        told = message("cluster_script_failed", code="?" if code is None else code)
+        return PodEnd(reason="ScriptFailed", message=told, exit_code=code)
     checked = check.get("exitCode") if check is not None else 0
     if checked != 0:
-        message = f"The check's container ended with exit code {checked}."
-        return PodEnd(reason="CheckFailed", message=message, exit_code=checked)
-    message = "The script ended well, but its agent could not tell what it left behind; look at its log."
-    return PodEnd(reason="EndNotKnown", message=message, exit_code=0, lost=True)
+        told = message("cluster_check_failed", code=checked if checked is not None else "?")
+        return PodEnd(reason="CheckFailed", message=told, exit_code=checked)
+    told = message("cluster_end_unknown")
+    return PodEnd(reason="EndNotKnown", message=told, exit_code=0, lost=True)
 
 
 def job_failed(job: dict[str, Any] | None, *, started: bool) -> PodEnd | None:
@@ -83,12 +85,14 @@ def job_failed(job: dict[str, Any] | None, *, started: bool) -> PodEnd | None:
             continue
         if condition.get("reason") == "DeadlineExceeded":
             seconds = (job or {}).get("spec", {}).get("activeDeadlineSeconds")
-            message = f"The Job reached its own deadline, {seconds} s after it was made, before the script began."
+            told = message("cluster_deadline_before_start", seconds=seconds)
             if started:
-                message = f"The script was ended: its Job reached its own deadline, {seconds} s after it was made."
-            return PodEnd(reason="DeadlineExceeded", message=message)
+                told = message("cluster_deadline", seconds=seconds)
+            return PodEnd(reason="DeadlineExceeded", message=told)
         if condition.get("reason") != "BackoffLimitExceeded":  # that one says what the Pod's own status says better
-            return PodEnd(reason="PodFailed", message=f"The Job failed: {condition.get('message')}")
+            return PodEnd(
+                reason="PodFailed", message=message("cluster_job_failed", message=condition.get("message") or "")
+            )
     return None
 
 
@@ -114,8 +118,8 @@ def stuck(
         return None
     for condition in status.get("conditions", []):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            message = f"No node has room for it after {waited_seconds:.0f} s: {condition.get('message', '')}"
-            return PodEnd(reason="Unschedulable", message=message)
+            told = message("cluster_no_room", seconds=round(waited_seconds), message=condition.get("message", ""))
+            return PodEnd(reason="Unschedulable", message=told)
     return _waits_for_ever(status, events, waited_seconds)
 
 
@@ -133,7 +137,7 @@ def not_made(events: Sequence[str]) -> PodEnd | None:
     if said is None:
         return None
     reason = "QuotaExceeded" if "exceeded quota" in said else "PodRefused"
-    return PodEnd(reason=reason, message=f"The cluster makes no Pod for it: {said.removeprefix('FailedCreate: ')}")
+    return PodEnd(reason=reason, message=message("cluster_no_pod", error=said.removeprefix("FailedCreate: ")))
 
 
 def terminated(pod: dict[str, Any], name: str) -> dict[str, Any] | None:
@@ -165,38 +169,38 @@ def _not_runnable(status: dict[str, Any]) -> PodEnd | None:
     return None
 
 
-def _why_not(image: str, said: str, code: Any) -> str:
+def _why_not(image: str, said: str, code: Any) -> Message:
     lower = said.lower()
     if "exec format error" in lower:
-        message = f"The image {image} is made for another processor architecture than the node's: {said}"
+        told = message("cluster_image_architecture", image=image, message=said)
     elif "no such file or directory" in lower or "executable file not found" in lower:
-        message = f"The image {image} has no shell at /bin/sh that works: {said}"
+        told = message("cluster_image_no_shell", image=image, message=said)
     elif said:
-        message = f"The shell of the image {image} ended with exit code {code} before the script began: {said}"
+        told = message("cluster_shell_failed", image=image, code=code, message=said)
     else:
-        message = f"The shell of the image {image} ended with exit code {code} before the script began."
-    return message
+        told = message("cluster_shell_failed_silently", image=image, code=code)
+    return told
 
 
 def _container_trouble(container: dict[str, Any], waited: float, patience: float) -> PodEnd | None:
     waiting = container.get("state", {}).get("waiting", {})
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     if "no match for platform" in said:
-        message = f"The image {container['image']} is not there for the node's processor architecture: {said}"
-        return PodEnd(reason="ImageNotRunnable", message=message)
+        told = message("cluster_image_no_platform", image=container["image"], message=said)
+        return PodEnd(reason="ImageNotRunnable", message=told)
     if reason in IMAGE_FINAL or (reason == "ErrImagePull" and _is_final(said)):
-        message = f"The image {container['image']} could not be pulled: {said or reason}"
-        return PodEnd(reason="ImagePullFailed", message=message)
+        told = message("cluster_image_failed", image=container["image"], error=said or reason)
+        return PodEnd(reason="ImagePullFailed", message=told)
     if waited <= min(TROUBLE_SECONDS, patience):
         return None
     if reason in CONFIG_TROUBLES:
-        message = f"The container {container['name']} can't be started: {said or reason}"
-        return PodEnd(reason="ContainerNotStarted", message=message)
+        told = message("cluster_container_failed", name=container["name"], error=said or reason)
+        return PodEnd(reason="ContainerNotStarted", message=told)
     if reason == "CrashLoopBackOff" and container["name"] == AGENT:
         before = container.get("lastState", {}).get("terminated", {})
         why = before.get("message") or before.get("reason") or said
-        message = f"keruta's agent ended again and again, with exit code {before.get('exitCode')}: {why}"
-        return PodEnd(reason="AgentFailed", message=message)
+        told = message("cluster_agent_failed", code=before.get("exitCode", "?"), message=why)
+        return PodEnd(reason="AgentFailed", message=told)
     return None
 
 
@@ -208,13 +212,13 @@ def _waits_for_ever(status: dict[str, Any], events: Sequence[str], waited: float
     mount = next((event for event in reversed(troubles) if event.startswith(MOUNT_EVENTS)), None)
     if mount is not None:
         said = mount.partition(": ")[2]
-        message = f"A volume, Secret or ConfigMap could not be mounted for {waited:.0f} s: {said}"
-        return PodEnd(reason="MountFailed", message=message)
+        told = message("cluster_mount_failed", seconds=round(waited), message=said)
+        return PodEnd(reason="MountFailed", message=told)
     if events and events[-1].startswith("Pulling"):
         return None
-    last = troubles[-1] if troubles else events[-1] if events else "the cluster said nothing of it"
-    message = f"The Pod's containers did not start for {waited:.0f} s: {last}"
-    return PodEnd(reason="ContainerNotStarted", message=message)
+    last = troubles[-1] if troubles else events[-1] if events else message("cluster_said_nothing")
+    told = message("cluster_not_started", seconds=round(waited), message=last)
+    return PodEnd(reason="ContainerNotStarted", message=told)
 
 
 def _is_final(said: str) -> bool:
@@ -229,10 +233,10 @@ def _out_of_memory(status: dict[str, Any]) -> PodEnd | None:
         exit_ = terminated({"status": status}, name)
         if exit_ is None or exit_.get("reason") != "OOMKilled":
             continue
-        message = "The script used more memory than its limit; give it more, or use less."
+        told = message("script_out_of_memory")
         if name == CHECK:
-            message = "The check used more memory than its limit; give it more, or use less."
-        return PodEnd(reason="OutOfMemory", message=message, exit_code=exit_.get("exitCode"))
+            told = message("cluster_check_out_of_memory")
+        return PodEnd(reason="OutOfMemory", message=told, exit_code=exit_.get("exitCode"))
     return None
 
 
@@ -241,8 +245,10 @@ def _disruption(status: dict[str, Any]) -> PodEnd | None:
         if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
             why = condition.get("reason", "")
             reason = "NodeLost" if why in NODE_LOST else "Evicted"
-            what = "Its node was lost" if reason == "NodeLost" else "The cluster took the Pod away"
-            return PodEnd(reason=reason, message=f"{what}: {condition.get('message') or why}")
+            said = condition.get("message") or why
+            lost = reason == "NodeLost"
+            told = message("cluster_node_lost", message=said) if lost else message("cluster_evicted", message=said)
+            return PodEnd(reason=reason, message=told)
     return None
 
 

@@ -12,34 +12,35 @@ from pathlib import Path
 
 import git
 
+from keruta.domain.messages import Message, message
 from keruta.errors import PhaseError
 
 LOOK_EVERY_SECONDS = 0.2
 
 # What Git says, in the order in which it is looked for, and the reason that it is.
-_SAID: tuple[tuple[str, str, str], ...] = (
-    ("host key verification failed", "HostKeyUnknown", "The ssh server's key is not among the known hosts; add it."),
-    ("remote host identification has changed", "HostKeyUnknown", "The ssh server's key is another one than is known."),
-    ("permission denied (", "CloneAuthFailed", "The Git server refused the ssh key."),
-    ("authentication failed", "CloneAuthFailed", "The Git server refused the user name or token."),
-    ("could not read username", "CloneAuthFailed", "The Git server wants credentials and none are set up for it."),
-    ("could not read password", "CloneAuthFailed", "The Git server wants credentials and none are set up for it."),
-    ("terminal prompts disabled", "CloneAuthFailed", "The Git server wants credentials and none are set up for it."),
-    ("error: 403", "CloneAuthFailed", "The Git server does not let these credentials do this."),
-    ("error: 401", "CloneAuthFailed", "The Git server refused the user name or token."),
-    ("couldn't find remote ref", "RefNotFound", "The repository has no such branch or tag."),
-    ("not our ref", "RefNotFound", "The repository has no such commit, or does not give it out."),
-    ("unadvertised object", "RefNotFound", "The repository has no such commit, or does not give it out."),
-    ("no such remote ref", "RefNotFound", "The repository has no such branch or tag."),
-    ("transport '", "TransportRefused", "The address, or a submodule's, uses a transport that is not allowed."),
-    ("repository not found", "RepositoryNotFound", "There is no such repository, or these credentials can't see it."),
-    ("' not found", "RepositoryNotFound", "There is no such repository, or these credentials can't see it."),
-    ("does not appear to be a git repository", "RepositoryNotFound", "There is no repository at this address."),
-    ("does not exist", "RepositoryNotFound", "There is no repository at this address."),
-    ("invalid path", "CheckoutRefused", "The repository holds a path that would leave the workspace."),
-    ("beyond a symbolic link", "CheckoutRefused", "The repository holds a path that would leave the workspace."),
-    ("detected dubious ownership", "RepositoryNotFound", "The repository belongs to another user of this machine."),
-    ("no space left on device", "WorkspaceFailed", "The worker's disk is full."),
+_SAID: tuple[tuple[str, str, Message], ...] = (
+    ("host key verification failed", "HostKeyUnknown", message("git_host_key_unknown")),
+    ("remote host identification has changed", "HostKeyUnknown", message("git_host_key_changed")),
+    ("permission denied (", "CloneAuthFailed", message("git_key_refused")),
+    ("authentication failed", "CloneAuthFailed", message("git_token_refused")),
+    ("could not read username", "CloneAuthFailed", message("git_credentials_wanted")),
+    ("could not read password", "CloneAuthFailed", message("git_credentials_wanted")),
+    ("terminal prompts disabled", "CloneAuthFailed", message("git_credentials_wanted")),
+    ("error: 403", "CloneAuthFailed", message("git_not_permitted")),
+    ("error: 401", "CloneAuthFailed", message("git_token_refused")),
+    ("couldn't find remote ref", "RefNotFound", message("git_no_ref")),
+    ("not our ref", "RefNotFound", message("git_no_commit")),
+    ("unadvertised object", "RefNotFound", message("git_no_commit")),
+    ("no such remote ref", "RefNotFound", message("git_no_ref")),
+    ("transport '", "TransportRefused", message("git_transport_refused")),
+    ("repository not found", "RepositoryNotFound", message("git_no_repository")),
+    ("' not found", "RepositoryNotFound", message("git_no_repository")),
+    ("does not appear to be a git repository", "RepositoryNotFound", message("git_no_repository_here")),
+    ("does not exist", "RepositoryNotFound", message("git_no_repository_here")),
+    ("invalid path", "CheckoutRefused", message("git_path_outside")),
+    ("beyond a symbolic link", "CheckoutRefused", message("git_path_outside")),
+    ("detected dubious ownership", "RepositoryNotFound", message("git_other_owner")),
+    ("no space left on device", "WorkspaceFailed", message("git_disk_full")),
 )
 
 
@@ -107,14 +108,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _fault(said: str, reason: str) -> PhaseError:
     lower = said.lower()
-    for words, known, message in _SAID:
+    for words, known, meaning in _SAID:
         if words in lower:
             if reason.startswith("Push") and known in ("CloneAuthFailed", "RepositoryNotFound"):
                 known = "PushRefused"
-            return PhaseError(known, message)
+            return PhaseError(known, meaning)
     if reason.startswith("Push") and ("rejected" in lower or "denied" in lower):
-        return PhaseError("PushRefused", f"The Git server refused the branch: {_last(said)}")
-    return PhaseError(reason, f"Git failed: {_last(said)}")
+        return PhaseError("PushRefused", message("git_branch_refused", said=_last(said)))
+    return PhaseError(reason, message("git_failed", said=_last(said)))
 
 
 def _last(said: str) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from keruta.adapters.git.command import Git, Stopped
 from keruta.domain.catalog.repositories import Validation
-from keruta.domain.messages import Message, as_message, fields_of
+from keruta.domain.messages import fields_of, message
 from keruta.domain.repository import is_commit
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
@@ -30,28 +30,27 @@ def resolve(repository: RepositoryRef, git: Git) -> str:
         if pattern in found:
             return found.get(f"{pattern}^{{}}", found[pattern])
     if ref == "HEAD":
-        raise PhaseError("RepositoryEmpty", "The repository has no commit yet; push one first.")
-    raise PhaseError("RefNotFound", f"The repository has no branch or tag {ref!r}.")
+        raise PhaseError("RepositoryEmpty", message("git_repository_empty"))
+    raise PhaseError("RefNotFound", message("git_ref_missing", ref=ref))
 
 
 def look(url: str, default_ref: str | None, git: Git) -> Validation:
     """Says what a server has, or the one sentence of what is wrong. Never raises for what the server says."""
     began = time.monotonic()
     reason: str | None
-    message: Message | str
     try:
         said = git("ls-remote", "-q", "--symref", "--", url)
     except Stopped:
-        reason, message = "CloneFailed", "The Git server did not answer in time."
+        reason, found = "CloneFailed", message("git_slow")
     except PhaseError as error:
-        reason, message = error.reason, error.message
+        reason, found = error.reason, error.message
     else:
         return _found(said, default_ref, time.monotonic() - began)
     return Validation(
         reachable=reason not in _NOT_REACHED,
         authenticated=reason not in _NOT_REACHED | _NOT_LET_IN,
         reason=reason,
-        **fields_of(as_message(message)),
+        **fields_of(found),
         took_seconds=round(time.monotonic() - began, 3),
         at=datetime.now(UTC),
     )
@@ -64,19 +63,19 @@ def _found(said: str, default_ref: str | None, seconds: float) -> Validation:
     branches = [name.removeprefix("refs/heads/") for name in refs if name.startswith("refs/heads/")]
     tags = [name.removeprefix("refs/tags/") for name in refs if name.startswith("refs/tags/")]
     there = None
-    message = f"It answers, with {len(branches)} branches and {len(tags)} tags."
+    found = message("git_answers", branches=len(branches), tags=len(tags))
     reason = None
     if not branches and not tags:
-        message, reason = "It answers, and has no commit yet; push one first.", "RepositoryEmpty"
+        found, reason = message("git_answers_empty"), "RepositoryEmpty"
     elif default_ref is not None and not is_commit(default_ref):
         there = default_ref in branches or default_ref in tags or default_ref in refs
         if not there:
-            message, reason = f"It answers, and has no branch or tag {default_ref!r}.", "RefNotFound"
+            found, reason = message("git_answers_no_ref", ref=default_ref), "RefNotFound"
     return Validation(
         reachable=True,
         authenticated=True,
         reason=reason,
-        **fields_of(as_message(message)),
+        **fields_of(found),
         default_branch=default_branch,
         default_ref_found=there,
         branches=branches[:SHOWN_REFS],

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount
+from keruta.domain.messages import message
 from keruta.domain.users import Role
 from keruta.errors import Conflict, NotFound, Unavailable
 
@@ -52,7 +53,7 @@ class KeycloakRoles:
         has = sorted(role["name"] for role in self._ask("GET", f"{mappings}/composite") if role["name"] in ROLES)
         if kept := sorted(set(has) - wanted):
             raise Conflict(
-                f"They have the role {kept[0]} through a group or another role; take them out of it at Keycloak.",
+                message("identity_role_by_group", role=kept[0]),
                 reason="RoleOfGroup",
             )
         return has
@@ -63,14 +64,14 @@ class KeycloakRoles:
             sent = None if body is None else json.dumps(body)
             answer = self._http.ask(method, url, body=sent, headers=headers)
             if answer.status == 404:
-                raise NotFound("Keycloak has nobody of this subject.", reason="UserNotFound")
+                raise NotFound(message("identity_not_in_keycloak"), reason="UserNotFound")
             if answer.status == 403:
                 raise Conflict(
-                    "Keycloak does not let keruta's service account do this; it needs view-users and manage-users.",
+                    message("identity_keycloak_forbids"),
                     reason="RolesElsewhere",
                 )
             if answer.status >= 300:
-                raise Unavailable(f"Keycloak answered {answer.status}; try again.")
+                raise Unavailable(message("identity_keycloak_failed", status=answer.status))
             return json.loads(answer.body) if answer.body else None
         except (NoTokenError, NoAnswerError, ValueError) as error:
-            raise Unavailable("Keycloak can't be reached, or does not answer as one; try again.") from error
+            raise Unavailable(message("identity_keycloak_away")) from error

@@ -15,6 +15,7 @@ import msgspec
 
 from keruta import metrics
 from keruta.adapters.identity.keys import FileKeys, IssuerKeys, KeySource, KeyStore
+from keruta.domain.messages import message
 from keruta.domain.principal import Principal, at_path, reading_only, without_slash
 from keruta.errors import Forbidden, Unauthenticated
 from keruta.settings import Settings
@@ -117,7 +118,7 @@ class Verifier:
             if self._now() >= known.ends_at:
                 principal = self._late(known)
         if self._people is not None and not self._people.seen(principal):
-            raise Forbidden("This account was disabled; ask an administrator of keruta.", reason="AccountDisabled")
+            raise Forbidden(message("identity_disabled"), reason="AccountDisabled")
         return principal
 
     @property
@@ -246,7 +247,7 @@ class Verifier:
 def refusal(why: str) -> Unauthenticated:
     """Why is counted, and never told."""
     metrics.TOKENS_REFUSED.labels(why=why).inc()
-    return Unauthenticated("The token is missing, malformed, expired or not for keruta; sign in again.")
+    return Unauthenticated(message("identity_token_invalid"))
 
 
 def key_source(settings: Settings, store: KeyStore) -> KeySource:

@@ -18,6 +18,7 @@ from keruta.adapters.mongo.users import SETTLE_SECONDS, hash_of
 from keruta.domain import permissions
 from keruta.domain.audit import Action
 from keruta.domain.catalog.common import Page
+from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.users import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
@@ -56,7 +57,7 @@ class MongoAccounts:
         with translated():
             row = self._users.find_one({"_id": subject})
         if row is None:
-            raise NotFound("Nobody of this subject has been here.", reason="UserNotFound")
+            raise NotFound(message("identity_no_such_person"), reason="UserNotFound")
         return _user(row)
 
     def names(self, subjects: Iterable[str]) -> dict[str, str]:
@@ -75,7 +76,7 @@ class MongoAccounts:
         with translated():
             row = self._users.find_one_and_update({"_id": subject}, [{"$set": change}], return_document=True)
             if row is None:
-                raise NotFound("Nobody of this subject has been here.", reason="UserNotFound")
+                raise NotFound(message("identity_no_such_person"), reason="UserNotFound")
             action: Action = "disable" if disabled else "enable"
             self._audit.record(who.name, action, "user", subject, readers=["role:admin"])
         time.sleep(SETTLE_SECONDS)
@@ -88,7 +89,7 @@ class MongoAccounts:
                 {"_id": subject}, {"$set": {"roles": list(roles)}}, return_document=True
             )
             if row is None:
-                raise NotFound("Nobody of this subject has been here.", reason="UserNotFound")
+                raise NotFound(message("identity_no_such_person"), reason="UserNotFound")
             self._audit.record(who.name, "give_roles", "user", subject, readers=["role:admin"], changes=roles)
         return _user(row)
 
@@ -115,7 +116,7 @@ class MongoAccounts:
         with translated():
             alive = {"owner": who.subject, "revoked_at": None, "expires_at": {"$gt": now}}
             if self._keys.count_documents(alive, limit=KEYS_OF_ONE) >= KEYS_OF_ONE:
-                raise Conflict(f"You have {KEYS_OF_ONE} API keys; revoke one first.", reason="TooManyKeys")
+                raise Conflict(message("identity_too_many_keys", count=KEYS_OF_ONE), reason="TooManyKeys")
             self._keys.insert_one(row)
             self._audit.record(who.name, "create", "api_key", row["_id"], readers=["role:admin"])
         return ApiKeyMade(key=f"{KEY_PREFIX}{row['_id']}_{secret}", shown=_key(row))
@@ -134,7 +135,7 @@ class MongoAccounts:
         now = [{"$set": {"revoked_at": {"$ifNull": ["$revoked_at", "$$NOW"]}}}]
         with translated():
             if self._keys.update_one(match, now).matched_count != 1:
-                raise NotFound("There is no such API key.", reason="ApiKeyNotFound")
+                raise NotFound(message("identity_no_such_key"), reason="ApiKeyNotFound")
             self._audit.record(who.name, "revoke", "api_key", identity, readers=["role:admin"])
         time.sleep(SETTLE_SECONDS)
 

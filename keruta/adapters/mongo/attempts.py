@@ -84,7 +84,8 @@ class AttemptChanges:
             "attempt.started_at": "$$NOW",
             "attempt.preparing_at": {"$ifNull": ["$attempt.preparing_at", "$$NOW"]},
             "attempt.profile_revision": entry.profile_revision,
-            "attempt.notes": literal(entry.notes),
+            "attempt.notes": literal([note.text for note in entry.said]),
+            "attempt.noted": literal([fields_of(note) for note in entry.said]),
         }
         match = {**same, "attempt.execution": None, "cancel_requested_at": None}
         changed = self.write(Change.START, entry, match, set_)

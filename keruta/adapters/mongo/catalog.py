@@ -25,9 +25,10 @@ from keruta.domain import permissions
 from keruta.domain.audit import Action
 from keruta.domain.catalog.common import Wanted
 from keruta.domain.catalog.kinds import Kind
+from keruta.domain.messages import kind_word, message
 from keruta.domain.naming import NAME
 from keruta.domain.principal import Principal
-from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound, PreconditionFailed
+from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound, PreconditionFailed, fault
 from keruta.ports import Document
 
 
@@ -48,7 +49,9 @@ class Extras:
 
     def search(self, text: str) -> Document:
         """The condition that a search means. Raises InvalidRequest where nothing can be searched."""
-        raise InvalidRequest("This list can't be searched.", faults=[{"at": "?q", "message": "Not known here."}])
+        raise InvalidRequest(
+            message("catalog_not_searchable"), faults=[fault("?q", message("catalog_not_searchable_here"))]
+        )
 
     def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
         """What is shown of entries to someone, as `view` or `item` of the kind."""
@@ -120,7 +123,8 @@ class MongoCatalog:
         row = self._entries.find_one(seen, session=session) if NAME.fullmatch(name) else None
         if row is None:
             raise NotFound(
-                f"There is no {self.kind.name} {name[:80]!r}.", reason=f"{self.kind.name.capitalize()}NotFound"
+                message("catalog_missing", kind=kind_word(self.kind.name), name=name[:80]),
+                reason=f"{self.kind.name.capitalize()}NotFound",
             )
         return row
 
@@ -155,7 +159,9 @@ class MongoCatalog:
         update = new_entry(fields)
         before = self._entries.find_one_and_update({"_id": spec.name}, update, upsert=True, session=session)
         if before is not None:
-            raise Conflict(f"There is a {self.kind.name} {spec.name!r} already.", reason="NameTaken")
+            raise Conflict(
+                message("catalog_exists", kind=kind_word(self.kind.name), name=spec.name), reason="NameTaken"
+            )
         row = self._entries.find_one({"_id": spec.name}, session=session)
         assert row is not None
         self.extras.also(row, session)
@@ -180,8 +186,9 @@ class MongoCatalog:
     ) -> Document:
         """The same, within a transaction; pymongo's own errors pass, so that it can be run again."""
         if spec.name != name:
-            fault = {"at": "/name", "message": f"It is {name}."}
-            raise InvalidRequest("/name: A name can't be changed.", faults=[fault])
+            raise InvalidRequest(
+                message("catalog_name_fixed"), faults=[fault("/name", message("catalog_other_name", name=name))]
+            )
         self._check_references(who, spec, session)
         row = self._managed(who, name, session)
         if revision is not None and row["revision"] != revision:
@@ -229,7 +236,7 @@ class MongoCatalog:
             row = self._managed(who, name)
             now = self._entries.find_one_and_update({"_id": name}, change, return_document=ReturnDocument.AFTER)
             if now is None:
-                raise NotFound(f"There is no {self.kind.name} {name!r} any more.")
+                raise NotFound(message("catalog_gone", kind=kind_word(self.kind.name), name=name))
             self._audit.record(who.name, action, self.kind.name, name, readers=row["readers"])
             return self._view(who, now)
 
@@ -247,8 +254,7 @@ class MongoCatalog:
             self._refuse_used(who, name)
             if not force and (count := self._tasks.count_documents(drawing_on(self.kind.name, name), hint="draws_on")):
                 raise Conflict(
-                    f"{count} tasks that have not ended need the {self.kind.name} {name}; wait for them, cancel them, "
-                    "or delete it with force: then those that wait fail.",
+                    message("catalog_needed", count=count, kind=kind_word(self.kind.name), name=name),
                     reason="InUse",
                 )
             if self._entries.delete_one({"_id": name, "revision": row["revision"]}).deleted_count != 1:
@@ -270,8 +276,8 @@ class MongoCatalog:
         users = used_by(self._database, self.kind.name, [name], who.readers)[name]
         said = ", ".join(users[:10]) or "entries that you may not read"
         raise Conflict(
-            f"The {self.kind.name} {name} is used by {said}; take it out there first.", reason="InUse",
-            faults=[{"at": user, "message": f"Names {name}."} for user in users[:50]],
+            message("catalog_in_use", kind=kind_word(self.kind.name), name=name, users=said), reason="InUse",
+            faults=[fault(user, message("catalog_uses", name=name)) for user in users[:50]],
         )  # fmt: skip
 
     def _check_references(self, who: Principal, spec: Any, session: ClientSession) -> None:
@@ -282,7 +288,7 @@ class MongoCatalog:
             kind: named(self._database, kind, sorted(names), who.readers, session) for kind, names in wanted.items()
         }
         faults = [
-            {"at": at, "message": f"There is no {kind} {name!r}."}
+            fault(at, message("catalog_missing", kind=kind_word(kind), name=name))
             for at, kind, name in self.kind.references(spec)
             if name not in there[kind]
         ]
@@ -295,11 +301,10 @@ class MongoCatalog:
         if spec is not None:
             mine = self.extras.written(spec)
             for name in changed_fields(row, mine, {}):
-                message = f"You have {_short(mine.get(name))}; there is {_short(row['spec'].get(name))}."
-                faults.append({"at": f"/{name}", "message": message})
+                said = message("catalog_differs", yours=_short(mine.get(name)), current=_short(row["spec"].get(name)))
+                faults.append(fault(f"/{name}", said))
         return PreconditionFailed(
-            f"It was changed meanwhile, by {row['updated_by']} to revision {row['revision']}; take that one, "
-            "and make your change to it.",
+            message("catalog_changed_meanwhile", who=row["updated_by"], revision=row["revision"]),
             faults=faults,
             etag=f'"{row["revision"]}"',
         )
@@ -311,7 +316,9 @@ class MongoCatalog:
                 with self._database.client.start_session() as session:
                     row = session.with_transaction(write)
             except DuplicateKeyError as error:
-                raise Conflict(f"There is such a {self.kind.name} already.", reason="NameTaken") from error
+                raise Conflict(
+                    message("catalog_exists_such", kind=kind_word(self.kind.name)), reason="NameTaken"
+                ) from error
             self.settle([row])
             return self._view(who, row)
 

@@ -19,8 +19,9 @@ from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.credentials import ALL_SECRETS, SECRET_FIELDS, CredentialSpec, CredentialView, fingerprint
 from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef, DocumentSpec, DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS
+from keruta.domain.messages import Message, message
 from keruta.domain.principal import Principal
-from keruta.errors import InvalidRequest, NotFound
+from keruta.errors import InvalidRequest, NotFound, fault
 from keruta.ports import Document
 
 
@@ -66,11 +67,11 @@ class Credentials(Extras):
             return {}
         field = SECRET_FIELDS[spec.type][0]
         if not values:
-            self._refuse(f"/{field}", f"A credential of the type {spec.type} needs it.")
+            self._refuse(f"/{field}", message("credential_part_needed", type=spec.type))
         if not self._keeps_values and spec.type != "github_app":
             self._refuse(
                 "/kubernetes_secret",
-                "Here long-lived values are Kubernetes Secrets: make one, keruta-job-…, and give its name.",
+                message("credential_secrets_only"),
             )
         return {
             "sealed": self._sealer.seal(spec.name, values),
@@ -107,8 +108,8 @@ class Credentials(Extras):
         return count
 
     @staticmethod
-    def _refuse(at: str, message: str) -> None:
-        raise InvalidRequest.of([{"at": at, "message": message}])
+    def _refuse(at: str, said: Message) -> None:
+        raise InvalidRequest.of([fault(at, said)])
 
 
 class Documents(Extras):
@@ -145,7 +146,7 @@ class Documents(Extras):
     def search(self, text: str) -> Document:
         terms = words.query(text)
         if not terms:
-            raise InvalidRequest("q: Say a word to look for.", faults=[{"at": "?q", "message": "It holds no word."}])
+            raise InvalidRequest(message("http_say_word"), faults=[fault("?q", message("http_no_word"))])
         # が is not か with a mark to be ignored.
         return {"$text": {"$search": terms, "$language": "none", "$diacriticSensitive": True}}
 
@@ -172,7 +173,7 @@ class Documents(Extras):
                 self._versions.find(match, {"spec.text": 0}).sort("version", -1).hint("versions").limit(limit + 1)
             )
         if not rows and cursor is None:
-            raise NotFound(f"There is no document {name[:80]!r}.", reason="DocumentNotFound")
+            raise NotFound(message("catalog_no_document", name=name[:80]), reason="DocumentNotFound")
         items = [
             VersionSummary(
                 version=row["version"],
@@ -190,7 +191,7 @@ class Documents(Extras):
         with translated():
             row = self._versions.find_one({"_id": version_id(name, number), "readers": {"$in": who.readers}})
         if row is None:
-            raise NotFound("There is no such version.", reason="VersionNotFound")
+            raise NotFound(message("catalog_no_version"), reason="VersionNotFound")
         meta = {"revision": number, "created_at": row["of"], "updated_at": row["at"], "updated_by": row["by"]}
         return msgspec.convert({**row["spec"], "size_bytes": row["size_bytes"], "meta": meta}, DocumentView)
 

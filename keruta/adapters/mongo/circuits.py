@@ -24,7 +24,7 @@ from keruta.domain.catalog.circuits import (
     opens_after,
 )
 from keruta.domain.catalog.kinds import KINDS as CATALOG_KINDS
-from keruta.domain.messages import Message
+from keruta.domain.messages import Message, message
 from keruta.domain.principal import Principal
 from keruta.errors import Forbidden, NotFound
 from keruta.ports import Document
@@ -101,7 +101,7 @@ class MongoCircuits:
             row = self._circuits.find_one({"_id": identity})
             shown = self._shown(who, [row]) if row is not None else []
             if row is None or not shown:
-                raise NotFound("There is no such circuit; it may have been closed already.")
+                raise NotFound(message("catalog_no_circuit"))
             if refusal := permissions.close_refusal(who, row["kind"], row["name"], self._access(row)):
                 raise Forbidden(refusal, reason="GrantMissing")
             self._circuits.delete_one({"_id": identity})

@@ -11,6 +11,7 @@ import pymongo
 from pymongo.errors import ConfigurationError, PyMongoError
 
 from keruta.adapters.mongo.schema import ensure_schema
+from keruta.domain.messages import message
 from keruta.errors import SettingsError, Unavailable
 from keruta.ports import Document
 from keruta.settings import Settings
@@ -41,7 +42,7 @@ def connect(settings: Settings, **options: Any) -> Database:
     try:
         client: pymongo.MongoClient[Document] = pymongo.MongoClient(settings.mongo_url, **chosen)
     except ConfigurationError as error:
-        raise SettingsError(f"KERUTA_MONGO_URL can't be used: {error}") from error
+        raise SettingsError(message("http_mongo_address", error=str(error))) from error
     database = client[settings.mongo_database]
     with translated():
         ensure_schema(database)
@@ -61,4 +62,4 @@ def translated() -> Iterator[None]:
         yield
     except PyMongoError as error:
         log.warning("database: %s", str(error)[:300], extra={"action": "database_failed"})
-        raise Unavailable("The database does not answer; try again in a few seconds.") from error
+        raise Unavailable(message("http_database_away")) from error

@@ -9,6 +9,7 @@ from keruta.adapters.git.credentials import Credential
 from keruta.adapters.github import NotMintedError, mint
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.specifications import app_token
+from keruta.domain.messages import message
 
 
 class MongoOpening:
@@ -23,18 +24,16 @@ class MongoOpening:
         with translated():
             row: dict[str, Any] | None = self._credentials.find_one({"_id": name})
         if row is None:
-            raise CannotOpenError(f"There is no credential {name!r} any more.")
+            raise CannotOpenError(message("credential_gone", name=name))
         spec = row["spec"]
         if spec.get("kubernetes_secret"):
-            raise CannotOpenError(
-                f"The credential {name} is a Kubernetes Secret, which only jobs mount: run a task to try."
-            )
+            raise CannotOpenError(message("credential_jobs_only", name=name))
         values = self._sealer.open(name, row.get("sealed") or b"")
         if spec["type"] == "github_app":
             try:
                 token = app_token(mint, spec, values, url=url, write=False)
             except NotMintedError as error:
-                raise CannotOpenError(str(error)) from error
+                raise CannotOpenError(error.message) from error
             return Credential(name=name, username="x-access-token", token=token)
         return Credential(
             name=name,

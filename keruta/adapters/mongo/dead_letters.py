@@ -12,6 +12,7 @@ from keruta.adapters.mongo.paging import newest_first
 from keruta.domain.catalog.common import Page
 from keruta.domain.dead_letters import DeadLetter
 from keruta.domain.events import Event
+from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.errors import NotFound, Unavailable
 
@@ -51,10 +52,10 @@ class MongoDeadLetters:
         with translated():
             row = self._letters.find_one({"_id": letter})
             if row is None:
-                raise NotFound("There is no such dead letter; they go after 14 days.", reason="DeadLetterNotFound")
+                raise NotFound(message("event_no_dead_letter"), reason="DeadLetterNotFound")
             said = row["event"]
             if not self._send(Event(id=said["id"], type=said["type"], subject=said["subject"], data=said["data"])):
-                raise Unavailable("The broker did not take the event; try again when it is back.")
+                raise Unavailable(message("event_broker_refused"))
             done = {"replayed_at": datetime.now(UTC), "replayed_by": who}
             self._letters.update_one({"_id": letter}, {"$set": done})
             self._audit.record(who, "replay", "dead_letter", letter, readers=["everyone"])

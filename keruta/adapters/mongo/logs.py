@@ -11,6 +11,7 @@ from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.client import Database
 from keruta.adapters.mongo.outcomes import ACCEPTED, REPEAT, not_theirs
+from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import TAIL_LIMIT_BYTES, AnyEntry, LogChunk, Outcome, refused
 from keruta.ports import Document, Sender
@@ -57,7 +58,7 @@ class MongoLogs:
 
 def _chunk_refusal(sender: Sender, entry: LogChunk, document: Document | None, limit: int) -> Outcome | None:
     if entry.offset_bytes + len(entry.data) > limit + TAIL_LIMIT_BYTES * 32:
-        return refused("LogLimit", f"MongoDB keeps {limit} bytes of a log.")
+        return refused("LogLimit", message("log_limit", limit=limit))
     return not_theirs(sender, entry, document)
 
 

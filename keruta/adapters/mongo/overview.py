@@ -13,6 +13,7 @@ from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import seen_within
 from keruta.domain.lifecycle import ENDED, LEASED, OPEN
+from keruta.domain.messages import message
 from keruta.domain.naming import earliest_id
 from keruta.domain.overview import Overview, Span, Trouble, WorkerView
 from keruta.domain.principal import Principal
@@ -133,7 +134,7 @@ class MongoOverview:
         change["$unset"] = {"draining_for": "", **({} if draining else {"drained_by": ""})}
         with translated():
             if self._workers.update_one({"_id": worker}, change).matched_count != 1:
-                raise NotFound("There is no such worker.", reason="WorkerNotFound")
+                raise NotFound(message("worker_missing"), reason="WorkerNotFound")
             self._audit.record(who.name, "drain" if draining else "undrain", "worker", worker, readers=["everyone"])
         self._remembered.clear()
         return next(one for one in self.workers() if one.id == worker)
@@ -143,12 +144,18 @@ class MongoOverview:
     def _troubles(self, who: Principal) -> Iterable[Trouble]:
         for circuit in self._circuits.page(who):
             if circuit.open:
-                yield Trouble(kind="circuit_open", of=f"{circuit.kind} {circuit.name}", message=circuit.message)
+                yield Trouble(
+                    kind="circuit_open", of=f"{circuit.kind} {circuit.name}", message=circuit.message,
+                    message_code=circuit.message_code, message_arguments=circuit.message_arguments,
+                )  # fmt: skip
         if letters := self._letters.count_documents({"replayed_at": None}, limit=1000):
             yield Trouble(kind="dead_letters", count=letters)
         pool = self._control.find_one({"_id": "pool"}) or {}
         if pool.get("problem"):
-            yield Trouble(kind="pool", message=str(pool["problem"]))
+            yield Trouble(
+                kind="pool", message=str(pool["problem"]), message_code=pool.get("problem_code"),
+                message_arguments=pool.get("problem_arguments"),
+            )  # fmt: skip
         workers = self.workers()
         for worker in workers:
             if not worker.there and worker.left_at is None:

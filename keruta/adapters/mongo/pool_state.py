@@ -11,6 +11,7 @@ from keruta.adapters.mongo.assignments import MongoAssignment, lane_key
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import after, seen_within
 from keruta.domain.lifecycle import HELD
+from keruta.domain.messages import Message, fields_of
 from keruta.domain.scaling import WorkerState
 from keruta.domain.scheduling import Running, room
 from keruta.settings import Settings
@@ -37,8 +38,12 @@ class MongoPool:
             taken = [{"$set": {"next_at": after(ROUND_SECONDS)}}]
             return self._control.update_one({**_ID, **free}, taken).modified_count == 1
 
-    def end_turn(self, wanted: int, problem: str | None) -> None:
-        said = {"next_at": after(EVERY_SECONDS), "wanted": wanted, "problem": {"$literal": problem}, "at": "$$NOW"}
+    def end_turn(self, wanted: int, problem: Message | None) -> None:
+        said = {"next_at": after(EVERY_SECONDS), "wanted": wanted, "at": "$$NOW"}
+        fields = fields_of(problem)
+        said |= {"problem": {"$literal": fields["message"]}} | {
+            f"problem_{name}": {"$literal": fields[f"message_{name}"]} for name in ("code", "arguments")
+        }
         with translated():
             self._control.update_one(_ID, [{"$set": said}])
 

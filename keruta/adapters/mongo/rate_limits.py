@@ -15,6 +15,7 @@ from pymongo import ReturnDocument
 from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.messages import message
 from keruta.errors import TooManyRequests
 
 WINDOW_SECONDS = 60
@@ -51,7 +52,7 @@ class MongoRates:
         granted = self._grant(caller, window)
         if granted <= 0:
             seconds = int((window + 1) * WINDOW_SECONDS - now) + 1
-            said = f"More than {self._per_minute} requests a minute; go on in {seconds} s, and ask less often."
+            said = message("http_too_many_requests", limit=self._per_minute, seconds=seconds)
             raise TooManyRequests(said, retry_after_seconds=seconds)
         with self._lock:
             if len(self._left) >= REMEMBERED:

@@ -21,6 +21,7 @@ from keruta.adapters.mongo.tasks import IS_BLOCKED, after, literal, message_fiel
 from keruta.adapters.tracing import SILENT, Tracing
 from keruta.domain.catalog.circuits import BLAMED
 from keruta.domain.lifecycle import HELD, LEASED, Change, Status
+from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.reports import (
     AnyEntry,
@@ -112,7 +113,7 @@ class MongoReports:
             {"_id": sender.worker, "session": sender.session}, [{"$set": {"seen_at": "$$NOW"}}], projection=["seen_at"]
         )
         if before is None:
-            raise Unauthenticated("This session is void; register again.", reason="SessionVoid")
+            raise Unauthenticated(message("worker_session_void"), reason="SessionVoid")
         return bool(datetime.now(UTC) - before["seen_at"] > timedelta(seconds=RENEW_SECONDS))
 
     # ------------------------------------------------------------ reports
@@ -137,7 +138,7 @@ class MongoReports:
             self._note_successes(report.entries, outcomes, documents)
             if renew:
                 self._renew(sender, report.held, documents)
-            broken = refused("InternalError", "This entry could not be applied; the log of report_status tells more.")
+            broken = refused("InternalError", message("attempt_entry_failed"))
             assigned = self.assigned(sender.worker, report.held) if sender.worker else self._own(sender, report.held)
         for outcome in outcomes:
             if outcome is not None and not outcome.accepted:
@@ -243,9 +244,9 @@ class MongoReports:
             document = self._tasks.find_one({"_id": task}, {"attempt": 1, "spec": 1, "status": 1})
         current = (document or {}).get("attempt") or {}
         if document is None or current.get("number") != attempt:
-            raise NotFound("No such attempt.")
+            raise NotFound(message("attempt_missing"))
         if sender.attempt not in (None, current["id"]) or (sender.worker and sender.worker != current["worker"]):
-            raise Forbidden("This attempt is another worker's.")
+            raise Forbidden(message("attempt_other_worker"))
         with translated():
             return self._specifications.of([document])[0]
 

@@ -15,7 +15,7 @@ from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.catalog.profiles import ProfileSpec, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
-from keruta.domain.messages import Message, as_message, fields_of
+from keruta.domain.messages import Message, as_message, fields_of, message
 from keruta.domain.specification import Access, Fault, Placement, Specification
 from keruta.errors import SettingsError
 from keruta.ports import Document
@@ -63,7 +63,9 @@ class MongoSpecifications:
                 token = app_token(mint, row["spec"], values, url=specification.repository.url, write=field == "push")
             except (CannotOpenError, SettingsError, KeyError) as error:
                 return _broken(
-                    specification, "CredentialMissing", f"The credential {access.name} can't be used: {error}"
+                    specification,
+                    "CredentialMissing",
+                    message("credential_unusable", name=access.name, error=str(error)),
                 )
             except NotMintedError as error:
                 return _broken(specification, "CloneAuthFailed", f"The credential {access.name} gave no token. {error}")
@@ -87,10 +89,10 @@ class MongoSpecifications:
         made = msgspec.convert({**known, **own, "log_limit_bytes": self._settings.log_limit_bytes}, Specification)
         profile, name = profiles.get(made.profile), made.repository.name
         if profile is None:
-            return _broken(made, "ProfileMissing", f"There is no profile {made.profile!r} any more.")
+            return _broken(made, "ProfileMissing", message("catalog_profile_gone", profile=made.profile))
         repository = repositories.get(name) if name is not None else None
         if name is not None and repository is None:
-            return _broken(made, "RepositoryMissing", f"There is no repository {name!r} any more.")
+            return _broken(made, "RepositoryMissing", message("catalog_repository_gone", name=name))
         try:
             made = _with_profile(made, profile, credentials)
             return made if repository is None else _with_repository(made, repository, credentials)
@@ -131,7 +133,7 @@ def _with_repository(made: Specification, row: Document, credentials: dict[str, 
     push = _access(repository.push_credential, credentials) if repository.push_credential else read
     for access in (read, push):
         if access is not None and access.kind == "secret":
-            raise LookupError(f"The credential {access.name} is a value for scripts; no Git server takes it.")
+            raise LookupError(message("credential_not_for_git", name=access.name))
     return msgspec.structs.replace(
         made,
         repository=msgspec.structs.replace(made.repository, url=repository.url),
@@ -146,12 +148,12 @@ def _access(name: str, credentials: dict[str, Document]) -> Access:
     """How an agent comes by a credential. Raises LookupError with a sentence."""
     row = credentials.get(name)
     if row is None:
-        raise LookupError(f"There is no credential {name!r} any more.")
+        raise LookupError(message("credential_gone", name=name))
     spec = row["spec"]
     minted = spec["type"] == "github_app"
     secret = spec.get("kubernetes_secret")
     if not minted and not secret and not row.get("sealed"):
-        raise LookupError(f"The credential {name} has no value; give it one.")
+        raise LookupError(message("credential_empty", name=name))
     return Access(
         name=name,
         revision=row["revision"],

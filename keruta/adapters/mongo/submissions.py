@@ -10,6 +10,7 @@ from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import insert_new, to_view
+from keruta.domain.messages import message
 from keruta.domain.task import NewTask
 from keruta.errors import InvalidRequest
 from keruta.ports import Accepted, IdempotencyKey, Outbox
@@ -51,7 +52,7 @@ class MongoIntake:
         assert held is not None
         if held["body_hash"] != key.body_hash:
             raise InvalidRequest(
-                "This Idempotency-Key was used within 24 hours for another body; choose a new key.",
+                message("http_key_reused"),
                 reason="IdempotencyKeyReused",
             )
         return msgspec.structs.replace(new, id=held["task"])

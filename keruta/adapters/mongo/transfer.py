@@ -16,8 +16,9 @@ from keruta.domain.catalog.common import ImportResult, Planned
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.catalog.transfer import ORDER, Entry, dump, parse
+from keruta.domain.messages import Message, kind_word, message
 from keruta.domain.principal import Principal
-from keruta.errors import Fault, InvalidRequest
+from keruta.errors import Fault, InvalidRequest, fault
 from keruta.ports import Document
 
 
@@ -103,14 +104,16 @@ class MongoTransfer:
                     if (kind, name) in coming:
                         continue
                     if not self._database[KINDS[kind].collection].count_documents({"_id": name}, limit=1):
-                        faults.append(_fault(entry, at, f"There is no {kind} {name!r}, here or in this document."))
+                        faults.append(
+                            _fault(entry, at, message("catalog_missing_in_document", kind=kind_word(kind), name=name))
+                        )
         return faults
 
 
 def _without_value(entries: Sequence[Entry], there: Mapping[tuple[str, str], Document]) -> list[Fault]:
     """Credentials whose value is neither in the document nor here already."""
     return [
-        _fault(entry, "", f"The credential {entry.spec.name!r} has no value here: add it with its value first.")
+        _fault(entry, "", message("credential_value_first", name=entry.spec.name))
         for entry in entries
         if entry.kind == "credential"
         and not entry.spec.values
@@ -119,8 +122,8 @@ def _without_value(entries: Sequence[Entry], there: Mapping[tuple[str, str], Doc
     ]
 
 
-def _fault(entry: Entry, at: str, message: str) -> Fault:
-    return {"at": f"line {entry.line(at)}: {at}".rstrip(": "), "message": message}
+def _fault(entry: Entry, at: str, said: Message) -> Fault:
+    return fault(f"line {entry.line(at)}: {at}".rstrip(": "), said)
 
 
 def _without_defaults(kind: str, spec: Document) -> dict[str, Any]:

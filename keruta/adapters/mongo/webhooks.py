@@ -18,6 +18,7 @@ from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
 from keruta.adapters.webhooks import Answered, Message
 from keruta.domain.catalog.common import Page
 from keruta.domain.events import Event
+from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.webhooks import (
@@ -56,18 +57,18 @@ class MongoWebhooks:
         try:
             sealed = self._sealer.seal(f"webhook {wanted.name}", {"secret": secret})
         except SettingsError as error:
-            raise Conflict(f"A webhook's secret can't be sealed here: {error}", reason="NoSealingKey") from error
+            raise Conflict(message("webhook_not_sealed", error=str(error)), reason="NoSealingKey") from error
         row = {
             "_id": wanted.name, "spec": msgspec.to_builtins(wanted), "created_by": who.name,
             "created_at": datetime.now(UTC), "sealed": sealed,
         }  # fmt: skip
         with translated():
             if self._webhooks.estimated_document_count() >= WEBHOOKS_MOST:
-                raise Conflict(f"There are {WEBHOOKS_MOST} webhooks; delete one first.", reason="TooManyWebhooks")
+                raise Conflict(message("webhook_too_many", count=WEBHOOKS_MOST), reason="TooManyWebhooks")
             try:
                 self._webhooks.insert_one(row)
             except DuplicateKeyError as error:
-                raise Conflict("There is a webhook of this name already.", reason="NameTaken") from error
+                raise Conflict(message("webhook_exists"), reason="NameTaken") from error
             self._audit.record(who.name, "create", "webhook", wanted.name, readers=["role:admin"])
         return WebhookMade(secret=secret, shown=_webhook(row))
 
@@ -79,7 +80,7 @@ class MongoWebhooks:
         """It is told nothing more. Raises NotFound."""
         with translated():
             if self._webhooks.delete_one({"_id": name}).deleted_count != 1:
-                raise NotFound("There is no such webhook.", reason="WebhookNotFound")
+                raise NotFound(message("webhook_missing"), reason="WebhookNotFound")
             self._deliveries.delete_many({"webhook": name, "state": "waiting"})
             self._audit.record(who.name, "delete", "webhook", name, readers=["role:admin"])
 
@@ -129,7 +130,7 @@ class MongoWebhooks:
                 return_document=ReturnDocument.AFTER,
             )  # fmt: skip
             if row is None:
-                raise NotFound("There is no such delivery; they go after 30 days.", reason="DeliveryNotFound")
+                raise NotFound(message("webhook_no_delivery"), reason="DeliveryNotFound")
             self._audit.record(who.name, "send_again", "webhook", row["webhook"], readers=["role:admin"])
         return _delivery(row)
 

@@ -9,7 +9,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from keruta.domain.messages import Message
+from keruta.domain.messages import Message, message
 from keruta.domain.naming import NAME
 
 T = TypeVar("T")
@@ -70,4 +70,4 @@ def command_faults(at: str, commands: list[str]) -> Problems:
     """What no shell could run."""
     for number, command in enumerate(commands):
         if "\0" in command:
-            yield f"{at}/{number}", "Holds a NUL character, which no shell can take."
+            yield f"{at}/{number}", message("field_nul_in_shell")

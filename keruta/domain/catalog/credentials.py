@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
 from keruta.domain.catalog.ssh_keys import ssh_key_fault
+from keruta.domain.messages import message
 
 SECRET_PREFIX = "keruta-job-"  # noqa: S105  a name's beginning
 SecretText = Annotated[str, Meta(min_length=1, max_length=65536)]
@@ -51,27 +52,27 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         secret, needed = SECRET_FIELDS[self.type], NEEDED_FIELDS[self.type]
         for field in needed:
             if getattr(self, field) is None:
-                yield f"/{field}", f"A credential of the type {self.type} needs it."
+                yield f"/{field}", message("credential_part_needed", type=self.type)
         own = {"name", "type", "description", "kubernetes_secret", *secret, *needed}
         own |= {"api_url"} if self.type == "github_app" else set()
         for field in self.__struct_fields__:
             if field not in own and getattr(self, field) is not None:
-                yield f"/{field}", f"A credential of the type {self.type} has no such part."
+                yield f"/{field}", message("credential_part_unknown", type=self.type)
         if self.kubernetes_secret is not None:
             if not self.kubernetes_secret.startswith(SECRET_PREFIX):
-                yield "/kubernetes_secret", f"The Secret's name must begin with {SECRET_PREFIX}."
+                yield "/kubernetes_secret", message("credential_secret_name", prefix=SECRET_PREFIX)
             if self.values:
-                yield "/kubernetes_secret", "Give the Secret's name or the values, not both."
+                yield "/kubernetes_secret", message("credential_secret_or_value")
             if self.type == "github_app":
-                yield "/kubernetes_secret", "An App's key stays with keruta, which mints tokens; give private_key."
+                yield "/kubernetes_secret", message("credential_app_key")
         if self.username is not None and not self.username.isprintable():
-            yield "/username", "Holds a control character, which no Git server's user name has."
+            yield "/username", message("credential_user_control")
         if self.type == "token" and self.token is not None and any(c in self.token.strip() for c in "\r\n\0"):
-            yield "/token", "Holds a line break, which no token has. Give the token alone."
+            yield "/token", message("credential_line_break")
         if self.type == "ssh" and self.private_key is not None and (wrong := ssh_key_fault(self.private_key)):
             yield "/private_key", wrong
         if self.type == "ssh" and self.known_hosts is not None and not _names_a_host(self.known_hosts):
-            yield "/known_hosts", "Holds no host's key: each line is a host, a key type and a key (ssh-keyscan HOST)."
+            yield "/known_hosts", message("credential_known_hosts")
 
     @property
     def values(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.common import Kept, Name, Problems
+from keruta.domain.messages import message
 
 TEXT_LIMIT_BYTES = 1024 * 1024
 DOCUMENTS_OF_A_TASK = 100
@@ -29,12 +30,12 @@ class DocumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     def faults(self) -> Problems:
         if len(self.text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT_BYTES:
-            yield "/text", "More than 1 MiB; keep it in a repository and name that in the task."
+            yield "/text", message("field_document_too_large")
         if not self.title.isprintable():
-            yield "/title", "A title has no control characters."
+            yield "/title", message("field_title")
         for number, tag in enumerate(self.tags):
             if not tag.isprintable() or any(c in tag for c in " ,:/"):
-                yield f"/tags/{number}", "A tag has no spaces, commas, colons or slashes."
+                yield f"/tags/{number}", message("field_tag")
 
 
 class DocumentSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
+from keruta.domain.messages import message
 from keruta.domain.naming import ENV_NAME
 
 PROMPT_PLACE = "{prompt}"
@@ -36,9 +37,9 @@ class PromptCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def faults(self) -> Problems:
         for number, word in enumerate(self.command):
             if "\0" in word:
-                yield f"/command/{number}", "Holds a NUL character."
+                yield f"/command/{number}", message("field_nul")
         if PROMPT_PLACE in self.command[0] or FILE_PLACE in self.command[0]:
-            yield "/command/0", "The program itself is not the prompt's to choose."
+            yield "/command/0", message("field_prompt_program")
 
     @property
     def by_argument(self) -> bool:
@@ -92,13 +93,13 @@ class UsageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     def faults(self) -> Problems:
         if (self.pointer is None) == (self.pattern is None):
-            yield "/pointer", "Give either a pointer into a line of JSON, or a pattern."
+            yield "/pointer", message("field_pointer_or_pattern")
         if self.pattern is not None:
             try:
                 if re.compile(self.pattern).groups < 1:
-                    yield "/pattern", "The number is what the pattern's first group holds; there is no group."
+                    yield "/pattern", message("field_no_group")
             except re.error as error:
-                yield "/pattern", f"Not a regular expression: {error}."
+                yield "/pattern", message("field_expression", error=str(error))
 
 
 class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -122,7 +123,7 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     def faults(self) -> Problems:
         if self.image is not None and not _IMAGE.fullmatch(self.image):
-            yield "/image", "Not an image's name."
+            yield "/image", message("field_image")
         yield from command_faults("/setup", self.setup)
         if self.prompt is not None:
             yield from ((f"/prompt{at}", message) for at, message in self.prompt.faults())
@@ -131,9 +132,9 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for field in ("env", "secrets"):
             for name in getattr(self, field):
                 if not ENV_NAME.fullmatch(name):
-                    yield f"/{field}/{name[:80]}", "A variable's name has letters, digits and underscores."
+                    yield f"/{field}/{name[:80]}", message("field_variable_name")
                 elif name.startswith("KERUTA_"):
-                    yield f"/{field}/{name[:80]}", "Names that begin with KERUTA_ are keruta's own."
+                    yield f"/{field}/{name[:80]}", message("field_variable_reserved")
 
 
 class ProfileView(ProfileSpec, frozen=True, kw_only=True, forbid_unknown_fields=False):

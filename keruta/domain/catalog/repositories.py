@@ -12,6 +12,7 @@ from msgspec import Meta
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
+from keruta.domain.messages import message
 from keruta.domain.repository import is_commit, ref_fault, url_fault
 
 
@@ -41,7 +42,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.default_ref is not None and (wrong := ref_fault(self.default_ref)):
             yield "/default_ref", wrong
         elif self.default_ref is not None and not self.allows(self.default_ref):
-            yield "/default_ref", "The default ref is none of allowed_refs."
+            yield "/default_ref", message("field_default_ref")
         yield from command_faults("/setup", self.setup)
 
     def allows(self, ref: str | None) -> bool:

@@ -6,46 +6,45 @@ import base64
 import binascii
 import re
 
+from keruta.domain.messages import Message, message
+
 _BEGIN = re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----")
 _MAGIC = b"openssh-key-v1\0"
 _LENGTH_BYTES = 4
 
 
-def ssh_key_fault(text: str) -> str | None:
+def ssh_key_fault(text: str) -> Message | None:
     """Says in a sentence why ssh would not take this private key, or None.
 
     Sources: RFC 7468; https://github.com/openssh/openssh-portable/blob/master/PROTOCOL.key
     """
     if "\r" in text:
-        return "The private key has Windows line ends (CR LF). Save it with Unix line ends (LF) and give it again."
+        return message("credential_key_windows")
     lines = text.strip().split("\n")
     if text.startswith("PuTTY-User-Key-File"):
-        return "The private key is in PuTTY's format. Export it in the OpenSSH format (puttygen -O private-openssh)."
+        return message("credential_key_putty")
     if lines[0].startswith(("ssh-", "ecdsa-", "sk-")):
-        return "This is the public key. Give the private key, which begins with -----BEGIN."
+        return message("credential_key_public")
     begin = _BEGIN.match(lines[0])
     if begin is None:
-        return "Not a private key: its first line must be -----BEGIN OPENSSH PRIVATE KEY----- or alike."
+        return message("credential_key_unknown")
     if len(lines) == 1 or lines[0] != begin[0]:
-        return "The private key is on one line: its line breaks were lost. Give the file as it is, with all its lines."
+        return message("credential_key_one_line")
     if any(line != line.strip() for line in lines):
-        return "The private key has spaces before or after its lines. Give the file as it is, without indentation."
+        return message("credential_key_spaces")
     end = begin[0].replace("BEGIN", "END")
     if lines[-1] != end:
-        return f"The private key is cut off: its last line must be {end}."
+        return message("credential_key_cut_off", end=end)
     if "ENCRYPTED" in lines[0] or any(line.startswith("Proc-Type:") and "ENCRYPTED" in line for line in lines):
         return _ENCRYPTED
     return _body_fault(lines[1:-1], openssh=begin[1] == "OPENSSH ")
 
 
-_ENCRYPTED = (
-    "The private key has a passphrase, which nobody can type when a task runs. Make a key without one for keruta "
-    '(ssh-keygen -t ed25519 -N "").'
-)
-_DAMAGED = "The private key is damaged: its content can't be read. Give the file again, as it is."
+_ENCRYPTED = message("credential_passphrase")
+_DAMAGED = message("credential_key_damaged")
 
 
-def _body_fault(lines: list[str], *, openssh: bool) -> str | None:
+def _body_fault(lines: list[str], *, openssh: bool) -> Message | None:
     try:
         content = base64.b64decode("".join(lines), validate=True)
     except binascii.Error:

@@ -14,7 +14,8 @@ import yaml
 
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.decode import convert
-from keruta.errors import Fault
+from keruta.domain.messages import Message, kind_word, message
+from keruta.errors import Fault, fault
 
 ORDER = ("credential", "profile", "document", "repository", "queue")
 ENTRIES_LIMIT = 20_000
@@ -58,12 +59,12 @@ def parse(text: str) -> tuple[list[Entry], list[Fault]]:
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken):
-                return [], [_at(token.start_mark.line, "Anchors, aliases and tags are not taken here.")]
+                return [], [_at(token.start_mark.line, message("transfer_anchors"))]
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or "it is nested too deeply"
-        return [], [_at(mark.line if mark else 0, f"Not YAML: {problem}.")]
+        problem = getattr(error, "problem", None) or message("transfer_too_deep")
+        return [], [_at(mark.line if mark else 0, message("transfer_not_yaml", problem=problem))]
     seen: dict[tuple[str, str], int] = {}
     for node in nodes:
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):
@@ -74,17 +75,22 @@ def parse(text: str) -> tuple[list[Entry], list[Fault]]:
             continue
         key = (entry.kind, entry.spec.name)
         if key in seen:
-            faults.append(_at(entry.line("") - 1, f"The {entry.kind} {key[1]!r} stands at line {seen[key]} already."))
+            faults.append(
+                _at(
+                    entry.line("") - 1,
+                    message("transfer_twice_at", kind=kind_word(entry.kind), name=key[1], line=seen[key]),
+                )
+            )
         seen[key] = entry.line("")
         entries.append(entry)
     if len(entries) > ENTRIES_LIMIT:
-        faults.append(_at(0, f"More than {ENTRIES_LIMIT} entries; bring them in parts."))
+        faults.append(_at(0, message("transfer_too_many", limit=ENTRIES_LIMIT)))
     return (entries if not faults else []), faults
 
 
 def _entry(node: yaml.Node) -> tuple[Entry | None, list[Fault]]:
     if not isinstance(node, yaml.MappingNode):
-        return None, [_at(node.start_mark.line, "Expected an entry: kind, name, and its fields.")]
+        return None, [_at(node.start_mark.line, message("transfer_no_entry"))]
     lines: dict[str, int] = {}
     faults: list[Fault] = []
     raw = _plain(node, "", lines, faults)
@@ -94,10 +100,10 @@ def _entry(node: yaml.Node) -> tuple[Entry | None, list[Fault]]:
     kind = KINDS.get(name) if isinstance(name, str) else None
     if kind is None:
         line = lines.get("/kind", lines[""]) - 1
-        return None, [_at(line, f"kind must be one of {', '.join(KINDS)}.")]
+        return None, [_at(line, message("transfer_kind", known=", ".join(KINDS)))]
     spec, found = convert(raw, kind.spec)
     entry = Entry(kind=kind.name, spec=spec, lines=lines)
-    said = [{"at": f"line {entry.line(one['at'])}: {one['at']}", "message": one["message"]} for one in found]
+    said = [{**one, "at": f"line {entry.line(one['at'])}: {one['at']}"} for one in found]
     return (entry if not said else None), said
 
 
@@ -112,7 +118,7 @@ def _plain(node: yaml.Node, at: str, lines: dict[str, int], faults: list[Fault])
         for key, value in node.value:
             name = str(key.value) if isinstance(key, yaml.ScalarNode) else ""
             if not name or name in made:
-                said = f"{name!r} stands here twice." if name else "A key must be a text."
+                said = message("transfer_twice", name=name) if name else message("transfer_key")
                 faults.append(_at(key.start_mark.line, said))
                 continue
             pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
@@ -126,9 +132,9 @@ def _plain(node: yaml.Node, at: str, lines: dict[str, int], faults: list[Fault])
     try:
         return _YAML.construct_object(node)
     except (yaml.YAMLError, ValueError) as error:
-        faults.append(_at(node.start_mark.line, f"Can't be read: {error}."))
+        faults.append(_at(node.start_mark.line, message("transfer_unreadable", error=str(error))))
         return None
 
 
-def _at(line: int, message: str) -> Fault:
-    return {"at": f"line {line + 1}", "message": message}
+def _at(line: int, said: Message) -> Fault:
+    return fault(f"line {line + 1}", said)

@@ -52,7 +52,7 @@ def message(code: str, /, **arguments: Argument) -> Message:
     Raises:
         KeyError: the code is unknown, or an argument is missing: a fault of the calling code.
     """
-    short = {name: value[:ARGUMENT_LIMIT] if isinstance(value, str) else value for name, value in arguments.items()}
+    short = {name: _short(value) for name, value in arguments.items()}
     return Message(code=code, arguments=short, text=_filled(CATALOGUE[code], short, str))
 
 
@@ -151,6 +151,12 @@ def _clean(arguments: object, depth: int) -> dict[str, Argument] | None:
 def _listed(code: str, arguments: Mapping[str, Argument]) -> str:
     said = ", ".join(f"{name}={_word(value, str)}" for name, value in sorted(arguments.items()))
     return f"{code} ({said})"[:TEXT_LIMIT] if said else code
+
+
+def _short(value: Argument) -> Argument:
+    if isinstance(value, Message):
+        return value if value.code else value.text[:ARGUMENT_LIMIT]
+    return value[:ARGUMENT_LIMIT] if isinstance(value, str) else value
 
 
 def _filled(template: str, arguments: Mapping[str, Argument], word: Callable[[Message], str]) -> str:

@@ -50,4 +50,6 @@ TEXTS = {
     "script_ended_by_signal": "was ended by {signal}, or ended with exit code {code}",
     "script_was_killed": "was killed",
     "result_not_stored": "What the script left behind could not be stored: {error}.",
+    "attempt_its_document": "The document {name}",
+    "script_fence_failed": "The script was not started because bubblewrap could not create its fence; the log's last line says why.",
 }

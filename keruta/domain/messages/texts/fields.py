@@ -61,4 +61,5 @@ TEXTS = {
     "field_none_given": "none is given",
     "field_two_given": "{one} and {other} are given",
     "field_three_given": "{one}, {other} and {third} are given",
+    "field_other": "{said}.",
 }
