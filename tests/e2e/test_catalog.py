@@ -181,7 +181,7 @@ def test_what_one_machine_can_not_honour_is_said_in_the_task(system: RunningSyst
     plain = system.ended(system.submit(repository, "true"))
 
     assert told.attempts[0].notes == [
-        "This worker runs scripts as processes: image and resources of the profile python are not honoured."
+        "This worker runs scripts as processes, so image and resources of the profile python have no effect."
     ]
     assert told.attempts[0].notes[0] in system.text(told.id)
     assert plain.attempts[0].notes == []

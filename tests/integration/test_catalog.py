@@ -75,8 +75,8 @@ def test_two_people_edit_one_entry(world: World) -> None:
     assert caught.value.etag == '"2"'
     assert "by ann to revision 2" in caught.value.message.text
     assert {fault["at"]: fault["message"] for fault in caught.value.faults} == {
-        "/max_running": "You have null; there is 3.",
-        "/weight": "You have 2.0; there is 1.0.",
+        "/max_running": "You have null; the current value is 3.",
+        "/weight": "You have 2.0; the current value is 1.0.",
     }
     assert queues.show(ANN, "nightly").max_running == 3
 

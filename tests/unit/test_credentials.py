@@ -72,8 +72,8 @@ KEY = text("ed25519")
         ("\n".join([*text("rsa", PrivateFormat.PKCS8).splitlines()[:5], "-----END PRIVATE KEY-----"]), "damaged"),
         (ED25519.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(), "public key"),
         ("PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\n", "PuTTY"),
-        ("hunter2", "Not a private key"),
-        (" ", "Not a private key"),
+        ("hunter2", "not a private key"),
+        (" ", "not a private key"),
     ],
 )  # fmt: skip
 def test_a_key_that_ssh_cannot_read_is_refused_with_what_to_do(key: str, said: str) -> None:
@@ -83,8 +83,8 @@ def test_a_key_that_ssh_cannot_read_is_refused_with_what_to_do(key: str, said: s
     faults = list(spec.faults())
 
     assert [at for at, _ in faults] == ["/private_key"]
-    assert said in faults[0][1]
-    assert not any(line in faults[0][1] for line in key.splitlines()[1:-1] if line)
+    assert said in str(faults[0][1])
+    assert not any(line in str(faults[0][1]) for line in key.splitlines()[1:-1] if line)
 
 
 def test_known_hosts_without_a_host_are_refused() -> None:

@@ -1,53 +1,72 @@
-"""What the core says, known again by its shape and said in Japanese."""
+"""Messages on pages: in the reader's language, as text and nothing else."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import flask
 import pytest
 
 from admin.site import sentences
 from admin.site.language import COOKIE
+from keruta.domain.messages import Message, fields_of, kind_word, message, status_word
+from keruta.domain.overview import Trouble
+from keruta.domain.task import WaitingView
+from keruta.errors import fault
 
 
-def said(text: str, language: str = "ja") -> str:
+def said(what: Any, language: str = "ja") -> str:
     app = flask.Flask(__name__)
     with app.test_request_context(headers={"Cookie": f"{COOKIE}={language}"}):
-        return str(sentences.said(text))
+        return str(sentences.said(what)).replace("&#39;", "'")
 
 
 @pytest.mark.parametrize(
-    ("text", "japanese"),
+    ("told", "japanese"),
     [
-        ("This field is required.", "この項目は必須です。"),
-        ("No more than 200 characters.", "200 文字までです。"),
-        ("There is no queue night.", "キュー night はありません。"),
-        ("There is no repository 'app'.", "リポジトリ 'app' はありません。"),  # not the sentence's that says more
-        ("The script ended with exit code 3.", "スクリプトが終了コード 3 で終わりました。"),
-        ("This must be a whole number, not a list.", "整数を指定してください (リストになっています)。"),
+        (message("field_required"), "この項目は必須です。"),
+        (message("catalog_missing", kind=kind_word("queue"), name="night"), "キュー 'night' はありません。"),
         (
-            "The last attempt failed (CloneFailed); it is tried again at 12:00.",
-            "前回の試行は失敗しました (リポジトリをクローンできなかった)。12:00 に再試行します。",
+            message("script_failed", ending=message("script_ended_with_code", code=3)),
+            "スクリプトが終了コード 3 で終わりました。",
         ),
-        ("The queue q is paused by Ann: for 50% of us", "キュー q は Ann が一時停止しています: for 50% of us"),
+        (
+            message("task_wrong_status", status=status_word("failed"), action=message("action_input")),
+            "状態が「失敗」のタスクに、この操作 (入力) はできません。",
+        ),
     ],
 )
-def test_a_sentence_is_said_in_japanese(text: str, japanese: str) -> None:
-    assert said(text).replace("&#39;", "'") == japanese
-    assert said(text, "en").replace("&#39;", "'") == f'<span lang="en">{text}</span>'
+def test_a_message_is_shown_in_the_readers_language(told: Message, japanese: str) -> None:
+    """A code is rendered in Japanese for who reads Japanese, and in English for who does not."""
+    assert said(told) == japanese
+    assert said(told, "en") == told.text.replace('"', "&#34;")
 
 
-def test_one_that_nobody_knows_is_marked_as_english() -> None:
+def test_what_holds_a_message_is_shown_by_its_fields() -> None:
+    """A fault, a trouble and a reason for waiting say their message by its code."""
+    told = message("waiting_drained")
+    fields = {name: value for name, value in fields_of(told).items() if name != "message"}
+    japanese = said(told)
+
+    assert said(fault("/x", told)) == japanese
+    assert said(Trouble(kind="pool", message=told.text, **fields)) == japanese
+    assert said(WaitingView(position=0, why=told.text, **fields)) == japanese
+
+
+def test_a_text_without_a_code_is_marked_as_english() -> None:
+    """What an old document or another program says is shown as it is."""
     assert said("remote: 50% done <b>") == '<span lang="en">remote: 50% done &lt;b&gt;</span>'
+    assert said(Trouble(kind="pool", message="Coder is away.")) == '<span lang="en">Coder is away.</span>'
 
 
 def test_what_stands_in_a_place_is_text_and_nothing_else() -> None:
-    found = said("There is no queue <script>alert(1)</script>\u202e%(name)s.")
+    """Markup, direction marks and places in an argument are shown, not obeyed."""
+    hostile = "<script>alert(1)</script>\u202e%(name)s{name}"
+    found = said(message("catalog_missing", kind=kind_word("queue"), name=hostile))
 
-    assert found == "キュー &lt;script&gt;alert(1)&lt;/script&gt;⟨202E⟩%(name)s はありません。"
+    assert found == "キュー '&lt;script&gt;alert(1)&lt;/script&gt;⟨202E⟩%(name)s{name}' はありません。"
 
 
-def test_a_long_text_is_looked_through_once() -> None:
-    hostile = "The queue " * 390 + "is paused by : "
-
-    assert 'lang="en"' not in said(hostile)
-    assert 'lang="en"' in said(hostile * 2)  # too long to be a sentence
+def test_nothing_is_shown_of_nothing() -> None:
+    """A thing without a message shows an empty text."""
+    assert said(Trouble(kind="no_worker")) == '<span lang="en"></span>'
