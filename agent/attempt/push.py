@@ -16,7 +16,7 @@ from pathlib import Path
 from agent.attempt.artifacts import regular_files
 from agent.attempt.checkout import LFS_FILTER
 from keruta.adapters.git.command import Git
-from keruta.domain.messages import message
+from keruta.domain import messages
 from keruta.errors import PhaseError
 
 _HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -67,7 +67,9 @@ def push_result(
         name = branch if branch.startswith("refs/heads/") else f"refs/heads/{branch}"
         git(*_DEAF, "push", "-q", "--no-verify", "--", url, f"{head}:{name}", reason="PushFailed")
     except OSError as error:
-        raise PhaseError("PushFailed", message("push_unreadable", error=error.strerror or str(error))) from error
+        raise PhaseError(
+            "PushFailed", messages.message("push_unreadable", error=error.strerror or str(error))
+        ) from error
     finally:
         shutil.rmtree(bare, ignore_errors=True)
     return head
@@ -84,7 +86,7 @@ def _worktree(git: Git, workspace: Path, head: str, filters: Sequence[str]) -> s
 def _copy_objects(source: Path, target: Path) -> None:
     """Loose objects and packs, as data; `info/alternates`, which could lead to another repository, stays behind."""
     if source.is_symlink() or source.parent.is_symlink():
-        raise PhaseError("PushFailed", message("push_linked"))
+        raise PhaseError("PushFailed", messages.message("push_linked"))
     for path, file in regular_files(source):
         if path.startswith("info/"):
             continue
