@@ -34,14 +34,18 @@ lint: $(STAMP) ## style, layers
 types: $(STAMP) ## strict types
 	$(BIN)/mypy
 
-PARTS := lint types test-unit test-integration test-e2e test-faults test-browser test-cluster test-identity
-.PHONY: test test-unit test-integration test-e2e test-faults test-browser test-cluster test-identity
-test: $(STAMP) ## every check and test, and what each part took
+# Tests and the many processes that they start read compiled code, whatever the surroundings say.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: check
+check: $(STAMP) ## lint, types and unit tests, side by side: for every commit
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint types test-unit
+
+.PHONY: test test-unit test-integration test-e2e test-faults test-browser test-cluster test-identity test-release
+test: $(STAMP) ## every check and test, and what each part took beside its budget
 	@tests/prepare.sh
-	@for part in $(PARTS); do \
-	  began=$$(date +%s); $(MAKE) --no-print-directory $$part || exit 1; \
-	  echo "--- $$part took $$(( $$(date +%s) - began )) s"; \
-	done
+	@$(COMPILE) tests
+	@$(BIN)/python -m tests.parts
 test-unit: $(STAMP) ## pure parts
 	$(PYTEST) tests/unit
 test-integration: $(STAMP) ## each part on real servers: mongod, git, functions-framework
@@ -57,6 +61,9 @@ test-cluster: $(STAMP) ## the whole system on a real cluster, where the lab is
 
 test-identity: $(STAMP) ## the whole system with a real Keycloak, where the lab is
 	$(PYTEST) tests/identity
+
+test-release: $(STAMP) ## what takes too long for each change
+	$(PYTEST) -m release tests/integration
 
 .PHONY: images
 images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag

@@ -1,4 +1,4 @@
-"""One running system with leases of 6 s, and 200 tasks under way for each fault."""
+"""One running system with leases of 6 s, and tasks under way for each fault."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""200 tasks under way, and what must be true of them after a fault."""
+"""Tasks under way, and what must be true of them after a fault."""
 
 from __future__ import annotations
 

@@ -345,16 +345,27 @@ def world(mongod: Mongod) -> Iterator[World]:
 
 @pytest.mark.timeout(300)
 def test_no_task_is_lost_doubled_or_left(world: World) -> None:
-    """120 runs of up to 50 steps each."""
+    """120 runs of up to 50 steps each, the same ones each time."""
+    drive(world, runs=120, derandomize=True)
+
+
+@pytest.mark.release
+@pytest.mark.timeout(3600)
+def test_no_task_is_lost_doubled_or_left_in_many_runs(world: World) -> None:
+    """1,500 runs of up to 50 steps each, new ones each time."""
+    drive(world, runs=1500, derandomize=False)
+
+
+def drive(world: World, *, runs: int, derandomize: bool) -> None:
     Truth.world = world
     run_state_machine_as_test(
         Truth,
         settings=settings(
-            max_examples=120,
+            max_examples=runs,
             stateful_step_count=50,
             deadline=None,
             database=None,
-            derandomize=True,
+            derandomize=derandomize,
             suppress_health_check=list(HealthCheck),
         ),
     )
