@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 import flask
 import msgspec
 
 from keruta.domain.events import TICKS
 from keruta.http.function import AuthenticatedRequest
-from keruta.ports import AssignmentStore, EventDecoder, Nudges, Outbox, PeopleVerifier, Verifying
+from keruta.ports import EventDecoder, PeopleVerifier, Verifying
 from keruta.services.scheduler import assign
+from keruta.services.ticks import TickPorts, tick
 from keruta.settings import Settings
 
 log = logging.getLogger(__name__)
 
 EVENT_LIMIT_BYTES = 64 * 1024
-
-
-class Expiry(Protocol):
-    """What time does to tasks."""
-
-    def tick(self, *, reports_arrive: bool) -> int: ...
-
-
-class SweptOutbox(Outbox, Protocol):
-    """An outbox that can also send what other processes left behind."""
-
-    def send_left(self) -> int: ...
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +27,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     decode_event: EventDecoder
     verifier: PeopleVerifier
     deliveries: Verifying
-    assignment: AssignmentStore
-    expiry: Expiry
-    outbox: SweptOutbox
-    nudges: Nudges
-    reports_arrive: Callable[[], bool]
-    size_pool: Callable[[], None]
+    ticks: TickPorts
     check: Callable[[], None]
 
 
@@ -55,9 +38,7 @@ def dispatch(ports: Ports, asked: AuthenticatedRequest) -> flask.Response:
     """
     event = ports.decode_event(dict(asked.request.headers), asked.request.get_data(as_text=False)[:EVENT_LIMIT_BYTES])
     if event.type in TICKS:
-        ports.expiry.tick(reports_arrive=ports.reports_arrive())
-    assign(ports.assignment, ports.outbox, ports.nudges)
-    if event.type in TICKS:
-        ports.outbox.send_left()
-        ports.size_pool()
+        tick(ports.ticks)
+    else:
+        assign(ports.ticks.assignment, ports.ticks.outbox, ports.ticks.nudges)
     return flask.Response(status=204)

@@ -19,6 +19,7 @@ from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.pool_state import MongoPool
 from keruta.adapters.mongo.retention import MongoRetention
+from keruta.adapters.mongo.task_store import MongoTaskStore
 from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.tracing import tracing
@@ -26,6 +27,8 @@ from keruta.adapters.worker_providers import provider
 from keruta.domain.api.platform import PLATFORM
 from keruta.http.function import Function
 from keruta.services.autoscaler import resize
+from keruta.services.changes import TaskPorts
+from keruta.services.ticks import TickPorts
 from keruta.settings import PoolSettings, Settings, load
 
 
@@ -39,12 +42,16 @@ def make_ports(settings: Settings) -> Ports:
         decode_event=decode,
         verifier=verifier,
         deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
-        assignment=MongoAssignment(database, settings),
-        expiry=MongoExpiry(database, outbox, settings, tracing(settings, "dispatch")),
-        outbox=outbox,
-        nudges=HttpNudges(settings.worker_addresses),
-        reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
-        size_pool=make_pool(database, settings, load(os.environ, PoolSettings)),
+        ticks=TickPorts(
+            changes=TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=tracing(settings, "dispatch")),
+            expiry=MongoExpiry(database, settings),
+            assignment=MongoAssignment(database, settings),
+            outbox=outbox,
+            nudges=HttpNudges(settings.worker_addresses),
+            reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
+            size_pool=make_pool(database, settings, load(os.environ, PoolSettings)),
+            lease_seconds=settings.lease_seconds,
+        ),
         check=lambda: ping(database),
     )
 

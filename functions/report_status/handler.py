@@ -13,8 +13,6 @@ from keruta.domain.naming import WORKER_ID, attempt_id
 from keruta.domain.reports import (
     REPORT_LIMIT_BYTES,
     Attempts,
-    Ended,
-    Lost,
     RawReport,
     Registration,
     ReportAnswer,
@@ -25,8 +23,9 @@ from keruta.errors import Forbidden, InvalidRequest, NotFound
 from keruta.http.answers import json_answer
 from keruta.http.function import AgentRequest, AuthenticatedRequest
 from keruta.http.requests import read_batch, read_body
-from keruta.ports import AgentSessions, AssignmentStore, FileStore, Nudges, Outbox, PeopleVerifier, Reports
-from keruta.services.scheduler import assign
+from keruta.ports import AgentSessions, FileStore, PeopleVerifier
+from keruta.services import reports
+from keruta.services.reports import ReportPorts
 from keruta.settings import Settings
 
 RENEW_WHEN_LEFT_SECONDS = 1800
@@ -38,10 +37,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     verifier: PeopleVerifier
     sessions: AgentSessions
-    reports: Reports
-    assignment: AssignmentStore
-    outbox: Outbox
-    nudges: Nudges
+    reports: ReportPorts
     results: FileStore
     mint: Callable[[Specification], Specification]
     document_text: Callable[[str, int], str | None]
@@ -54,57 +50,44 @@ def register_worker(ports: Ports, asked: AuthenticatedRequest) -> flask.Response
     if not WORKER_ID.fullmatch(worker):
         raise InvalidRequest(message("worker_name"))
     registration = read_body(asked.request, Registration, REPORT_LIMIT_BYTES)
-    session = ports.reports.register(worker, registration)
-    if registration.slots:
-        assign(ports.assignment, ports.outbox, ports.nudges, only=worker)
+    session = reports.register(ports.reports, worker, registration)
     return json_answer(_session(ports, worker, session))
 
 
 def leave_worker(ports: Ports, asked: AgentRequest) -> flask.Response:
     """What the worker had is another's at the next tick."""
-    if asked.sender.worker != asked.parameters["id"]:
-        raise Forbidden(message("worker_other_session"))
-    ports.reports.leave(asked.sender)
+    reports.leave(ports.reports, asked.sender, asked.parameters["id"])
     return flask.Response(status=204)
 
 
 def check_attempts(ports: Ports, asked: AgentRequest) -> flask.Response:
     """Those of the attempts that are over."""
-    if asked.sender.worker is None:
-        raise Forbidden(message("worker_only"))
     wanted = read_batch(asked.request, Attempts, REPORT_LIMIT_BYTES)
-    return json_answer(Attempts(attempts=ports.reports.over(wanted.attempts)))
+    return json_answer(Attempts(attempts=reports.over(ports.reports, asked.sender, wanted.attempts)))
 
 
 def report(ports: Ports, asked: AgentRequest) -> flask.Response:
     """Each entry has its outcome; a worker with a free slot has, in the same answer, what was assigned to it."""
     batch, bad = read_batch(asked.request, RawReport, REPORT_LIMIT_BYTES).read()
-    answer = ports.reports.apply(asked.sender, batch)
+    answer = reports.take_report(ports.reports, asked.sender, batch)
     outcomes = list(answer.outcomes)
     for place in sorted(bad):
         outcomes.insert(place, bad[place])
-    answer = msgspec.structs.replace(answer, outcomes=outcomes)
-    worker = asked.sender.worker
-    if worker is None:
-        return json_answer(answer)
-    assigned = answer.assigned
-    freed = any(isinstance(entry, Ended | Lost) for entry in batch.entries)
-    idle = not batch.entries and not any(one.specification for one in assigned)
-    if (freed or idle) and assign(ports.assignment, ports.outbox, ports.nudges, only=worker):
-        assigned = ports.reports.assigned(worker, batch.held)
     session = None
+    worker = asked.sender.worker
     if (
-        not batch.entries
+        worker is not None
+        and not batch.entries
         and ports.sessions.seconds_left(asked.request.headers["Authorization"]) < RENEW_WHEN_LEFT_SECONDS
     ):
         session = _session(ports, worker, asked.sender.session or "")
-    return json_answer(ReportAnswer(outcomes=answer.outcomes, assigned=assigned, session=session))
+    return json_answer(ReportAnswer(outcomes=outcomes, assigned=answer.assigned, session=session))
 
 
 def specification(ports: Ports, asked: AgentRequest) -> flask.Response:
     """All that the attempt needs, with a token that speaks for this attempt alone."""
     task, number = _attempt(asked)
-    found = ports.reports.specification(asked.sender, task, number)
+    found = reports.specification(ports.reports, asked.sender, task, number)
     if asked.request.args.get("minted") != "false":
         found = ports.mint(found)
     token = ports.sessions.for_attempt(
@@ -116,7 +99,7 @@ def specification(ports: Ports, asked: AgentRequest) -> flask.Response:
 def attempt_document(ports: Ports, asked: AgentRequest) -> flask.Response:
     """A document that the attempt has, at its version."""
     task, number = _attempt(asked)
-    wanted = ports.reports.specification(asked.sender, task, number).documents
+    wanted = reports.specification(ports.reports, asked.sender, task, number).documents
     version = next((one.version for one in wanted if one.name == asked.parameters["name"]), None)
     text = ports.document_text(asked.parameters["name"], version) if version is not None else None
     if text is None:
@@ -129,7 +112,7 @@ def put_artifact(ports: Ports, asked: AgentRequest) -> flask.Response:
     task, number = _attempt(asked)
     if asked.sender.attempt not in (None, attempt_id(task, number)):
         raise Forbidden(message("attempt_other_token"))
-    ports.reports.specification(asked.sender, task, number)
+    reports.specification(ports.reports, asked.sender, task, number)
     ports.results.store(
         attempt_id(task, number), asked.parameters["path"], asked.request.stream, asked.request.content_length
     )

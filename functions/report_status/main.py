@@ -12,10 +12,13 @@ from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.github import mint
 from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.catalog_kinds import Documents
+from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import connect, ping
+from keruta.adapters.mongo.logs import MongoLogs
 from keruta.adapters.mongo.outbox import MongoOutbox
-from keruta.adapters.mongo.reports import MongoReports
+from keruta.adapters.mongo.reports import MongoReportStore
 from keruta.adapters.mongo.specifications import MongoSpecifications
+from keruta.adapters.mongo.task_store import MongoTaskStore
 from keruta.adapters.mongo.users import make_verifier
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
@@ -23,6 +26,8 @@ from keruta.adapters.tokens import Sessions
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.agents import AGENTS
 from keruta.http.function import Function
+from keruta.services.changes import TaskPorts
+from keruta.services.reports import ReportPorts
 from keruta.settings import Settings, load
 
 
@@ -34,10 +39,18 @@ def make_ports(settings: Settings) -> handler.Ports:
         settings=settings,
         verifier=make_verifier(database, settings),
         sessions=Sessions.from_file(settings.session_key),
-        reports=MongoReports(database, outbox, settings, tracing(settings, "report_status")),
-        assignment=MongoAssignment(database, settings),
-        outbox=outbox,
-        nudges=HttpNudges(settings.worker_addresses),
+        reports=ReportPorts(
+            changes=TaskPorts(
+                tasks=MongoTaskStore(database), outbox=outbox, tracing=tracing(settings, "report_status")
+            ),
+            store=MongoReportStore(database, settings),
+            logs=MongoLogs(database, settings.log_days),
+            circuits=MongoCircuits(database),
+            assignment=MongoAssignment(database, settings),
+            nudges=HttpNudges(settings.worker_addresses),
+            lease_seconds=settings.lease_seconds,
+            log_limit_bytes=settings.log_limit_bytes,
+        ),
         results=Results(settings.results_dir),
         mint=lambda specification: specifications.minted(specification, mint),
         document_text=Documents(database).text,

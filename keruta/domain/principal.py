@@ -50,6 +50,14 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return bool(self.roles & PEOPLE)
 
 
+class Sender(msgspec.Struct, frozen=True, kw_only=True):
+    """Who reports: a worker by its session, or an attempt by its own token."""
+
+    worker: str | None = None
+    session: str | None = None
+    attempt: str | None = None
+
+
 def at_path(claims: Mapping[str, Any], path: str) -> frozenset[str]:
     """The texts that a claim holds; `path` goes into objects by dots, as in `realm_access.roles`."""
     value: Any = claims

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 import msgspec
 
+from keruta.domain.principal import Sender as Sender
+from keruta.ports.reports import Circuits as Circuits
+from keruta.ports.reports import ClusterWorker as ClusterWorker
+from keruta.ports.reports import ExpiryStore as ExpiryStore
+from keruta.ports.reports import LogStore as LogStore
+from keruta.ports.reports import ReportStore as ReportStore
 from keruta.ports.tasks import Audit as Audit
 from keruta.ports.tasks import Changed as Changed
 from keruta.ports.tasks import TaskStore as TaskStore
@@ -17,9 +23,7 @@ from keruta.ports.tasks import WorkerSlots as WorkerSlots
 if TYPE_CHECKING:  # what these say is for the type checker: no part loads another's words for it
     from keruta.domain.events import Event
     from keruta.domain.principal import Principal
-    from keruta.domain.reports import Assigned, Held, Registration, Report, ReportAnswer
     from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
-    from keruta.domain.specification import Specification
     from keruta.domain.submission import Found
     from keruta.domain.task import NewTask, TaskRequest, TaskView
 
@@ -131,6 +135,12 @@ class Outbox(Protocol):
         ...
 
 
+class SweptOutbox(Outbox, Protocol):
+    """An outbox that can also send what other processes left behind."""
+
+    def send_left(self) -> int: ...
+
+
 class AssignmentStore(Protocol):
     """What the assigner reads and writes. See `keruta.services.scheduler` for how they are used together."""
 
@@ -181,34 +191,6 @@ class Nudges(Protocol):
     """Tells workers that something is assigned to them. A hint: it may be lost."""
 
     def nudge(self, worker: WorkerSlots, tasks: Sequence[str]) -> None: ...
-
-
-class Sender(msgspec.Struct, frozen=True, kw_only=True):
-    """Who reports: a worker by its session, or an attempt by its own token."""
-
-    worker: str | None = None
-    session: str | None = None
-    attempt: str | None = None
-
-
-class Reports(Protocol):
-    """Where agents' reports are applied."""
-
-    def register(self, worker: str, registration: Registration) -> str:
-        """The worker is known and ready; its earlier sessions are void. Returns the new session's id."""
-        ...
-
-    def apply(self, sender: Sender, report: Report) -> ReportAnswer:
-        """Every entry is applied or refused, task by task, chunks before state; what is held is renewed."""
-        ...
-
-    def leave(self, sender: Sender) -> None: ...
-
-    def over(self, attempts: Sequence[str]) -> list[str]: ...
-
-    def assigned(self, worker: str, known: Iterable[Held]) -> list[Assigned]: ...
-
-    def specification(self, sender: Sender, task: str, attempt: int) -> Specification: ...
 
 
 Document = dict[str, Any]

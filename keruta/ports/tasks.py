@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
 if TYPE_CHECKING:
     from keruta.domain.audit import Action, Subject
-    from keruta.domain.decisions.values import Decision, Standing
+    from keruta.domain.decisions.values import Decision, LogSummary, Standing
     from keruta.domain.events import Event
+    from keruta.domain.lifecycle import Change
 
 
 class WorkerSlots(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +26,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     """A task as it is after a decision was written, and the event that tells of a change of status."""
 
     task: Standing
+    change: Change | None
     event: Event | None
 
 
@@ -35,8 +37,16 @@ class TaskStore(Protocol):
         """How a task stands; None if there is none, or none that these names may see."""
         ...
 
-    def write(self, task_id: str, decision: Decision) -> Changed | None:
-        """Write a decision in one conditional update. Returns None if its guard did not hold. Raises Unavailable."""
+    def standings(self, task_ids: Iterable[str]) -> Mapping[str, Standing]:
+        """How tasks stand, by id; without those that there are none of."""
+        ...
+
+    def write(self, task_id: str, decision: Decision, log: LogSummary | None = None) -> Changed | None:
+        """Write a decision in one conditional update, and what is known of the log. Raises Unavailable.
+
+        Returns:
+            None if the decision's guard did not hold.
+        """
         ...
 
     def queued_drawing_on(self, entry: str) -> Sequence[str]:

@@ -53,21 +53,30 @@ def settle(
     read: Callable[[], Standing | None],
     decide: Callable[[Standing | None], Decision | Answer],
     write: Callable[[Decision], Changed | None],
+    known: Standing | None = None,
 ) -> Changed | Answer:
     """Decide and write until the decision's guard holds. What is not a decision is returned as it is.
+
+    Args:
+        known: how the task stood a moment ago, to begin with.
 
     Raises:
         Unavailable: the task kept changing.
     """
+
+    def once(task: Standing | None) -> Changed | Answer:
+        verdict = decide(task)
+        if not isinstance(verdict, Decision):
+            return verdict
+        changed = write(verdict)
+        if changed is None:
+            raise TaskMovedError(message("task_moved"))
+        return changed
+
     for attempt in Retrying(
         stop=stop_after_attempt(TRIES), retry=retry_if_exception_type(TaskMovedError), reraise=True
     ):
         with attempt:
-            verdict = decide(read())
-            if not isinstance(verdict, Decision):
-                return verdict
-            changed = write(verdict)
-            if changed is None:
-                raise TaskMovedError(message("task_moved"))
-            return changed
+            first = attempt.retry_state.attempt_number == 1
+            return once(known if first and known is not None else read())
     raise AssertionError("a retry ends by returning or raising")

@@ -13,6 +13,7 @@ from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.reports import Ended, Report, Running
 from keruta.domain.scheduling import Choice
 from keruta.ports import PlanOutdated, Sender
+from keruta.services.reports import apply
 from keruta.services.scheduler import assign
 from keruta.services.task_commands import cancel
 from tests.support.world import ANN, World
@@ -40,14 +41,14 @@ def test_eight_dispatchers_and_eight_workers_on_a_thousand_tasks(world: World) -
         try:
             sender = Sender(worker=name, session=world.sessions[name])
             while not done.is_set():
-                mine = world.reports.assigned(name, ())
+                mine = world.assigned(name)
                 entries: list[Running | Ended] = []
                 for one in mine:
                     entries.append(Running(task=one.task, attempt=one.attempt, execution=one.task))
                     entries.append(
                         Ended(task=one.task, attempt=one.attempt, execution=one.task, status="succeeded", exit_code=0)
                     )
-                answer = world.reports.apply(sender, Report(entries=list(entries)))
+                answer = apply(world.reports, sender, Report(entries=list(entries)))
                 with lock:
                     assert all(outcome.accepted and not outcome.repeat for outcome in answer.outcomes)
                     order.extend(one.task for one in mine)

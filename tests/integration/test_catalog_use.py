@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from keruta.adapters.mongo.retention import MongoRetention
+from keruta.adapters.mongo.specifications import MongoSpecifications
 from keruta.domain.catalog.circuits import OPEN_AFTER
 from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.documents import DocumentSpec
@@ -237,7 +238,7 @@ def test_an_apps_key_stays_and_a_token_is_made_for_one_attempt(world: World) -> 
         asked.append(wanted)
         return "ghs_short"
 
-    filled = world.reports._specifications.minted(made, mint)
+    filled = MongoSpecifications(world.database, world.settings).minted(made, mint)
 
     assert made.read is not None
     assert (made.read.minted, made.read.token, made.read.sealed) == (True, None, None)

@@ -14,7 +14,6 @@ from pymongo import monitoring
 from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import connect
-from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.task_queries import MongoReading
@@ -239,7 +238,7 @@ def test_a_tick_costs_what_is_going_on(watched: tuple[World, Commands]) -> None:
     block(world, worker="gone")
     commands.seen.clear()
 
-    MongoExpiry(world.database, outbox, world.settings).tick(reports_arrive=True)
+    world.tick()
     outbox.send_left()
 
     check(world, commands.seen, most=20)

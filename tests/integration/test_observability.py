@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
@@ -13,7 +14,6 @@ from prometheus_client import REGISTRY
 from keruta import metrics
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.metrics import Figures
-from keruta.adapters.mongo.reports import MongoReports
 from keruta.adapters.tracing import OpenTelemetry
 from keruta.domain.events import Event
 from keruta.domain.naming import as_number
@@ -108,6 +108,11 @@ class Collector(Serving):
         super().__init__(Handler)
 
 
+def trace(world: World, tracing: OpenTelemetry) -> None:
+    changes = msgspec.structs.replace(world.changes, tracing=tracing)
+    world.reports = msgspec.structs.replace(world.reports, changes=changes)
+
+
 @pytest.fixture
 def collector() -> Iterator[Collector]:
     with Collector() as serving:
@@ -118,7 +123,7 @@ def test_a_task_is_one_trace_from_submit_to_result(world: World, collector: Coll
     """Whichever process tells of it: the trace's identity is the task's."""
     create_task = OpenTelemetry(collector.url, "create_task")
     report_status = OpenTelemetry(collector.url, "report_status")
-    world.reports = MongoReports(world.database, world.outbox, world.settings, report_status)
+    trace(world, report_status)
     world.worker("w1")
     task_id = world.submit()
     now = datetime.now(UTC)
@@ -142,7 +147,7 @@ def test_a_task_is_one_trace_from_submit_to_result(world: World, collector: Coll
 
 
 def test_a_collector_that_is_away_holds_nothing_up(world: World) -> None:
-    world.reports = MongoReports(world.database, world.outbox, world.settings, OpenTelemetry("http://127.0.0.1:9", "r"))
+    trace(world, OpenTelemetry("http://127.0.0.1:9", "r"))
     world.worker("w1")
     task_id = world.submit()
     world.assign()

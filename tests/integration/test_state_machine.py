@@ -315,7 +315,7 @@ class Truth(RuleBasedStateMachine):
             return None
         if lose_answer:
             return None
-        assigned = {(one.task, one.attempt): one for one in self.world.reports.assigned(worker, held)}
+        assigned = {(one.task, one.attempt): one for one in self.world.assigned(worker, held)}
         for key in [(h.task, h.attempt) for h in held]:
             script = disk.jobs.get(key)
             if key not in assigned and script is not None and not (entry and (entry.task, entry.attempt) == key):

@@ -16,6 +16,7 @@ from keruta.domain.task import RepositoryAsk, TaskRequest
 from keruta.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from keruta.ports import IdempotencyKey, Sender
 from keruta.services import task_commands
+from keruta.services.reports import apply
 from keruta.services.task_commands import cancel, send_input
 from keruta.settings import Settings
 from tests.support.world import ANN, World
@@ -245,7 +246,7 @@ def test_nothing_expires_while_reports_can_not_arrive(world: World) -> None:
     hour = {"$subtract": ["$$NOW", 3_600_000]}
     world.database["control"].update_one({"_id": "pulse"}, [{"$set": {"reports.at": hour}}])
 
-    assert world.expiry.tick(reports_arrive=False) == 0
+    assert world.tick(reports_arrive=False) == 0
     assert world.task(task_id).status == "assigned"
 
 
@@ -424,19 +425,19 @@ def test_a_worker_reports_only_what_is_its_own(world: World) -> None:
     assert world.start(task_id, worker="w2").reason == "NotYours"
     stranger = Sender(attempt=attempt_id(new_id(), 1))
     entry = Running(task=task_id, attempt=1, execution="x")
-    assert world.reports.apply(stranger, Report(entries=[entry])).outcomes[0].reason == "NotYours"
+    assert apply(world.reports, stranger, Report(entries=[entry])).outcomes[0].reason == "NotYours"
     own = Sender(attempt=attempt_id(task_id, 1))
-    assert world.reports.apply(own, Report(entries=[entry])).outcomes[0].accepted
+    assert apply(world.reports, own, Report(entries=[entry])).outcomes[0].accepted
 
 
 def test_an_older_session_of_a_worker_is_void(world: World) -> None:
     """Of two processes with one name, the one that registered last is the worker."""
     world.worker()
     old = Sender(worker="w1", session=world.sessions["w1"])
-    world.reports.register("w1", Registration(slots=1))
+    world.reports.store.register("w1", Registration(slots=1))
 
     with pytest.raises(Unauthenticated):
-        world.reports.apply(old, Report())
+        apply(world.reports, old, Report())
 
 
 def test_a_lost_end_is_unknown_or_runs_again(world: World) -> None:
@@ -484,7 +485,7 @@ def test_input_is_numbered_and_given_until_it_is_acknowledged(world: World) -> N
 
     assert [(i.number, i.text) for i in world.assigned("w1")[0].input] == [(1, "one"), (2, "$two")]
     held = Held(task=task_id, attempt=1, execution="x1", input_acknowledged=1)
-    assert [i.number for i in world.reports.assigned("w1", [held])[0].input] == [2]
+    assert [i.number for i in world.assigned("w1", [held])[0].input] == [2]
 
 
 def test_what_a_person_may_not_see_is_not_there(world: World) -> None:

@@ -12,7 +12,7 @@ from tests.support.world import World
 
 def worker(world: World, name: str, runner: str = "kubernetes", slots: int = 2) -> None:
     registration = Registration(slots=slots, boot=new_id(), runner=runner)  # type: ignore[arg-type]
-    world.sessions[name] = world.reports.register(name, registration)
+    world.sessions[name] = world.reports.store.register(name, registration)
 
 
 def silent(world: World, name: str, seconds: int = 20) -> None:
@@ -38,7 +38,7 @@ def test_what_a_silent_worker_had_is_handed_over(world: World) -> None:
     world.tick()
 
     assert holder(world, task_id) == "heir"
-    assert [one.task for one in world.reports.assigned("heir", ())] == [task_id]
+    assert [one.task for one in world.assigned("heir")] == [task_id]
     assert world.end(task_id, "heir").accepted
     assert world.task(task_id).attempts[0].worker == "heir"
 
@@ -49,7 +49,7 @@ def test_a_worker_that_leaves_hands_over_at_the_next_tick(world: World) -> None:
     task_id = world.submit()
     world.assign()
     worker(world, "heir", slots=1)
-    world.reports.leave(Sender(worker="leaving", session=world.sessions["leaving"]))
+    world.reports.store.leave(Sender(worker="leaving", session=world.sessions["leaving"]))
     waiting = [world.submit() for _ in range(2)]
 
     world.tick()
@@ -115,4 +115,4 @@ def test_which_attempts_are_over(world: World) -> None:
     world.end(ended)
     names = [attempt_id(running, 1), attempt_id(running, 2), attempt_id(ended, 1), attempt_id("0" * 26, 1)]
 
-    assert world.reports.over(names) == names[1:]
+    assert world.reports.store.over(names) == names[1:]

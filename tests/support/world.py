@@ -10,9 +10,11 @@ from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.catalog_kinds import Catalogs
 from keruta.adapters.mongo.catalog_lookup import MongoLookup
+from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database
 from keruta.adapters.mongo.expiry import MongoExpiry
-from keruta.adapters.mongo.reports import MongoReports
+from keruta.adapters.mongo.logs import MongoLogs
+from keruta.adapters.mongo.reports import MongoReportStore
 from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.adapters.mongo.task_store import MongoTaskStore
@@ -25,8 +27,10 @@ from keruta.domain.submission import make_task
 from keruta.domain.task import NewTask, RepositoryAsk, RetryPolicy, TaskRequest, TaskView
 from keruta.ports import Sender
 from keruta.services.changes import TaskPorts
+from keruta.services.reports import ReportPorts, apply
 from keruta.services.scheduler import assign
 from keruta.services.task_commands import CommandPorts
+from keruta.services.ticks import expire
 from keruta.settings import Settings
 from keruta.testing import RecordedNudges, RecordedOutbox
 
@@ -57,9 +61,13 @@ class World:
         self.sealer = Sealer(settings.credentials_key)
         self.catalogs = Catalogs(database, self.sealer, keeps_values=True)
         self.store = MongoAssignment(database, settings)
-        self.reports = MongoReports(database, self.outbox, settings)
-        self.expiry = MongoExpiry(database, self.outbox, settings)
+        self.expiry = MongoExpiry(database, settings)
         self.changes = TaskPorts(tasks=MongoTaskStore(database), outbox=self.outbox, tracing=SILENT)
+        self.reports = ReportPorts(
+            changes=self.changes, store=MongoReportStore(database, settings),
+            logs=MongoLogs(database, settings.log_days), circuits=MongoCircuits(database), assignment=self.store,
+            nudges=self.nudges, lease_seconds=settings.lease_seconds, log_limit_bytes=settings.log_limit_bytes,
+        )  # fmt: skip
         self.commands = CommandPorts(changes=self.changes, audit=MongoAudit(database), nudges=self.nudges)
         self.reading = MongoReading(database, settings)
         self.sessions: dict[str, str] = {}
@@ -78,7 +86,7 @@ class World:
         return task
 
     def worker(self, name: str = "w1", slots: int = 2) -> str:
-        self.sessions[name] = self.reports.register(name, Registration(slots=slots, boot=new_id()))
+        self.sessions[name] = self.reports.store.register(name, Registration(slots=slots, boot=new_id()))
         return name
 
     def assign(self) -> int:
@@ -94,10 +102,10 @@ class World:
 
     def report(self, worker: str, *entries: AnyEntry, held: Sequence[Held] = ()) -> list[Outcome]:
         sender = Sender(worker=worker, session=self.sessions[worker])
-        return self.reports.apply(sender, Report(entries=list(entries), held=list(held))).outcomes
+        return apply(self.reports, sender, Report(entries=list(entries), held=list(held))).outcomes
 
-    def assigned(self, worker: str) -> list[Assigned]:
-        return self.reports.assigned(worker, ())
+    def assigned(self, worker: str, known: Sequence[Held] = ()) -> list[Assigned]:
+        return self.reports.store.assigned(Sender(worker=worker), known)
 
     def start(self, task_id: str, worker: str = "w1", execution: str = "x1") -> Outcome:
         number = self.document(task_id)["attempt_count"]
@@ -122,5 +130,5 @@ class World:
         pulse = {"ticks": beat, "reports": beat, "extended": 0}
         self.database["control"].update_one({"_id": "pulse"}, [{"$set": pulse}], upsert=True)
 
-    def tick(self) -> int:
-        return self.expiry.tick(reports_arrive=True)
+    def tick(self, *, reports_arrive: bool = True) -> int:
+        return expire(self.changes, self.expiry, self.settings.lease_seconds, reports_arrive=reports_arrive)

@@ -50,16 +50,18 @@ class MongoCircuits:
         if blamed is None:
             return
         kinds: tuple[CircuitKind, ...] = (blamed, "queue")
-        for kind in kinds:
-            name = lane.get(kind) or ""
-            if name:
-                self._count(kind, name, task_id, reason, message)
+        with translated():
+            for kind in kinds:
+                name = lane.get(kind) or ""
+                if name:
+                    self._count(kind, name, task_id, reason, message)
 
     def succeeded(self, lanes: Iterable[Mapping[str, str]]) -> None:
         """What these tasks drew on works: their circuits are closed."""
         ids = {circuit_id(kind, lane[kind]) for lane in lanes for kind in KINDS if lane.get(kind)}
         if ids:
-            self._circuits.delete_many({"_id": {"$in": sorted(ids)}})
+            with translated():
+                self._circuits.delete_many({"_id": {"$in": sorted(ids)}})
 
     def holds(self, lane: Mapping[str, str], reason: str) -> bool:
         """Whether one more failure for this reason opens a circuit, or finds it open: then its task is to wait."""
@@ -67,7 +69,9 @@ class MongoCircuits:
         if kind is None or not lane.get(kind):
             return False
         limit = opens_after(kind)
-        return self._circuits.count_documents({"_id": circuit_id(kind, lane[kind]), "failures": {"$gte": limit}}) == 1
+        match = {"_id": circuit_id(kind, lane[kind]), "failures": {"$gte": limit}}
+        with translated():
+            return self._circuits.count_documents(match) == 1
 
     def open_ones(self) -> list[Document]:
         """Every open circuit, with whether it is time to try one task."""

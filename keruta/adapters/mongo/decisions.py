@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from keruta.adapters.mongo.logs import log_expression
 from keruta.adapters.mongo.tasks import Pipeline, after, events_of, literal, status_change
 from keruta.domain.decisions.values import (
     NOW,
@@ -15,10 +16,11 @@ from keruta.domain.decisions.values import (
     Guard,
     Kept,
     Later,
+    LogSummary,
     NextNumber,
     Standing,
 )
-from keruta.domain.lifecycle import Status
+from keruta.domain.lifecycle import Change, Status
 from keruta.domain.task import HistoryEntry, RetryPolicy
 from keruta.ports import Changed, Document
 
@@ -30,13 +32,13 @@ CHANGED = {**STANDING, "outbox": 1, "history": 1}
 
 
 def update_of(
-    task_id: str, decision: Decision, event_id: str, more: Mapping[str, Any] | None = None
+    task_id: str, decision: Decision, event_id: str, log: LogSummary | None = None
 ) -> tuple[Document, Pipeline]:
     """Make the filter and the pipeline of a decision.
 
     Args:
         event_id: the identity of the event that tells of the change of status.
-        more: further fields, as aggregation expressions.
+        log: what is known of the log beside it.
     """
     fields = {name: _expression(value) for name, value in decision.fields.items()}
     of_attempt = {name: _expression(value) for name, value in decision.attempt.items()}
@@ -44,10 +46,11 @@ def update_of(
         fields |= _closed(of_attempt)
     else:
         fields |= {f"attempt.{name}": value for name, value in of_attempt.items()}
-    fields |= more or {}
     pipeline = [{"$set": fields}]
     if decision.change is not None:
         pipeline = status_change(decision.change, fields, decision.removed, event_id)
+    if log is not None:
+        pipeline = [{"$set": {"log": log_expression(log)}}, *pipeline]
     return {"_id": task_id, **_filter(decision.guard)}, pipeline
 
 
@@ -72,10 +75,10 @@ def standing(document: Mapping[str, Any]) -> Standing:
     )
 
 
-def changed(document: Mapping[str, Any], event_id: str) -> Changed:
+def changed(document: Mapping[str, Any], change: Change | None, event_id: str) -> Changed:
     """What was written, of a document as it is now, and the event that tells of it."""
     event = next((event for event in events_of(document) if event.id == event_id), None)
-    return Changed(task=standing(document), event=event)
+    return Changed(task=standing(document), change=change, event=event)
 
 
 def _attempt(document: Mapping[str, Any]) -> Attempt:
@@ -111,9 +114,10 @@ def _filter(guard: Guard) -> Document:
 
 
 def _closed(of_attempt: Document) -> Document:
-    """The current attempt, with these fields, is the last of the earlier ones."""
+    """The current attempt, with these fields and the length of its log, is the last of the earlier ones."""
     there = {"$eq": [{"$type": "$attempt"}, "object"]}
-    closed = {"$concatArrays": ["$past_attempts", [{"$mergeObjects": ["$attempt", of_attempt]}]]}
+    log = {name: {"$ifNull": [f"$log.{name}", 0]} for name in ("bytes", "next_sequence")}
+    closed = {"$concatArrays": ["$past_attempts", [{"$mergeObjects": ["$attempt", {**of_attempt, "log": log}]}]]}
     return {"past_attempts": {"$cond": [there, closed, "$past_attempts"]}, "attempt": None}
 
 

@@ -1,4 +1,4 @@
-"""What a change of a task adds to this process's figures, and what the database says of all tasks and workers."""
+"""What the database says of all tasks and workers, as metrics."""
 
 from __future__ import annotations
 
@@ -7,28 +7,10 @@ from collections.abc import Iterator
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from keruta import metrics
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import seen_within
-from keruta.domain.lifecycle import HELD, LEASED, Change
+from keruta.domain.lifecycle import HELD, LEASED
 from keruta.errors import Unavailable
-from keruta.ports import Document
-
-_ENDS = {Change.SUCCEED, Change.FAIL, Change.END_CANCELLED}
-
-
-def note(change: Change, document: Document) -> None:
-    """A task has changed so, on an agent's word; the document is as it is now, with its history."""
-    attempt, history = document.get("attempt") or {}, document.get("history") or []
-    if change is Change.START:
-        queued = [entry["at"] for entry in history if entry["status"] == "queued"]
-        if queued:
-            metrics.QUEUE_SECONDS.observe((history[-1]["at"] - queued[-1]).total_seconds())
-    elif change in _ENDS:
-        status, reason = document["status"], metrics.reason_label(attempt.get("reason"))
-        metrics.ATTEMPTS_ENDED.labels(status=status, reason=reason).inc()
-        if attempt.get("started_at") and attempt.get("ended_at"):
-            metrics.RUN_SECONDS.observe((attempt["ended_at"] - attempt["started_at"]).total_seconds())
 
 
 class Figures(Collector):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.decisions import CHANGED, STANDING, changed, standing, update_of
-from keruta.domain.decisions.values import Decision, Standing
+from keruta.domain.decisions.values import Decision, LogSummary, Standing
 from keruta.domain.lifecycle import Status
 from keruta.domain.naming import new_id
 from keruta.ports import Changed, Document, WorkerSlots
@@ -29,14 +29,19 @@ class MongoTaskStore:
             document = self._tasks.find_one(match, STANDING)
         return standing(document) if document is not None else None
 
-    def write(self, task_id: str, decision: Decision) -> Changed | None:
+    def standings(self, task_ids: Iterable[str]) -> dict[str, Standing]:
+        with translated():
+            found = self._tasks.find({"_id": {"$in": list(task_ids)}}, STANDING)
+            return {document["_id"]: standing(document) for document in found}
+
+    def write(self, task_id: str, decision: Decision, log: LogSummary | None = None) -> Changed | None:
         event_id = new_id()
-        filter_, pipeline = update_of(task_id, decision, event_id)
+        filter_, pipeline = update_of(task_id, decision, event_id, log)
         with translated():
             document = self._tasks.find_one_and_update(
                 filter_, pipeline, projection=CHANGED, return_document=ReturnDocument.AFTER
             )
-        return changed(document, event_id) if document is not None else None
+        return changed(document, decision.change, event_id) if document is not None else None
 
     def queued_drawing_on(self, entry: str) -> list[str]:
         match = {"draws_on": entry, "status": Status.QUEUED.value}

@@ -135,7 +135,7 @@ def status_change(change: Change, fields: Mapping[str, Any], removed: Sequence[s
     pipeline: Pipeline = [
         {
             "$set": {
-                **_all_of_message(fields),
+                **fields,
                 "status": to,
                 "changed_at": "$$NOW",
                 "history": {"$slice": [{"$concatArrays": ["$history", [said]]}, -HISTORY_LIMIT]},
@@ -165,35 +165,6 @@ def transition(
     """
     pipeline = status_change(change, set_ or {}, removed_by(change), event_id)
     return {"_id": task_id, "status": {"$in": sources(change)}, **(match or {})}, pipeline
-
-
-def _all_of_message(set_: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is set, where a text without a code takes the code of the text before it away."""
-    return {"message_code": None, "message_arguments": None, **set_} if "message" in set_ else set_
-
-
-def back_to_queue(*, reason: str | None, message: Message | str | None, backoff_seconds: float = 0) -> dict[str, Any]:
-    """What RETRY and RERUN set: the attempt is history, and the task may be claimed, now or after a while."""
-    told: dict[str, Any] = {"ended_at": "$$NOW", "outcome": {"$ifNull": ["$attempt.outcome", "lost"]}}
-    if reason is not None:
-        told |= {"reason": reason, "outcome": "retried", **message_fields(message)}
-    ended = {"$mergeObjects": ["$attempt", told]}
-    wait = {"not_before": after(backoff_seconds)} if backoff_seconds > 0 else {"claim": "$lane"}
-    has_attempt = {"$eq": [{"$type": "$attempt"}, "object"]}
-    return {
-        "past_attempts": {"$cond": [has_attempt, {"$concatArrays": ["$past_attempts", [ended]]}, "$past_attempts"]},
-        "attempt": None,
-        "reason": reason,
-        **message_fields(message),
-        "exit_code": None,
-        "question": None,
-        "ended_at": None,
-        "draws_on": "$named",
-        "cancel_requested_at": None,
-        "input": [],
-        "log": None,
-        **wait,
-    }
 
 
 def events_of(document: Mapping[str, Any]) -> list[Event]:

@@ -123,7 +123,7 @@ def _rerun(task: Standing, by: Principal) -> Decision | None:
     fields = requeued(None, None)
     if lost:
         del fields["claim"]
-        fields |= BLOCKED
+        fields.update(BLOCKED)
     return Decision(
         change=Change.RERUN,
         guard=Guard(statuses=frozenset({task.status}), managed_by=by.names),

@@ -93,6 +93,14 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         return self.attempt if self.attempt is not None and self.attempt.number == number else None
 
 
+class LogSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What some chunks say of a log: how long it is up to their end, and the text of its last lines."""
+
+    next_sequence: int
+    size_bytes: int
+    tail: bytes
+
+
 class Guard(msgspec.Struct, frozen=True, kw_only=True):
     """What must still hold when a decision is written; where it does not, nothing is written.
 

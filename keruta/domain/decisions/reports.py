@@ -1,0 +1,265 @@
+"""What becomes of a task when its agent reports.
+
+Every decision is guarded by the attempt's number and, once there is one, its execution. What needs no write is the
+entry's outcome: a repeat of what is on record, or a refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from keruta.domain.decisions.values import (
+    NOW,
+    Attempt,
+    Decision,
+    Kept,
+    Later,
+    LogSummary,
+    Standing,
+    from_sources,
+    requeued,
+)
+from keruta.domain.lifecycle import ENDED, NOT_STARTED, Change, Status, sources
+from keruta.domain.messages import Message, fields_of, message, status_word
+from keruta.domain.principal import Sender
+from keruta.domain.reports import (
+    TAIL_LIMIT_BYTES,
+    AnyEntry,
+    Ended,
+    Held,
+    LogChunk,
+    Lost,
+    Outcome,
+    Preparing,
+    Resumed,
+    Running,
+    Waiting,
+    refused,
+)
+from keruta.domain.retry import may_retry
+
+ACCEPTED, REPEAT = Outcome(accepted=True), Outcome(accepted=True, repeat=True)
+LOG_SLACK_BYTES = TAIL_LIMIT_BYTES * 32  # the agent's own last words come after a log that is full
+
+_END_CHANGES = {"succeeded": Change.SUCCEED, "failed": Change.FAIL, "cancelled": Change.END_CANCELLED}
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What else is known when a report is decided about.
+
+    Args:
+        lease_seconds: how long a task is leased from now.
+        held_back: a circuit is open for the reason of the reported failure, or opens with it.
+        backoff_seconds: how long a task waits that is tried again.
+    """
+
+    lease_seconds: float
+    held_back: bool = False
+    backoff_seconds: float = 0.0
+
+
+STALE = refused("StaleAttempt", message("attempt_not_current"))
+
+
+def not_theirs(task: Standing | None, entry: AnyEntry, sender: Sender) -> Outcome | None:
+    """Why a sender may not report an entry: no such task, no longer the current attempt, or another's."""
+    if task is None:
+        return refused("NoSuchTask", message("task_missing"))
+    attempt = task.attempt_of(entry.attempt)
+    if attempt is None:
+        return STALE
+    if (sender.worker and attempt.worker != sender.worker) or (sender.attempt and attempt.id != sender.attempt):
+        return refused("NotYours", message("attempt_not_senders"))
+    return None
+
+
+def on_chunk(task: Standing | None, chunk: LogChunk, sender: Sender, limit_bytes: int) -> Outcome:
+    """Decide whether a log chunk is stored."""
+    if chunk.offset_bytes + len(chunk.data) > limit_bytes + LOG_SLACK_BYTES:
+        return refused("LogLimit", message("log_limit", limit=limit_bytes))
+    return not_theirs(task, chunk, sender) or ACCEPTED
+
+
+def summary_of(chunks: Sequence[LogChunk]) -> LogSummary | None:
+    """Return what a batch's chunks say of the whole log: how long it is, and its last lines."""
+    if not chunks:
+        return None
+    by_sequence = {chunk.sequence: chunk for chunk in chunks}
+    last = by_sequence[max(by_sequence)]
+    text = b"".join(by_sequence[number].data for number in sorted(by_sequence) if not by_sequence[number].system)
+    return LogSummary(
+        next_sequence=last.sequence + 1, size_bytes=last.offset_bytes + len(last.data), tail=text[-TAIL_LIMIT_BYTES:]
+    )
+
+
+def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circumstances) -> Decision | Outcome:
+    """Decide what an entry of a report makes of its task. Log chunks are decided about by `on_chunk`."""
+    wrong = not_theirs(task, entry, sender)
+    if wrong is not None:
+        return wrong
+    assert task is not None
+    assert task.attempt is not None
+    lease = {"lease_until": Later(now.lease_seconds)}
+    match entry:
+        case Preparing():
+            return _preparing(task, task.attempt, lease)
+        case Running():
+            return _running(task, task.attempt, entry, lease)
+        case Waiting():
+            return _going_on(task, task.attempt, entry, Change.ASK, {**lease, "question": entry.question})
+        case Resumed():
+            return _going_on(task, task.attempt, entry, Change.RESUME, {**lease, "question": None})
+        case Ended():
+            return _ended(task, task.attempt, entry, now)
+        case Lost():
+            return _lost(task, task.attempt, entry)
+    raise TypeError(f"no such entry: {entry!r}")
+
+
+def on_renewal(task: Standing, held: Held, lease_seconds: float) -> Decision | None:
+    """Decide what it makes of a task that its agent still has the attempt: one that was given up goes on."""
+    if task.status is not Status.UNKNOWN:
+        return None
+    return Decision(
+        change=Change.RESUME,
+        guard=from_sources(Change.RESUME, attempt=held.attempt, execution=held.execution),
+        fields={"reason": None, **fields_of(None), "lease_until": Later(lease_seconds)},
+    )
+
+
+def _preparing(task: Standing, attempt: Attempt, lease: dict[str, Any]) -> Decision | Outcome:
+    if task.status is not Status.ASSIGNED:
+        return REPEAT
+    return Decision(
+        change=Change.PREPARE,
+        guard=from_sources(Change.PREPARE, attempt=attempt.number),
+        fields=lease,
+        attempt={"preparing_at": NOW},
+    )
+
+
+def _running(task: Standing, attempt: Attempt, entry: Running, lease: dict[str, Any]) -> Decision | Outcome:
+    """The start is recorded once: the same execution is a repeat, another is refused and starts nothing."""
+    if attempt.execution is not None:
+        if attempt.execution == entry.execution and task.status not in ENDED:
+            return REPEAT
+        return refused("AlreadyStarted", message("attempt_started_elsewhere"))
+    if task.cancel_requested:
+        return refused("Cancelled", message("attempt_cancelled_before_start"))
+    if task.status not in NOT_STARTED:
+        return STALE
+    return Decision(
+        change=Change.START,
+        guard=from_sources(Change.START, attempt=attempt.number, execution=None, not_cancelled=True),
+        fields=lease,
+        attempt={
+            "execution": entry.execution,
+            "commit": entry.commit,
+            "started_at": NOW,
+            "preparing_at": Kept("attempt.preparing_at", NOW),
+            "profile_revision": entry.profile_revision,
+            "notes": [note.text for note in entry.said],
+            "noted": [fields_of(note) for note in entry.said],
+        },
+    )
+
+
+def _going_on(
+    task: Standing, attempt: Attempt, entry: Waiting | Resumed, change: Change, fields: dict[str, Any]
+) -> Decision | Outcome:
+    if attempt.execution != entry.execution:
+        return STALE
+    if task.status not in sources(change):
+        return REPEAT
+    guard = from_sources(change, attempt=attempt.number, execution=entry.execution)
+    return Decision(change=change, guard=guard, fields=fields)
+
+
+def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -> Decision | Outcome:
+    same = attempt.execution == entry.execution
+    change = _END_CHANGES[entry.status]
+    if entry.execution is None and task.cancel_requested:
+        change = Change.END_CANCELLED  # it never started, and no one wants it any more
+    if same and entry.status == "failed" and _tried_again(task, entry, now):
+        wait = 0.0 if _held_back(task, entry, now) else now.backoff_seconds
+        return _retried(task, attempt, entry.reason, entry.said, wait_seconds=wait)
+    if same and task.status in sources(change):
+        return _end(attempt, entry, change)
+    if same and task.status in ENDED and attempt.outcome == entry.status:
+        return REPEAT
+    return refused("AlreadyEnded", message("attempt_on_record", status=status_word(attempt.outcome or task.status)))
+
+
+def _end(attempt: Attempt, entry: Ended, change: Change) -> Decision:
+    told = fields_of(entry.said)
+    result = {
+        "outcome": entry.status,
+        "reason": entry.reason,
+        **told,
+        "exit_code": entry.exit_code,
+        "signal": entry.signal,
+        "result_branch": entry.result_branch,
+        "result_commit": entry.result_commit,
+        "outputs": entry.outputs,
+        "usage": entry.usage,
+        "artifacts": msgspec.to_builtins(entry.artifacts),
+        **({"commit": entry.commit} if entry.commit else {}),
+        "ended_at": NOW,
+    }
+    return Decision(
+        change=change,
+        guard=from_sources(change, attempt=attempt.number, execution=entry.execution),
+        fields={"reason": entry.reason, **told, "exit_code": entry.exit_code, "question": None, "ended_at": NOW},
+        attempt=result,
+    )
+
+
+def _tried_again(task: Standing, entry: Ended, now: Circumstances) -> bool:
+    """After a while if keruta is to blame, or behind a circuit if what the task draws on fails for all."""
+    if task.status not in sources(Change.RETRY) or task.cancel_requested:
+        return False
+    again = may_retry(
+        entry.reason or "",
+        policy=task.retry.policy,
+        started=entry.execution is not None,
+        attempt=entry.attempt,
+        max_attempts=task.retry.max_attempts,
+    )
+    return again or _held_back(task, entry, now)
+
+
+def _held_back(task: Standing, entry: Ended, now: Circumstances) -> bool:
+    left = entry.attempt < task.retry.max_attempts and task.retry.policy != "never"
+    return left and entry.execution is None and now.held_back
+
+
+def _lost(task: Standing, attempt: Attempt, entry: Lost) -> Decision | Outcome:
+    """The agent can't say how the script ended. What may run again does; the rest waits for a person."""
+    if attempt.execution != entry.execution:
+        return REPEAT
+    again = task.retry.policy == "always" and entry.attempt < task.retry.max_attempts and not task.cancel_requested
+    if again and task.status in sources(Change.RETRY):
+        return _retried(task, attempt, "EndNotKnown", message("attempt_machine_down_retried"))
+    if task.status not in sources(Change.LOSE):
+        return REPEAT
+    return Decision(
+        change=Change.LOSE,
+        guard=from_sources(Change.LOSE, attempt=attempt.number, execution=entry.execution),
+        fields={"reason": "EndNotKnown", **fields_of(message("attempt_machine_down"))},
+    )
+
+
+def _retried(
+    task: Standing, attempt: Attempt, reason: str | None, told: Message | None, *, wait_seconds: float = 0.0
+) -> Decision:
+    ended = {"ended_at": NOW, "reason": reason, **fields_of(told), "outcome": "retried"}
+    return Decision(
+        change=Change.RETRY,
+        guard=from_sources(Change.RETRY, attempt=attempt.number, execution=attempt.execution, not_cancelled=True),
+        fields=requeued(reason, told, wait_seconds=wait_seconds),
+        attempt=ended,
+        closes_attempt=True,
+    )

@@ -1,0 +1,90 @@
+"""What time does to tasks: leases run out, backoffs end, attempts are handed over. Run by the tick.
+
+Safe by many at a time: each change is a conditional update of one task.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import msgspec
+
+from keruta import metrics
+from keruta.domain.decisions.leases import heirs, on_lease_expired
+from keruta.domain.decisions.values import Standing
+from keruta.ports import AssignmentStore, ExpiryStore, Nudges, SweptOutbox
+from keruta.services.changes import TaskPorts, write
+from keruta.services.scheduler import assign
+
+log = logging.getLogger(__name__)
+
+
+class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a tick needs.
+
+    Args:
+        reports_arrive: whether report_status answers at the address that agents use.
+        size_pool: sizes the pool of workers, where keruta does.
+    """
+
+    changes: TaskPorts
+    expiry: ExpiryStore
+    assignment: AssignmentStore
+    outbox: SweptOutbox
+    nudges: Nudges
+    reports_arrive: Callable[[], bool]
+    size_pool: Callable[[], None]
+    lease_seconds: float
+
+
+def tick(ports: TickPorts) -> None:
+    """Let time do its work, assign what waits, send what was left, and size the pool."""
+    expire(ports.changes, ports.expiry, ports.lease_seconds, reports_arrive=ports.reports_arrive())
+    assign(ports.assignment, ports.outbox, ports.nudges)
+    ports.outbox.send_left()
+    ports.size_pool()
+
+
+def expire(changes: TaskPorts, store: ExpiryStore, lease_seconds: float, *, reports_arrive: bool) -> int:
+    """Let expire what has expired, unless keruta itself was away; return how many tasks changed.
+
+    Args:
+        reports_arrive: a sign that agents can report, as good as a report.
+    """
+    if reports_arrive:
+        store.note_report()
+    store.release_due()
+    store.release_from_lost_workers()
+    _hand_over(store)
+    if not store.note_tick():
+        return 0
+    return sum(_expire(changes, task, lease_seconds) for task in store.expired())
+
+
+def _expire(changes: TaskPorts, task: Standing, lease_seconds: float) -> bool:
+    """Write what becomes of one task; a heartbeat that comes meanwhile wins."""
+    decision = on_lease_expired(task, lease_seconds)
+    changed = write(changes, task.id, decision)
+    if changed is None:
+        return False
+    number = task.attempt.number if task.attempt is not None else 0
+    told = {"task": task.id, "attempt": number, "action": "lease_expired"}
+    log.warning("lease ran out: %s", decision.change, extra=told)
+    metrics.LEASES_EXPIRED.labels(status=changed.task.status).inc()
+    return True
+
+
+def _hand_over(store: ExpiryStore) -> None:
+    """Give the attempts of workers in a cluster that are gone to others: Jobs go on, whoever made them."""
+    workers = store.cluster_workers()
+    gone = [worker.id for worker in workers if not worker.alive]
+    slots = {worker.id: worker.slots for worker in workers if worker.alive}
+    if not gone or not slots:
+        return
+    chosen = heirs(store.held_by(gone), slots)
+    for task_id, heir in chosen:
+        store.hand_over(task_id, gone, heir)
+    if chosen:
+        log.warning("handed over %d attempts", len(chosen), extra={"action": "handed_over", "count": len(chosen)})
+    store.forget(gone)
