@@ -18,6 +18,7 @@ import msgspec
 import urllib3
 
 from keruta.domain.reports import AnyEntry, Held, LogChunk, Outcome, Report, ReportAnswer
+from keruta.network import Pools
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ class HttpTransport:
     def __init__(self, url: str, token: str = "") -> None:
         self._url = url.rstrip("/")
         self.token = token
-        self._pool = urllib3.PoolManager(maxsize=4, retries=False, timeout=urllib3.Timeout(connect=3, read=30))
+        self._pool = Pools(maxsize=4, retries=False, timeout=urllib3.Timeout(connect=3, read=30))
 
     def __call__(self, body: bytes) -> ReportAnswer:
         response = self.request("POST", "/agent/v1/reports", body)

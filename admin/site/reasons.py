@@ -21,6 +21,7 @@ REASONS = {
     "EndNotKnown": marked("its end is not known"),
     "Evicted": marked("evicted from its node"),
     "HostKeyUnknown": marked("the server's key is not known"),
+    "CertificateRefused": marked("the server's certificate is not trusted"),
     "ImagePullFailed": marked("the image could not be had"),
     "ImageNotRunnable": marked("the image can't run a script"),
     "InternalError": marked("something went wrong in keruta"),

@@ -15,6 +15,7 @@ from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.messages import message
 from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
+from keruta.network import network
 
 PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EXTENSIONS = {"text/markdown": "md", "text/plain": "txt"}
@@ -64,7 +65,7 @@ def environment(
     env = dict(world.inherited)
     if not world.in_pod:
         env.setdefault("PATH", PATH_DEFAULT)
-    env |= {"HOME": str(seen.home), **specification.env, **secrets}
+    env |= {"HOME": str(seen.home), **_reach(directory, seen), **specification.env, **secrets}
     if specification.prompt is not None:
         env["KERUTA_PROMPT_FILE"] = str(seen.given / "prompt")
     return env | {
@@ -79,6 +80,18 @@ def environment(
         "KERUTA_ASK": str(seen.ask),
         "KERUTA_EXECUTION": execution,
     }
+
+
+def _reach(directory: JobDir, seen: JobDir) -> dict[str, str]:
+    """The company's authority and proxy, in the variables that common tools read; what the task says goes before."""
+    text = network().bundle()
+    if text is None:
+        return network().variables(None)
+    bundle = directory.given / "ca.pem"
+    if not bundle.exists():
+        bundle.write_text(text)
+        bundle.chmod(0o640)
+    return network().variables(seen.given / bundle.name)
 
 
 def write_documents(world: World, directory: JobDir, specification: Specification) -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
 
-if TYPE_CHECKING:
-    import urllib3
+from keruta.network import Pools
 
 ANSWER_LIMIT_BYTES = 1024 * 1024
 FORM = "application/x-www-form-urlencoded"
@@ -62,11 +61,11 @@ class Http:
         self._ca_certs = ca_certs
 
     @functools.cached_property
-    def _pool(self) -> urllib3.PoolManager:
+    def _pool(self) -> Pools:
         import urllib3
 
         timeout = urllib3.Timeout(connect=self._connect_seconds, total=self._seconds)
-        return urllib3.PoolManager(maxsize=self._connections, retries=False, timeout=timeout, ca_certs=self._ca_certs)
+        return Pools(maxsize=self._connections, retries=False, timeout=timeout, ca_certs=self._ca_certs)
 
     def ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None,

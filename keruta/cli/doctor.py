@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from keruta.cli.machine import here
 from keruta.client import ApiError, Client
@@ -17,6 +19,7 @@ from keruta.errors import SettingsError
 from keruta.local import mongod
 from keruta.local.state import State, find
 from keruta.local.system import mongo_answers
+from keruta.network import network
 
 GIT_OLDEST = (2, 34)
 DISK_LEAST_BYTES = 2 * 1024**3
@@ -25,7 +28,7 @@ DISK_LEAST_BYTES = 2 * 1024**3
 def examine() -> list[Finding]:
     """Looks at everything; the wrong first."""
     state = find(here()) or State(root=here() / ".keruta")
-    found = [*_python(), *_git(), *_mongod(), *_isolation(), *_disk(state), *_keys(state), *_system(state)]
+    found = [*_python(), *_git(), *_mongod(), *_isolation(), *_disk(state), *_keys(state), *_network(), *_system(state)]
     return sorted(found, key=lambda finding: ("wrong", "note", "ok").index(finding.state))
 
 
@@ -98,6 +101,32 @@ def _keys(state: State) -> Iterator[Finding]:
     for path in private:
         if path.exists() and path.stat().st_mode & 0o077:
             yield Finding(state="wrong", what=f"{path} can be read by others", mend=f"chmod 600 {path}")
+
+
+def _network() -> Iterator[Finding]:
+    try:
+        reach = network(os.environ)
+    except SettingsError as error:
+        yield Finding(state="wrong", what=str(error), mend="set it to what your network's keepers say, or unset it")
+        return
+    if reach.trusts_more:
+        count = len(reach.own_certificates())
+        yield Finding(state="ok", what=f"authorities of your own are trusted: {count} of KERUTA_CA_FILE")
+    if reach.https_proxy:
+        parts = urlsplit(reach.https_proxy)
+        try:
+            socket.create_connection((parts.hostname or "", parts.port or 3128), timeout=3).close()
+            yield Finding(state="ok", what=f"https addresses are asked through the proxy {parts.netloc}")
+        except OSError as error:
+            what = f"the proxy {parts.netloc} can't be reached: {error.strerror or error}"
+            yield Finding(state="wrong", what=what, mend="set KERUTA_HTTPS_PROXY to a proxy that is there, or unset it")
+    given = [name for name in ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE") if os.environ.get(name)]
+    if given and not reach.trusts_more and not reach.https_proxy:
+        yield Finding(
+            state="note",
+            what=f"{' and '.join(given)} in your environment are not used by keruta",
+            mend="set KERUTA_HTTPS_PROXY and KERUTA_CA_FILE",
+        )
 
 
 def _system(state: State) -> Iterator[Finding]:

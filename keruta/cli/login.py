@@ -22,6 +22,7 @@ from keruta.cli.machine import find_state
 from keruta.domain.sign_in import Tokens
 from keruta.errors import KerutaError, ProviderRefusedError
 from keruta.local.state import write_private
+from keruta.network import Pools
 
 REQUEST_SECONDS = 15.0
 RENEW_WHEN_LEFT_SECONDS = 30.0
@@ -99,7 +100,7 @@ def _locked() -> Iterator[Path]:
 def login(url: str) -> None:
     """Sign in to the keruta at URL, by a code that you type into a browser."""
     url = url.rstrip("/")
-    pool = urllib3.PoolManager(retries=False, timeout=REQUEST_SECONDS)
+    pool = Pools(retries=False, timeout=REQUEST_SECONDS)
     try:
         said = json.loads(pool.request("GET", f"{url}/api/v1/sign-in").data)
         issuer, client = str(said["issuer"]), str(said["client"])

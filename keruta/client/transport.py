@@ -9,6 +9,7 @@ import msgspec
 import urllib3
 
 from keruta.errors import KerutaError
+from keruta.network import Pools
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ class Transport:
         self.url = _checked_address(url)
         self._token = _checked_token(token) if isinstance(token, str) else token
         self._host = {"Host": host} if host else {}
-        self._pool = urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(connect=5, read=60))
+        self._pool = Pools(retries=False, timeout=urllib3.Timeout(connect=5, read=60))
 
     def json(
         self, method: str, path: str, cls: type[T], *, body: Any = None, headers: Mapping[str, str] | None = None

@@ -38,6 +38,7 @@ REASONS: dict[str, Reason] = {
     "RefNotFound": Reason(retried=False, means="The repository has no such branch, tag or commit."),
     "RepositoryEmpty": Reason(retried=False, means="The repository has no commit."),
     "HostKeyUnknown": Reason(retried=False, means="The ssh server's key is not among the known hosts."),
+    "CertificateRefused": Reason(retried=False, means="The Git server's certificate is not trusted."),
     "TransportRefused": Reason(retried=False, means="The repository's URL uses a transport that is not allowed."),
     "CheckoutRefused": Reason(retried=False, means="The repository's content tries to leave the workspace."),
     "PushRefused": Reason(retried=False, means="The Git server refused the result branch."),

@@ -7,6 +7,7 @@ import http.server
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import time
 from pathlib import Path
@@ -28,8 +29,9 @@ class GitHttp(Serving):
     """
 
     def __init__(
-        self, root: Path, users: dict[str, tuple[str, bool]] | None = None, *, host: str = "127.0.0.1"
-    ) -> None:
+        self, root: Path, users: dict[str, tuple[str, bool]] | None = None, *, host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:  # fmt: skip
         self.root = root
         self.users = users or {}
         self.lfs = LfsStore()
@@ -44,11 +46,12 @@ class GitHttp(Serving):
 
             do_POST = do_PUT = do_GET  # noqa: N815
 
-        super().__init__(Handler, host)
+        super().__init__(Handler, host, tls)
+        self._scheme = "http" if tls is None else "https"
 
     def url(self, name: str) -> str:
         host = f"[{self.host}]" if ":" in self.host else "127.0.0.1"
-        return f"http://{host}:{self.port}/{name}"
+        return f"{self._scheme}://{host}:{self.port}/{name}"
 
     def _serve(self, request: http.server.BaseHTTPRequestHandler) -> None:
         time.sleep(self.slow_seconds)
@@ -68,7 +71,8 @@ class GitHttp(Serving):
             request.end_headers()
             return
         if "/info/lfs/" in path:
-            self.lfs.serve(request, path, body, self.url(path.split("/info/lfs/")[0].lstrip("/")))
+            base = f"{self._scheme}://{request.headers['Host']}"
+            self.lfs.serve(request, path, body, base + path.split("/info/lfs/")[0])
             return
         env = {
             "GIT_PROJECT_ROOT": str(self.root),

@@ -6,6 +6,7 @@ import contextlib
 import http.server
 import json
 import socket
+import ssl
 import threading
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ class Quiet(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def handle(self) -> None:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, ssl.SSLError):
             super().handle()
 
     def body(self) -> bytes:
@@ -43,10 +44,17 @@ class _Server6(http.server.ThreadingHTTPServer):
 class Serving:
     """What serves with a handler while it is entered."""
 
-    def __init__(self, handler: type[http.server.BaseHTTPRequestHandler], host: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        handler: type[http.server.BaseHTTPRequestHandler],
+        host: str = "127.0.0.1",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         kind = _Server6 if ":" in host else http.server.ThreadingHTTPServer
         self._server = kind((host, 0), handler)
         self._server.daemon_threads = True
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.port = self._server.server_port
         self._host = host
 

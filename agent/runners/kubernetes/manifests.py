@@ -15,6 +15,7 @@ from agent.settings import ClusterSettings
 from keruta.domain.catalog.profiles import Amounts
 from keruta.domain.naming import attempt_id
 from keruta.domain.specification import Specification
+from keruta.network import network
 
 AGENT_USER, SCRIPT_USER, GROUP = 10002, 10003, 10004
 PART_OF = "app.kubernetes.io/part-of=keruta,app.kubernetes.io/component=job"
@@ -143,6 +144,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
         "KERUTA_CLONE_CACHE": "1" if settings.job_results_claim else "0",
         "KERUTA_GRACE_SECONDS": f"{settings.grace_seconds:g}",
         "HOME": TMP,
+        **network().settings,
     }
     results = f"results/{specification.task}"
     cache = f"cache/{specification.clone_cache_name}"  # other repositories' entries are not mounted

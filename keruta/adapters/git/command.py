@@ -21,6 +21,13 @@ LOOK_EVERY_SECONDS = 0.2
 _SAID: tuple[tuple[str, str, Message], ...] = (
     ("host key verification failed", "HostKeyUnknown", message("git_host_key_unknown")),
     ("remote host identification has changed", "HostKeyUnknown", message("git_host_key_changed")),
+    ("ssl certificate problem", "CertificateRefused", message("git_certificate_refused")),
+    ("certificate verification failed", "CertificateRefused", message("git_certificate_refused")),
+    ("certificate subject name", "CertificateRefused", message("git_certificate_refused")),
+    ("x509: ", "CertificateRefused", message("git_certificate_refused")),
+    ("could not resolve proxy", "CloneFailed", message("git_proxy_failed")),
+    ("from proxy after connect", "CloneFailed", message("git_proxy_failed")),
+    ("connect tunnel failed", "CloneFailed", message("git_proxy_failed")),
     ("permission denied (", "CloneAuthFailed", message("git_key_refused")),
     ("authentication failed", "CloneAuthFailed", message("git_token_refused")),
     ("could not read username", "CloneAuthFailed", message("git_credentials_wanted")),

@@ -16,6 +16,7 @@ import msgspec
 from keruta.domain.catalog.ssh_keys import ssh_key_fault
 from keruta.domain.repository import transport
 from keruta.errors import PhaseError
+from keruta.network import Network, network
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +53,13 @@ esac
 
 @contextmanager
 def environment(
-    credential: Credential | None, directory: Path, *, url: str, transports: frozenset[str], own: bool
+    credential: Credential | None,
+    directory: Path,
+    *,
+    url: str,
+    transports: frozenset[str],
+    own: bool,
+    reach: Network | None = None,
 ) -> Iterator[dict[str, str]]:
     """Gives the environment that Git runs in; the files that it needs are gone afterwards.
 
@@ -60,6 +67,7 @@ def environment(
         directory: a private one, made here; on the same terms as the job's.
         url: the repository's. A submodule elsewhere is not given the credential: askpass answers for this host alone.
         own: whether the user's own configuration and keys may serve.
+        reach: how servers are reached; not given: as this process's settings say.
     """
     env = {
         "GIT_TERMINAL_PROMPT": "0",
@@ -81,13 +89,24 @@ def environment(
         files = {"UserKnownHostsFile": directory / "known_hosts", "IdentityFile": directory / "key"}
         options = " ".join(f"-o {shlex.quote(f'{name}={_ssh_path(path)}')}" for name, path in files.items())
         env["GIT_SSH_COMMAND"] = f"{ssh} {options}"
+    reach = reach or network()
     try:
+        env |= reach.variables(_bundle(reach, directory))
         if credential is not None:
             _write(credential, directory, url)
             env["GIT_ASKPASS"] = str(directory / "askpass")
         yield env
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _bundle(reach: Network, directory: Path) -> Path | None:
+    """A file with the certificates that are trusted, where they are not the machine's own alone."""
+    text = reach.bundle()
+    if text is None:
+        return None
+    _private(directory / "ca.pem", text)
+    return directory / "ca.pem"
 
 
 def _write(credential: Credential, directory: Path, url: str) -> None:

@@ -14,7 +14,7 @@ from keruta.errors import PhaseError
 
 SHOWN_REFS = 200
 # A server that said one of these was reached, and one that said another let us in.
-_NOT_REACHED = frozenset({"CloneFailed", "HostKeyUnknown", "TransportRefused"})
+_NOT_REACHED = frozenset({"CloneFailed", "HostKeyUnknown", "CertificateRefused", "TransportRefused"})
 _NOT_LET_IN = frozenset({"CloneAuthFailed"})
 
 

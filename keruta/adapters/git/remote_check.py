@@ -6,7 +6,10 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import msgspec
 
 from keruta.adapters.encryption import CannotOpenError
 from keruta.adapters.git.command import Git
@@ -15,6 +18,7 @@ from keruta.adapters.git.remote import look
 from keruta.domain.catalog.repositories import RepositoryView, Validation
 from keruta.domain.messages import Message, as_message, fields_of
 from keruta.errors import PhaseError, SettingsError
+from keruta.network import network
 from keruta.settings import Settings
 
 LOOK_SECONDS = 9.0  # of the 10 s that an answer may take
@@ -46,11 +50,21 @@ class GitRemoteCheck:
                 with environment(
                     credential, private, url=url, transports=settings.transports, own=settings.own_git
                 ) as env:
-                    return look(url, repository.default_ref, Git(Path(place), env, threading.Event(), deadline))
+                    found = look(url, repository.default_ref, Git(Path(place), env, threading.Event(), deadline))
+                    return msgspec.structs.replace(found, **_reach(url))
         except PhaseError as error:
             return _not_looked(error.reason, error.message)
         except (CannotOpenError, SettingsError) as error:
             return _not_looked("CredentialMissing", str(error))
+
+
+def _reach(url: str) -> dict[str, Any]:
+    """What of the network's settings took part in a look."""
+    reach, parts = network(), urlsplit(url)
+    if parts.scheme != "https":
+        return {}
+    proxy = None if reach.direct(parts.hostname or "") else reach.https_proxy
+    return {"proxy": proxy, "own_authorities": reach.trusts_more}
 
 
 def _not_looked(reason: str, said: Message | str) -> Validation:

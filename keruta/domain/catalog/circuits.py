@@ -23,6 +23,7 @@ BLAMED: dict[str, CircuitKind] = {
     "CloneAuthFailed": "repository",
     "RepositoryNotFound": "repository",
     "HostKeyUnknown": "repository",
+    "CertificateRefused": "repository",
     "CloneFailed": "repository",
     "PushRefused": "repository",
     "CredentialMissing": "repository",

@@ -63,7 +63,10 @@ class RepositoryView(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Validation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a look at the real server found: `message` is the one sentence of what is wrong, or says that nothing is."""
+    """What a look at the real server found: `message` is the one sentence of what is wrong, or says that nothing is.
+
+    `proxy` is the one that it went through, and `own_authorities` whether a company's certificates are trusted.
+    """
 
     reachable: bool
     authenticated: bool
@@ -76,5 +79,7 @@ class Validation(msgspec.Struct, frozen=True, kw_only=True):
     branches: list[str] = []
     tags: list[str] = []
     refs_total: int = 0
+    proxy: str | None = None
+    own_authorities: bool = False
     took_seconds: float = 0.0
     at: datetime | None = None

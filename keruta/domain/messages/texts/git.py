@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 TEXTS = {
+    "git_certificate_refused": (
+        "The Git server's certificate is not trusted here: it may have run out, be of another host, or be signed by a "
+        "company's authority that KERUTA_CA_FILE does not name."
+    ),
+    "git_proxy_failed": "The proxy that KERUTA_HTTPS_PROXY names did not reach the Git server.",
     "git_host_key_unknown": "The ssh server's key is not among the known hosts; add it.",
     "git_host_key_changed": "The ssh server's key differs from the known one.",
     "git_key_refused": "The Git server refused the ssh key.",

@@ -1,0 +1,167 @@
+"""A company's certificate authority and proxy: set once, and used for everything that keruta asks other servers."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from keruta.errors import SettingsError
+from keruta.settings import load
+
+if TYPE_CHECKING:
+    import urllib3
+
+# Never asked for through a proxy: this machine, and a cluster's own services.
+ALWAYS_DIRECT = ("localhost", "127.0.0.1", "::1", ".svc", ".cluster.local")
+# Every program reads one of these; each replaces the program's own list, but Node's, which adds to it.
+CA_VARIABLES = (
+    "SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS",
+    "AWS_CA_BUNDLE", "CARGO_HTTP_CAINFO",
+)  # fmt: skip
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """How other servers are reached. A field `ca_file` is the variable `KERUTA_CA_FILE`."""
+
+    ca_file: Path | None = None
+    """Certificates (PEM) of authorities that are trusted besides the machine's own: a company's."""
+
+    ca_certificates: str = ""
+    """Such certificates themselves, as PEM: for a ConfigMap, where no file is mounted."""
+
+    https_proxy: str = ""
+    """The proxy through which https addresses are asked, as http://HOST:PORT. Empty: none."""
+
+    no_proxy: tuple[str, ...] = ()
+    """Hosts and domains that are asked directly, beside this machine and a cluster's own services."""
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.https_proxy:
+            parts = urlsplit(self.https_proxy)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                faults.append("KERUTA_HTTPS_PROXY must be an address such as http://proxy.example.com:3128")
+            elif parts.username is not None:
+                faults.append("KERUTA_HTTPS_PROXY holds no user name or password: scripts see it")
+        try:
+            if self.trusts_more and not self.own_certificates():
+                faults.append("KERUTA_CA_FILE or KERUTA_CA_CERTIFICATES holds no certificate in PEM")
+            elif self.trusts_more:
+                context(self)
+        except (OSError, ssl.SSLError) as error:
+            faults.append(f"KERUTA_CA_FILE or KERUTA_CA_CERTIFICATES can't be used: {error}")
+        if faults:
+            raise SettingsError("; ".join(faults))
+
+    @property
+    def trusts_more(self) -> bool:
+        """Whether other authorities than the machine's own are trusted."""
+        return self.ca_file is not None or bool(self.ca_certificates)
+
+    def own_certificates(self) -> list[str]:
+        """The company's certificates, as PEM. Raises OSError."""
+        text = self.ca_certificates
+        if self.ca_file is not None:
+            text += "\n" + self.ca_file.read_text("ascii", "replace")
+        return _CERTIFICATE.findall(text)
+
+    def bundle(self) -> str | None:
+        """The machine's own authorities and the company's, as PEM; None where only the machine's own are trusted."""
+        if not self.trusts_more:
+            return None
+        paths = ssl.get_default_verify_paths()
+        system = paths.cafile or paths.openssl_cafile
+        try:
+            text = Path(system).read_text("ascii", "replace")
+        except OSError:
+            text = ""  # an image without any
+        return "\n".join([text, *self.own_certificates()]) + "\n"
+
+    def direct(self, host: str) -> bool:
+        """Says whether a host is asked without the proxy."""
+        name = host.lower().rstrip(".")
+        listed = [one.lower().lstrip("*").lstrip(".") for one in (*ALWAYS_DIRECT, *self.no_proxy)]
+        return not self.https_proxy or any(name == one or name.endswith(f".{one}") or not one for one in listed)
+
+    def variables(self, bundle: Path | None) -> dict[str, str]:
+        """The conventional variables by which other programs learn the same.
+
+        Args:
+            bundle: the file that `bundle()` was written to.
+        """
+        found = dict.fromkeys(CA_VARIABLES, str(bundle)) if bundle is not None else {}
+        if self.https_proxy:
+            listed = ",".join((*ALWAYS_DIRECT, *self.no_proxy))
+            found |= {"HTTPS_PROXY": self.https_proxy, "https_proxy": self.https_proxy}
+            found |= {"NO_PROXY": listed, "no_proxy": listed}
+        return found
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The variables that set it, for a program of keruta's own that is started elsewhere."""
+        given = {
+            "KERUTA_CA_CERTIFICATES": "\n".join(self.own_certificates()),
+            "KERUTA_HTTPS_PROXY": self.https_proxy,
+            "KERUTA_NO_PROXY": ",".join(self.no_proxy),
+        }
+        return {name: value for name, value in given.items() if value}
+
+
+def network(environ: Mapping[str, str] | None = None) -> Network:
+    """This process's, read once. Raises SettingsError."""
+    return _own() if environ is None else load(environ, Network)
+
+
+@functools.cache
+def _own() -> Network:
+    return load(os.environ, Network)
+
+
+class Pools:
+    """Connections to other servers, with the company's authority and through its proxy where they are set.
+
+    Args:
+        of: how servers are reached; not given: as this process's settings say.
+        options: of urllib3's pools. `ca_certs` is a file with the only authorities that are trusted.
+    """
+
+    def __init__(self, of: Network | None = None, **options: Any) -> None:
+        self._network = of or network()
+        if self._network.trusts_more and not options.get("ca_certs"):
+            options["ssl_context"] = context(self._network)
+        self._options = options
+
+    @functools.cached_property
+    def _direct(self) -> urllib3.PoolManager:
+        import urllib3
+
+        return urllib3.PoolManager(**self._options)
+
+    @functools.cached_property
+    def _proxied(self) -> urllib3.PoolManager:
+        import urllib3
+
+        return urllib3.ProxyManager(self._network.https_proxy, **self._options)
+
+    def request(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
+        """As urllib3 does it."""
+        parts = urlsplit(url)
+        direct = parts.scheme != "https" or self._network.direct(parts.hostname or "")
+        return (self._direct if direct else self._proxied).request(method, url, **options)
+
+
+def context(of: Network) -> ssl.SSLContext:
+    """For TLS to other servers: the machine's own authorities and the company's."""
+    made = ssl.create_default_context()
+    if of.trusts_more:
+        made.load_verify_locations(cadata="\n".join(of.own_certificates()))
+    return made
