@@ -37,6 +37,7 @@ TEXTS = {
     "reason_check_failed": "the check failed",
     "reason_checkout_refused": "the checkout was refused",
     "reason_clone_auth_failed": "the repository let nobody in",
+    "reason_certificate_refused": "the server's certificate is not trusted",
     "reason_clone_failed": "the repository could not be cloned",
     "reason_command_not_found": "the command was not found",
     "reason_container_not_started": "its containers did not start",
