@@ -9,20 +9,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
-import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.attempt.outputs import parse_outputs
 from agent.log.masking import Masker
 from keruta.adapters.results import FILE_LIMIT_BYTES, LOG_NAME, safe_parts
-from keruta.domain.reports import ARTIFACTS_LIMIT, OUTPUTS_LIMIT
+from keruta.domain.reports import ARTIFACTS_LIMIT
 from keruta.domain.task import Artifact
 
 OUTPUTS_LIMIT_BYTES = 256 * 1024
-OUTPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 TOTAL_LIMIT_BYTES = 8 * FILE_LIMIT_BYTES
 
 
@@ -111,19 +110,7 @@ def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[
         data = file.read(OUTPUTS_LIMIT_BYTES + 1)
     if len(data) > OUTPUTS_LIMIT_BYTES:
         return {}, [f"$KERUTA_OUTPUTS has more than {OUTPUTS_LIMIT_BYTES // 1024} KiB: none of it is taken"]
-    outputs: dict[str, str] = {}
-    wrong: list[str] = []
-    for number, line in enumerate(masker.text(data.decode("utf-8", "replace")).splitlines(), 1):
-        name, equals, value = line.partition("=")
-        if not line.strip():
-            continue
-        if not equals or not OUTPUT_NAME.fullmatch(name):
-            wrong.append(f"$KERUTA_OUTPUTS, line {number}: not name=value")
-        elif len(outputs) >= OUTPUTS_LIMIT and name not in outputs:
-            return outputs, [*wrong, f"$KERUTA_OUTPUTS has more than {OUTPUTS_LIMIT} names: the rest is left out"]
-        else:
-            outputs[name] = value
-    return outputs, wrong
+    return parse_outputs(masker.text(data.decode("utf-8", "replace")))
 
 
 def forget(target: Path) -> None:

@@ -25,7 +25,7 @@ def write_scripts(world: World, directory: JobDir, specification: Specification)
     """Set-up, script and check lie where `start.sh` takes them. Raises PhaseError for a prompt without its agent."""
     seen = directory.seen_at(world.script_root)
     if specification.setup:
-        _write(directory, seen, "setup", "set -e\n" + "\n".join(specification.setup) + "\n")
+        _write(directory, seen, "setup", "set -e\n" + "\n".join(map(shell_text, specification.setup)) + "\n")
     if specification.command is not None:
         # A shell runs this trap only if it can't become the command; a program that the command misses is another case.
         not_run = shlex.quote(f"echo >{shlex.quote(str(seen.interface / 'not-run'))}")
@@ -44,12 +44,21 @@ def write_scripts(world: World, directory: JobDir, specification: Specification)
 
 def _write(directory: JobDir, seen: JobDir, name: str, text: str) -> None:
     """What names its interpreter is called by it; everything else is for the shell."""
+    text = shell_text(text)
     if text.startswith("#!"):
         program = directory.given / f"{name}.program"
         program.write_text(text)
         program.chmod(0o750)
         text = f"exec {shlex.quote(str(seen.given / program.name))}\n"
     (directory.given / name).write_text(text)
+
+
+def shell_text(text: str) -> str:
+    """Return a script as Unix programs read it: without a byte order mark, its lines ended by a line feed alone.
+
+    Editors and browsers on other systems write both, and a shell takes them for parts of a command.
+    """
+    return text.removeprefix("\ufeff").replace("\r\n", "\n")
 
 
 def furnish_home(directory: JobDir, specification: Specification) -> None:

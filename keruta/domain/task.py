@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.documents import DocumentRef
+from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ENV_LIMIT_BYTES, environment_bytes
 from keruta.domain.messages import Message, message
 from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME
 from keruta.domain.repository import ref_fault, url_fault
@@ -17,7 +18,6 @@ from keruta.domain.repository import ref_fault, url_fault
 SCRIPT_LIMIT_BYTES = 256 * 1024
 BODY_LIMIT_BYTES = 1024 * 1024
 ENV_LIMIT = 100
-ENV_LIMIT_BYTES = 64 * 1024
 LABELS_LIMIT = 32
 INPUT_LIMIT_BYTES = 64 * 1024
 DEFAULT_TIMEOUT_SECONDS = 3600
@@ -98,6 +98,8 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield from _text_faults(f"/{name}", getattr(self, name))
         for number, part in enumerate(self.command or ()):
             yield from _text_faults(f"/command/{number}", part)
+            if _size_bytes(part) > ARGUMENT_LIMIT_BYTES:
+                yield f"/command/{number}", message("field_argument_too_large", limit=ARGUMENT_LIMIT_BYTES)
         if isinstance(self.repository, str) and not NAME.fullmatch(self.repository):
             yield "/repository", message("field_repository_name", rule=NAME_SAID)
         for field in ("queue", "profile"):
@@ -126,17 +128,21 @@ def _given(names: list[str]) -> Message:
             return message("field_none_given")
 
 
+def _size_bytes(text: str) -> int:
+    return len(text.encode("utf-8", "surrogatepass"))
+
+
 def _text_faults(at: str, text: str | None) -> Problems:
     if text is None:
         return
-    if len(text.encode("utf-8", "surrogatepass")) > SCRIPT_LIMIT_BYTES:
+    if _size_bytes(text) > SCRIPT_LIMIT_BYTES:
         yield at, message("field_script_too_large", limit=SCRIPT_LIMIT_BYTES // 1024)
     if "\0" in text:
         yield at, message("field_nul_in_shell")
 
 
 def _env_faults(env: dict[str, str]) -> Problems:
-    if sum(len(name) + len(value) for name, value in env.items()) > ENV_LIMIT_BYTES:
+    if environment_bytes(env) > ENV_LIMIT_BYTES:
         yield "/env", message("field_env_too_large", limit=ENV_LIMIT_BYTES // 1024)
     for name, value in env.items():
         if not ENV_NAME.fullmatch(name):

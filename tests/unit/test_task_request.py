@@ -142,3 +142,16 @@ def test_bad_refs(ref: str) -> None:
 def test_only_a_whole_commit_is_one() -> None:
     assert is_commit("a" * 40)
     assert not is_commit("a" * 39)
+
+
+@pytest.mark.parametrize(
+    ("changes", "at"),
+    [
+        ({"env": {"A": "あ" * 22_000}}, "/env"),
+        ({"env": {f"A{n}": "é" * 400 for n in range(99)}}, "/env"),
+        ({"script": ..., "command": ["echo", "📷" * 30_001]}, "/command/1"),
+    ],
+)
+def test_limits_count_bytes_where_the_system_does(changes: dict[str, Any], at: str) -> None:
+    """Text of characters with several bytes is held to the limit of the program that takes it."""
+    assert at in faults(**changes)

@@ -13,7 +13,8 @@ from keruta.domain.catalog.ssh_keys import ssh_key_fault
 from keruta.domain.messages import message
 
 SECRET_PREFIX = "keruta-job-"  # noqa: S105  a name's beginning
-SecretText = Annotated[str, Meta(min_length=1, max_length=65536)]
+SECRET_LIMIT_BYTES = 65536  # a variable of a script's environment can hold 128 KiB
+SecretText = Annotated[str, Meta(min_length=1, max_length=SECRET_LIMIT_BYTES)]
 
 # By type: the parts that are secret, and those that are needed beside them.
 SECRET_FIELDS: dict[str, tuple[str, ...]] = {
@@ -58,6 +59,9 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         for field in self.__struct_fields__:
             if field not in own and getattr(self, field) is not None:
                 yield f"/{field}", message("credential_part_unknown", type=self.type)
+        for field in secret:
+            if len((getattr(self, field) or "").encode("utf-8", "surrogatepass")) > SECRET_LIMIT_BYTES:
+                yield f"/{field}", message("field_too_large", limit=SECRET_LIMIT_BYTES // 1024)
         if self.kubernetes_secret is not None:
             if not self.kubernetes_secret.startswith(SECRET_PREFIX):
                 yield "/kubernetes_secret", message("credential_secret_name", prefix=SECRET_PREFIX)

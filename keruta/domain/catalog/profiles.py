@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from keruta.domain.naming import ENV_NAME
 PROMPT_PLACE = "{prompt}"
 FILE_PLACE = "{prompt_file}"
 ARGUMENT_LIMIT_BYTES = 120_000  # Linux takes 128 KiB in one argument
+ENV_LIMIT_BYTES = 64 * 1024  # of names and values; a program can be started with about 2 MiB in all
 QUANTITY = r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 _PLACES = re.compile(f"{re.escape(PROMPT_PLACE)}|{re.escape(FILE_PLACE)}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,499}")
@@ -129,6 +131,8 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield from ((f"/prompt{at}", message) for at, message in self.prompt.faults())
         for number, rule in enumerate(self.usage):
             yield from ((f"/usage/{number}{at}", message) for at, message in rule.faults())
+        if environment_bytes(self.env) > ENV_LIMIT_BYTES:
+            yield "/env", message("field_env_too_large", limit=ENV_LIMIT_BYTES // 1024)
         for field in ("env", "secrets"):
             for name in getattr(self, field):
                 if not ENV_NAME.fullmatch(name):
@@ -152,3 +156,8 @@ def needs_cluster(profile: ProfileSpec) -> list[str]:
     if profile.resources != Resources():
         found.append("resources")
     return found
+
+
+def environment_bytes(env: Mapping[str, str]) -> int:
+    """Return the size of an environment as a program is given it: bytes, not characters."""
+    return sum(len(f"{name}={value}".encode("utf-8", "surrogatepass")) for name, value in env.items())

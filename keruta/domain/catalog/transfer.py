@@ -40,7 +40,9 @@ class Dumper(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+    # YAML 1.1 folds these as line breaks wherever they are not escaped (section 5.4); only double quotes escape them.
+    style = '"' if any(one in text for one in "\r\x85\u2028\u2029") else "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 Dumper.add_representer(str, _text)
@@ -61,6 +63,11 @@ def parse(text: str) -> tuple[list[Entry], list[Fault]]:
             if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken):
                 return [], [_at(token.start_mark.line, message("transfer_anchors"))]
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position)
+        written = f"\\x{ord(text[error.position]):02x}" if ord(text[error.position]) < 0x100 else "an escape"
+        number = f"{ord(text[error.position]):04X}"
+        return [], [_at(line, message("transfer_character", number=number, written=written))]
     except (yaml.YAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         problem = getattr(error, "problem", None) or message("transfer_too_deep")
@@ -130,10 +137,22 @@ def _plain(node: yaml.Node, at: str, lines: dict[str, int], faults: list[Fault])
     if node.tag in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:binary"):
         return node.value
     try:
-        return _YAML.construct_object(node)
+        value = _YAML.construct_object(node)
+        return _joined(value) if isinstance(value, str) else value
+    except UnicodeDecodeError:
+        faults.append(_at(node.start_mark.line, message("transfer_surrogate")))
+        return None
     except (yaml.YAMLError, ValueError) as error:
         faults.append(_at(node.start_mark.line, message("transfer_unreadable", error=str(error))))
         return None
+
+
+def _joined(text: str) -> str:
+    """Return the text with surrogate pairs joined: JSON writes a character beyond U+FFFF as two escapes.
+
+    Source: RFC 8259, section 7. Raises UnicodeDecodeError for half of a pair.
+    """
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16")
 
 
 def _at(line: int, said: Message) -> Fault:

@@ -64,6 +64,8 @@ TEXTS = {
     "transfer_key": "A key must be a text.",
     "transfer_unreadable": "This can't be read: {error}.",
     "transfer_not_yaml": "This is not YAML: {problem}.",
+    "transfer_character": "Write the character U+{number} as {written} in double quotes.",
+    "transfer_surrogate": "This contains half of a surrogate pair, which is not a character.",
     "transfer_anchors": "Anchors, aliases and tags can't be used here.",
     "file_missing": "There is no such file.",
     "file_path": 'A file\'s path is relative and contains no "..".',

@@ -44,6 +44,8 @@ TEXTS = {
         "a letter or digit."
     ),
     "field_script_too_large": "This is more than {limit} KiB; put it into the repository and call it from there.",
+    "field_argument_too_large": "This argument has more than {limit} bytes, which no program can be given.",
+    "field_too_large": "This has more than {limit} KiB.",
     "field_env_too_large": "The variables have more than {limit} KiB in all.",
     "field_name_or_url": "Give either the repository's name or its url, not both.",
     "field_one_of": "Give exactly one of script, command and prompt; {given}.",
