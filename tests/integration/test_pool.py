@@ -307,7 +307,7 @@ def test_coder_is_left_alone_for_as_long_as_it_asks(coder: FakeCoder, pool: Code
 
 def test_a_token_that_ran_out_is_said_and_a_new_one_in_the_file_is_taken(coder: FakeCoder, pool: CoderPool) -> None:
     pool._settings.coder_token_file.write_text("old")
-    with pytest.raises(PoolError, match="run out or was revoked"):
+    with pytest.raises(PoolError, match="expired or was revoked"):
         pool.resize(1, {})
 
     pool._settings.coder_token_file.write_text(TOKEN)

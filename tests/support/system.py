@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
@@ -20,6 +20,9 @@ from keruta.local.state import Running, State
 from tests.support.waiting import reached
 
 ENDED = ("succeeded", "failed", "cancelled")
+TRACEBACK = "Traceback (most recent call last)"
+# Tracebacks that are meant to be in a log: words of each, with the reason.
+ALLOWED_TRACEBACKS: Mapping[str, str] = {}
 KERUTA = [sys.executable, "-c", "from keruta.cli.main import main; main()"]
 T = TypeVar("T")
 
@@ -36,6 +39,17 @@ def eventually(check: Callable[[], T | None], seconds: float = 30, what: str = "
         time.sleep(pause)
 
 
+def tracebacks(logs: Iterable[Path]) -> list[str]:
+    """Return each traceback of these logs that is not allowed: its file, and 3,000 characters from where it begins."""
+    found = []
+    for path in logs:
+        text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+        for part in text.split(TRACEBACK)[1:]:
+            if not any(words in part for words in ALLOWED_TRACEBACKS):
+                found.append(f"{path.name}: {TRACEBACK}{part[:3000]}")
+    return found
+
+
 class RunningSystem:
     """`keruta up`, started and ended by the test."""
 
@@ -43,6 +57,8 @@ class RunningSystem:
         self._manifests = ["--manifests", str(manifests)] if manifests else []
         self.state = State(root=home)
         self._environ = {**os.environ, **(environ or {})}
+        # As for a user: what is started again and again is compiled once.
+        self._environ.pop("PYTHONDONTWRITEBYTECODE", None)
         self._process: subprocess.Popen[bytes] | None = None
         self.log = home.parent / f"{home.name}.up.log"
 
@@ -86,6 +102,9 @@ class RunningSystem:
         self.end()
         for process in self.processes():
             process.kill()
+        if error is None:
+            found = tracebacks([self.log, *sorted((self.state.root / "log").glob("*.log"))])
+            assert not found, "A process logged a traceback:\n" + "\n".join(found[:5])
 
     @property
     def pid(self) -> int:
