@@ -24,7 +24,7 @@ from keruta.translations import translated
 # What stands in a sentence's places, and is itself of words.
 PARTS = (
     "repository", "credential", "document", "profile", "queue",
-    "queued", "assigned", "preparing", "running", "waiting", "unknown", "succeeded", "failed", "cancelled",
+    "queued", "assigned", "preparing", "running", "waiting", "suspended", "unknown", "succeeded", "failed", "cancelled",
     "retried", "accepted", "given input",
     "ended with exit code %(code)s", "was ended by %(signal)s, or ended with exit code %(code)s", "was killed",
     "none is there", "there are %(one)s and %(other)s", "there are %(one)s and %(other)s and %(third)s",

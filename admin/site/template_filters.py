@@ -19,13 +19,14 @@ STATUS_NAMES = {
     "preparing": marked("preparing"),
     "running": marked("running"),
     "waiting": marked("waiting for input"),
+    "suspended": marked("suspended"),
     "unknown": marked("unknown"),
     "succeeded": marked("succeeded"),
     "failed": marked("failed"),
     "cancelled": marked("cancelled"),
 }
 _SIGNS = {
-    "queued": "◌", "assigned": "◔", "preparing": "◑", "running": "▶", "waiting": "…", "unknown": "?",
+    "queued": "◌", "assigned": "◔", "preparing": "◑", "running": "▶", "waiting": "…", "suspended": "‖", "unknown": "?",
     "succeeded": "✓", "failed": "✕", "cancelled": "⊘",
 }  # fmt: skip
 

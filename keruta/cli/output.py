@@ -19,6 +19,7 @@ COLOURS = {
     "failed": "red",
     "unknown": "yellow",
     "waiting": "yellow",
+    "suspended": "yellow",
     "running": "cyan",
     "preparing": "cyan",
     "assigned": "cyan",

@@ -17,6 +17,7 @@ class Status(StrEnum):
     PREPARING = "preparing"  # the worker checks out the repository and runs the set-up
     RUNNING = "running"  # the script's start is on record
     WAITING = "waiting"  # the script runs and wants input from a person
+    SUSPENDED = "suspended"  # waits for a person; holds no slot and no Pod
     UNKNOWN = "unknown"  # started, then no word: its end is not known; not an end
     SUCCEEDED = "succeeded"  # script and check ended with 0
     FAILED = "failed"  # it ended otherwise; `reason` says how
@@ -26,7 +27,9 @@ class Status(StrEnum):
 ENDED = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED})
 NOT_STARTED = frozenset({Status.ASSIGNED, Status.PREPARING})
 STARTED = frozenset({Status.RUNNING, Status.WAITING})
-LEASED = NOT_STARTED | STARTED  # hold a slot and a lease
+# Those that are running, for assignment, for limits, and for the explanation of why a task waits: they hold a slot and
+# a lease. A task whose end is not known, or that waits for a person, holds none.
+LEASED = NOT_STARTED | STARTED
 HELD = LEASED | {Status.UNKNOWN}  # are a worker's own: it may still be at work on them
 OPEN = frozenset(Status) - ENDED
 
@@ -66,7 +69,7 @@ TRANSITIONS: dict[tuple[Status, Change], Status] = {
     **{(s, C.END_CANCELLED): S.CANCELLED for s in (*sorted(LEASED), S.UNKNOWN)},
     **{(s, C.RETRY): S.QUEUED for s in (*sorted(LEASED), S.UNKNOWN)},
     **{(s, C.LOSE): S.UNKNOWN for s in (S.RUNNING, S.WAITING)},
-    (S.UNKNOWN, C.CANCEL): S.CANCELLED,
+    **{(s, C.CANCEL): S.CANCELLED for s in (S.SUSPENDED, S.UNKNOWN)},
     (S.UNKNOWN, C.ACCEPT): S.SUCCEEDED,
     **{(s, C.RERUN): S.QUEUED for s in (S.UNKNOWN, S.FAILED, S.CANCELLED)},
 }

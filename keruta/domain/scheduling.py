@@ -67,13 +67,31 @@ class Running:
         self.profiles[lane.profile] += count
 
 
-def room(lane: Lane, running: Running, limits: Limits) -> float:
-    """How many more of a lane may start now, by what limits its queue, repository and profile; infinity if nothing."""
-    return min(
-        limits.queues.get(lane.queue, math.inf) - running.queues[lane.queue],
-        limits.repositories.get(lane.repository, math.inf) - running.repositories[lane.repository],
-        limits.profiles.get(lane.profile, math.inf) - running.profiles[lane.profile],
+class Bound(msgspec.Struct, frozen=True, kw_only=True):
+    """A limit that counts for a lane, and how many tasks run under it."""
+
+    kind: str
+    limit: int
+    running: int
+
+    @property
+    def room(self) -> int:
+        return self.limit - self.running
+
+
+def bounds(lane: Lane, running: Running, limits: Limits) -> list[Bound]:
+    """Return the limits that count for a lane: of its queue, its repository and its profile."""
+    known = (
+        ("queue", limits.queues.get(lane.queue), running.queues[lane.queue]),
+        ("repository", limits.repositories.get(lane.repository), running.repositories[lane.repository]),
+        ("profile", limits.profiles.get(lane.profile), running.profiles[lane.profile]),
     )
+    return [Bound(kind=kind, limit=limit, running=count) for kind, limit, count in known if limit is not None]
+
+
+def room(lane: Lane, running: Running, limits: Limits) -> float:
+    """Return how many more tasks of a lane may start now; infinity if nothing limits it."""
+    return min((bound.room for bound in bounds(lane, running, limits)), default=math.inf)
 
 
 def blocked(lane: Lane, running: Running, limits: Limits) -> bool:

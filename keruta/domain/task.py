@@ -24,7 +24,7 @@ DEFAULT_TIMEOUT_SECONDS = 3600
 
 Policy = Literal["never", "if_not_started", "always"]
 StatusName = Literal[
-    "queued", "assigned", "preparing", "running", "waiting", "unknown", "succeeded", "failed", "cancelled"
+    "queued", "assigned", "preparing", "running", "waiting", "suspended", "unknown", "succeeded", "failed", "cancelled"
 ]
 Text = Annotated[str, Meta(max_length=SCRIPT_LIMIT_BYTES)]
 Problems = Iterator[tuple[str, Message | str]]

@@ -297,7 +297,7 @@ def test_a_waiting_task_says_its_position_and_why(system: RunningSystem, reposit
         assert ahead is not None
         assert ahead.position == 0
         assert waiting.position >= 1
-        assert "slots" in waiting.why
+        assert "slot" in waiting.why
         assert system.client.cancel(second).status == "cancelled"
     finally:
         for task_id in holding:

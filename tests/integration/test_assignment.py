@@ -9,6 +9,7 @@ import pytest
 
 from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.client import connect
+from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.reports import Ended, Report, Running
 from keruta.domain.scheduling import Choice
@@ -105,7 +106,8 @@ def test_a_full_head_starves_nobody(world: World) -> None:
     assert world.task(free).status == "assigned"
     waiting = world.task(copies[0]["_id"]).waiting
     assert waiting is not None
-    assert "repository runs 1 tasks at once" in waiting.why
+    assert waiting.message_code == "waiting_limit"
+    assert "Its repository runs" in waiting.why
 
 
 def test_shares_go_by_submitter(world: World) -> None:
@@ -177,3 +179,23 @@ def test_a_worker_that_was_not_seen_for_a_lease_is_given_nothing(world: World) -
     world.database["workers"].update_one({"_id": "w1"}, [{"$set": {"seen_at": {"$subtract": ["$$NOW", 31_000]}}}])
 
     assert world.assign() == 0
+
+
+def test_a_task_whose_end_is_not_known_holds_no_slot_and_none_is_said_of_it(world: World) -> None:
+    """The explanation counts as the assignment does: a queue with one slot is free again, and says so."""
+    world.catalogs["queue"].create(ANN, QueueSpec(name="one", max_running=1))
+    lost, waits = world.submit(queue="one"), world.submit(queue="one")
+    world.worker(slots=1)
+    world.assign()
+    world.start(lost)
+    before = world.task(waits).waiting
+    world.lease_runs_out(lost)
+    world.tick()
+
+    after = world.task(waits).waiting
+
+    assert before is not None
+    assert before.message_code == "waiting_limit"
+    assert after is not None
+    assert after.message_code == "waiting_for_slot"
+    assert world.assign() == 1

@@ -261,7 +261,7 @@ def test_nothing_of_a_paused_queue_is_started(world: World) -> None:
     assert world.assign() == 0
     waiting = world.task(task_id).waiting
     assert waiting is not None
-    assert waiting.why == "The queue default is paused by bob: the release"
+    assert waiting.why == "The queue default was paused by bob: the release"
     assert world.catalogs["queue"].show(ANN, "default").paused.reason == "the release"
 
     world.catalogs["queue"].resume(BOB, "default")
@@ -276,7 +276,7 @@ def test_a_queue_runs_no_more_than_it_may(world: World) -> None:
     assert world.assign() == 1
     waiting = world.task(ids[1]).waiting
     assert waiting is not None
-    assert "Its queue runs 1 tasks at once" in waiting.why
+    assert "Its queue runs at most 1 task at once" in waiting.why
 
 
 def test_queues_share_by_weight_and_submitters_within_one(world: World) -> None:
@@ -329,7 +329,9 @@ def test_a_repository_that_fails_again_and_again_holds_its_tasks(world: World) -
     assert world.task(other).status == "assigned"
     waiting = world.task(ids[-1]).waiting
     assert waiting is not None
-    assert "The repository app failed 3 times in a row (CloneAuthFailed): The Git server refused" in waiting.why
+    assert waiting.message_code == "waiting_circuit"
+    assert "The repository app failed 3 times in a row" in waiting.why
+    assert "The Git server refused" in waiting.why
     circuit = world.catalogs["repository"].show(ANN, "app").circuit
     assert circuit is not None
     assert (circuit.open, circuit.failures, circuit.last_task) == (True, OPEN_AFTER, ids[OPEN_AFTER - 1])

@@ -49,7 +49,7 @@ def task(status: Status, **more: Any) -> Standing:
 def test_a_command_is_refused_in_every_status_that_does_not_allow_it(status: Status, command: Command) -> None:
     """The message names the status and the command."""
     allowed = {
-        Cancel: LEASED | {Status.QUEUED, Status.UNKNOWN},
+        Cancel: LEASED | {Status.QUEUED, Status.SUSPENDED, Status.UNKNOWN},
         Rerun: {Status.UNKNOWN, Status.FAILED, Status.CANCELLED},
         Accept: {Status.UNKNOWN},
         Input: {Status.RUNNING, Status.WAITING},
@@ -78,12 +78,13 @@ def test_who_does_not_manage_a_task_decides_nothing_about_it(command: Command, a
     assert refused.value.reason == "GrantMissing"
 
 
-def test_a_queued_task_is_cancelled_at_once() -> None:
-    """With who cancelled it, and no attempt to say anything of."""
-    decision = on_command(task(Status.QUEUED), Cancel(), ANN)
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.SUSPENDED])
+def test_a_task_of_which_nothing_runs_is_cancelled_at_once(status: Status) -> None:
+    """With who cancelled it, and nothing said of an attempt."""
+    decision = on_command(task(status), Cancel(), ANN)
 
     assert decision.change is Change.CANCEL
-    assert decision.guard == Guard(statuses=frozenset({Status.QUEUED}), managed_by=ANN.names)
+    assert decision.guard == Guard(statuses=frozenset({status}), managed_by=ANN.names)
     assert decision.fields == {
         "reason": "Cancelled",
         "message": "Cancelled by Ann.",

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from keruta.domain.lifecycle import ENDED, LEASED, NOT_STARTED, OPEN, STARTED, TRANSITIONS, Change, Status, sources
+from keruta.domain.lifecycle import (
+    ENDED,
+    HELD,
+    LEASED,
+    NOT_STARTED,
+    OPEN,
+    STARTED,
+    TRANSITIONS,
+    Change,
+    Status,
+    sources,
+)
 
 S, C = Status, Change
 ALLOWED = {
@@ -18,7 +29,7 @@ ALLOWED = {
     C.END_CANCELLED: ({S.ASSIGNED, S.PREPARING, S.RUNNING, S.WAITING, S.UNKNOWN}, S.CANCELLED),
     C.RETRY: ({S.ASSIGNED, S.PREPARING, S.RUNNING, S.WAITING, S.UNKNOWN}, S.QUEUED),
     C.LOSE: ({S.RUNNING, S.WAITING}, S.UNKNOWN),
-    C.CANCEL: ({S.QUEUED, S.UNKNOWN}, S.CANCELLED),
+    C.CANCEL: ({S.QUEUED, S.SUSPENDED, S.UNKNOWN}, S.CANCELLED),
     C.REFUSE: ({S.QUEUED}, S.FAILED),
     C.RERUN: ({S.UNKNOWN, S.FAILED, S.CANCELLED}, S.QUEUED),
     C.ACCEPT: ({S.UNKNOWN}, S.SUCCEEDED),
@@ -47,3 +58,9 @@ def test_the_groups_part_the_statuses() -> None:
     assert set(Status) == ENDED | OPEN
     assert LEASED == NOT_STARTED | STARTED
     assert not ENDED & OPEN
+
+
+def test_who_counts_as_running() -> None:
+    """A task whose end is not known, or that waits for a person, holds no slot."""
+    assert {S.ASSIGNED, S.PREPARING, S.RUNNING, S.WAITING} == LEASED
+    assert LEASED | {S.UNKNOWN} == HELD

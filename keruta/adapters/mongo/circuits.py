@@ -84,6 +84,11 @@ class MongoCircuits:
             rows = list(self._circuits.find().sort([("open", -1), ("_id", 1)]).limit(500))
             return self._shown(who, rows)
 
+    def open_of(self, lane: Mapping[str, str]) -> list[CircuitView]:
+        """The open circuits of what a lane draws on."""
+        ids = [circuit_id(kind, lane[kind]) for kind in KINDS if lane.get(kind)]
+        return [to_circuit(row) for row in self._circuits.find({"_id": {"$in": ids}, "open": True})]
+
     def of(self, kind: str, names: Iterable[str]) -> dict[str, CircuitView]:
         """The circuits of some entries, by name, whoever asks."""
         ids = [circuit_id(kind, name) for name in names]

@@ -7,13 +7,17 @@ from typing import Any
 
 import msgspec
 
+from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summary, to_view
 from keruta.domain.lifecycle import OPEN, Status
+from keruta.domain.messages import Message, fields_of
 from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
+from keruta.domain.scheduling import Lane, Running
 from keruta.domain.task import TaskPage, TaskView, WaitingView
 from keruta.domain.task_list import Chunk, TaskFilter
+from keruta.domain.waiting import Pause, Surroundings, why_not_assigned, why_not_claimed
 from keruta.errors import InvalidRequest, NotFound
 from keruta.ports import Document
 from keruta.settings import Settings
@@ -30,7 +34,7 @@ class MongoReading:
         self._logs = database["logs"]
         self._workers = database["workers"]
         self._queues = database["queues"]
-        self._repositories = database["repositories"]
+        self._assignment = MongoAssignment(database, settings)
         self._circuits = MongoCircuits(database)
         self._settings = settings
 
@@ -71,7 +75,7 @@ class MongoReading:
         """One task, with why it waits. Raises NotFound, also for what the reader may not see."""
         document = self._document(readers, task_id)
         view = to_view(document)
-        if document["status"] in (Status.QUEUED, Status.UNKNOWN):
+        if document["status"] in (Status.QUEUED, Status.SUSPENDED, Status.UNKNOWN):
             with translated():
                 view = msgspec.structs.replace(view, waiting=self._waiting(document))
         return view
@@ -92,53 +96,37 @@ class MongoReading:
     # ------------------------------------------------------------ why it waits
 
     def _waiting(self, document: Document) -> WaitingView:
-        if document["status"] == Status.UNKNOWN:
-            return WaitingView(position=0, why="It waits for word from its worker, or for a person to decide.")
         if "claim" not in document:
-            return WaitingView(position=0, why=_held(document))
+            said = why_not_claimed(
+                Status(document["status"]),
+                document.get("reason"),
+                document.get("not_before"),
+                last_attempt_held="blocked_by" in document,
+            )
+            return _view(0, said)
         lane = document["claim"]
         first = {"claim": lane, "priority": {"$gt": document["priority"]}}
         older = {"claim": lane, "priority": document["priority"], "_id": {"$lt": document["_id"]}}
         position = sum(
             self._tasks.count_documents(before, hint="claim", limit=POSITION_LIMIT) for before in (first, older)
         )
-        return WaitingView(position=position, why=self._why(lane))
+        return _view(position, why_not_assigned(self._surroundings(lane)))
 
-    def _why(self, lane: Mapping[str, str]) -> str:
-        held = self._held_by(lane)
-        if held:
-            return held
-        live = {"$expr": seen_within(self._settings.lease_seconds)}
-        workers = list(self._workers.find(live, {"slots": 1, "draining": 1}))
-        if not workers:
-            return "No worker is there; start one, or see why it does not register."
-        slots = sum(worker["slots"] for worker in workers if not worker["draining"])
-        if not slots:
-            return "Every worker is being drained; none takes new tasks."
-        return f"All {slots} slots of {len(workers)} workers are taken, or are about to be given out."
-
-    def _held_by(self, lane: Mapping[str, str]) -> str | None:
-        """What keeps a whole lane from running: a pause, an open circuit, a limit."""
-        queue = self._queues.find_one({"_id": lane["queue"]}) or {}
-        if pause := queue.get("paused"):
-            return f"The queue {lane['queue']} is paused by {pause['by']}: {pause['reason']}"
-        for kind in ("queue", "repository", "profile"):
-            circuit = self._circuits.of(kind, [lane.get(kind) or ""]).get(lane.get(kind) or "")
-            if circuit is not None and circuit.open:
-                at = f"{circuit.probe_at:%H:%M:%S} UTC" if circuit.probe_at else "soon"
-                return (
-                    f"The {kind} {circuit.name} failed {circuit.failures} times in a row ({circuit.reason}): "
-                    f"{circuit.message} One task is let through to try at {at}; mend it and close the circuit to go on."
-                )
-        repository = self._repositories.find_one({"_id": lane["repository"]}) or {}
-        for name, entry, match in (
-            ("queue", queue, {"lane.queue": lane["queue"]}),
-            ("repository", repository, {"lane.repository": lane["repository"]}),
-        ):
-            limit = entry.get("spec", {}).get("max_running")
-            if limit is not None and self._tasks.count_documents({"holder": {"$exists": True}, **match}) >= limit:
-                return f"Its {name} runs {limit} tasks at once, and {limit} are running."
-        return None
+    def _surroundings(self, claim: Mapping[str, str]) -> Surroundings:
+        """What the plan would look at for this lane alone, and the words for it."""
+        lane = Lane(**claim)
+        limits = self._assignment.limits([lane])
+        limited = limits.queues or limits.repositories or limits.profiles
+        pause = (self._queues.find_one({"_id": lane.queue}, ["paused"]) or {}).get("paused")
+        workers = self._workers.find({"$expr": seen_within(self._settings.lease_seconds)}, ["slots", "draining"])
+        return Surroundings(
+            lane=lane,
+            running=Running(self._assignment.running([lane]) if limited else {}),
+            limits=limits,
+            pause=Pause(by=pause["by"], reason=pause["reason"]) if pause else None,
+            circuits=self._circuits.open_of(claim),
+            slots=[None if worker["draining"] else worker["slots"] for worker in workers],
+        )
 
     # ------------------------------------------------------------ the log
 
@@ -172,10 +160,11 @@ class MongoReading:
                 )
 
 
-def _held(document: Document) -> str:
-    if "not_before" in document:
-        at = f"{document['not_before']:%H:%M:%S} UTC"
-        return f"The last attempt failed ({document.get('reason')}); it is tried again at {at}."
-    if "blocked_by" in document:
-        return "The last attempt may still be at work; the next one starts when it is seen gone."
-    return "It is about to be assigned."
+def _view(position: int, why: Message) -> WaitingView:
+    fields = fields_of(why)
+    return WaitingView(
+        position=position,
+        why=why.text,
+        message_code=fields["message_code"],
+        message_arguments=fields["message_arguments"],
+    )

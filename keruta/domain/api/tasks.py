@@ -3,24 +3,11 @@
 from __future__ import annotations
 
 from keruta.domain.api.route import PAGED, Parameter, Route
+from keruta.domain.lifecycle import Status
 from keruta.domain.roles import READ, RUN
 from keruta.domain.task import InputRequest, TaskPage, TaskRequest, TaskView
 
-_STATUS = {
-    "type": "string",
-    "enum": [
-        "queued",
-        "assigned",
-        "preparing",
-        "running",
-        "waiting",
-        "unknown",
-        "succeeded",
-        "failed",
-        "cancelled",
-        "open",
-    ],
-}
+_STATUS = {"type": "string", "enum": [*(str(status) for status in Status), "open"]}
 _MOMENT = {"type": "string", "format": "date-time"}
 
 TASKS: tuple[Route, ...] = (

@@ -30,6 +30,7 @@ TEXTS = {
     "waiting_limit": (
         "Its {kind} runs at most {limit} {limit:task|tasks} at once, and {running} {running:is|are} running."
     ),
+    "waiting_suspended": "It waits for a person to answer; nothing of it is running.",
     "waiting_unknown": "It waits for its worker to report, or for a person to decide.",
     "submission_not_permitted": (
         "You may see the {kind} {name}, but not run tasks on it; ask those who manage it for the permission."

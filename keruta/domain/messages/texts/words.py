@@ -13,6 +13,7 @@ TEXTS = {
     "status_preparing": "preparing",
     "status_running": "running",
     "status_waiting": "waiting",
+    "status_suspended": "suspended",
     "status_unknown": "unknown",
     "status_succeeded": "succeeded",
     "status_failed": "failed",

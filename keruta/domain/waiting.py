@@ -1,0 +1,95 @@
+"""Why a task waits: the same limits and counts as the plan's, put into words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+
+from keruta.domain.catalog.circuits import CircuitView
+from keruta.domain.lifecycle import Status
+from keruta.domain.messages import Message, kind_word, message, read_message, reason_word
+from keruta.domain.scheduling import Bound, Lane, Limits, Running, bounds
+
+
+class Pause(msgspec.Struct, frozen=True, kw_only=True):
+    """A queue that somebody has paused."""
+
+    by: str
+    reason: str
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is around a task that may be assigned.
+
+    Args:
+        running, limits: as the plan counts and limits; both need to cover this lane only.
+        pause: of the lane's queue.
+        circuits: those of the lane's queue, repository and profile that are open.
+        slots: of each worker that is there; None for one that is being drained.
+    """
+
+    lane: Lane
+    running: Running
+    limits: Limits
+    pause: Pause | None = None
+    circuits: Sequence[CircuitView] = ()
+    slots: Sequence[int | None] = ()
+
+
+def why_not_claimed(
+    status: Status, reason: str | None, not_before: datetime | None, *, last_attempt_held: bool
+) -> Message:
+    """Say why a task may not be assigned now.
+
+    Args:
+        reason: why the last attempt failed.
+        not_before: when it is tried again.
+        last_attempt_held: the last attempt may still be at work.
+    """
+    if status is Status.UNKNOWN:
+        return message("waiting_unknown")
+    if status is Status.SUSPENDED:
+        return message("waiting_suspended")
+    if not_before is not None:
+        return message("waiting_backoff", reason=reason_word(reason), at=_clock(not_before))
+    if last_attempt_held:
+        return message("waiting_last_attempt")
+    return message("waiting_for_assignment")
+
+
+def why_not_assigned(around: Surroundings) -> Message:
+    """Say why a task that may be assigned is not: its lane is held back, or no slot is free."""
+    for bound in bounds(around.lane, around.running, around.limits):
+        if bound.room <= 0:
+            return _held_back(bound, around)
+    if not around.slots:
+        return message("waiting_no_worker")
+    slots = sum(count for count in around.slots if count is not None)
+    if not slots:
+        return message("waiting_drained")
+    return message("waiting_for_slot", slots=slots, workers=len(around.slots))
+
+
+def _held_back(bound: Bound, around: Surroundings) -> Message:
+    if bound.kind == "queue" and around.pause is not None:
+        pause = around.pause
+        return message("waiting_paused", queue=around.lane.queue, who=pause.by, reason=pause.reason)
+    for circuit in around.circuits:
+        if circuit.kind == bound.kind:
+            said = read_message(circuit.message, circuit.message_code, circuit.message_arguments)
+            return message(
+                "waiting_circuit",
+                kind=kind_word(circuit.kind),
+                name=circuit.name,
+                failures=circuit.failures,
+                reason=reason_word(circuit.reason),
+                message=said if said.code else said.text,
+                at=_clock(circuit.probe_at) if circuit.probe_at is not None else "–",
+            )
+    return message("waiting_limit", kind=kind_word(bound.kind), limit=bound.limit, running=bound.running)
+
+
+def _clock(at: datetime) -> str:
+    return f"{at:%H:%M:%S} UTC"
