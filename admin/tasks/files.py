@@ -10,10 +10,8 @@ import flask
 from admin.documents.pages import Line
 from admin.ports import ports
 from admin.site.pages import page, shows
-from admin.tasks.routes import task_asked
-from keruta.domain.messages import message
+from admin.tasks.routes import attempt_asked, task_asked
 from keruta.domain.naming import attempt_id
-from keruta.errors import NotFound
 
 blueprint = flask.Blueprint("tasks_files", __name__)
 
@@ -29,9 +27,8 @@ _PICTURES = (
 @shows(blueprint, "get_artifact", "/tasks/<id>/files/<path:path>")
 def file(id: str, path: str) -> flask.Response:
     task = task_asked(id)
-    if not task.attempts:
-        raise NotFound(message("file_missing"))
-    with ports().results.open(attempt_id(task.id, task.attempts[-1].number), path) as opened:
+    attempt = attempt_asked(task)
+    with ports().results.open(attempt_id(task.id, attempt.number), path) as opened:
         size = opened.seek(0, 2)
         opened.seek(0)
         picture = _picture(opened, size, path)
@@ -43,7 +40,7 @@ def file(id: str, path: str) -> flask.Response:
         lines = [Line(sign=line[:1] or " ", text=line[1:]) for line in text.splitlines()]
     return page(
         "tasks/file.html", task=task, path=path, size_bytes=size, picture=picture, text=text, cut=size > len(raw),
-        lines=lines,
+        lines=lines, attempt=attempt.number,
     )  # fmt: skip
 
 

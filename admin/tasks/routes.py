@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import flask
+import msgspec
 
 from admin.auth import number, paging, present_principal, principal, serves
 from admin.ports import ports
@@ -10,7 +11,7 @@ from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
-from keruta.domain.task import BODY_LIMIT_BYTES, InputRequest, TaskView
+from keruta.domain.task import BODY_LIMIT_BYTES, AttemptView, InputRequest, TaskView
 from keruta.errors import NotFound
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
@@ -63,26 +64,38 @@ def send_input(id: str) -> flask.Response:
 
 @serves(blueprint, "list_artifacts")
 def list_artifacts(id: str) -> flask.Response:
-    return json_answer(task_asked(id))
+    """The task, with the files and outputs of the attempt that is asked for; by default of the last one."""
+    task = task_asked(id)
+    if "attempt" in flask.request.args:
+        attempt = attempt_asked(task)
+        task = msgspec.structs.replace(task, artifacts=attempt.artifacts, outputs=attempt.outputs)
+    return json_answer(task)
 
 
 @serves(blueprint, "get_artifact")
 def get_artifact(id: str, path: str) -> flask.Response:
     """The file as it was stored, never to be shown inside a page of ours: a script made it."""
-    task = task_asked(id)
-    if not task.attempts:
-        raise NotFound(message("file_missing"))
-    file = ports().results.open(attempt_id(task.id, task.attempts[-1].number), path)
+    attempt = attempt_asked(task_asked(id))
+    file = ports().results.open(attempt_id(id, attempt.number), path)
     response = flask.send_file(
         file, mimetype="application/octet-stream", as_attachment=True, download_name=path.rsplit("/", 1)[-1]
     )
-    known = next((artifact for artifact in task.artifacts if artifact.path == path), None)
+    known = next((artifact for artifact in attempt.artifacts if artifact.path == path), None)
     if known is not None:
         response.set_etag(known.sha256)
     response.content_length = file.seek(0, 2)
     file.seek(0)
     response.make_conditional(flask.request, accept_ranges=True, complete_length=response.content_length)
     return response
+
+
+def attempt_asked(task: TaskView) -> AttemptView:
+    """The attempt that `?attempt=` names, or the last one. Raises NotFound."""
+    asked = number("attempt", None, 1_000_000)
+    attempt = task.attempt(asked)
+    if attempt is None:
+        raise NotFound(message("file_missing") if asked is None else message("attempt_no_number", number=asked))
+    return attempt
 
 
 def task_asked(task_id: str) -> TaskView:

@@ -170,7 +170,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One try at a task."""
+    """One try at a task. Once it has ended, nothing changes of it."""
 
     number: int
     worker: str
@@ -193,6 +193,9 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     notes: list[str] = []
     noted: list[Note] = []
     usage: dict[str, float] = {}
+    outputs: dict[str, str] = {}
+    artifacts: list[Artifact] = []
+    log_bytes: int = 0
 
 
 class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,6 +261,12 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     log: LogView = LogView()
     history: list[HistoryEntry] = []
     waiting: WaitingView | None = None
+
+    def attempt(self, number: int | None) -> AttemptView | None:
+        """The attempt of this number, or the last one; None if there is no such attempt."""
+        if number is None:
+            return self.attempts[-1] if self.attempts else None
+        return next((one for one in self.attempts if one.number == number), None)
 
 
 class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):

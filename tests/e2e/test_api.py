@@ -173,6 +173,30 @@ def test_artifacts_have_ranges_and_safe_names(system: RunningSystem, repository:
         assert ask(system, "GET", f"/api/v1/tasks/{task_id}/artifacts/{wrong}").status == 404
 
 
+def test_each_attempt_keeps_its_times_files_and_outputs(system: RunningSystem, repository: str) -> None:
+    """A retry by hand changes nothing of the attempt before it, whose files and outputs can still be fetched."""
+    script = 'n=$KERUTA_ATTEMPT; echo "try $n" > "$KERUTA_ARTIFACTS/a.txt"; echo "n=$n" >> "$KERUTA_OUTPUTS"; exit 3'
+    task_id = system.submit(repository, script)
+    first = system.ended(task_id).attempts[0]
+    assert ask(system, "POST", f"/api/v1/tasks/{task_id}/retry").status == 200
+    eventually(lambda: len(system.client.task(task_id).attempts) == 2)
+    task = system.ended(task_id)
+    path = f"/api/v1/tasks/{task_id}/artifacts"
+
+    earlier = ask(system, "GET", f"{path}?attempt=1").json()
+
+    assert task.attempts[0] == first
+    assert [one.exit_code for one in task.attempts] == [3, 3]
+    assert [one.outputs for one in task.attempts] == [{"n": "1"}, {"n": "2"}]
+    assert all(one.log_bytes for one in task.attempts)
+    assert task.outputs == {"n": "2"}
+    assert earlier["outputs"] == {"n": "1"}
+    assert ask(system, "GET", f"{path}/a.txt?attempt=1").data == b"try 1\n"
+    assert ask(system, "GET", f"{path}/a.txt").data == b"try 2\n"
+    assert ask(system, "GET", f"{path}/a.txt?attempt=3").status == 404
+    assert ask(system, "GET", f"{path}/a.txt?attempt=x").status == 422
+
+
 def test_lists_are_paged_and_filtered(system: RunningSystem, repository: str) -> None:
     ids = [system.submit(repository, "true", labels={"page": "of-this-test"}) for _ in range(5)]
     seen: list[str] = []

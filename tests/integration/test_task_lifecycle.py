@@ -17,7 +17,7 @@ from keruta.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from keruta.ports import IdempotencyKey, Sender
 from keruta.services import task_commands
 from keruta.services.reports import apply
-from keruta.services.task_commands import cancel, send_input
+from keruta.services.task_commands import cancel, retry, send_input
 from keruta.settings import Settings
 from tests.support.world import ANN, World
 
@@ -498,3 +498,39 @@ def test_what_a_person_may_not_see_is_not_there(world: World) -> None:
         world.reading.task(["everyone", "user:bob"], task_id)
     assert world.reading.page(["everyone", "user:bob"], TaskFilter(), limit=10, cursor=None).items == []
     assert [t.id for t in world.reading.page(["user:ann"], TaskFilter(), limit=10, cursor=None).items] == [task_id]
+
+
+@pytest.mark.parametrize("ends", ["failed", "lost", "cancelled while unknown", "lease", "tried again"])
+def test_an_attempt_keeps_its_own_end(world: World, ends: str) -> None:
+    """However it ended and whoever queued the next one, its times, results and log are those of its own end."""
+    reason = "CloneFailed" if ends == "tried again" else "ScriptFailed"
+    task_id = world.submit()
+    world.worker()
+    world.assign()
+    if ends not in ("lease", "tried again"):
+        world.start(task_id)
+    world.report("w1", chunk(task_id, 0, b"hello\n"))
+    if ends in ("failed", "tried again"):
+        execution = "x1" if ends == "failed" else None
+        world.end(task_id, execution=execution, status="failed", reason=reason, exit_code=3, outputs={"a": "b"})
+    else:
+        world.lease_runs_out(task_id)
+        world.tick()
+    if ends == "cancelled while unknown":
+        cancel(world.commands, ANN, task_id)
+    known = world.document(task_id)
+    if ends not in ("lease", "tried again"):
+        retry(world.commands, ANN, task_id)
+
+    first = world.task(task_id).attempts[0]
+
+    end = next(entry["at"] for entry in reversed(known["history"]) if entry["status"] not in ("cancelled",))
+    assert first.ended_at == end
+    assert first.log_bytes == len(b"hello\n")
+    assert world.task(task_id).log.bytes == 0
+    if ends in ("failed", "tried again"):
+        assert (first.reason, first.exit_code, first.outputs) == (reason, 3, {"a": "b"})
+    if ends == "failed":
+        assert first.outcome == "failed"
+    else:
+        assert first.outcome == ("lost" if ends in ("lost", "cancelled while unknown") else "retried")

@@ -204,7 +204,8 @@ _ATTEMPT_FIELDS = frozenset(AttemptView.__struct_fields__)
 def to_view(document: Mapping[str, Any]) -> TaskView:
     """Makes what the API shows of a task's document (all but why it waits, which others know)."""
     spec = document["spec"]
-    attempts = [*document.get("past_attempts", []), *([document["attempt"]] if document.get("attempt") else [])]
+    current = document.get("attempt") or None
+    attempts = [*document.get("past_attempts", []), *([current] if current else [])]
     last = attempts[-1] if attempts else {}
     log = document.get("log") or {}
     return msgspec.convert(
@@ -217,7 +218,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             "retry": document["retry"],
             "cancel_requested_at": document.get("cancel_requested_at"),
             "question": document.get("question"),
-            "attempts": [{key: value for key, value in a.items() if key in _ATTEMPT_FIELDS} for a in attempts],
+            "attempts": [_attempt(one, log if one is current else one.get("log") or {}) for one in attempts],
             "outputs": last.get("outputs") or {},
             "artifacts": last.get("artifacts") or [],
             "history": document.get("history", []),
@@ -229,6 +230,11 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
         },
         TaskView,
     )
+
+
+def _attempt(attempt: Mapping[str, Any], log: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: value for name, value in attempt.items() if name in _ATTEMPT_FIELDS}
+    return {**fields, "log_bytes": log.get("bytes", 0)}
 
 
 def to_summary(document: Mapping[str, Any]) -> TaskSummary:

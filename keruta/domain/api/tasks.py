@@ -8,6 +8,11 @@ from keruta.domain.roles import READ, RUN
 from keruta.domain.task import InputRequest, TaskPage, TaskRequest, TaskView
 
 _STATUS = {"type": "string", "enum": [*(str(status) for status in Status), "open"]}
+_OF_ATTEMPT = (
+    Parameter(
+        name="attempt", description="which attempt; by default the last one", schema={"type": "integer", "minimum": 1}
+    ),
+)
 _MOMENT = {"type": "string", "format": "date-time"}
 
 TASKS: tuple[Route, ...] = (
@@ -49,12 +54,7 @@ TASKS: tuple[Route, ...] = (
         name="task_logs", method="GET", path="/api/v1/tasks/{id}/logs", roles=READ, answer="text/plain",
         summary="The log, as Accept asks: text/plain, application/x-ndjson, or text/event-stream to follow it",
         problems=(404, 422),
-        query=(
-            Parameter(
-                name="attempt", description="which attempt; by default the last one",
-                schema={"type": "integer", "minimum": 1},
-            ),
-        ),
+        query=_OF_ATTEMPT,
     ),
     Route(
         name="cancel_task", method="POST", path="/api/v1/tasks/{id}/cancel", summary="Cancel a task", roles=RUN,
@@ -75,11 +75,12 @@ TASKS: tuple[Route, ...] = (
     ),
     Route(
         name="list_artifacts", method="GET", path="/api/v1/tasks/{id}/artifacts",
-        summary="What the script left behind", roles=READ, answer=TaskView, problems=(404,),
+        summary="What the script left behind in an attempt", roles=READ, answer=TaskView, problems=(404, 422),
+        query=_OF_ATTEMPT,
     ),
     Route(
         name="get_artifact", method="GET", path="/api/v1/tasks/{id}/artifacts/{path}", roles=READ,
-        summary="One file that the script left behind (ranges are honoured)", answer="application/octet-stream",
-        problems=(404, 416),
+        summary="One file that the script left behind in an attempt (ranges are honoured)",
+        answer="application/octet-stream", problems=(404, 416, 422), query=_OF_ATTEMPT,
     ),
 )  # fmt: skip

@@ -185,7 +185,7 @@ def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -
         change = Change.END_CANCELLED  # it never started, and no one wants it any more
     if same and entry.status == "failed" and _tried_again(task, entry, now):
         wait = 0.0 if _held_back(task, entry, now) else now.backoff_seconds
-        return _retried(task, attempt, entry.reason, entry.said, wait_seconds=wait)
+        return _retried(attempt, entry.reason, entry.said, _result(entry, "retried"), wait_seconds=wait)
     if same and task.status in sources(change):
         return _end(attempt, entry, change)
     if same and task.status in ENDED and attempt.outcome == entry.status:
@@ -195,10 +195,20 @@ def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -
 
 def _end(attempt: Attempt, entry: Ended, change: Change) -> Decision:
     told = fields_of(entry.said)
-    result = {
-        "outcome": entry.status,
+    return Decision(
+        change=change,
+        guard=from_sources(change, attempt=attempt.number, execution=entry.execution),
+        fields={"reason": entry.reason, **told, "exit_code": entry.exit_code, "question": None, "ended_at": NOW},
+        attempt=_result(entry, entry.status),
+    )
+
+
+def _result(entry: Ended, outcome: str) -> dict[str, Any]:
+    """What is kept of an attempt that has ended, whether another follows or not."""
+    return {
+        "outcome": outcome,
         "reason": entry.reason,
-        **told,
+        **fields_of(entry.said),
         "exit_code": entry.exit_code,
         "signal": entry.signal,
         "result_branch": entry.result_branch,
@@ -209,12 +219,6 @@ def _end(attempt: Attempt, entry: Ended, change: Change) -> Decision:
         **({"commit": entry.commit} if entry.commit else {}),
         "ended_at": NOW,
     }
-    return Decision(
-        change=change,
-        guard=from_sources(change, attempt=attempt.number, execution=entry.execution),
-        fields={"reason": entry.reason, **told, "exit_code": entry.exit_code, "question": None, "ended_at": NOW},
-        attempt=result,
-    )
 
 
 def _tried_again(task: Standing, entry: Ended, now: Circumstances) -> bool:
@@ -242,7 +246,9 @@ def _lost(task: Standing, attempt: Attempt, entry: Lost) -> Decision | Outcome:
         return REPEAT
     again = task.retry.policy == "always" and entry.attempt < task.retry.max_attempts and not task.cancel_requested
     if again and task.status in sources(Change.RETRY):
-        return _retried(task, attempt, "EndNotKnown", message("attempt_machine_down_retried"))
+        told = message("attempt_machine_down_retried")
+        ended = {"ended_at": NOW, "reason": "EndNotKnown", **fields_of(told), "outcome": "retried"}
+        return _retried(attempt, "EndNotKnown", told, ended)
     if task.status not in sources(Change.LOSE):
         return REPEAT
     return Decision(
@@ -253,9 +259,8 @@ def _lost(task: Standing, attempt: Attempt, entry: Lost) -> Decision | Outcome:
 
 
 def _retried(
-    task: Standing, attempt: Attempt, reason: str | None, told: Message | None, *, wait_seconds: float = 0.0
+    attempt: Attempt, reason: str | None, told: Message | None, ended: dict[str, Any], *, wait_seconds: float = 0.0
 ) -> Decision:
-    ended = {"ended_at": NOW, "reason": reason, **fields_of(told), "outcome": "retried"}
     return Decision(
         change=Change.RETRY,
         guard=from_sources(Change.RETRY, attempt=attempt.number, execution=attempt.execution, not_cancelled=True),
