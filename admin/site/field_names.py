@@ -29,7 +29,8 @@ _NAMES = {
     "repository": marked("Repository"), "ref": marked("Branch, tag or commit"), "script": marked("Script"),
     "check": marked("Check"), "queue": marked("Queue"), "profile": marked("Profile"),
     "documents": marked("Documents"), "priority": marked("Priority"), "retry": marked("Tried again"),
-    "result_branch": marked("Result branch"), "labels": marked("Labels"), "roles": marked("Roles"),
+    "result_branch": marked("Result branch"), "if_exists": marked("If that branch exists"),
+    "labels": marked("Labels"), "roles": marked("Roles"),
     "days": marked("Days"),
 }  # fmt: skip
 _HELP = {
@@ -65,6 +66,8 @@ _CHOICES = {
     "never": marked("it is not tried again"),
     "if_not_started": marked("it is tried again if its script had not begun"),
     "always": marked("it is tried again in any case"),
+    "fail": marked("the task fails"), "update": marked("commits are added to it"),
+    "replace": marked("it is replaced"), "suffix": marked("the next free name is taken"),
     "token": marked("token (https)"), "ssh": marked("SSH key"), "github_app": marked("GitHub App"),
     "secret": marked("secret value for scripts"),
     "text/markdown": "Markdown", "text/plain": marked("plain text"),

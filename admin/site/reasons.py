@@ -35,6 +35,8 @@ REASONS = {
     "PodRefused": marked("the cluster refused its Pod"),
     "ProfileMissing": marked("the profile is missing"),
     "PushFailed": marked("the result could not be pushed"),
+    "BranchExists": marked("the result branch exists"),
+    "BranchRefused": marked("the result branch was refused"),
     "PushRefused": marked("the push was refused"),
     "QuotaExceeded": marked("a quota is used up"),
     "RefNotFound": marked("no such branch, tag or commit"),

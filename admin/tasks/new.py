@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 import flask
 import msgspec
@@ -18,19 +18,25 @@ from admin.site.pages import go, page, shows
 from admin.tasks.routes import task_asked
 from keruta.domain.decode import convert
 from keruta.domain.naming import NAME, TASK_ID, new_id
-from keruta.domain.task import TaskRequest, TaskView
+from keruta.domain.task import IfExists, TaskRequest, TaskView
 from keruta.errors import Fault, Forbidden, InvalidRequest, NotFound, fault
 from keruta.http.answers import json_answer
 from keruta.services.submit import submit
 
 blueprint = flask.Blueprint("tasks_new", __name__)
 
-OWN = ("repository", "ref", "submodules")
+OWN = ("repository", "ref", "submodules", "result")
 FIELDS = {field.path: field for field in forms.fields(TaskRequest) if field.path not in OWN}
 REPOSITORY = forms.Field(path="repository", kind="text", required=True)
 REF = forms.Field(path="ref", kind="text")
 SUBMODULES = forms.Field(path="submodules", kind="yes")
-SHOWN = (REPOSITORY, REF, SUBMODULES, *FIELDS.values())
+IF_EXISTS = forms.Field(path="if_exists", kind="choice", choices=get_args(IfExists), default="fail")
+SHOWN = (REPOSITORY, REF, SUBMODULES, IF_EXISTS, *FIELDS.values())
+
+# Where a fault of the document is in the form.
+_PLACES = {
+    "/repository/ref": "/ref", "/result/branch": "/result_branch", "/result/if_exists": "/if_exists",
+}  # fmt: skip
 
 
 @shows(blueprint, "create_task", "/tasks/new")
@@ -75,7 +81,7 @@ def refs() -> flask.Response:
 
 def _form(values: Mapping[str, str], faults: Sequence[Fault] = (), *, fresh: bool = False) -> flask.Response:
     known = {kind: names_of(kind) for kind in ("repository", "queue", "profile", "document")}
-    moved = [{**fault, "at": fault["at"].replace("/repository/ref", "/ref")} for fault in faults]
+    moved = [{**fault, "at": _PLACES.get(fault["at"], fault["at"])} for fault in faults]
     return page(
         "tasks/new.html", 422 if faults else 200, values=values, fresh=fresh, key=new_id(), known=known,
         told=forms.told(SHOWN, moved), fields={field.path: field for field in SHOWN},
@@ -93,6 +99,8 @@ def _document(form: MultiDict[str, str]) -> dict[str, Any]:
         if form.get("submodules"):
             asked["submodules"] = True
         made["repository"] = asked
+    if (branch := made.get("result_branch")) and (if_exists := form.get("if_exists", "").strip()):
+        made["result"] = {"branch": branch, "if_exists": if_exists}
     return made
 
 
@@ -103,6 +111,7 @@ def _like(task: TaskView) -> dict[str, str]:
     place = {
         "repository": task.repository.name or task.repository.url, "ref": task.repository.ref or "",
         "submodules": "1" if task.repository.submodules else "",
+        "if_exists": task.result.if_exists if task.result is not None else "",
     }  # fmt: skip
     return {**forms.filled(tuple(FIELDS.values()), plain), **place}
 

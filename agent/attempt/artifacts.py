@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -68,6 +68,15 @@ def keep_artifacts(source: Path, target: Path) -> tuple[list[Artifact], list[str
         else:
             kept.append(_copy(file, target, path))
     return kept, left
+
+
+def keep_files(files: Sequence[Path], target: Path) -> list[Artifact]:
+    """Copies files of the agent's own. Raises OSError as above."""
+    kept = []
+    for path in files:
+        with path.open("rb") as file:
+            kept.append(_copy(file, target, path.name))
+    return kept
 
 
 def _copy(file: BinaryIO, target: Path, path: str) -> Artifact:

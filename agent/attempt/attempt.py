@@ -20,12 +20,13 @@ from agent.attempt.context import Script, World
 from agent.attempt.conversation import Conversation
 from agent.attempt.directory import AttemptFile, JobDir
 from agent.attempt.repository import AttemptRepository
+from agent.attempt.result import AttemptResult
 from agent.attempt.usage import measure
 from agent.attempt.verdict import Verdict, judge
 from agent.log.chunks import Streamer
 from agent.log.masking import Masker
 from keruta import logs
-from keruta.adapters.git.command import Stopped
+from keruta.adapters.git.command import Interrupted, Stopped
 from keruta.domain.messages import EMPTY, Message, changed, fields_of, message
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import (
@@ -116,7 +117,7 @@ class Job:
             try:
                 on_record = self._dir.load() if self._dir.started else None
                 ended = self._take_up(on_record) if on_record is not None else self._make()
-            except Stopped:
+            except Interrupted:
                 ended = self._stopped_before_start()
             except PhaseError as error:
                 ended = self._failed(error.reason, error.message)
@@ -141,6 +142,8 @@ class Job:
         ref = self._spec.repository.ref or "its default branch"
         streamer.say(f"[keruta] attempt {self._spec.attempt}: checking out {self._spec.repository.url} at {ref}")
         commit = self._repository.checkout(self._stop, attempt.deadline_at)
+        if self._spec.wanted_result is not None:
+            self._repository.remember_index()
         streamer.say(f"[keruta] at commit {commit}")
         notes = self._notes()
         for note in notes:
@@ -307,15 +310,15 @@ class Job:
             return None
         outputs: dict[str, str] = {}
         kept: list[Artifact] = []
-        result: tuple[str | None, str | None] = (None, None)
+        result = AttemptResult(self._dir, self._spec, self._repository, self._say)
         if not self._gone:
             outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
             for sentence in wrong:
                 streamer.say(f"[keruta] {sentence}")
-            if verdict.status == "succeeded" and self._spec.result_branch and commit:
-                verdict, result = self._push_result(streamer, verdict, commit)
+            if commit and (target := self._spec.wanted_result) is not None:
+                verdict = result.finish(verdict, commit, target)
             try:
-                kept = self._keep(streamer)
+                kept = self._keep(streamer, result.files)
             except OSError as error:
                 if verdict.status == "succeeded":
                     said = message("result_not_stored", error=error.strerror or str(error))
@@ -330,8 +333,8 @@ class Job:
             exit_code=verdict.exit_code,
             signal=verdict.signal,
             commit=commit,
-            result_branch=result[0],
-            result_commit=result[1],
+            result_branch=result.pushed.branch if result.pushed is not None else None,
+            result_commit=result.pushed.commit if result.pushed is not None else None,
             outputs=outputs,
             artifacts=kept,
             usage=measure(streamer.whole(), self._spec.usage),
@@ -358,26 +361,20 @@ class Job:
             "SpoolFull": message("script_log_disk_full"),
         }[self._cause]
 
-    def _push_result(
-        self, streamer: Streamer, verdict: Verdict, commit: str
-    ) -> tuple[Verdict, tuple[str | None, str | None]]:
-        """The branch is on the server, or the verdict says why not."""
-        branch = self._spec.result_branch
-        assert branch is not None
-        try:
-            pushed = self._repository.push(commit, branch)
-        except PhaseError as error:
-            return Verdict(status="failed", reason=error.reason, message=error.message, exit_code=0), (None, None)
-        streamer.say(f"[keruta] pushed {pushed} to {branch}")
-        return verdict, (branch, pushed)
+    def _say(self, sentence: str) -> None:
+        if self._streamer is not None:
+            self._streamer.say(f"[keruta] {self._masker.text(sentence)}")
 
-    def _keep(self, streamer: Streamer) -> list[Artifact]:
+    def _keep(self, streamer: Streamer, work: Sequence[Path]) -> list[Artifact]:
         target = self._world.settings.results_dir / self._spec.task / str(self._spec.attempt)
         artifacts.forget(target)
         kept, left = artifacts.keep_artifacts(self._dir.artifacts, target)
         for sentence in left:
             streamer.say(f"[keruta] artifact not kept: {sentence}")
-        return [*kept, artifacts.keep_log(streamer.whole(), target, self._masker)]
+        ours = artifacts.keep_files(work, target)
+        names = {one.path for one in ours}
+        others = [one for one in kept if one.path not in names]
+        return [*others, *ours, artifacts.keep_log(streamer.whole(), target, self._masker)]
 
     def _masked(self, said: Message | None) -> dict[str, Any]:
         return fields_of(changed(said, self._masker.text) if said else None)

@@ -1,124 +1,249 @@
-"""Pushes what a script made, from a repository of keruta's own.
-
-The workspace is hostile: its Git configuration, hooks, attributes' filters and alternates could run code or lead
-elsewhere. So none of it is used. Objects are copied as data, checked with `fsck --strict`, and pushed from a fresh bare
-repository whose configuration is empty; what the script changed without committing becomes one commit on top.
-"""
+"""Pushes a result branch: which name and commit, by what the server has now, and what it says when it refuses."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
-from agent.attempt.artifacts import regular_files
-from agent.attempt.checkout import LFS_FILTER
-from keruta.adapters.git.command import Git
-from keruta.domain import messages
+import msgspec
+import tenacity
+
+from agent.attempt.commits import read_commits
+from agent.attempt.result_repository import ResultRepository, Work, check_new
+from agent.attempt.snapshot import LFS_FILTER
+from keruta.adapters.git.command import Git, Output
+from keruta.adapters.git.faults import TransientError, fault, remote_lines
+from keruta.domain.messages import message
+from keruta.domain.task import ResultBranch
 from keruta.errors import PhaseError
 
-_HEX = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_REF = re.compile(r"refs/[A-Za-z0-9._/-]{1,200}")
-_AUTHOR = ("-c", "user.name=keruta", "-c", "user.email=keruta@localhost")
-_DEAF = (
-    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "core.attributesFile=/dev/null",
-    "-c", "diff.ignoreSubmodules=all", "-c", "gc.auto=0", "-c", "core.symlinks=true",
-)  # fmt: skip
+# Transient failures are tried again after 1, 2, 4 … seconds, at most 30 apart, for four minutes in all.
+FIRST_WAIT_SECONDS = 1.0
+MOST_WAIT_SECONDS = 30.0
+RETRY_SECONDS = 240.0
+SUFFIXES = 100
+SAID_LIMIT = 600
+_HEADS = "refs/heads/"
+# Git's own words on the server, when it can't change a ref.
+_LOCK = re.compile(r"failed to update ref|cannot lock ref|failed to lock|incorrect old value|reference already exists")
+_MOVED = re.compile(r"reference already exists|but expected|incorrect old value")
+_QUIET = (
+    "-c",
+    "core.hooksPath=/dev/null",
+    "-c",
+    "gc.auto=0",
+    "-c",
+    "maintenance.auto=false",
+    "-c",
+    "push.gpgSign=false",
+)
 
 
-def push_result(
-    workspace: Path,
-    bare: Path,
-    *,
-    url: str,
-    base: str,
-    branch: str,
-    message: str,
-    git_in: Callable[[Path], Git],
-    lfs: bool = False,
-) -> str:
-    """The branch is on the server; returns the commit that it is at.
+class Pushed(msgspec.Struct, frozen=True):
+    """Where the result is."""
+
+    branch: str
+    commit: str
+
+
+class _Moved(Exception):  # noqa: N818  no error: what the server has is looked at again
+    """The branch changed between the look and the push."""
+
+
+class Pusher:
+    """Pushes work to one server.
 
     Args:
-        bare: where the fresh repository is made; gone afterwards.
-        base: the commit that was checked out.
-        lfs: whether large files stand in Git as pointers; what they point at is pushed first.
-
-    Raises:
-        PhaseError: PushRefused when the server would not take it, PushFailed for all else.
+        git: with what opens the server.
+        say: told what the server says.
     """
-    shutil.rmtree(bare, ignore_errors=True)
-    try:
-        bare.mkdir(mode=0o700)
-        git = git_in(bare)
-        git("init", "-q", "--bare", "--template=", ".", reason="PushFailed")
-        _copy_objects(workspace / ".git" / "objects", bare / "objects")
-        (bare / "shallow").write_text(f"{base}\n")
-        head = _head(workspace / ".git") or base
-        git("fsck", "--strict", "--no-dangling", "--no-reflogs", head, reason="PushFailed")
-        filters = LFS_FILTER if lfs else ()
-        tree = _worktree(git, workspace, head, filters)
-        if tree != git("rev-parse", f"{head}^{{tree}}", reason="PushFailed").strip():
-            head = git(*_AUTHOR, "commit-tree", tree, "-p", head, "-m", message, reason="PushFailed").strip()
-        if lfs and (large := sorted(file.name for file in (bare / "lfs" / "objects").rglob("*") if file.is_file())):
-            git(*filters, "lfs", "push", "--object-id", url, *large, reason="PushFailed")
-        name = branch if branch.startswith("refs/heads/") else f"refs/heads/{branch}"
-        git(*_DEAF, "push", "-q", "--no-verify", "--", url, f"{head}:{name}", reason="PushFailed")
-    except OSError as error:
-        raise PhaseError(
-            "PushFailed", messages.message("push_unreadable", error=error.strerror or str(error))
-        ) from error
-    finally:
-        shutil.rmtree(bare, ignore_errors=True)
-    return head
+
+    def __init__(
+        self, repository: ResultRepository, url: str, git: Git, *, lfs: bool = False,
+        say: Callable[[str], None] = lambda _: None, sleep: Callable[[float], None] | None = None,
+    ) -> None:  # fmt: skip
+        self._repository = repository
+        self._url = url
+        self._git = repository.over_network(git)
+        self._lfs = lfs
+        self._say = say
+        self._sleep = sleep or self._wait
+
+    def push(self, work: Work, target: ResultBranch, ours: Mapping[str, str] | None = None) -> Pushed:
+        """Push the work; return the branch and commit that are on the server then.
+
+        Args:
+            ours: what earlier attempts of the same task pushed, commits by branch.
+
+        Raises:
+            PhaseError: PushRefused, BranchExists or BranchRefused by the server, PushFailed for all else.
+            Stopped, TimedOut.
+        """
+        again = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((TransientError, _Moved)),
+            wait=tenacity.wait_exponential_jitter(initial=FIRST_WAIT_SECONDS, max=MOST_WAIT_SECONDS),
+            stop=tenacity.stop_after_delay(min(RETRY_SECONDS, max(0.0, self._git.seconds_left - MOST_WAIT_SECONDS))),
+            before_sleep=self._tell_again,
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            return again(self._once, work, target, dict(ours or {}))
+        except _Moved as error:
+            raise PhaseError("BranchExists", message("branch_busy", branch=target.branch)) from error
+
+    def _tell_again(self, state: tenacity.RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, TransientError):
+            self._say(f"{error.message}: trying again")
+
+    def _wait(self, seconds: float) -> None:
+        self._git.pause(seconds)
+
+    # ------------------------------------------------------------ one try
+
+    def _once(self, work: Work, target: ResultBranch, ours: dict[str, str]) -> Pushed:
+        there = self._branches()
+        branch = target.branch.removeprefix(_HEADS)
+        name, lease = self._place(work, target, branch, there, ours)
+        if there.get(_HEADS + name) == work.head:
+            return Pushed(name, work.head)
+        known = [work.base, *there.values()]
+        if work.head != work.base:
+            self._complete(work)
+        check_new(self._repository, work.head, sorted({one for one in known if one in work.commits}))
+        if self._lfs:
+            self._push_large()
+        done = self._git.run(
+            *_QUIET, "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no",
+            f"--force-with-lease={_HEADS}{name}:{lease}", "--", self._url, f"{work.head}:{_HEADS}{name}",
+        )  # fmt: skip
+        for line in remote_lines(done.err.decode("utf-8", "replace")):
+            self._say(f"remote: {line}")
+        if done.exit_code != 0:
+            raise self._refused(done, name)
+        return Pushed(name, work.head)
+
+    def _branches(self) -> dict[str, str]:
+        """What the server's branches are at, by their full names."""
+        listed = self._git.read(*_QUIET, "ls-remote", "-q", "--heads", "--", self._url, reason="PushFailed")
+        rows = (row.partition("\t") for row in listed.decode("utf-8", "surrogateescape").splitlines())
+        return {name: commit for commit, tab, name in rows if tab}
+
+    def _place(
+        self, work: Work, target: ResultBranch, branch: str, there: Mapping[str, str], ours: Mapping[str, str]
+    ) -> tuple[str, str]:
+        """The branch to push to, and the commit that it must be at until then; nothing where there must be none."""
+        for name, commit in ours.items():
+            same = name == branch or (target.if_exists == "suffix" and _suffixed(name, branch))
+            if same and there.get(_HEADS + name) == commit:
+                return name, commit
+        tip = there.get(_HEADS + branch)
+        if tip is None and (clash := _clash(branch, there)) is None:
+            return branch, ""
+        if target.if_exists == "suffix":
+            free = (f"{branch}-{number}" for number in range(2, SUFFIXES))
+            for name in free:
+                if _HEADS + name not in there and _clash(name, there) is None:
+                    return name, ""
+            raise PhaseError("BranchExists", message("branch_suffixes_taken", branch=branch, last=SUFFIXES - 1))
+        if tip is None:
+            raise PhaseError("BranchRefused", message("branch_clash", branch=branch, other=clash or ""))
+        if tip == work.head or target.if_exists == "replace":
+            return branch, tip
+        if target.if_exists == "update":
+            if self._leads_to(work, tip):
+                return branch, tip
+            raise PhaseError("BranchExists", message("branch_not_forward", branch=branch))
+        raise PhaseError("BranchExists", message("branch_exists", branch=branch))
+
+    def _leads_to(self, work: Work, tip: str) -> bool:
+        """Whether the result's history has this commit; where the workspace's ends too soon, the server's is read."""
+        if tip in work.commits:
+            return tip in set(work.commits.reachable([work.head]))
+        ends = [one for one in work.commits.reachable([work.head]) if one in set(work.commits.shallow)]
+        if not ends:
+            return False
+        scratch = self._repository.directory / "history.git"
+        algorithm = "sha256" if len(tip) == 64 else "sha1"
+        self._repository.git("init", "-q", "--bare", "--template=", f"--object-format={algorithm}", str(scratch))
+        try:
+            git = self._git.with_env({**self._git.env, "GIT_DIR": str(scratch)}, scratch)
+            wanted = [tip, *ends]
+            git(*_QUIET, "fetch", "-q", "--filter=tree:0", "--no-tags", "--", self._url, *wanted, reason="PushFailed")
+            return any(git.run("merge-base", "--is-ancestor", tip, end).exit_code == 0 for end in ends)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _complete(self, work: Work) -> None:
+        """The parents of new commits are there: those of a base commit that was amended are only on the server."""
+        new = work.commits.new(work.head, [work.base])
+        missing = sorted(
+            {above for one in new for above in work.commits.by_id[one].parents if above not in work.commits}
+        )
+        of_base = work.commits.by_id[work.base].parents if work.base in work.commits else ()
+        amended = [above for above in missing if above in of_base]
+        if not amended:
+            return
+        self._repository.git("update-ref", "refs/keruta/base", work.base, reason="PushFailed")
+        self._git(*_QUIET, "fetch", "-q", "--depth=1", "--no-tags", "--", self._url, *amended, reason="PushFailed")
+        ends = read_commits(self._repository.git).shallow
+        (self._repository.bare / "shallow").write_text("".join(f"{one}\n" for one in ends))
+
+    def _push_large(self) -> None:
+        """What Git LFS keeps goes first: a branch must not name files that nobody has."""
+        objects = self._repository.bare / "lfs" / "objects"
+        if large := sorted(file.name for file in objects.rglob("*") if file.is_file()):
+            self._git(*LFS_FILTER, *_QUIET, "lfs", "push", "--object-id", self._url, *large, reason="PushFailed")
+
+    # ------------------------------------------------------------ refusals
+
+    def _refused(self, done: Output, branch: str) -> Exception:
+        """The error for a push that failed, from the lines that are Git's own."""
+        said = done.err.decode("utf-8", "replace")
+        status = _status(done.out.decode("utf-8", "replace"))
+        if not status:
+            return fault(said, "PushFailed")
+        self._say(f"! {status}")
+        words = " ".join(remote_lines(said))
+        if "stale info" in status or (_LOCK.search(status) and _MOVED.search(f"{status} {words}")):
+            return _Moved()
+        return _sentence(branch, status, words)
 
 
-def _worktree(git: Git, workspace: Path, head: str, filters: Sequence[str]) -> str:
-    """The tree of what lies in the workspace now, by our own index and configuration."""
-    there = (*_DEAF, *filters, f"--work-tree={workspace}", "--git-dir=.")
-    git(*there, "read-tree", head, reason="PushFailed")
-    git(*there, "add", "--all", reason="PushFailed")
-    return git(*there, "write-tree", reason="PushFailed").strip()
+# Which of a server's words tell what it refuses.
+_REFUSALS = (
+    (r"without `?workflows?`? (permission|scope)|workflow scope", "branch_workflow"),
+    (r"protected branch|branch is protected|GH006|GH013", "branch_protected"),
+    (r"cannot lock ref|(directory/file|file/directory) conflict|exists; cannot create", "branch_clash_unnamed"),
+    (r"shallow update not allowed", "branch_unrelated"),
+)
 
 
-def _copy_objects(source: Path, target: Path) -> None:
-    """Loose objects and packs, as data; `info/alternates`, which could lead to another repository, stays behind."""
-    if source.is_symlink() or source.parent.is_symlink():
-        raise PhaseError("PushFailed", messages.message("push_linked"))
-    for path, file in regular_files(source):
-        if path.startswith("info/"):
-            continue
-        to = target / path
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with to.open("wb") as out:
-            shutil.copyfileobj(file, out)
+def _sentence(branch: str, status: str, words: str) -> PhaseError:
+    both = f"{status} {words}"
+    code = next((code for words_, code in _REFUSALS if re.search(words_, both, re.IGNORECASE)), "branch_refused")
+    return PhaseError("BranchRefused", message(code, branch=branch, said=(words or status)[:SAID_LIMIT]))
 
 
-def _head(directory: Path) -> str | None:
-    """The commit that the workspace's HEAD names, read as text; None where it names none."""
-    text = _read(directory / "HEAD")
-    if text.startswith("ref: "):
-        name = text[5:]
-        if not _REF.fullmatch(name) or ".." in name:
-            return None
-        text = _read(directory / name) or _packed(directory, name)
-    return text if _HEX.fullmatch(text) else None
-
-
-def _packed(directory: Path, name: str) -> str:
-    for line in _read(directory / "packed-refs", 1 << 20).splitlines():
-        commit, _, found = line.partition(" ")
-        if found == name:
-            return commit
+def _status(porcelain: str) -> str:
+    """The summary and reason of the line for the one ref. Source: git-push(1), OUTPUT."""
+    for line in porcelain.splitlines():
+        if line.startswith("!\t"):
+            return "".join(c for c in line.split("\t")[-1] if c.isprintable())
     return ""
 
 
-def _read(path: Path, most: int = 1024) -> str:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError:
-        return ""
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(most).decode("utf-8", "replace").strip()
+def _suffixed(name: str, branch: str) -> bool:
+    return bool(re.fullmatch(re.escape(branch) + r"-\d+", name))
+
+
+def _clash(branch: str, there: Mapping[str, str]) -> str | None:
+    """A branch that can't be beside this one: `a` and `a/b` are one directory and one file."""
+    parts = branch.split("/")
+    for end in range(1, len(parts)):
+        if _HEADS + "/".join(parts[:end]) in there:
+            return "/".join(parts[:end])
+    below = f"{_HEADS}{branch}/"
+    return next((name.removeprefix(_HEADS) for name in there if name.startswith(below)), None)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 from agent.attempt.checkout import checkout
 from agent.attempt.clone_cache import CloneCache
 from agent.attempt.context import World
 from agent.attempt.directory import JobDir
-from agent.attempt.push import push_result
 from agent.log.masking import Masker
-from keruta.adapters.git.command import Git, Stopped
+from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import Credential, environment
-from keruta.domain.messages import message
 from keruta.domain.specification import Access, Specification
 from keruta.errors import PhaseError
-
-PUSH_SECONDS = 300
 
 
 class AttemptRepository:
@@ -61,26 +60,20 @@ class AttemptRepository:
                 lfs=spec.lfs,
             )
 
-    def push(self, base: str, branch: str) -> str:
-        """What the script made is on the branch; returns the commit. Raises PhaseError.
-
-        The script is done: it is pushed even if a cancel comes now.
-        """
-        deadline = time.monotonic() + PUSH_SECONDS
+    def remember_index(self) -> None:
+        """Keeps the index that the checkout wrote, before a script can change it: by it, unchanged files are told."""
+        source, target = self._dir.workspace / ".git" / "index", self._dir.root / "index"
         try:
-            with self._environment(self._credential(self._spec.push, "push")) as env:
-                return push_result(
-                    self._dir.workspace,
-                    self._dir.root / "push.git",
-                    url=self._spec.repository.url,
-                    base=base,
-                    branch=branch,
-                    message=f"{self._spec.task}: result",
-                    git_in=lambda directory: Git(directory, env, threading.Event(), deadline),
-                    lfs=self._spec.lfs,
-                )
-        except Stopped as error:
-            raise PhaseError("PushFailed", message("push_timeout", seconds=PUSH_SECONDS)) from error
+            shutil.copy2(source, target, follow_symlinks=False)
+        except OSError:
+            target.unlink(missing_ok=True)
+
+    @contextmanager
+    def opened(self, access: Literal["read", "push"]) -> Iterator[dict[str, str]]:
+        """Give the environment of a Git that may read, or push. Raises PhaseError."""
+        credential = self._credential(getattr(self._spec, access), access)
+        with self._environment(credential) as env:
+            yield env
 
     def _credential(self, access: Access | None, field: str) -> Credential | None:
         """What opens the repository; a short-lived token is asked for anew, since it may have run out."""

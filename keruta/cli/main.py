@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import msgspec
@@ -19,7 +19,7 @@ from keruta.cli.follow import follow_to_end
 from keruta.cli.machine import find_running
 from keruta.client import Client
 from keruta.domain.naming import NAME
-from keruta.domain.task import TaskView
+from keruta.domain.task import IfExists, TaskView
 
 TASK_LIMIT = 200
 Action = Callable[[Client, str], TaskView]
@@ -48,6 +48,7 @@ def cli() -> None:
 @click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="How long it may take.")
 @click.option("--retry", type=click.Choice(["never", "if_not_started", "always"]), help="What may be run again.")
 @click.option("--result-branch", help="The branch that what it changed is pushed to.")
+@click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What becomes of that branch if it is there.")
 @click.option("--submodules", is_flag=True, help="Fetch submodules, too.")
 @click.option("--idempotency-key", help="Submitted twice under one key, it is one task.")
 @click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
@@ -91,6 +92,10 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     for name in ("name", "queue", "profile", "result_branch"):
         if options[name] is not None:
             task[name] = options[name]
+    if options["if_exists"] is not None:
+        if options["result_branch"] is None:
+            raise click.ClickException("--if-exists is about the branch that --result-branch names")
+        task["result"] = {"branch": task.pop("result_branch"), "if_exists": options["if_exists"]}
     if options["priority"] is not None:
         task["priority"] = options["priority"]
     if options["timeout"] is not None:

@@ -16,6 +16,7 @@ DEFAULT_TRANSPORTS = frozenset({"https", "http", "ssh"})
 _UNSEEN = re.compile(r"[\x00-\x20\x7f]")
 _SCP = re.compile(r"(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!/?/)[^\s:][^\s]*")
 _REF = re.compile(r"(?!-)(?!/)(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]{1,255}(?<![./])")
+_NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -56,6 +57,21 @@ def ref_fault(ref: str) -> Message | None:
     Source: git-check-ref-format(1).
     """
     return None if _REF.fullmatch(ref) and ref != "@" else message("field_ref")
+
+
+def branch_fault(branch: str) -> Message | None:
+    """Says what is wrong with a branch's name, with or without `refs/heads/` before it, or None.
+
+    Source: git-check-ref-format(1).
+    """
+    name = branch.removeprefix("refs/heads/")
+    if name in ("", "HEAD", "@") or name.startswith(("refs/", "-")) or len(name.encode("utf-8", "replace")) > 200:
+        return message("branch_name_bad", branch=branch)
+    if _NOT_IN_REF.search(name) or name.endswith("."):
+        return message("branch_name_characters", branch=branch)
+    if any(part.startswith(".") or part.endswith(".lock") or not part for part in name.split("/")):
+        return message("branch_name_parts", branch=branch)
+    return None
 
 
 def is_commit(ref: str) -> bool:

@@ -41,7 +41,9 @@ REASONS: dict[str, Reason] = {
     "CertificateRefused": Reason(retried=False, means="The Git server's certificate is not trusted."),
     "TransportRefused": Reason(retried=False, means="The repository's URL uses a transport that is not allowed."),
     "CheckoutRefused": Reason(retried=False, means="The repository's content tries to leave the workspace."),
-    "PushRefused": Reason(retried=False, means="The Git server refused the result branch."),
+    "PushRefused": Reason(retried=False, means="The Git server refused the push credential."),
+    "BranchExists": Reason(retried=False, means="The result branch exists already, and the task does not replace it."),
+    "BranchRefused": Reason(retried=False, means="The Git server refused the result branch: its name or its content."),
     "LfsFailed": Reason(retried=False, means="The files that Git LFS keeps could not be fetched."),
     # what the task draws on
     "ResourceDeleted": Reason(retried=False, means="What the task draws on was deleted while it waited."),

@@ -10,7 +10,7 @@ import msgspec
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import PromptCommand, Resources, Toleration, UsageRule
 from keruta.domain.messages import Message, read_message
-from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, RepositoryRef
+from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, RepositoryRef, ResultBranch
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -54,6 +54,20 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tolerations: list[Toleration] = []
 
 
+class CommitIdentity(msgspec.Struct, frozen=True, kw_only=True):
+    """Who commits: what Git takes as `user.name` and `user.email`."""
+
+    name: str = "keruta"
+    email: str = "keruta@localhost"
+
+
+class EarlierPush(msgspec.Struct, frozen=True, kw_only=True):
+    """What an earlier attempt of the same task pushed."""
+
+    branch: str
+    commit: str
+
+
 class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt's specification."""
 
@@ -79,9 +93,20 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     lfs: bool = False
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     result_branch: str | None = None
+    result: ResultBranch | None = None
+    pushed_earlier: list[EarlierPush] = []
+    identity: CommitIdentity = CommitIdentity()
+    commit_message: str = ""
     log_limit_bytes: int = 16 * 1024 * 1024
     fault: Fault | None = None
     token: str | None = None
+
+    @property
+    def wanted_result(self) -> ResultBranch | None:
+        """Where the result goes; a task stored by an earlier version has the branch alone."""
+        if self.result is None and self.result_branch is not None:
+            return ResultBranch(branch=self.result_branch)
+        return self.result
 
     @property
     def accesses(self) -> list[Access]:

@@ -13,7 +13,7 @@ from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ENV_LIMIT_BYTES, environment_bytes
 from keruta.domain.messages import Message, message
 from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME
-from keruta.domain.repository import ref_fault, url_fault
+from keruta.domain.repository import branch_fault, ref_fault, url_fault
 
 SCRIPT_LIMIT_BYTES = 256 * 1024
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -22,6 +22,7 @@ LABELS_LIMIT = 32
 INPUT_LIMIT_BYTES = 64 * 1024
 DEFAULT_TIMEOUT_SECONDS = 3600
 
+IfExists = Literal["fail", "update", "replace", "suffix"]
 Policy = Literal["never", "if_not_started", "always"]
 StatusName = Literal[
     "queued", "assigned", "preparing", "running", "waiting", "suspended", "unknown", "succeeded", "failed", "cancelled"
@@ -61,6 +62,18 @@ class RepositoryAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             yield "/ref", wrong
 
 
+class ResultBranch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The branch that a task's result is pushed to.
+
+    Args:
+        if_exists: where the branch is there already: `fail`; `update`, adding commits to it (fast-forward only);
+            `replace`, unless somebody changes it meanwhile; or `suffix`, taking the next free name.
+    """
+
+    branch: Annotated[str, Meta(min_length=1, max_length=200)]
+    if_exists: IfExists = "fail"
+
+
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What may be run again when an attempt is lost."""
 
@@ -88,6 +101,7 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     timeout_seconds: Annotated[int, Meta(ge=1, le=7 * 86400)] | None = None
     retry: RetryPolicy | None = None
     result_branch: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    result: ResultBranch | None = None
     labels: Annotated[dict[str, Annotated[str, Meta(max_length=200)]], Meta(max_length=LABELS_LIMIT)] = {}
 
     def faults(self) -> Problems:
@@ -112,10 +126,21 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         for key in self.labels:
             if not LABEL_KEY.fullmatch(key):
                 yield f"/labels/{key[:80]}", message("field_label")
-        if self.result_branch is not None and (wrong := ref_fault(self.result_branch)):
+        if self.result_branch is not None and (wrong := branch_fault(self.result_branch)):
             yield "/result_branch", wrong
+        if self.result is not None and (wrong := branch_fault(self.result.branch)):
+            yield "/result/branch", wrong
+        if self.result is not None and self.result_branch not in (None, self.result.branch):
+            yield "/result_branch", message("branch_twice")
         if self.name is not None and not self.name.isprintable():
             yield "/name", message("field_control_characters")
+
+    @property
+    def wanted_result(self) -> ResultBranch | None:
+        """Where the result goes, from `result` or from `result_branch`, its short form."""
+        if self.result is None and self.result_branch is not None:
+            return ResultBranch(branch=self.result_branch)
+        return self.result
 
 
 def _given(names: list[str]) -> Message:
@@ -255,6 +280,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     check: str | None = None
     env: dict[str, str] = {}
     result_branch: str | None = None
+    result: ResultBranch | None = None
     attempts: list[AttemptView] = []
     outputs: dict[str, str] = {}
     artifacts: list[Artifact] = []
@@ -342,9 +368,12 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     def spec(self) -> dict[str, Any]:
         """What the job needs, as plain data."""
         plain = msgspec.to_builtins(self.request)
-        asked = {name: plain[name] for name in ("script", "command", "prompt", "check", "env", "result_branch")}
+        asked = {name: plain[name] for name in ("script", "command", "prompt", "check", "env")}
+        wanted = self.request.wanted_result
         return {
             **asked,
+            "result_branch": wanted.branch if wanted is not None else None,
+            "result": msgspec.to_builtins(wanted),
             "repository": msgspec.to_builtins(self.repository),
             "profile": self.profile,
             "documents": msgspec.to_builtins(self.documents),

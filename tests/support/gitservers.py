@@ -7,7 +7,9 @@ import http.server
 import os
 import shutil
 import signal
+import socket
 import ssl
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -37,6 +39,7 @@ class GitHttp(Serving):
         self.lfs = LfsStore()
         self.host = host
         self.slow_seconds = 0.0
+        self.faults: list[str] = []
         self.away = False
         server = self
 
@@ -53,8 +56,29 @@ class GitHttp(Serving):
         host = f"[{self.host}]" if ":" in self.host else "127.0.0.1"
         return f"{self._scheme}://{host}:{self.port}/{name}"
 
+    def _fault(self, request: http.server.BaseHTTPRequestHandler) -> str:
+        """The next of `faults`, if it is meant for this request."""
+        pushing = request.command == "POST" and "git-receive-pack" in request.path
+        asked = pushing or "service=git-receive-pack" in request.path
+        if not self.faults or not (pushing if "pack" in self.faults[0] else asked) or self._user(request) is None:
+            return ""
+        return self.faults.pop(0)
+
     def _serve(self, request: http.server.BaseHTTPRequestHandler) -> None:
         time.sleep(self.slow_seconds)
+        fault = self._fault(request)
+        if fault == "reset":
+            request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            request.close_connection = True
+            request.connection.close()
+            return
+        if fault[:3].isdigit():
+            length = int(request.headers.get("Content-Length") or 0)
+            request.rfile.read(length)
+            request.send_response(int(fault[:3]))
+            request.send_header("Content-Length", "0")
+            request.end_headers()
+            return
         if self.away:
             request.close_connection = True
             return
@@ -93,6 +117,9 @@ class GitHttp(Serving):
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = [line.split(": ", 1) for line in head.decode().split("\r\n") if ": " in line]
         status = next((int(value.split()[0]) for name, value in headers if name == "Status"), 200)
+        if fault.startswith("lost answer"):
+            request.close_connection = True
+            return
         try:
             request.send_response(status)
             for name, value in headers:

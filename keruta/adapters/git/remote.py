@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from keruta.adapters.git.command import Git, Stopped
+from keruta.adapters.git.command import Git, Interrupted
 from keruta.domain.catalog.repositories import Validation
 from keruta.domain.messages import fields_of, message
 from keruta.domain.repository import is_commit
@@ -40,7 +40,7 @@ def look(url: str, default_ref: str | None, git: Git) -> Validation:
     reason: str | None
     try:
         said = git("ls-remote", "-q", "--symref", "--", url)
-    except Stopped:
+    except Interrupted:
         reason, found = "CloneFailed", message("git_slow")
     except PhaseError as error:
         reason, found = error.reason, error.message

@@ -85,7 +85,11 @@ class MongoSpecifications:
     ) -> Specification:
         asked: Document = document["spec"]
         known = {name: asked[name] for name in _AS_ASKED if asked.get(name) is not None}
-        own = {"task": document["_id"], "attempt": document["attempt"]["number"]}
+        own = {
+            "task": document["_id"],
+            "attempt": document["attempt"]["number"],
+            "pushed_earlier": _pushed_earlier(document),
+        }
         made = msgspec.convert({**known, **own, "log_limit_bytes": self._settings.log_limit_bytes}, Specification)
         profile, name = profiles.get(made.profile), made.repository.name
         if profile is None:
@@ -100,9 +104,19 @@ class MongoSpecifications:
             return _broken(made, "CredentialMissing", str(error.args[0]))
 
 
+def _pushed_earlier(document: Document) -> list[dict[str, str]]:
+    """What earlier attempts of the task pushed, the last push of each branch: it is the task's own."""
+    pushed = {
+        one["result_branch"]: one["result_commit"]
+        for one in document.get("past_attempts") or ()
+        if one.get("result_branch") and one.get("result_commit")
+    }
+    return [{"branch": branch, "commit": commit} for branch, commit in pushed.items()]
+
+
 _AS_ASKED = (
     "repository", "profile", "script", "command", "prompt", "check", "env", "documents", "timeout_seconds",
-    "result_branch",
+    "result_branch", "result",
 )  # fmt: skip
 
 
@@ -139,7 +153,7 @@ def _with_repository(made: Specification, row: Document, credentials: dict[str, 
         repository=msgspec.structs.replace(made.repository, url=repository.url),
         setup=[*made.setup, *repository.setup],
         read=read,
-        push=push if made.result_branch is not None else None,
+        push=push if made.wanted_result is not None else None,
         lfs=repository.lfs,
     )
 

@@ -211,7 +211,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
     return msgspec.convert(
         {
             **_common(document, last.get("started_at")),
-            **{name: spec.get(name) for name in ("script", "command", "prompt", "check", "result_branch")},
+            **{name: spec.get(name) for name in ("script", "command", "prompt", "check", "result_branch", "result")},
             "env": spec.get("env", {}),
             "documents": spec.get("documents", []),
             "timeout_seconds": spec["timeout_seconds"],

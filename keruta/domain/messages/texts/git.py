@@ -42,4 +42,49 @@ TEXTS = {
     "push_linked": "The workspace's Git directory is a link, so nothing is pushed from it.",
     "push_unreadable": "The result could not be read: {error}.",
     "push_timeout": "The branch could not be pushed within {seconds} s.",
+    "branch_name_bad": "'{branch}' is not a name for a branch.",
+    "branch_name_characters": "'{branch}' is not a name for a branch: Git refuses a character or a sequence in it.",
+    "branch_name_parts": (
+        "'{branch}' is not a name for a branch: no part of it may be empty, begin with a dot or end with .lock."
+    ),
+    "branch_twice": "Give result_branch or result, or the same branch in both.",
+    "branch_exists": "The branch {branch} exists already; name another, or have it updated or replaced.",
+    "branch_not_forward": (
+        "The branch {branch} has commits that the result does not have, so it can't be updated; start from "
+        "that branch, replace it, or name another."
+    ),
+    "branch_suffixes_taken": "The branches {branch} to {branch}-{last} exist already; name another.",
+    "branch_busy": "The branch {branch} changed at every try; others push to it.",
+    "branch_refused": "The Git server refused the branch {branch}. It said: {said}",
+    "branch_protected": (
+        "The branch {branch} is protected on the Git server; name another, or let the push credential push "
+        "to it. The server said: {said}"
+    ),
+    "branch_workflow": (
+        "The push credential may not change workflow files, and the result for {branch} does; give it that "
+        "right. The server said: {said}"
+    ),
+    "branch_clash": (
+        "The branch {branch} can't be beside the branch {other}: one name begins with the other. Name another."
+    ),
+    "branch_clash_unnamed": (
+        "The branch {branch} can't be beside another branch whose name begins with its own, or the reverse. "
+        "Name another. The server said: {said}"
+    ),
+    "branch_unrelated": (
+        "The result for {branch} is based on commits that the Git server does not have. The server said: {said}"
+    ),
+    "result_no_git": "The workspace no longer has a .git directory, so its commits can't be read.",
+    "result_git_file": "The workspace's .git is a file that names a directory elsewhere, which is not read.",
+    "result_reftable": (
+        "The workspace keeps its branches as a reftable, which can't be read here; use the files format."
+    ),
+    "result_index_unreadable": "The workspace's Git index can't be read: {error}.",
+    "result_head_missing": "The workspace's HEAD is at {commit}, which is not among its objects.",
+    "result_head_borrowed": (
+        "The workspace's HEAD is at {commit}, whose objects are in another directory "
+        "(objects/info/alternates) that is not read."
+    ),
+    "result_commits_limit": "The workspace has more than {limit} commits; fetch less history.",
+    "result_file_unreadable": "The workspace's {path} can't be read: permission denied.",
 }

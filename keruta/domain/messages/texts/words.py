@@ -61,6 +61,8 @@ TEXTS = {
     "reason_pod_refused": "the cluster refused its Pod",
     "reason_profile_missing": "the profile is missing",
     "reason_push_failed": "the result could not be pushed",
+    "reason_branch_exists": "the result branch exists",
+    "reason_branch_refused": "the result branch was refused",
     "reason_push_refused": "the push was refused",
     "reason_quota_exceeded": "a quota is used up",
     "reason_ref_not_found": "no such branch, tag or commit",

@@ -1,0 +1,217 @@
+"""Reads the Git directory of a workspace as data: where HEAD is, what is tracked, what is excluded. Git is not asked.
+
+Everything read here may have been written by the script. Links, other directories (`commondir`, `alternates`,
+`core.worktree`) and configuration are not followed.
+"""
+
+from __future__ import annotations
+
+import re
+import stat
+
+from agent.attempt.git_index import INDEX_LIMIT_BYTES, IndexEntry, IndexUnreadableError, parse
+from agent.attempt.workspace_files import Beneath
+from keruta.domain.messages import message
+from keruta.domain.repository import branch_fault
+from keruta.errors import PhaseError
+
+REFS_LIMIT = 20_000
+PACKED_LIMIT_BYTES = 64 << 20
+TEXT_LIMIT_BYTES = 1 << 20
+SYMREF_DEPTH = 5
+_HEX = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
+_PATH = re.compile(r"^\s*path\s*=\s*(.*?)\s*$", re.MULTILINE)
+
+
+class GitDirectory:
+    """The `.git` of a directory beneath the workspace.
+
+    Args:
+        at: the directory's path, empty for the workspace itself.
+
+    Raises:
+        PhaseError: PushFailed, with a sentence, when it is none that is read.
+    """
+
+    def __init__(self, files: Beneath, at: bytes = b"") -> None:
+        self._files = files
+        self.path = _join(at, b".git")
+        found = files.stat(self.path)
+        if found is None:
+            raise PhaseError("PushFailed", message("result_no_git"))
+        if stat.S_ISLNK(found.st_mode):
+            raise PhaseError("PushFailed", message("push_linked"))
+        if not stat.S_ISDIR(found.st_mode):
+            raise PhaseError("PushFailed", message("result_git_file"))
+        if files.stat(self._in(b"reftable")) is not None:
+            raise PhaseError("PushFailed", message("result_reftable"))
+
+    def _in(self, name: bytes) -> bytes:
+        return _join(self.path, name)
+
+    def _text(self, name: bytes, limit_bytes: int = TEXT_LIMIT_BYTES) -> bytes:
+        return self._files.read(self._in(name), limit_bytes) or b""
+
+    # ------------------------------------------------------------ refs
+
+    def head(self) -> tuple[str | None, str | None]:
+        """Return the commit that HEAD names and the full name of its branch, each None where there is none."""
+        return self._follow(b"HEAD")
+
+    def _follow(self, name: bytes) -> tuple[str | None, str | None]:
+        branch = None
+        for _ in range(SYMREF_DEPTH):
+            text = self._text(name, 4096).strip()
+            if _HEX.fullmatch(text):
+                return text.decode(), branch
+            if not text.startswith(b"ref:"):
+                return (self._packed().get(name) if branch else None), branch
+            name = text[4:].strip()
+            if not _is_ref(name):
+                return None, None
+            branch = name.decode()
+        return None, None
+
+    def _packed(self) -> dict[bytes, str]:
+        rows = (line.partition(b" ") for line in self._text(b"packed-refs", PACKED_LIMIT_BYTES).splitlines())
+        return {name: commit.decode() for commit, _, name in rows if _HEX.fullmatch(commit) and _is_ref(name)}
+
+    def branches(self) -> dict[str, str]:
+        """Return the commits of the local branches, by their full names; the first of very many."""
+        found = {name.decode(): commit for name, commit in self._packed().items() if name.startswith(b"refs/heads/")}
+        waiting = [b"refs/heads"]
+        while waiting and len(found) < REFS_LIMIT:
+            directory = waiting.pop()
+            try:
+                entries = self._files.entries(self._in(directory))
+            except OSError:
+                continue
+            for name, kind in entries:
+                path = _join(directory, name)
+                if stat.S_ISDIR(kind.st_mode):
+                    waiting.append(path)
+                elif _is_ref(path) and (commit := self._follow(path)[0]):
+                    found[path.decode()] = commit
+        return found
+
+    def commits_in(self, name: bytes) -> list[str]:
+        """Return the commit ids that a file such as `shallow` or `MERGE_HEAD` lists."""
+        lines = self._text(name).splitlines()
+        return [line.strip().decode() for line in lines if _HEX.fullmatch(line.strip())][:REFS_LIMIT]
+
+    def amended(self) -> set[str]:
+        """Return the commits that HEAD's log says were made by amending another."""
+        found = set()
+        for line in self._text(b"logs/HEAD", 8 << 20).splitlines():
+            told, _, what = line.partition(b"\t")
+            words = told.split(b" ")
+            if b"(amend)" in what and len(words) > 1 and _HEX.fullmatch(words[1]):
+                found.add(words[1].decode())
+        return found
+
+    # ------------------------------------------------------------ files
+
+    @property
+    def exclude(self) -> bytes:
+        """The patterns of `info/exclude`."""
+        return self._text(b"info/exclude")
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it takes objects from another directory, which is not read."""
+        return bool(self._text(b"objects/info/alternates").strip())
+
+    def tracked(self, hash_bytes: int) -> list[IndexEntry] | None:
+        """Return what the index lists; None where there is no index.
+
+        Raises:
+            PhaseError: PushFailed, when it can't be read.
+        """
+        data = self._files.read(self._in(b"index"), INDEX_LIMIT_BYTES)
+        if data is None:
+            return None
+        try:
+            index = parse(data, hash_bytes)
+            if not index.shared:
+                return index.entries
+            name = self._in(b"sharedindex." + index.shared.encode())
+            return index.merged(parse(self._files.read(name, INDEX_LIMIT_BYTES) or b"", hash_bytes))
+        except IndexUnreadableError as error:
+            raise PhaseError("PushFailed", message("result_index_unreadable", error=str(error))) from error
+
+
+def nested_head(files: Beneath, at: bytes) -> str | None:
+    """Return the commit that a nested repository's HEAD names, read as data; None where that can't be said.
+
+    Its `.git` is a directory, or a file that names one beneath the workspace's `.git/modules`, as Git makes submodules.
+    """
+    inner = _join(at, b".git")
+    text = files.read(inner)
+    if text is not None:
+        target = _normal(at, text.removeprefix(b"gitdir:").strip())
+        if not text.startswith(b"gitdir:") or target is None or not target.startswith(b".git/modules/"):
+            return None
+        inner = target
+    head = (files.read(inner + b"/HEAD") or b"").strip()
+    for _ in range(SYMREF_DEPTH):
+        if _HEX.fullmatch(head):
+            return head.decode()
+        name = head.removeprefix(b"ref:").strip()
+        if not head.startswith(b"ref:") or not _is_ref(name):
+            return None
+        head = (files.read(inner + b"/" + name) or b"").strip() or _packed_in(files, inner, name)
+    return None
+
+
+def _packed_in(files: Beneath, directory: bytes, name: bytes) -> bytes:
+    for line in (files.read(directory + b"/packed-refs", PACKED_LIMIT_BYTES) or b"").splitlines():
+        commit, _, found = line.partition(b" ")
+        if found == name:
+            return commit
+    return b""
+
+
+def is_repository(files: Beneath, at: bytes) -> bool:
+    """Say whether a directory holds a repository of its own, as Git would think of it."""
+    inner = _join(at, b".git")
+    found = files.stat(inner)
+    if found is None:
+        return False
+    if stat.S_ISDIR(found.st_mode):
+        return files.stat(inner + b"/HEAD") is not None
+    if stat.S_ISREG(found.st_mode):
+        return (files.read(inner) or b"").startswith(b"gitdir:")
+    return stat.S_ISLNK(found.st_mode)
+
+
+def submodule_paths(text: bytes) -> set[bytes]:
+    """Return the paths that a `.gitmodules` registers. Quoted ones are taken as they are."""
+    said = text.decode("utf-8", "surrogateescape")
+    return {match.strip('"').encode("utf-8", "surrogateescape") for match in _PATH.findall(said)}
+
+
+def _is_ref(name: bytes) -> bool:
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        return False
+    return text.startswith("refs/") and branch_fault(text.removeprefix("refs/")) is None
+
+
+def _normal(at: bytes, target: bytes) -> bytes | None:
+    """A relative path from a directory, as one from the workspace; None where it leaves it."""
+    found = [] if target.startswith(b"/") else at.split(b"/")
+    if target.startswith(b"/"):
+        return None
+    for part in target.split(b"/"):
+        if part == b"..":
+            if not found:
+                return None
+            found.pop()
+        elif part not in (b"", b"."):
+            found.append(part)
+    return b"/".join(found)
+
+
+def _join(directory: bytes, name: bytes) -> bytes:
+    return directory + b"/" + name if directory else name

@@ -1,0 +1,124 @@
+"""The result of an attempt: pushed to its branch, or kept as files when it is not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from agent.attempt.directory import JobDir
+from agent.attempt.push import Pushed, Pusher
+from agent.attempt.repository import AttemptRepository
+from agent.attempt.result_repository import ResultRepository, Work
+from agent.attempt.verdict import Verdict
+from keruta.adapters.git.command import Git, Interrupted
+from keruta.domain.messages import message
+from keruta.domain.specification import Specification
+from keruta.domain.task import ResultBranch
+from keruta.errors import PhaseError
+
+PUSH_SECONDS = 300.0
+KEEP_SECONDS = 120.0
+
+
+class AttemptResult:
+    """Reads what the script made, once it has ended; pushes it after a success, keeps it otherwise.
+
+    Args:
+        say: writes a line to the log.
+    """
+
+    def __init__(
+        self, directory: JobDir, specification: Specification, access: AttemptRepository, say: Callable[[str], None]
+    ) -> None:
+        self._dir = directory
+        self._spec = specification
+        self._access = access
+        self._say = say
+        self.pushed: Pushed | None = None
+        self.files: list[Path] = []
+
+    def finish(self, verdict: Verdict, base: str, target: ResultBranch) -> Verdict:
+        """Return the verdict, changed where a success could not be pushed. Raises nothing of Git's.
+
+        A script that is done is pushed even if a cancel comes now.
+        """
+        git = Git(self._dir.root, {}, threading.Event(), time.monotonic() + PUSH_SECONDS)
+        repository = ResultRepository(
+            self._dir.root / "result", self._dir.workspace, base=base, git=git, index=self._dir.root / "index",
+            lfs=self._spec.lfs, say=self._say,
+        )  # fmt: skip
+        try:
+            work = self._read(repository, git)
+            if verdict.status == "succeeded":
+                verdict = self._push(repository, work, target, git, verdict)
+            if self.pushed is None:
+                self._keep(repository, work, target)
+        except PhaseError as error:
+            verdict = self._failed(verdict, error)
+        except Interrupted:
+            verdict = self._failed(
+                verdict, PhaseError("PushFailed", message("push_timeout", seconds=int(PUSH_SECONDS)))
+            )
+        finally:
+            repository.remove()
+        return verdict
+
+    def _read(self, repository: ResultRepository, git: Git) -> Work:
+        def fetch_base(_: Git) -> None:
+            with self._access.opened("push") as env:
+                opened = repository.over_network(git.with_env(env))
+                opened("fetch", "-q", "--depth=1", "--no-tags", "--", self._url, repository.base, reason="PushFailed")
+
+        return repository.read(self._spec.identity, self._message, self._made_at, fetch_base)
+
+    def _push(
+        self, repository: ResultRepository, work: Work, target: ResultBranch, git: Git, verdict: Verdict
+    ) -> Verdict:
+        ours = {one.branch: one.commit for one in self._spec.pushed_earlier}
+        try:
+            with self._access.opened("push") as env:
+                pusher = Pusher(repository, self._url, git.with_env(env), lfs=self._spec.lfs, say=self._say)
+                self.pushed = pusher.push(work, target, ours)
+        except PhaseError as error:
+            return self._failed(verdict, error)
+        except Interrupted:
+            return self._failed(verdict, PhaseError("PushFailed", message("push_timeout", seconds=int(PUSH_SECONDS))))
+        self._say(f"pushed {self.pushed.commit} to {self.pushed.branch}")
+        return verdict
+
+    def _keep(self, repository: ResultRepository, work: Work, target: ResultBranch) -> None:
+        """The work is in files that are kept with the artifacts; where even that fails, the log says so."""
+        repository.git = repository.git.within(KEEP_SECONDS)
+        try:
+            self.files = repository.keep(work, self._dir.root / "kept", target.branch)
+        except (PhaseError, Interrupted, OSError) as error:
+            self._say(f"the work could not be kept: {error}")
+            return
+        if self.files:
+            self._say("the work is kept among the artifacts: `git fetch result.bundle` takes it into a clone")
+
+    def _failed(self, verdict: Verdict, error: PhaseError) -> Verdict:
+        self._say(f"{error.reason}: {error.message}")
+        if verdict.status != "succeeded":
+            return verdict
+        return Verdict(status="failed", reason=error.reason, message=error.message, exit_code=0)
+
+    @property
+    def _url(self) -> str:
+        return self._spec.repository.url
+
+    @property
+    def _message(self) -> str:
+        return self._spec.commit_message or f"{self._spec.task}: result\n"
+
+    @property
+    def _made_at(self) -> int:
+        """When keruta's own commit was made: written down, so that a restarted agent makes the same commit again."""
+        path = self._dir.root / "result_at"
+        try:
+            return int(path.read_text())
+        except (OSError, ValueError):
+            path.write_text(f"{int(time.time())}\n")
+            return int(path.read_text())

@@ -1,0 +1,278 @@
+"""What a script made, as one commit in a repository of the agent's own: to be pushed, or kept as a bundle and a patch.
+
+The repository is made here, and its configuration is Git's own. Objects come from the workspace verified
+(`agent.attempt.git_objects`), where HEAD is comes from files that are read as data (`agent.attempt.git_directory`), and
+what is not committed comes from copies (`agent.attempt.snapshot`). No Git process looks into the workspace.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from agent.attempt.commits import Commits, amended_base, read_commits, with_parents
+from agent.attempt.git_directory import GitDirectory
+from agent.attempt.git_index import IndexUnreadableError, parse
+from agent.attempt.git_objects import take_objects
+from agent.attempt.snapshot import SHOWN_PATHS, Baseline, Snapshot, tree_rows
+from agent.attempt.workspace_files import Beneath
+from keruta.adapters.git.command import Git
+from keruta.domain.messages import message
+from keruta.domain.specification import CommitIdentity
+from keruta.errors import PhaseError
+
+PATCH_LIMIT_BYTES = 1 << 20
+OTHER_BRANCHES_LIMIT = 20
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """What a script made.
+
+    Args:
+        base: the commit that was checked out.
+        head: the commit to push; `base` where nothing was made.
+        commits: all that the repository has.
+        others: new commits that HEAD does not lead to, by their branches.
+    """
+
+    base: str
+    head: str
+    commits: Commits
+    others: Mapping[str, str] = {}
+
+    @property
+    def empty(self) -> bool:
+        return self.head == self.base and not self.others
+
+
+class ResultRepository:
+    """The repository; `read` fills it.
+
+    Args:
+        directory: where it is made.
+        base: the commit that was checked out.
+        git: gives Git its time limit; its environment is replaced.
+        index: the copy of the workspace's index that was made after the checkout.
+        say: told what a person should know.
+    """
+
+    def __init__(
+        self, directory: Path, workspace: Path, *, base: str, git: Git, index: Path | None = None, lfs: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:  # fmt: skip
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir(mode=0o700)
+        self.directory = directory
+        self.bare = directory / "repository.git"
+        self.bare.mkdir()
+        self._workspace = workspace
+        self.base = base
+        self._algorithm = "sha256" if len(base) == 64 else "sha1"
+        self._index = index
+        self._lfs = lfs
+        self._say = say
+        self._signed: dict[str, str] = {}
+        self.git = git.with_env(own_environment(self.bare), self.bare)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def over_network(self, git: Git) -> Git:
+        """Return Git in this repository with what opens the server."""
+        offline = {name: value for name, value in own_environment(self.bare).items() if name not in ("HOME", "PATH")}
+        kept = {name: value for name, value in offline.items() if not name.startswith("GIT_CONFIG")}
+        return git.with_env({**git.env, **kept}, self.bare)
+
+    # ------------------------------------------------------------ what was made
+
+    def read(
+        self, identity: CommitIdentity, text: str, made_at: int, fetch_base: Callable[[Git], object] | None = None
+    ) -> Work:
+        """Return what the script made: its commits, and one on top for what it did not commit.
+
+        Args:
+            text: the message of that commit.
+            made_at: its time, in seconds since 1970.
+            fetch_base: fetches the base commit where the workspace lost it.
+
+        Raises:
+            PhaseError: PushFailed, with a sentence.
+            Stopped, TimedOut.
+        """
+        self.git("init", "-q", "--bare", "--template=", f"--object-format={self._algorithm}", ".", reason="PushFailed")
+        self._signed = author(identity, made_at)
+        try:
+            with Beneath(self._workspace) as files:
+                return self._read(files, text, fetch_base)
+        except OSError as error:
+            raise PhaseError("PushFailed", message("push_unreadable", error=error.strerror or str(error))) from error
+
+    def _read(self, files: Beneath, text: str, fetch_base: Callable[[Git], object] | None) -> Work:
+        directory = GitDirectory(files)
+        taken = take_objects(files, directory.path + b"/objects", self.git, self._algorithm)
+        if taken.bad:
+            self._say(f"{taken.bad} damaged Git objects or packs in the workspace left out")
+        commits = read_commits(self.git)
+        if self.base not in commits and fetch_base is not None:
+            fetch_base(self.git)
+            commits = read_commits(self.git)
+        head, branch = directory.head()
+        parent = self._parent(directory, commits, head, branch)
+        commits = self._end_history(commits)
+        if parent is not None and (made_of := amended_base(commits, parent, self.base, directory.amended())):
+            before = parent
+            parent = with_parents(self.git, commits, parent, made_of, self._algorithm)
+            self._say(f"the commit that was checked out was amended: {before} became {parent}, with its parents")
+            commits = self._end_history(read_commits(self.git))
+        head = self._commit(files, directory, commits, parent, text)
+        if head not in commits:
+            commits = self._end_history(read_commits(self.git))
+        return Work(base=self.base, head=head, commits=commits, others=self._others(directory, commits, head, branch))
+
+    def _parent(self, directory: GitDirectory, commits: Commits, head: str | None, branch: str | None) -> str | None:
+        """The commit that a person would commit on; None for a branch that has no commit yet."""
+        if head is None and branch is not None and self.base in commits:
+            self._say(f"HEAD is on {branch}, which has no commit: the result begins a history of its own")
+            return None
+        if head is None:
+            self._say("HEAD in the workspace names no commit: the one that was checked out is taken")
+            head = self.base
+        if head in commits:
+            return head
+        code = "result_head_borrowed" if directory.borrows else "result_head_missing"
+        raise PhaseError("PushFailed", message(code, commit=head))
+
+    def _end_history(self, commits: Commits) -> Commits:
+        """Git is told where history ends; so a commit that has lost its parents is no fault."""
+        (self.bare / "shallow").write_text("".join(f"{one}\n" for one in commits.shallow))
+        if not commits.shallow:
+            (self.bare / "shallow").unlink()
+        return commits
+
+    def _commit(self, files: Beneath, directory: GitDirectory, commits: Commits, parent: str | None, text: str) -> str:
+        (self.bare / "info").mkdir(exist_ok=True)
+        (self.bare / "info" / "exclude").write_bytes(directory.exclude)
+        listed = b"" if parent is None else self._tree(parent)
+        snapshot = Snapshot(files, self.git, self.directory / "files", self._baseline(tree_rows(listed)), lfs=self._lfs)
+        tree = snapshot.tree(directory.tracked(len(self.base) // 2))
+        for path in sorted(snapshot.left_out)[:SHOWN_PATHS]:
+            self._say(f"not in the result: {path}")
+        if len(snapshot.left_out) > SHOWN_PATHS:
+            self._say(f"not in the result: {len(snapshot.left_out) - SHOWN_PATHS} more")
+        merged = [one for one in directory.commits_in(b"MERGE_HEAD") if one in commits and one != parent]
+        unchanged = (
+            parent is not None and tree == self.git("rev-parse", f"{parent}^{{tree}}", reason="PushFailed").strip()
+        )
+        if parent is not None and unchanged and not merged:
+            return parent
+        parents = [word for one in (parent, *merged) if one is not None for word in ("-p", one)]
+        git = self.git.with_env({**self.git.env, **self._signed})
+        given = text.encode("utf-8", "replace")
+        return git("commit-tree", tree, *parents, "-F", "-", stdin=given, reason="PushFailed").strip()
+
+    def _tree(self, commit: str) -> bytes:
+        return self.git.read("ls-tree", "-r", "-z", "--full-tree", commit, reason="PushFailed")
+
+    def _baseline(self, head: Mapping[bytes, tuple[int, str]]) -> Baseline:
+        if self._index is None:
+            return Baseline(head=head, checked_out={})
+        try:
+            entries = parse(self._index.read_bytes(), len(self.base) // 2).entries
+            written_at = self._index.stat().st_mtime_ns
+        except (OSError, IndexUnreadableError):
+            return Baseline(head=head, checked_out={})
+        return Baseline(head=head, checked_out={entry.path: entry for entry in entries}, checked_out_at=written_at)
+
+    def _others(self, directory: GitDirectory, commits: Commits, head: str, branch: str | None) -> dict[str, str]:
+        """New commits of other branches: not pushed, but said and kept."""
+        led_to = set(commits.reachable([head, self.base]))
+        found: dict[str, str] = {}
+        for name, commit in sorted(directory.branches().items()):
+            if name == branch or commit not in commits or commit in led_to or len(found) >= OTHER_BRANCHES_LIMIT:
+                continue
+            found[name] = commit
+            count = len(commits.new(commit, [head, self.base]))
+            short = name.removeprefix("refs/heads/")
+            self._say(
+                f"not in the result: {count} commits of the branch {short}; HEAD is where the result is taken from"
+            )
+        return found
+
+    # ------------------------------------------------------------ kept as files
+
+    def keep(self, work: Work, target: Path, branch: str) -> list[Path]:
+        """Return the files in which the work is kept: a bundle that `git fetch` takes, and a patch where it is small.
+
+        Raises:
+            PhaseError: PushFailed.
+        """
+        if work.empty:
+            return []
+        refs = {f"refs/heads/{branch.removeprefix('refs/heads/')}": work.head, **dict(work.others)}
+        for name, commit in refs.items():
+            self.git("update-ref", name, commit, reason="PushFailed")
+        (self.bare / "HEAD").write_text(f"{work.head}\n")
+        target.mkdir(exist_ok=True)
+        bundle, patch = target / "result.bundle", target / "result.patch"
+        known = [f"^{self.base}"] if self.base in work.commits else []
+        tips = ["HEAD", *refs] if work.head != self.base else list(refs)[1:]
+        self.git("bundle", "create", "-q", str(bundle), *tips, *known, reason="PushFailed")
+        kept = [bundle]
+        if work.head != self.base and known:
+            self.git(
+                "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color",
+                f"--output={patch}", self.base, work.head, reason="PushFailed",
+            )  # fmt: skip
+            if 0 < patch.stat().st_size <= PATCH_LIMIT_BYTES:
+                kept.append(patch)
+        return kept
+
+
+def own_environment(repository: Path) -> dict[str, str]:
+    """Return the environment of Git in a repository of the agent's own, which opens no server."""
+    return {
+        "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
+        "HOME": str(repository),
+        "LC_ALL": "C",
+        "GIT_DIR": str(repository),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+        "GIT_ATTR_NOSYSTEM": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_NO_LAZY_FETCH": "1",
+        "GIT_ADVICE": "0",
+    }
+
+
+def author(identity: CommitIdentity, made_at: int) -> dict[str, str]:
+    """Return what Git takes as author and committer from its environment."""
+    made: dict[str, str] = {}
+    for role in ("AUTHOR", "COMMITTER"):
+        made |= {f"GIT_{role}_NAME": identity.name, f"GIT_{role}_EMAIL": identity.email}
+        made[f"GIT_{role}_DATE"] = f"@{made_at} +0000"
+    return made
+
+
+def check_new(repository: ResultRepository, tip: str, known: Sequence[str]) -> None:
+    """Check what is new for faults, as a careful server does; what the server has already is not looked at.
+
+    Args:
+        known: commits that the server has.
+
+    Raises:
+        PhaseError: PushFailed.
+    """
+    git, prefix = repository.git, repository.directory / "new"
+    wanted = "".join([f"{tip}\n", *(f"^{one}\n" for one in known)]).encode()
+    name = git("pack-objects", "-q", "--revs", str(prefix), stdin=wanted, reason="PushFailed").strip()
+    pack = f"{prefix}-{name}.pack"
+    try:
+        git("index-pack", "--fsck-objects", "-o", f"{prefix}.idx", pack, reason="PushFailed")
+    finally:
+        for path in repository.directory.glob("new*"):
+            path.unlink()

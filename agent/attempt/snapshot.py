@@ -1,0 +1,408 @@
+"""The tree that `git add --all` would make of a workspace, without Git ever looking into the workspace.
+
+Files are opened by `agent.attempt.workspace_files`; those that may have changed are copied into a directory of the
+agent's. There Git makes objects of them, with a configuration in which no filter but Git LFS exists. Attribute and
+ignore files are copied as data, so text, eol and encoding apply. Git enters no nested repository: see
+`_gitlink`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
+from pathlib import Path
+
+import msgspec
+
+from agent.attempt.git_directory import is_repository, nested_head, submodule_paths
+from agent.attempt.git_index import GITLINK, MODES, TREE, IndexEntry
+from agent.attempt.workspace_files import Beneath, parts
+from keruta.adapters.git.command import Git
+from keruta.domain.messages import message
+from keruta.errors import PhaseError
+
+RULES_LIMIT_BYTES = 1 << 20
+RULES = (b".gitattributes", b".gitignore")
+SHOWN_PATHS = 20
+LFS_FILTER = (
+    "-c", "filter.lfs.clean=git-lfs clean -- %f", "-c", "filter.lfs.smudge=git-lfs smudge -- %f",
+    "-c", "filter.lfs.process=git-lfs filter-process", "-c", "filter.lfs.required=true",
+)  # fmt: skip
+
+
+class Baseline(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known without the script's word.
+
+    Args:
+        head: mode and object id by path, of the commit that HEAD names.
+        checked_out: the index as the checkout left it, by path: what has the same times, inode and size is unchanged.
+        checked_out_at: when that index was written, in nanoseconds; a file of the same moment may have changed since.
+    """
+
+    head: Mapping[bytes, tuple[int, str]]
+    checked_out: Mapping[bytes, IndexEntry]
+    checked_out_at: int = 0
+
+
+class Snapshot:
+    """Makes the tree, once.
+
+    Args:
+        git: in the agent's own bare repository, which has the objects of HEAD.
+        directory: where copies are made; must not exist.
+        lfs: whether files that `filter=lfs` names become pointers.
+    """
+
+    def __init__(self, files: Beneath, git: Git, directory: Path, baseline: Baseline, *, lfs: bool) -> None:
+        self._files = files
+        self._directory = directory
+        directory.mkdir(mode=0o700)
+        self._git = git.with_env({**git.env, "GIT_WORK_TREE": str(directory)}, directory)
+        self._base = baseline
+        self._filters = LFS_FILTER if lfs else ()
+        self._ruled: set[bytes] = set()
+        self._rule_files: set[bytes] = set()
+        self._entries: dict[bytes, tuple[int, str]] = {}
+        self._copied: list[bytes] = []
+        self._modules = submodule_paths(files.read(b".gitmodules", RULES_LIMIT_BYTES) or b"")
+        self.left_out: list[str] = []
+
+    def tree(self, tracked: Sequence[IndexEntry] | None) -> str:
+        """Return the id of the tree.
+
+        Args:
+            tracked: the workspace's index; None where there is none, then HEAD's files are tracked.
+
+        Raises:
+            PhaseError: PushFailed: a file can't be read, or Git refuses one.
+        """
+        known = self._tracked(tracked)
+        self._keep(entry for entry in known.values() if _left_alone(entry))
+        looked_at = sorted((entry for entry in known.values() if not _left_alone(entry)), key=_place)
+        for directory, group in groupby(looked_at, key=lambda entry: _parent(entry.path)):
+            self._look(directory, group)
+        self._untracked(known)
+        self._add()
+        return self._git("write-tree", "--missing-ok", reason="PushFailed").strip()
+
+    # ------------------------------------------------------------ tracked files
+
+    def _tracked(self, index: Sequence[IndexEntry] | None) -> dict[bytes, IndexEntry]:
+        """Everything that is tracked, by path; a whole directory of a sparse index as its files."""
+        if index is None:
+            return {path: IndexEntry(path, mode, oid) for path, (mode, oid) in self._base.head.items()}
+        found: dict[bytes, IndexEntry] = {}
+        for entry in index:
+            if entry.mode == TREE:
+                found |= {one.path: one for one in self._outside(entry)}
+            elif entry.mode not in MODES or not _can_be_tracked(entry.path):
+                continue
+            elif entry.path not in found or entry.stage == 2:
+                found[entry.path] = entry
+        return found
+
+    def _outside(self, directory: IndexEntry) -> Iterator[IndexEntry]:
+        """The files of a directory that a sparse index keeps as one entry; HEAD's, where its tree is not there."""
+        prefix = directory.path
+        if not _can_be_tracked(prefix.rstrip(b"/")):
+            return
+        done = self._git.run("ls-tree", "-r", "-z", "--full-tree", directory.object_id)
+        if done.exit_code == 0:
+            inner = {prefix + path: row for path, row in tree_rows(done.out).items()}
+        else:
+            inner = {path: row for path, row in self._base.head.items() if path.startswith(prefix)}
+        for path, (mode, oid) in inner.items():
+            yield IndexEntry(path, mode, oid, kept=True)
+
+    def _keep(self, entries: Iterable[IndexEntry]) -> None:
+        """What Git leaves alone stays as the index has it, or as HEAD does where that object is nowhere."""
+        kept = list(entries)
+        there = self._present(entry.object_id for entry in kept)
+        for entry in kept:
+            committed = self._base.head.get(entry.path)
+            if entry.object_id in there or committed == (entry.mode, entry.object_id):
+                self._entries[entry.path] = (entry.mode, entry.object_id)
+            elif committed is not None:
+                self._entries[entry.path] = committed
+
+    def _look(self, directory: bytes, entries: Iterable[IndexEntry]) -> None:
+        """Decides for the tracked files of one directory: as they were, changed or gone."""
+        self._git.check_time()
+        with ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(self._files.directory(directory))
+            except PermissionError as error:
+                raise _unreadable(directory) from error
+            except OSError:
+                return  # the directory is gone, or a link stands in its place: so its files are gone
+            for entry in entries:
+                self._look_at(descriptor, entry)
+
+    def _look_at(self, descriptor: int, entry: IndexEntry) -> None:
+        name = entry.path.rpartition(b"/")[2]
+        try:
+            found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+        except OSError:
+            return
+        if stat.S_ISDIR(found.st_mode):
+            if entry.mode == GITLINK:
+                self._gitlink(entry.path, entry)
+            return
+        if self._unchanged(entry.path, found):
+            before = self._base.checked_out[entry.path]
+            self._entries[entry.path] = (before.mode, before.object_id)
+        elif self._copy(descriptor, entry.path, found) and entry.mode != GITLINK:
+            self._entries[entry.path] = (entry.mode, entry.object_id)  # whether its lines ended in CRLF counts
+
+    def _unchanged(self, path: bytes, found: os.stat_result) -> bool:
+        """Whether a file is the one that the checkout wrote; no script can set a file's change time."""
+        before = self._base.checked_out.get(path)
+        if before is None or before.mode == GITLINK:
+            return False
+        mtime, ctime = divmod(found.st_mtime_ns, 10**9), divmod(found.st_ctime_ns, 10**9)
+        now = (*mtime, *ctime, found.st_ino & 0xFFFFFFFF, found.st_size & 0xFFFFFFFF)
+        return now == before.stat and before.mode == _mode(found) and found.st_ctime_ns < self._base.checked_out_at
+
+    def _gitlink(self, path: bytes, entry: IndexEntry | None) -> None:
+        """A nested repository.
+
+        A submodule that `.gitmodules` registers is at the commit that its own HEAD names. Any other stays as HEAD
+        names it, and where HEAD names none it is left out: nobody could check it out.
+        """
+        head = nested_head(self._files, path) if path in self._modules else None
+        committed = self._base.head.get(path)
+        if head is not None:
+            self._entries[path] = (GITLINK, head)
+        elif committed is not None and committed[0] == GITLINK:
+            self._entries[path] = committed
+        elif entry is not None and path in self._modules:
+            self._entries[path] = (GITLINK, entry.object_id)
+        else:
+            self.left_out.append(f"{_shown(path)}: a Git repository of its own, and no registered submodule")
+
+    # ------------------------------------------------------------ untracked files
+
+    def _untracked(self, known: Mapping[bytes, IndexEntry]) -> None:
+        """Copies what is not tracked and not ignored, one level of directories after the other."""
+        tracked_above = {above for path in known for above in _above(path)}
+        level = [b""]
+        while level:
+            files: list[bytes] = []
+            directories: list[bytes] = []
+            for directory in level:
+                self._git.check_time()
+                for path, kind in self._list(directory):
+                    if stat.S_ISDIR(kind.st_mode):
+                        directories.append(path)
+                    elif path not in known and (stat.S_ISREG(kind.st_mode) or stat.S_ISLNK(kind.st_mode)):
+                        files.append(path)
+            for path in directories:
+                with self._made(path):
+                    pass
+            ignored = self._ignored([*files, *directories])
+            for path in files:
+                if path not in ignored:
+                    self._take(path)
+            level = [
+                path
+                for path in directories
+                if path not in ignored and self._enter(path, known, tracked=path in tracked_above)
+            ]
+
+    def _list(self, directory: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+        self._rules(directory)
+        try:
+            entries = self._files.entries(directory)
+        except PermissionError as error:
+            raise _unreadable(directory) from error
+        except OSError:
+            return
+        for name, kind in entries:
+            path = directory + b"/" + name if directory else name
+            if name.lower() == b".git":
+                continue
+            if len(path) > 4000:
+                self.left_out.append(f"{_shown(path)}: its path is too long")
+            else:
+                yield path, kind
+
+    def _enter(self, path: bytes, known: Mapping[bytes, IndexEntry], *, tracked: bool) -> bool:
+        """Whether a directory's files are the workspace's own."""
+        if path in known and known[path].mode == GITLINK:
+            return False  # decided already
+        if tracked or not is_repository(self._files, path):
+            return True
+        self._gitlink(path, None)
+        return False
+
+    def _ignored(self, paths: Sequence[bytes]) -> set[bytes]:
+        """Which of these Git ignores, by the copied ignore files."""
+        if not paths:
+            return set()
+        nothing_tracked = {**self._git.env, "GIT_INDEX_FILE": str(self._directory.with_name("no-index"))}
+        asked = _lines(b"./" + path for path in paths)  # so that no name is taken for a pathspec's magic
+        out = self._git.with_env(nothing_tracked).read(
+            "check-ignore", "--no-index", "-z", "--stdin", stdin=asked, reason="PushFailed", allowed=(1,)
+        )
+        return {path[2:] for path in out.split(b"\0")}
+
+    # ------------------------------------------------------------ copies
+
+    def _take(self, path: bytes) -> None:
+        above, _, name = path.rpartition(b"/")
+        with ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(self._files.directory(above))
+                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+            except OSError:
+                return  # gone meanwhile
+            self._copy(descriptor, path, found)
+
+    def _copy(self, descriptor: int, path: bytes, found: os.stat_result) -> bool:
+        """Copies a file or link, and the attributes that apply to it; says whether there was one."""
+        for above in (b"", *_above(path)):
+            self._rules(above)
+        name = path.rpartition(b"/")[2]
+        if path not in self._rule_files:
+            if stat.S_ISLNK(found.st_mode):
+                with self._made(_parent(path)) as to:
+                    os.symlink(os.readlink(name, dir_fd=descriptor), name, dir_fd=to)
+            elif stat.S_ISREG(found.st_mode):
+                try:
+                    opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+                except PermissionError as error:
+                    raise _unreadable(path) from error
+                except OSError:
+                    return False  # another thing by now
+                if not stat.S_ISREG(os.fstat(opened).st_mode):
+                    os.close(opened)
+                    return False
+                self._write(opened, path)
+            else:
+                return False
+        self._copied.append(path)
+        return True
+
+    def _rules(self, directory: bytes) -> None:
+        """Copies a directory's attribute and ignore files, as data; a link is none."""
+        if directory in self._ruled:
+            return
+        self._ruled.add(directory)
+        for name in RULES:
+            path = directory + b"/" + name if directory else name
+            try:
+                opened = self._files.open(path)
+            except PermissionError:
+                continue
+            if opened is not None and os.fstat(opened).st_size <= RULES_LIMIT_BYTES:
+                self._write(opened, path)
+                self._rule_files.add(path)
+            elif opened is not None:
+                os.close(opened)
+
+    def _write(self, source: int, path: bytes) -> None:
+        """Copies an open file, which is closed."""
+        name = path.rpartition(b"/")[2]
+        with os.fdopen(source, "rb") as reading, self._made(_parent(path)) as directory:
+            mode = 0o700 if os.fstat(source).st_mode & 0o100 else 0o600
+            made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=directory)
+            with os.fdopen(made, "wb") as out:
+                shutil.copyfileobj(reading, out, 1 << 20)
+                os.fchmod(made, mode)
+
+    @contextmanager
+    def _made(self, directory: bytes) -> Iterator[int]:
+        """A directory among the copies. A link that was copied before is never followed: the workspace changed then."""
+        with Beneath(self._directory) as copies, copies.made(directory) as descriptor:
+            yield descriptor
+
+    # ------------------------------------------------------------ the index
+
+    def _add(self) -> None:
+        """Fills the agent's own index, and has Git make objects of what was copied."""
+        changed = set(self._copied)
+        there = self._present(oid for path, (_, oid) in self._entries.items() if path in changed)
+        rows = []
+        for path, (mode, oid) in self._entries.items():
+            if path not in changed or oid in there:
+                rows.append(b"%o %s\t%s" % (mode, oid.encode(), path))
+        self._git("update-index", "-z", "--index-info", stdin=_lines(rows), reason="PushFailed")
+        if changed:
+            self._git(
+                *self._filters, "update-index", "--add", "--replace", "-z", "--stdin",
+                stdin=_lines(sorted(changed)), reason="PushFailed",
+            )  # fmt: skip
+
+    def _present(self, object_ids: Iterable[str]) -> set[str]:
+        wanted = sorted(set(object_ids))
+        if not wanted:
+            return set()
+        out = self._git(
+            "cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=_text(wanted), reason="PushFailed"
+        )
+        return {row[:-5] for row in out.splitlines() if row.endswith(" blob")}
+
+
+def tree_rows(listed: bytes) -> dict[bytes, tuple[int, str]]:
+    """Return mode and object id by path, of what `git ls-tree -r -z` lists."""
+    found = {}
+    for row in listed.split(b"\0"):
+        told, tab, path = row.partition(b"\t")
+        if tab:
+            mode, _, oid = told.split(b" ")
+            found[path] = (int(mode, 8), oid.decode())
+    return found
+
+
+def _mode(found: os.stat_result) -> int:
+    if stat.S_ISLNK(found.st_mode):
+        return 0o120000
+    return 0o100755 if found.st_mode & 0o100 else 0o100644
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    """The directories that a path lies in, the outermost first, the workspace itself left out."""
+    at = path.find(b"/")
+    while at >= 0:
+        yield path[:at]
+        at = path.find(b"/", at + 1)
+
+
+def _can_be_tracked(path: bytes) -> bool:
+    try:
+        return bool(path) and all(part.lower() != b".git" for part in parts(path))
+    except OSError:
+        return False
+
+
+def _left_alone(entry: IndexEntry) -> bool:
+    return entry.kept and entry.mode != GITLINK
+
+
+def _place(entry: IndexEntry) -> tuple[bytes, bytes]:
+    return _parent(entry.path), entry.path
+
+
+def _parent(path: bytes) -> bytes:
+    return path.rpartition(b"/")[0]
+
+
+def _lines(rows: Iterable[bytes]) -> bytes:
+    return b"".join(row + b"\0" for row in rows)
+
+
+def _text(rows: Iterable[str]) -> bytes:
+    return "".join(f"{row}\n" for row in rows).encode()
+
+
+def _shown(path: bytes) -> str:
+    text = path[:200].decode("utf-8", "replace")
+    return text if text.isprintable() else ascii(text)
+
+
+def _unreadable(path: bytes) -> PhaseError:
+    return PhaseError("PushFailed", message("result_file_unreadable", path=_shown(path) or "."))
