@@ -91,8 +91,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     job_namespace: str = "keruta"
     """Where Jobs are made: the worker's own namespace."""
 
-    job_agent_image: str = "keruta-agent"
-    """The image of the agent beside each script."""
+    job_agent_image: str = ""
+    """The image of the agent beside each script. Empty: the one that the worker's own Pod runs."""
 
     job_agent_url: str = ""
     """Where that agent reports to. Empty: where the worker itself does."""

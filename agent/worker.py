@@ -90,7 +90,8 @@ class Worker:
             from agent.runners.kubernetes.runner import ClusterJobs
             from keruta.adapters.kube import Kube
 
-            return ClusterJobs(Kube(cluster.job_namespace), cluster, asking.for_job, self._send, self._over)
+            kube = Kube(cluster.job_namespace)
+            return ClusterJobs(kube, cluster, self._settings.worker_id, asking.for_job, self._send, self._over)
         from agent.runners.process.runner import ProcessJobs
 
         return ProcessJobs(self._settings, self._reporter, asking, self._send)

@@ -77,6 +77,10 @@ class Kube:
             self._accounts[name] = {"apiVersion": "v1", "kind": "ServiceAccount", "name": name, "uid": uid}
         return self._accounts[name]
 
+    def image_of(self, pod: str) -> str:
+        """Return the image of a Pod's first container. Raises ClusterRefusedError, ClusterAwayError."""
+        return str(self.get("v1", "pods", pod)["spec"]["containers"][0]["image"])
+
     def delete_job(self, name: str) -> None:
         """The Job and its Pod go, with the Pod's grace. Nothing happens where there is none."""
         path = f"{self._path('batch/v1', 'jobs')}/{name}"

@@ -41,13 +41,13 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.kubectl("apply", "-k", "knative/persistent")
     overlay = [one for one in yaml.safe_load_all(made.kubectl("kustomize", "knative/overlays/lab")) if one]
     made.apply(*(one for one in overlay if one["kind"] in KINDS))
-    made.apply(*(one for one in overlay if one["kind"] == "ConfigMap"))
+    made.apply(*(one for one in overlay if one["kind"] == "Deployment" and one["metadata"]["name"] == "worker"))
     try:
         # A policy is in force a moment after it is there.
         eventually(
             "the policies", lambda: _said(made, _changed(_job(made), lambda job: _pod(job).update(hostPID=True))), 30
         )
-        eventually("the settings", lambda: not _said(made, _job(made)), 30)
+        eventually("the settings", lambda: "params" not in _said(made, _job(made)), 30)
         yield made
     finally:
         if not was_up:
@@ -56,12 +56,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @functools.cache
 def _settings(api: Cluster) -> ClusterSettings:
-    overlay = yaml.safe_load_all(api.kubectl("kustomize", "knative/overlays/lab"))
-    values = next(one["data"] for one in overlay if one["kind"] == "ConfigMap" and "worker" in one["metadata"]["name"])
-    return ClusterSettings(
-        job_agent_image=values["KERUTA_JOB_AGENT_IMAGE"], job_results_claim=values["KERUTA_JOB_RESULTS_CLAIM"],
-        job_image=values["KERUTA_JOB_IMAGE"], job_agent_url=values["KERUTA_AGENT_URL"],
-    )  # fmt: skip
+    container = api.get("deployment", "worker")["spec"]["template"]["spec"]["containers"][0]
+    claim = next(one["value"] for one in container["env"] if one["name"] == "KERUTA_JOB_RESULTS_CLAIM")
+    return ClusterSettings(job_agent_image=container["image"], job_results_claim=claim, job_agent_url="http://keruta")
 
 
 def _specification() -> Specification:
@@ -239,10 +236,10 @@ WAYS: dict[str, tuple[Change, str]] = {
         lambda j: _pod(j)["containers"].append({"name": "more", "image": "x"}),
         "containers must be the script's",
     ),
-    "another image": (lambda j: _agent(j).update(image="evil/keruta-agent:lab"), "KERUTA_JOB_AGENT_IMAGE"),
+    "another image": (lambda j: _agent(j).update(image="evil/keruta-agent:lab"), "the worker's own image"),
     "an image whose name begins so": (
         lambda j: _agent(j).update(image="localhost/keruta-agent-evil:lab"),
-        "KERUTA_JOB_AGENT_IMAGE",
+        "the worker's own image",
     ),
     "another command for the agent": (
         lambda j: _agent(j).update(command=["sh", "-c", "cat /credentials/*/*"]),
@@ -470,19 +467,15 @@ def test_a_worker_deletes_attempts_jobs_only(api: Cluster) -> None:
 
 def test_images_of_scripts_can_be_held_to_some_registries(api: Cluster) -> None:
     """With KERUTA_JOB_IMAGES a script's image begins with one of those; without it any will do."""
-    name = next(
-        one["metadata"]["name"]
-        for one in api.get("configmaps")["items"]
-        if one["metadata"]["name"].startswith("keruta-worker")
-    )
     foreign = _changed(_job(api), lambda job: _script(job).update(image="elsewhere.example.com/x"))
+    own = _changed(_job(api), lambda job: _script(job).update(image="localhost/python:3.11"))
     assert _said(api, foreign) == ""
 
-    held = json.dumps({"data": {"KERUTA_JOB_IMAGES": "registry.example.com/team/, localhost/"}})
-    api.kubectl("patch", "configmap", "-n", NAMESPACE, name, "-p", held)
+    worker = ["-n", NAMESPACE, "deployment", "worker"]
+    api.kubectl("set", "env", *worker, "KERUTA_JOB_IMAGES=registry.example.com/team/, localhost/")
     try:
         said = eventually("the setting", lambda: _said(api, foreign), 30)
         assert "one of those that KERUTA_JOB_IMAGES names" in said
-        assert _said(api, _job(api)) == ""
+        assert _said(api, own) == ""
     finally:
-        api.kubectl("patch", "configmap", "-n", NAMESPACE, name, "-p", '{"data": {"KERUTA_JOB_IMAGES": null}}')
+        api.kubectl("set", "env", *worker, "KERUTA_JOB_IMAGES-")

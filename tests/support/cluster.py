@@ -214,7 +214,7 @@ def running_cluster(root: Path) -> Iterator[Cluster]:
     made = Cluster(state, person)
     try:
         made.kubectl("apply", "-k", "knative/persistent")
-        made.apply(*secrets.manifest(members=1)["items"], *made.tokens())
+        made.apply(*secrets.manifest(members=1, sign_in="provider")["items"], *made.tokens())
         print(f"applied and ready after {made.bring_up():.0f} s")
         yield made
     finally:

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import msgspec
+
 from agent.runners.kubernetes.manifests import PART_OF
 from agent.runners.kubernetes.pod_attempt import Cluster, PodJob
 from agent.settings import ClusterSettings
@@ -35,6 +37,7 @@ MADE_AT_ONCE = 4  # the client library keeps as many connections
 
 
 class WatchedCluster(Cluster, Protocol):
+    def image_of(self, pod: str) -> str: ...
     def watch(
         self, kind: str, selector: str, told: Callable[[str, list[dict[str, Any]]], None], stop: threading.Event
     ) -> None: ...
@@ -44,16 +47,18 @@ class ClusterJobs:
     """What is known of the cluster's Jobs and Pods, and the attempts that go by it.
 
     Args:
+        worker_pod: the name of the Pod that this worker runs in.
         over: says which of some attempts are no task's any more.
     """
 
     def __init__(
-        self, cluster: WatchedCluster, settings: ClusterSettings,
+        self, cluster: WatchedCluster, settings: ClusterSettings, worker_pod: str,
         fetch: Callable[[str, int], Specification], send: Callable[[AnyEntry], None],
         over: Callable[[list[str]], list[str]],
     ) -> None:  # fmt: skip
         self._cluster = cluster
         self._settings = settings
+        self._worker_pod = worker_pod
         self._fetch, self._send, self._over = fetch, send, over
         self._jobs: dict[str, dict[str, Any]] = {}
         self._pods: dict[str, dict[str, Any]] = {}
@@ -74,6 +79,7 @@ class ClusterJobs:
 
         Returns when the first lists are there, or the cluster is away for half a minute.
         """
+        self._settings = self._with_agent_image()
         for kind, told in (("Job", self._job_told), ("Pod", self._pod_told)):
             arguments = (kind, PART_OF, told, self._stop)
             threading.Thread(target=self._cluster.watch, args=arguments, name=f"watch-{kind}", daemon=True).start()
@@ -82,6 +88,17 @@ class ClusterJobs:
         for event in self._synced.values():
             event.wait(SYNC_SECONDS)
         return ()
+
+    def _with_agent_image(self) -> ClusterSettings:
+        """Return the settings with the agent's image: the worker's own where none is set. Waits for the API server."""
+        while not self._settings.job_agent_image and not self._stop.is_set():
+            try:
+                image = self._cluster.image_of(self._worker_pod)
+                return msgspec.structs.replace(self._settings, job_agent_image=image)
+            except KerutaError as error:
+                log.warning("own image not known yet: %s", error, extra={"action": "own_image_not_known"})
+                self._stop.wait(AGAIN_SECONDS)
+        return self._settings
 
     def begin(self, assigned: Assigned) -> PodJob | None:
         """Takes an attempt on: makes its Job, or takes over the one that is there."""
