@@ -22,7 +22,7 @@ def profile(cluster: Cluster, name: str, **fields: Any) -> str:
 
 
 def test_a_private_repository_from_submit_to_artifact(cluster: Cluster, repository: str, git_server: GitHttp) -> None:
-    """Run in a Job Pod by another user, its log followed live, its results on the volume, its branch pushed."""
+    """Run in a Job Pod, its log followed live, its results on the volume, its branch pushed."""
     cluster.client.create("document", {"name": "rules", "title": "Rules", "text": "be kind\n"})
     script = """
 id -u; git log -1 --format=%H; cat "$KERUTA_DOCUMENTS/rules.md"
@@ -40,7 +40,7 @@ echo answer=42 >> "$KERUTA_OUTPUTS"; echo file > "$KERUTA_ARTIFACTS/file"; echo 
     task = cluster.ended(task_id)
 
     assert task.status == "succeeded", task.message
-    assert "10003" in seen
+    assert "10002" in seen
     assert "be kind" in seen
     assert seen["line 3"] - seen["line 1"] > 1, "the log came at once at the end"
     assert task.attempts[0].commit == git(git_server.root / "app.git", "rev-parse", "main")
@@ -49,7 +49,7 @@ echo answer=42 >> "$KERUTA_OUTPUTS"; echo file > "$KERUTA_ARTIFACTS/file"; echo 
     cluster.client.artifact(task_id, "file", content)
     assert content.getvalue() == b"file\n"
     assert git(git_server.root / "app.git", "show", "out:new.txt") == "new"
-    print(f"answered after {answered:.2f} s, first line after {seen['10003'] - began:.1f} s")
+    print(f"answered after {answered:.2f} s, first line after {seen['10002'] - began:.1f} s")
 
 
 @pytest.mark.parametrize(
@@ -85,6 +85,106 @@ def test_each_end_has_its_reason_and_the_last_lines(
     if "last words" in script:
         assert "last words\n" in cluster.text(task_id)
         assert "last words\n" in task.log.tail
+
+
+PRIVATE_FILES = """
+umask 077
+mkdir -p "$KERUTA_ARTIFACTS/kept"; chmod 700 "$KERUTA_ARTIFACTS/kept"
+t=$(mktemp); echo by-mktemp > "$t"; mv "$t" "$KERUTA_ARTIFACTS/kept/by-mktemp"
+python3 -c '
+import os, tempfile
+file = tempfile.NamedTemporaryFile("w", dir=os.environ["KERUTA_WORKSPACE"], delete=False)
+file.write("by-tempfile"); file.close()
+os.replace(file.name, os.environ["KERUTA_ARTIFACTS"] + "/kept/by-tempfile")
+open("private.txt", "w").write("private")
+'
+mkdir -m 700 private; echo deep > private/deep.txt
+git add private.txt private; git -c user.name=a -c user.email=a@b commit -qm private
+echo later > changed.txt
+echo ready
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "script", "more", "status"),
+    [
+        ("normal", "", {}, "succeeded"),
+        ("oom", "python3 -c 'x = bytearray(600 * 1024 * 1024); print(len(x))'", {}, "failed"),
+        ("deadline", "sleep 100", {"timeout_seconds": 15}, "failed"),
+        ("cancel", "sleep 100", {}, "cancelled"),
+    ],
+)
+def test_private_files_are_kept_however_the_script_ends(
+    cluster: Cluster, repository: str, git_server: GitHttp, end: str, script: str, more: Any, status: str
+) -> None:
+    """Modes 0600 and 0700, by mktemp and mv, by tempfile and os.replace, by a commit under umask 077."""
+    small = {"limits": {"memory": "96Mi"}, "requests": {"memory": "32Mi"}}
+    task_id = cluster.submit(
+        repository, PRIVATE_FILES + script, result_branch=f"private-{end}", retry={"policy": "never"},
+        profile=profile(cluster, f"private-{end}", resources=small), **more,
+    )  # fmt: skip
+    if end == "cancel":
+        eventually("the script", lambda: "ready\n" in cluster.text(task_id), 60)
+        cluster.client.cancel(task_id)
+
+    task = cluster.ended(task_id)
+
+    assert task.status == status, (task.reason, task.message, cluster.text(task_id))
+    assert {artifact.path for artifact in task.artifacts} == {"kept/by-mktemp", "kept/by-tempfile", "log.gz"}
+    if end == "normal":
+        branch = [git(git_server.root / "app.git", "show", f"private-normal:{name}") for name in
+                  ("private.txt", "private/deep.txt", "changed.txt")]  # fmt: skip
+        assert branch == ["private", "deep", "later"]
+
+
+def test_a_preparation_that_fails_leaves_no_pod_that_goes_on(cluster: Cluster, repository: str) -> None:
+    """The sentence and the log stay with the task; the Pod holds nothing any more."""
+    task_id = cluster.submit(repository, "true", ref="no-such-branch", retry={"policy": "never"})
+
+    task = cluster.ended(task_id)
+
+    assert (task.status, task.reason) == ("failed", "RefNotFound")
+    assert "RefNotFound" in cluster.text(task_id)
+    phases = ("Succeeded", "Failed")
+    eventually(
+        "the Pod's end",
+        lambda: all(
+            pod["status"]["phase"] in phases for pod in cluster.get("pods", "-l", f"keruta.dev/task={task_id}")["items"]
+        ),
+        15,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "reason"),
+    [
+        ("no-shell", {"image": "localhost/no-shell:1"}, "ImageNotRunnable"),
+    ],
+)
+def test_an_image_that_cannot_run_a_script_is_told_at_once(
+    cluster: Cluster, repository: str, name: str, fields: Any, reason: str
+) -> None:
+    began = time.monotonic()
+    task_id = cluster.submit(repository, "true", profile=profile(cluster, name, **fields), retry={"policy": "never"})
+
+    task = cluster.ended(task_id)
+
+    assert (task.status, task.reason) == ("failed", reason), task.message
+    assert "/bin/sh" in (task.message or "")
+    assert time.monotonic() - began < 40
+
+
+def test_a_secret_that_is_missing_is_told_with_the_clusters_sentence(cluster: Cluster, git_server: GitHttp) -> None:
+    """Within the patience setting, not after the task's whole limit."""
+    key = {"type": "token", "username": "bot", "kubernetes_secret": "keruta-job-missing"}
+    cluster.client.create("credential", {"name": "missing", **key})
+    url = f"http://{NODE}:{git_server.port}/app.git"
+    cluster.client.create("repository", {"name": "lacking", "url": url, "read_credential": "missing"})
+
+    task = cluster.ended(cluster.submit("lacking", "true", retry={"policy": "never"}), 150)
+
+    assert (task.status, task.reason) == ("failed", "MountFailed"), task.message
+    assert 'secret "keruta-job-missing" not found' in (task.message or "")
 
 
 def test_a_pod_that_is_deleted_under_its_script(cluster: Cluster, repository: str) -> None:
@@ -180,7 +280,7 @@ def test_a_hostile_script_gets_nothing(cluster: Cluster, repository: str, git_se
     text = cluster.text(task_id)
     said = dict(line.split(": ", 1) for line in text.splitlines() if ": " in line and not line.startswith("["))
     assert task.status == "succeeded", (task.reason, task.message, text)
-    assert said["uid"].strip() == "10003"
+    assert said["uid"].strip() == "10002"
     for what in ("service-account", "credential", "cache", "results"):
         assert "No such file" in said[what], (what, said[what])
     assert "Read-only" in said["root-file-system"] or "denied" in said["root-file-system"]

@@ -211,6 +211,11 @@ def running_cluster(root: Path) -> Iterator[Cluster]:
         lab("image", "build", tag, "knative/Dockerfile", ".", *build)
         lab("image", "load", tag)
     lab("image", "load", "localhost/python:3.11")
+    no_shell = root / "no-shell"
+    no_shell.mkdir()
+    (no_shell / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
+    lab("image", "build", "localhost/no-shell:1", str(no_shell / "Dockerfile"), str(no_shell))
+    lab("image", "load", "localhost/no-shell:1")
     made = Cluster(state, person)
     try:
         made.kubectl("apply", "-k", "knative/persistent")

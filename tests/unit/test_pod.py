@@ -33,14 +33,16 @@ def pod_of(specification: Specification) -> dict[str, Any]:
 
 
 def test_the_script_has_nothing_that_is_the_agents(specification: Specification) -> None:
-    """No token, no results, no agent's directory; another user; no service account."""
+    """No token, no results, no agent's directory; no service account; what it is given is read-only."""
     pod = pod_of(specification)
     agent, script = pod["initContainers"][0], pod["containers"][0]
 
     assert {mount["name"] for mount in script["volumeMounts"]} == {"job", "script-tmp"}
     assert all("subPath" in mount for mount in script["volumeMounts"] if mount["name"] == "job")
     assert {"token", "shared", "agent"} <= {mount["name"] for mount in agent["volumeMounts"]}
-    assert agent["securityContext"]["runAsUser"] != script["securityContext"]["runAsUser"]
+    mounts = {mount["mountPath"]: mount for mount in script["volumeMounts"]}
+    assert all(mounts[f"/job/{name}"]["readOnly"] for name in ("given", "documents"))
+    assert "/job" not in mounts
     assert agent["restartPolicy"] == "Always"
     assert (pod["automountServiceAccountToken"], pod["shareProcessNamespace"]) == (False, False)
     for container in (agent, script):
@@ -60,6 +62,19 @@ def test_the_script_can_not_change_what_it_was_given(specification: Specificatio
     assert not mounts["/job/home"].get("readOnly")
     assert {"name": "HOME", "value": "/job/home"} in script["env"]
     assert script["command"] == ["/bin/sh", "/job/given/start.sh", "/job/given", "/job/control"]
+
+
+def test_agent_and_script_are_one_user_in_separate_process_spaces(specification: Specification) -> None:
+    """So the agent can read a file of mode 0600 after any end, and neither sees the other's processes."""
+    pod = pod_of(specification)
+
+    users = {
+        (one["securityContext"]["runAsUser"], one["securityContext"]["runAsGroup"])
+        for one in (*pod["initContainers"], *pod["containers"])
+    }
+
+    assert len(users) == 1
+    assert pod["shareProcessNamespace"] is False
 
 
 def test_a_job_goes_with_the_account_that_it_runs_as(specification: Specification) -> None:

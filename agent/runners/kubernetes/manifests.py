@@ -1,8 +1,10 @@
-"""A Job's manifest, made of a specification: pure. Two containers, other users, nothing that is not needed.
+"""A Job's manifest, made of a specification: pure. Its containers have one user, and nothing that is not needed.
 
 The agent is a native sidecar: an init container that goes on (`restartPolicy: Always`), so it is up before the script's
 container starts, and gets its SIGTERM after that one has ended. The script's image needs nothing but a shell. Of the
-directory that both share, the script has only subdirectories, each a mount: it can't put a link in their place.
+directory that both share, the script has only subdirectories, each a mount: it can't put a link in their place. What is
+the agent's own (its token, credentials, results) is not mounted there, and no container sees another's processes: that,
+not another user, keeps them apart, so whatever mode a script gives a file, the agent can keep it.
 
 Source: https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/
 """
@@ -17,7 +19,7 @@ from keruta.domain.naming import attempt_id
 from keruta.domain.specification import Specification
 from keruta.network import network
 
-AGENT_USER, SCRIPT_USER, GROUP = 10002, 10003, 10004
+USER, GROUP = 10002, 10004  # one for all containers: what a script leaves with mode 0600 is readable to the agent
 PART_OF = "app.kubernetes.io/part-of=keruta,app.kubernetes.io/component=job"
 ATTEMPT_LABEL = "keruta.dev/attempt"
 SHARED_WITH_SCRIPT = ("control", "interface", "workspace", "artifacts", "home")
@@ -164,7 +166,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
             "failureThreshold": 120,
         },
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "384Mi"}},
-        "securityContext": _security(AGENT_USER),
+        "securityContext": _security(),
         "volumeMounts": [
             {"name": "job", "mountPath": "/job"},
             {"name": "agent", "mountPath": "/agent"},
@@ -195,7 +197,7 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
             {"name": "HOME", "value": "/job/home"},
         ],
         "resources": {"requests": requests, "limits": limits},
-        "securityContext": _security(SCRIPT_USER),
+        "securityContext": _security(),
         "volumeMounts": [
             *({"name": "job", "mountPath": f"/job/{name}", "subPath": name} for name in SHARED_WITH_SCRIPT),
             *(
@@ -212,9 +214,9 @@ def _amounts(amounts: Amounts) -> dict[str, str]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _security(user: int) -> dict[str, Any]:
+def _security() -> dict[str, Any]:
     return {
-        "runAsUser": user,
+        "runAsUser": USER,
         "runAsGroup": GROUP,
         "runAsNonRoot": True,
         "readOnlyRootFilesystem": True,

@@ -35,8 +35,7 @@ log = logging.getLogger(__name__)
 
 HERE_LOOK_SECONDS = 0.05
 AGAIN_SECONDS = 1.0
-# The workspace belongs to the agent's user; Git, run by the script's, is to know that this is meant.
-SAFE_GIT = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
+LEAVE_SECONDS = 3600.0  # as long as an agent that is done waits for its Pod's end at most
 
 
 class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,16 +125,18 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
     except ValueError as error:
         raise SettingsError("KERUTA_ATTEMPT names no attempt") from error
     transport = HttpTransport(settings.agent_url, own.attempt_token_file.read_text().strip())
-    os.umask(0o007)  # the script is another user, of the same group
+    os.umask(0o007)  # results are for admin, which is of the same group
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
     directory = JobDir(root=own.agent_dir, shared=own.job_dir)
     directory.make_shared()
     shutil.copy(START, directory.given / "start.sh")  # from here on the script's container may start
-    specification = _fetch(transport, task, number)
+    specification = _fetch(transport, task, number, over)
     if specification is None:
         log.warning("the attempt is not ours any more", extra={"action": "attempt_gone"})
+        _leave(directory, over)
         return 0
     holder: list[Job] = []
-    over = threading.Event()
 
     def answered(answer: ReportAnswer, held: Sequence[Held]) -> None:
         mine = next((one for one in answer.assigned if attempt_id(one.task, one.attempt) == own.attempt), None)
@@ -158,20 +159,29 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
         reporting=reporter,
         asking=HttpAsking(transport),
         opener=Opener(settings.credentials_key, settings.secrets_dir),
-        script=lambda job, env: ContainerScript(job, {**env, **SAFE_GIT}, over, settings.grace_seconds),
+        script=lambda job, env: ContainerScript(job, env, over, settings.grace_seconds),
         boot=own.pod_uid or "pod",
         isolation="pod",
         in_pod=True,
     )
     job = Job(world, directory, specification)
     holder.append(job)
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
     thread = threading.Thread(target=_report, args=(reporter,), daemon=True)
     thread.start()
     job.run()
     reporter.end()
     thread.join(30)
+    _leave(directory, over)
     return 0
+
+
+def _leave(directory: JobDir, over: threading.Event) -> None:
+    """End the Pod: a script's container that still waits for its start ends, and the cluster then ends this one.
+
+    A sidecar that ended by itself would be started again.
+    """
+    (directory.given / "stop").touch()
+    over.wait(LEAVE_SECONDS)
 
 
 def _report(reporter: Reporter) -> None:
@@ -182,9 +192,9 @@ def _report(reporter: Reporter) -> None:
         os._exit(1)
 
 
-def _fetch(transport: HttpTransport, task: str, number: int) -> Specification | None:
-    """The attempt's specification; None when it is over. Asked for until keruta answers."""
-    while True:
+def _fetch(transport: HttpTransport, task: str, number: int, over: threading.Event) -> Specification | None:
+    """Return the attempt's specification; None when it, or the Pod, is over. Asked for until keruta answers."""
+    while not over.is_set():
         try:
             response = transport.request("GET", f"/agent/v1/tasks/{task}/attempts/{number}", None)
             if response.status == 200:
@@ -194,4 +204,5 @@ def _fetch(transport: HttpTransport, task: str, number: int) -> Specification | 
             log.warning("no specification yet: %d", response.status, extra={"action": "specification_failed"})
         except OSError as error:
             log.warning("no specification yet: %s", error, extra={"action": "specification_failed"})
-        time.sleep(AGAIN_SECONDS)
+        over.wait(AGAIN_SECONDS)
+    return None
