@@ -240,13 +240,15 @@ def up(once: bool, first_task: bool, home: Path | None, manifests: Path | None) 
 
 
 @cli.command()
+@click.option("--cluster", is_flag=True, help="Look at the cluster that kubectl speaks to.")
 @json_option
 @pass_context
-def doctor(context: Context) -> None:
-    """Says what is missing or wrong on this machine, and how to mend it."""
-    from keruta.cli.doctor import examine
+def doctor(context: Context, cluster: bool) -> None:
+    """Says what is missing or wrong on this machine, or in a cluster, and how to mend it."""
+    from keruta.cli import cluster_doctor
+    from keruta.cli import doctor as machine
 
-    findings = examine()
+    findings = cluster_doctor.examine() if cluster else machine.examine()
     if context.json:
         click.echo(msgspec.json.encode(findings))
     else:

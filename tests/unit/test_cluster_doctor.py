@@ -1,0 +1,150 @@
+"""What `keruta doctor --cluster` says of a cluster: by documents as kubectl gives them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from keruta.cli.cluster_doctor import TYPES, ClusterAwayError, examine
+
+Document = dict[str, Any]
+
+
+class FakeCluster:
+    """A cluster in which everything is as it should be, until something is taken away or changed."""
+
+    def __init__(self) -> None:
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        secrets = {"volumes": [{"secret": {"secretName": "keruta-session-key"}}], "containers": []}
+        service = {"kind": "Service", "metadata": {"name": "dispatch"}, "spec": {"template": {"spec": secrets}}}
+        worker = {"kind": "Deployment", "metadata": {"name": "worker"}, "spec": {"template": {"spec": {}}}}
+        self.things: dict[tuple[str, str], Document] = {
+            **{("crd", name): {} for name in TYPES},
+            ("configmap", "config-features"): {"data": {"authentication-oidc": "enabled"}},
+            ("namespace", "keruta"): {},
+            ("secret", "keruta-session-key"): {},
+            ("secret", "keruta-worker-token"): {},
+            ("validatingadmissionpolicybinding", "keruta-jobs"): {},
+            ("validatingadmissionpolicybinding", "keruta-job-secrets"): {},
+        }
+        self.lists: dict[str, list[Document]] = {
+            "configmaps": [{"data": {"KERUTA_ISSUER": "keruta-local"}}],
+            "ksvc": [{**service, "status": ready}],
+            "deployment": [{**worker, "status": {"readyReplicas": 1}}],
+            "nodes": [{}],
+            "pvc": [
+                {
+                    "metadata": {"name": "keruta-shared"},
+                    "spec": {"accessModes": ["ReadWriteOnce"]},
+                    "status": {"phase": "Bound"},
+                }
+            ],
+            "httproute": [
+                {
+                    "metadata": {"name": "keruta"},
+                    "status": {"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]},
+                }
+            ],
+        }
+        self.minor = "34"
+
+    def get(self, kind: str, *rest: str) -> Document | None:
+        name = rest[0] if rest and not rest[0].startswith("-") else ""
+        return self.things.get((kind, name)) if name else {"items": self.lists.get(kind, [])}
+
+    def wrong(self) -> list[tuple[str, str]]:
+        version = {"serverVersion": {"minor": self.minor, "gitVersion": f"v1.{self.minor}.0"}}
+        return [(one.what, one.mend) for one in examine(self.get, lambda: version) if one.state == "wrong"]
+
+
+@pytest.fixture
+def cluster() -> FakeCluster:
+    return FakeCluster()
+
+
+def test_nothing_is_wrong_where_everything_is_there(cluster: FakeCluster) -> None:
+    assert cluster.wrong() == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "what", "mend"),
+    [
+        ("crd", "services.serving.knative.dev", "does not know services.serving", "install Knative Serving"),
+        ("crd", "httproutes.gateway.networking.k8s.io", "does not know httproutes", "Gateway API implementation"),
+        ("namespace", "keruta", "The namespace keruta is missing", "kubectl apply -k knative/persistent"),
+        ("secret", "keruta-session-key", "dispatch can't start without it", "keruta secrets"),
+        ("secret", "keruta-worker-token", "workers can't register", "keruta secrets"),
+        ("validatingadmissionpolicybinding", "keruta-jobs", "admission policy keruta-jobs", "kubectl apply -k"),
+    ],
+)
+def test_what_is_missing_is_said_with_how_to_mend_it(
+    cluster: FakeCluster, kind: str, name: str, what: str, mend: str
+) -> None:
+    del cluster.things[kind, name]
+
+    [(said, how)] = cluster.wrong()
+
+    assert what in said
+    assert mend in how
+
+
+def test_deliveries_that_are_not_signed_are_said_with_the_command(cluster: FakeCluster) -> None:
+    cluster.things["configmap", "config-features"] = {"data": {}}
+
+    [(said, how)] = cluster.wrong()
+
+    assert "dispatch takes no event" in said
+    assert how.startswith("kubectl patch configmap -n knative-eventing config-features")
+
+
+def test_an_image_that_knative_can_not_look_up_is_said_with_both_ways_out(cluster: FakeCluster) -> None:
+    said = 'Revision "dispatch-00001" failed with message: Unable to fetch image "keruta-functions": …'
+    cluster.lists["ksvc"][0]["status"] = {"conditions": [{"type": "Ready", "status": "False", "message": said}]}
+
+    [(_, how)] = cluster.wrong()
+
+    assert "registry" in how
+    assert "dev.local/" in how
+
+
+def test_a_pod_without_its_image_is_said(cluster: FakeCluster) -> None:
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "not found"}}
+    status = {"containerStatuses": [{"name": "admin", "image": "keruta-functions:1", "state": waiting}]}
+    cluster.lists["pods"] = [{"metadata": {"name": "admin-1"}, "status": status}]
+
+    [(said, how)] = cluster.wrong()
+
+    assert "the image keruta-functions:1 can't be had: not found" in said
+    assert "make images" in how
+
+
+def test_an_issuer_that_is_an_example_is_said(cluster: FakeCluster) -> None:
+    cluster.lists["configmaps"] = [{"data": {"KERUTA_ISSUER": "https://auth.keruta.example.com/realms/keruta"}}]
+
+    [(said, how)] = cluster.wrong()
+
+    assert "is an example" in said
+    assert "sign-in-by-code" in how
+
+
+def test_a_route_that_no_gateway_took_is_said(cluster: FakeCluster) -> None:
+    cluster.lists["httproute"][0]["status"] = {}
+
+    assert "No Gateway has taken the HTTPRoute keruta" in cluster.wrong()[0][0]
+
+
+def test_an_old_kubernetes_is_said(cluster: FakeCluster) -> None:
+    cluster.minor = "27+"
+
+    assert "v1.27+.0 is too old" in cluster.wrong()[0][0]
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence() -> None:
+    def away() -> Document:
+        raise ClusterAwayError("The cluster does not answer: connection refused")
+
+    [finding] = examine(lambda *_: None, away)
+
+    assert finding.state == "wrong"
+    assert "connection refused" in finding.what
