@@ -66,8 +66,12 @@ test-release: $(STAMP) ## what takes too long for each change
 	$(PYTEST) -m release tests/integration
 
 .PHONY: images
-images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag
-	knative/images.sh $(or $(TAG),latest)
+images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag, PREFIX=… for their names
+	PREFIX=$(or $(PREFIX),dev.local/) knative/images.sh $(or $(TAG),$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
+
+.PHONY: cluster-trial
+cluster-trial: $(STAMP) ## keruta on the cluster that kubectl speaks to, for trying out, with a first task; see knative/trial.sh
+	KERUTA=$(BIN)/keruta knative/trial.sh
 
 .PHONY: bench
 bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out.json

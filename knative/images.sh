@@ -1,5 +1,7 @@
 #!/bin/sh
-# Builds keruta's images. Usage: images.sh TAG; BASE=… for another base image, PREFIX=… for the images' names before "keruta-".
+# Builds keruta's images. Usage: images.sh TAG; BASE=… for another base image, PREFIX=… for the images' names before "keruta-"
+# (a registry's, to push them there with PUSH=1; dev.local/ is what Knative takes without asking a registry). LOAD=1 loads them
+# into the node of kind or k3s.
 set -eu
 cd "$(dirname "$0")/.."
 for tool in buildah podman docker; do command -v "$tool" >/dev/null && break; tool=; done
@@ -16,4 +18,13 @@ for target in functions agent; do
   # shellcheck disable=SC2086  (two words)
   "$tool" build $dated ${base:+--build-arg "BASE=$base"} --target "$target" -t "$name" -f knative/Dockerfile .
   echo "$name: $("$tool" inspect --type image --format '{{.Size}}' "$name" 2>/dev/null || "$tool" images --format '{{.Size}}' "$name")"
+  case $tool in buildah) storage=containers-storage ;; *) storage= ;; esac
+  [ "${PUSH:-}" = 1 ] && { "$tool" push ${INSECURE:+--tls-verify=false} "$name" >&2 || exit 1; }
+  [ "${LOAD:-}" = 1 ] || continue
+  archive=$(mktemp)
+  if [ -n "$storage" ]; then "$tool" push "$name" "docker-archive:$archive:$name" >&2; else "$tool" save -o "$archive" "$name"; fi
+  if command -v kind >/dev/null; then kind load image-archive "$archive"
+  elif command -v k3s >/dev/null; then k3s ctr images import "$archive"
+  else echo "$name is not loaded: there is no kind and no k3s; set REGISTRY, or load it into the nodes yourself" >&2; fi
+  rm -f "$archive"
 done

@@ -98,8 +98,7 @@ def test_overlays_change_no_structure(cluster: Cluster, overlay: str) -> None:
 FUNCTIONS = ("create-task", "dispatch", "report-status")
 # Who may reach whom, at which port; "ns:" is a namespace by its name. All else may not.
 REACHES = {
-    **{("ns:knative-serving", function): "any" for function in FUNCTIONS},
-    **{("ns:knative-eventing", function): "any" for function in FUNCTIONS},
+    **{("ns:knative-serving", function): 8012 for function in FUNCTIONS},  # and 8013, 8112, 9090: the data path
     **{("monitoring", part): 8080 for part in (*FUNCTIONS, "admin", "worker", "mongodb")},
     ("ns:knative-eventing", "admin"): 8080,
     ("ns:projectcontour", "admin"): 8080,
@@ -172,14 +171,25 @@ def test_who_may_reach_whom(cluster: Cluster) -> None:
     assert found == REACHES
 
 
-def test_a_closed_job_reaches_dns_and_keruta_alone(cluster: Cluster) -> None:
-    policy = cluster.get("networkpolicy", "job-closed")["spec"]
+@pytest.mark.parametrize("layer", ["kourier", "contour", "istio"])
+def test_a_closed_job_reaches_dns_and_knatives_gateway_alone(cluster: Cluster, layer: str, tmp_path: Path) -> None:
+    """Named Pods at named ports, never a whole namespace."""
+    knative = os.path.relpath(ROOT / "knative", tmp_path.resolve())
+    whole = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [f"{knative}/base"], "components": [f"{knative}/components/networking-{layer}"],
+    }  # fmt: skip
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(whole))
+    made = list(yaml.safe_load_all(cluster.kubectl("kustomize", str(tmp_path))))
+    policy = next(one["spec"] for one in made if one["metadata"]["name"] == "job-closed")
 
     assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
     assert not policy.get("ingress")
-    to = [rule["to"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"] for rule in policy["egress"]]
-    assert to == ["kube-system", "knative-serving"]
+    assert all(rule.get("ports") for rule in policy["egress"])
+    peers = [peer for rule in policy["egress"] for peer in rule["to"]]
+    assert all("podSelector" in peer for peer in peers if "namespaceSelector" in peer)
     assert {port["port"] for port in policy["egress"][0]["ports"]} == {53}
+    assert len(policy["egress"]) == 2
 
 
 def test_the_namespace_enforces_the_restricted_standard(cluster: Cluster) -> None:
