@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from agent.runners.kubernetes.manifests import job_manifest, secret_manifest
+from agent.runners.kubernetes.manifests import ACCOUNT_FILES, job_manifest, secret_manifest
 from agent.runners.kubernetes.pod_attempt import PodJob
 from agent.runners.kubernetes.pod_status import ended, not_made, stuck
 from agent.settings import ClusterSettings
@@ -75,6 +75,18 @@ def test_agent_and_script_are_one_user_in_separate_process_spaces(specification:
 
     assert len(users) == 1
     assert pod["shareProcessNamespace"] is False
+
+
+def test_a_scripts_user_has_a_name_and_places_for_temporary_files(specification: Specification) -> None:
+    """As ssh, whoami and getpass want it, whatever the image knows."""
+    script = pod_of(specification)["containers"][0]
+    paths = {mount["mountPath"]: mount for mount in script["volumeMounts"]}
+    env = {one["name"]: one["value"] for one in script["env"]}
+
+    assert paths["/etc/passwd"]["readOnly"] is True
+    assert {"/tmp", "/var/tmp"} <= set(paths)
+    assert env["USER"] == env["LOGNAME"] == "keruta"
+    assert f":{script['securityContext']['runAsUser']}:" in ACCOUNT_FILES["passwd"]
 
 
 def test_a_job_goes_with_the_account_that_it_runs_as(specification: Specification) -> None:

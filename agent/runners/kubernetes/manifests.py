@@ -20,6 +20,13 @@ from keruta.domain.specification import Specification
 from keruta.network import network
 
 USER, GROUP = 10002, 10004  # one for all containers: what a script leaves with mode 0600 is readable to the agent
+USER_NAME = "keruta"
+# So that the user has a name (ssh, whoami, getpass), whatever the script's image knows.
+ACCOUNT_FILES = {
+    "passwd": f"root:x:0:0:root:/root:/sbin/nologin\n{USER_NAME}:x:{USER}:{GROUP}:keruta:/job/home:/bin/sh\n"
+    "nobody:x:65534:65534:nobody:/nonexistent:/sbin/nologin\n",
+    "group": f"root:x:0:\n{USER_NAME}:x:{GROUP}:\nnogroup:x:65534:\n",
+}
 PART_OF = "app.kubernetes.io/part-of=keruta,app.kubernetes.io/component=job"
 ATTEMPT_LABEL = "keruta.dev/attempt"
 SHARED_WITH_SCRIPT = ("control", "interface", "workspace", "artifacts", "home")
@@ -195,6 +202,8 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
             {"name": "KERUTA_WATCH_STOP", "value": "1"},
             {"name": "KERUTA_WORKSPACE", "value": "/job/workspace"},
             {"name": "HOME", "value": "/job/home"},
+            {"name": "USER", "value": USER_NAME},
+            {"name": "LOGNAME", "value": USER_NAME},
         ],
         "resources": {"requests": requests, "limits": limits},
         "securityContext": _security(),
@@ -204,7 +213,11 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
                 {"name": "job", "mountPath": f"/job/{name}", "subPath": name, "readOnly": True}
                 for name in READ_ONLY_FOR_SCRIPT
             ),
-            {"name": "script-tmp", "mountPath": TMP},
+            *(
+                {"name": "job", "mountPath": f"/etc/{name}", "subPath": f"given/{name}", "readOnly": True}
+                for name in ACCOUNT_FILES
+            ),
+            *({"name": "script-tmp", "mountPath": path} for path in (TMP, f"/var{TMP}")),
         ],
     }
 

@@ -24,6 +24,7 @@ from agent.attempt.context import World
 from agent.attempt.credentials import Opener
 from agent.attempt.directory import JobDir
 from agent.reporter import HttpTransport, Reporter, SessionVoid
+from agent.runners.kubernetes.manifests import ACCOUNT_FILES
 from agent.runners.process.script import START
 from agent.settings import WorkerSettings
 from keruta.domain.naming import attempt_id, parse_attempt_id
@@ -130,6 +131,8 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     directory = JobDir(root=own.agent_dir, shared=own.job_dir)
     directory.make_shared()
+    for name, text in ACCOUNT_FILES.items():
+        (directory.given / name).write_text(text)
     shutil.copy(START, directory.given / "start.sh")  # from here on the script's container may start
     specification = _fetch(transport, task, number, over)
     if specification is None:
