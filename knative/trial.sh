@@ -46,6 +46,7 @@ images:
   - {name: mongo, newName: ${MONGO%:*}, newTag: "${MONGO##*:}"}
   - {name: keruta-functions, newName: ${prefix}keruta-functions, newTag: "$version"}
   - {name: keruta-agent, newName: ${prefix}keruta-agent, newTag: "$version"}
+  - {name: keruta-replica-set, newName: ${prefix}keruta-functions, newTag: "$version"}
 patches:
   - target: {kind: HTTPRoute, name: keruta}
     patch: |-
