@@ -235,6 +235,10 @@ def test_every_part_says_what_it_has_counted_and_to_those_inside_alone(system: R
     assert 'keruta_http_requests_total{route="dispatch",status="204"}' in told["dispatch"]
     assert 'keruta_attempts_ended_total{reason="",status="succeeded"}' in told["report-status"]
     assert 'keruta_tasks{status="queued"}' in told["admin"]
+    for part in ("create-task", "dispatch", "report-status"):  # as a Job would ask, through Knative's gateway
+        through = {"X-Forwarded-For": "10.244.0.9"}
+        answer = _pool.request("GET", f"http://127.0.0.1:{ports[part]}/metrics", headers=through)
+        assert answer.status == 404
     for path in ("/metrics", "/metrics/", "/metrics/x"):
         answer = _pool.request("GET", system.running.url + path, redirect=False)
         assert (answer.status, answer.headers["Location"]) == (302, "/")
