@@ -172,7 +172,9 @@ def _pods(get: Get) -> Iterator[Finding]:
 def _ready(get: Get) -> Iterator[Finding]:
     for kind in READY_KINDS:
         for one in _items(get(kind, "-n", NAMESPACE)):
-            condition = next((c for c in one.get("status", {}).get("conditions", []) if c["type"] == "Ready"), {})
+            condition: Document = next(
+                (c for c in one.get("status", {}).get("conditions", []) if c["type"] == "Ready"), {}
+            )
             if condition.get("status") == "True":
                 continue
             said = condition.get("message") or condition.get("reason") or "it says nothing yet"
