@@ -26,6 +26,7 @@ def principal() -> Principal:
 
 
 LIMIT_MOST = 200
+NUMBER_DIGITS = 9  # of a number in a query
 LIMIT_DEFAULT = 50
 
 
@@ -46,7 +47,7 @@ def number(name: str, default: Any, most: int) -> Any:
     text = flask.request.args.get(name)
     if text is None:
         return default
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= most:
+    if not text.isascii() or not text.isdigit() or len(text) > NUMBER_DIGITS or not 1 <= int(text) <= most:
         refuse(name, message("http_whole_number", most=most))
     return int(text)
 

@@ -18,7 +18,7 @@ from admin.site.pages import View, go, page, shows
 from keruta.domain.catalog.common import Wanted
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.messages import Message, message
-from keruta.errors import Conflict, Fault, InvalidRequest, NotFound, PreconditionFailed, Problem, fault
+from keruta.errors import Conflict, Fault, Forbidden, InvalidRequest, NotFound, PreconditionFailed, Problem, fault
 from keruta.ports.catalog import Catalog
 from keruta.services import catalog as service
 
@@ -83,8 +83,10 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
                 return go(f"/{kind.collection}/{made.name}", "created")
             except InvalidRequest as error:
                 faults = error.faults
-            except Conflict:
-                faults = [fault("/name", message("catalog_name_taken"))]
+            except Conflict as error:
+                faults = error.faults or [fault("/name", message("catalog_name_taken"))]
+            except Forbidden as error:
+                faults = [fault("", error.message)]
         return _form(_typed(wanted, form), faults, status=422)
 
     def show(name: str) -> flask.Response:
@@ -113,8 +115,8 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
                 )
             except InvalidRequest as error:
                 faults = error.faults
-            except Conflict as error:
-                faults = [fault("", error.message)]
+            except (Conflict, Forbidden) as error:
+                faults = error.faults or [fault("", error.message)]
         return _form(_typed(wanted, form), faults, entry=entry, revision=revision, wrong=wrong, status=status)
 
     def delete(name: str) -> flask.Response:

@@ -13,6 +13,8 @@ _NAMES = {
     "lfs": marked("With large files (Git LFS)"), "allowed_refs": marked("Branches and tags that are allowed"),
     "max_running": marked("Tasks at once, at most"), "access": marked("Only for some people"),
     "read": marked("May look"), "run": marked("May run tasks"), "manage": marked("May change it"),
+    "use": marked("May use it"), "hosts": marked("Hosts it may be sent to"),
+
     "type": marked("Type"), "username": marked("User name"), "known_hosts": marked("Known hosts"),
     "app_id": marked("App's number"), "installation_id": marked("Installation's number"),
     "api_url": marked("API's address"), "kubernetes_secret": marked("Kubernetes Secret"), "token": marked("Token"),
@@ -47,6 +49,8 @@ _HELP = {
     "requests.cpu": marked("For example 500m"), "requests.memory": marked("For example 512Mi"),
     "weight": marked("Its share of free slots beside other queues."),
     "kubernetes_secret": marked("In place of a value: the name of a Secret in the cluster, keruta-job-…"),
+    "hosts": marked("For example git.example.com, git.example.com:8443 or https://git.example.com/team, one a line. "
+                    "Without any, only administrators can use it."),
     "tags": marked("One a line."),
     "documents": marked("Names, or tag: and a tag, one a line."),
     "labels": marked("key=value, one a line."),

@@ -19,11 +19,11 @@ from keruta.domain.reports import (
     Session,
 )
 from keruta.domain.specification import Specification
-from keruta.errors import Forbidden, InvalidRequest, NotFound
+from keruta.errors import InvalidRequest, NotFound
 from keruta.http.answers import json_answer
 from keruta.http.function import AgentRequest, AuthenticatedRequest
 from keruta.http.requests import read_batch, read_body
-from keruta.ports import AgentSessions, FileStore, PeopleVerifier
+from keruta.ports import AgentAccess, AgentSessions, FileStore, PeopleVerifier
 from keruta.services import reports
 from keruta.services.reports import ReportPorts
 from keruta.settings import Settings
@@ -37,6 +37,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     settings: Settings
     verifier: PeopleVerifier
     sessions: AgentSessions
+    access: AgentAccess
     reports: ReportPorts
     results: FileStore
     mint: Callable[[Specification], Specification]
@@ -62,6 +63,7 @@ def leave_worker(ports: Ports, asked: AgentRequest) -> flask.Response:
 
 def check_attempts(ports: Ports, asked: AgentRequest) -> flask.Response:
     """Those of the attempts that are over."""
+    ports.access.check_session(asked.sender)
     wanted = read_batch(asked.request, Attempts, REPORT_LIMIT_BYTES)
     return json_answer(Attempts(attempts=reports.over(ports.reports, asked.sender, wanted.attempts)))
 
@@ -86,7 +88,7 @@ def report(ports: Ports, asked: AgentRequest) -> flask.Response:
 
 def specification(ports: Ports, asked: AgentRequest) -> flask.Response:
     """All that the attempt needs, with a token that speaks for this attempt alone."""
-    task, number = _attempt(asked)
+    task, number = _attempt(ports, asked)
     found = reports.specification(ports.reports, asked.sender, task, number)
     if asked.request.args.get("minted") != "false":
         found = ports.mint(found)
@@ -98,7 +100,7 @@ def specification(ports: Ports, asked: AgentRequest) -> flask.Response:
 
 def attempt_document(ports: Ports, asked: AgentRequest) -> flask.Response:
     """A document that the attempt has, at its version."""
-    task, number = _attempt(asked)
+    task, number = _attempt(ports, asked)
     wanted = reports.specification(ports.reports, asked.sender, task, number).documents
     version = next((one.version for one in wanted if one.name == asked.parameters["name"]), None)
     text = ports.document_text(asked.parameters["name"], version) if version is not None else None
@@ -109,21 +111,21 @@ def attempt_document(ports: Ports, asked: AgentRequest) -> flask.Response:
 
 def put_artifact(ports: Ports, asked: AgentRequest) -> flask.Response:
     """The file is stored, whole or not at all."""
-    task, number = _attempt(asked)
-    if asked.sender.attempt not in (None, attempt_id(task, number)):
-        raise Forbidden(message("attempt_other_token"))
-    reports.specification(ports.reports, asked.sender, task, number)
+    task, number = _attempt(ports, asked)
     ports.results.store(
         attempt_id(task, number), asked.parameters["path"], asked.request.stream, asked.request.content_length
     )
     return flask.Response(status=204)
 
 
-def _attempt(asked: AgentRequest) -> tuple[str, int]:
+def _attempt(ports: Ports, asked: AgentRequest) -> tuple[str, int]:
+    """The attempt that is asked for, if the sender may ask for it now. Raises NotFound, Forbidden, Unauthenticated."""
     number = asked.parameters["n"]
     if not number.isascii() or not number.isdigit() or len(number) > 7:
         raise NotFound(message("attempt_missing"))
-    return asked.parameters["id"], int(number)
+    task = asked.parameters["id"]
+    ports.access.check_attempt(asked.sender, task, int(number))
+    return task, int(number)
 
 
 def _session(ports: Ports, worker: str, session: str) -> Session:

@@ -10,6 +10,7 @@ import functions_framework
 from functions.report_status import handler
 from keruta.adapters.cloudevents import event_sender
 from keruta.adapters.github import mint
+from keruta.adapters.mongo.agent_access import MongoAgentAccess
 from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.catalog_kinds import Documents
 from keruta.adapters.mongo.circuits import MongoCircuits
@@ -39,6 +40,7 @@ def make_ports(settings: Settings) -> handler.Ports:
         settings=settings,
         verifier=make_verifier(database, settings),
         sessions=Sessions.from_file(settings.session_key),
+        access=MongoAgentAccess(database),
         reports=ReportPorts(
             changes=TaskPorts(
                 tasks=MongoTaskStore(database), outbox=outbox, tracing=tracing(settings, "report_status")

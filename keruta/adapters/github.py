@@ -12,11 +12,12 @@ import jwt
 import msgspec
 
 from keruta.adapters.http_client import Http, NoAnswerError
+from keruta.domain.address import parse_address
 from keruta.domain.messages import message
 from keruta.errors import KerutaError
 
 DEFAULT_API = "https://api.github.com"
-_OWNER_AND_NAME = re.compile(r"[/:]([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+?)(?:\.git)?/?$")
+_OWNER_AND_NAME = re.compile(r"/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)")
 _http = Http(10, connect_seconds=3, connections=2)
 
 
@@ -24,8 +25,13 @@ class NotMintedError(KerutaError):
     """GitHub gave no token; the message says why, and holds no secret."""
 
 
+class _Repository(msgspec.Struct):
+    full_name: str
+
+
 class _Minted(msgspec.Struct):
     token: str
+    repositories: list[_Repository]
 
 
 def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | None, url: str, write: bool) -> str:
@@ -34,7 +40,7 @@ def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | 
     Raises:
         NotMintedError: the key is none, GitHub refused, or did not answer within 10 s.
     """
-    match = _OWNER_AND_NAME.search(url)
+    match = _OWNER_AND_NAME.fullmatch(parse_address(url).path)
     if match is None:
         raise NotMintedError(message("git_app_address"))
     now = int(time.time())
@@ -50,7 +56,11 @@ def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | 
     try:
         answer = _http.ask("POST", address, body=msgspec.json.encode(wanted), headers=headers)
         if answer.status == 201:
-            return msgspec.json.decode(answer.body, type=_Minted).token
+            made = msgspec.json.decode(answer.body, type=_Minted)
+            wanted_name = f"{match[1]}/{match[2]}".lower()
+            if [one.full_name.lower() for one in made.repositories] != [wanted_name]:
+                raise NotMintedError(message("github_token_too_wide", repository=f"{match[1]}/{match[2]}"))
+            return made.token
     except NoAnswerError as error:
         raise NotMintedError(message("git_app_away", error=str(error))) from error
     except msgspec.DecodeError as error:

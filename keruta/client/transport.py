@@ -22,7 +22,7 @@ class ApiError(KerutaError):
         faults: where in what was sent, and what.
     """
 
-    def __init__(self, message: str, *, status: int = 0, reason: str = "", faults: list[dict[str, str]] | None = None):
+    def __init__(self, message: str, *, status: int = 0, reason: str = "", faults: list[dict[str, Any]] | None = None):
         super().__init__(message)
         self.status, self.reason = status, reason
         self.faults = faults or []
@@ -130,7 +130,7 @@ class Transport:
 class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     reason: str
-    faults: list[dict[str, str]] = []
+    faults: list[dict[str, Any]] = []
 
 
 def _checked_address(url: str) -> str:

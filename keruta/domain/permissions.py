@@ -5,14 +5,21 @@ A refusal is a message, or None where it is allowed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+import msgspec
+
+from keruta.domain.address import may_be_sent
 from keruta.domain.catalog import access
-from keruta.domain.catalog.access import Access
+from keruta.domain.catalog.access import Access, CredentialAccess
+from keruta.domain.catalog.credentials import allowed_hosts
+from keruta.domain.lifecycle import HELD
 from keruta.domain.messages import Message, message
 from keruta.domain.naming import NAME
 from keruta.domain.principal import Principal
 from keruta.domain.users import ApiKeyRequest
+from keruta.errors import Fault, fault
 
 ADMIN = "admin"
 
@@ -66,3 +73,72 @@ def close_refusal(who: Principal, kind: str, name: str, granted: Access | None) 
     if access.may_run(granted, who.names):
         return None
     return message("submission_not_permitted", kind=kind, name=name)
+
+
+def attempt_is_over(status: str) -> bool:
+    """Whether a task's current attempt may fetch and store nothing more. One that was lost may still come back."""
+    return status not in HELD
+
+
+# ---------------------------------------------------------------- credentials
+
+Fields = Mapping[str, Any]  # an entry's spec as it is stored
+
+
+def naming_refusal(
+    who: Principal, kind: str, before: Fields | None, after: Fields, credentials: Mapping[str, Fields]
+) -> Message | None:
+    """For an entry of the catalog that names credentials: naming one, or changing the address it is sent to.
+
+    Args:
+        before: the entry as it was; None for a new one.
+        credentials: those that the entry names now, by name.
+    """
+    for _, name in _newly_named(kind, before, after):
+        spec = credentials[name]
+        if not access.may_use(_credential_access(spec), who.names):
+            return message("credential_not_yours", name=name)
+        if spec["type"] != "secret" and not hosts_of(spec) and ADMIN not in who.roles:
+            return message("credential_without_hosts", name=name)
+    return None
+
+
+def address_faults(kind: str, before: Fields | None, after: Fields, credentials: Mapping[str, Fields]) -> list[Fault]:
+    """Where an entry would send a credential to a host that is none of its own."""
+    if kind != "repository":
+        return []
+    named = [(at, credentials[name]) for at, name in _newly_named(kind, before, after)]
+    return [fault(at, said) for at, spec in named if (said := sending_refusal(spec, after["url"])) is not None]
+
+
+def sending_refusal(credential: Fields, url: str) -> Message | None:
+    """For sending a credential to an address. One without hosts is sent wherever an administrator has named it."""
+    hosts = hosts_of(credential)
+    if not hosts or may_be_sent(hosts, url):
+        return None
+    return message("credential_other_host", name=credential["name"], hosts=", ".join(hosts[:5]))
+
+
+def hosts_of(credential: Fields) -> list[str]:
+    """The hosts that a credential may be sent to; empty where it says none."""
+    return allowed_hosts(credential["type"], credential.get("hosts") or (), credential.get("api_url"))
+
+
+def _credential_access(credential: Fields) -> CredentialAccess | None:
+    found = credential.get("access")
+    return msgspec.convert(found, CredentialAccess) if found is not None else None
+
+
+def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tuple[str, str]]:
+    """Where an entry names a credential that it did not name there, or not for that address."""
+    moved = before is not None and before.get("url") != after.get("url")
+    if kind == "repository":
+        for field in ("read_credential", "push_credential"):
+            name = after.get(field)
+            if name and (before is None or moved or before.get(field) != name):
+                yield f"/{field}", name
+    elif kind == "profile":
+        was = (before or {}).get("secrets") or {}
+        for variable, name in (after.get("secrets") or {}).items():
+            if was.get(variable) != name:
+                yield f"/secrets/{variable}", name

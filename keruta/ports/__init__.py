@@ -57,6 +57,22 @@ class AgentSessions(Protocol):
     def seconds_left(self, authorization: str) -> float: ...
 
 
+class AgentAccess(Protocol):
+    """Whether an agent's token still speaks for what it asks."""
+
+    def check_session(self, sender: Sender) -> None:
+        """Raises Unauthenticated: another registration has taken this worker's place."""
+        ...
+
+    def check_attempt(self, sender: Sender, task: str, number: int) -> None:
+        """The sender may fetch and store for this attempt, which is not over.
+
+        Raises:
+            Unauthenticated, NotFound, Forbidden.
+        """
+        ...
+
+
 class EventDecoder(Protocol):
     """Reads a CloudEvent from a request's headers and body."""
 

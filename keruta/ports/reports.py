@@ -63,6 +63,10 @@ class LogStore(Protocol):
         """Store chunks. Returns those that were there already; they stay as they were. Raises Unavailable."""
         ...
 
+    def known(self, chunks: Sequence[LogChunk]) -> list[LogChunk]:
+        """Those of the chunks that are stored already."""
+        ...
+
     def note(self, task_id: str, attempt: int, summary: LogSummary) -> None:
         """Record in the task how long its log is, and its last lines. Raises Unavailable."""
         ...

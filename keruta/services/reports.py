@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from keruta import metrics
+from keruta.domain import permissions
 from keruta.domain.catalog.circuits import BLAMED
 from keruta.domain.decisions.reports import (
     ACCEPTED,
@@ -49,6 +50,7 @@ from keruta.services.scheduler import assign
 
 log = logging.getLogger(__name__)
 
+LATE = refused("AttemptEnded", message("attempt_over"))
 BROKEN = refused("InternalError", message("attempt_entry_failed"))
 _ENDS = {Change.SUCCEED, Change.FAIL, Change.END_CANCELLED}
 _JITTER = random.SystemRandom()
@@ -164,6 +166,12 @@ def _store_chunks(
             outcomes[number] = on_chunk(tasks.get(entry.task), entry, sender, ports.log_limit_bytes)
             if outcomes[number] is ACCEPTED:
                 chunks[entry.task, entry.attempt, entry.sequence] = number, entry
+    late = {key: one for key, one in chunks.items() if permissions.attempt_is_over(tasks[one[1].task].status)}
+    known = ports.logs.known([chunk for _, chunk in late.values()]) if late else []
+    there = {(chunk.task, chunk.attempt, chunk.sequence) for chunk in known}
+    for key, (number, _) in late.items():  # after the end what is on record may be repeated, and nothing added
+        outcomes[number] = Outcome(accepted=True, repeat=True) if key in there else LATE
+        del chunks[key]
     if chunks:
         for repeated in ports.logs.store([chunk for _, chunk in chunks.values()]):
             outcomes[chunks[repeated.task, repeated.attempt, repeated.sequence][0]] = Outcome(

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import bson
 import psutil
@@ -44,8 +45,10 @@ def credentials(system: RunningSystem) -> None:
 
 
 def repository(system: RunningSystem, http: GitHttp, **fields: object) -> str:
+    """An entry for the same repository, at an address of its own: an address belongs to one entry."""
     name = f"app-{new_id()[-8:]}"
-    system.client.create("repository", {"name": name, "url": http.url("team/app.git"), **fields})
+    (http.root / "team" / f"{name}.git").symlink_to("app.git")
+    system.client.create("repository", {"name": name, "url": http.url(f"team/{name}.git"), **fields})
     return name
 
 
@@ -90,7 +93,8 @@ def test_a_repository_over_ssh(system: RunningSystem, tmp_path: Path) -> None:
 def test_a_github_app_gives_each_attempt_a_token_of_its_own(system: RunningSystem, http: GitHttp) -> None:
     """Asked for one repository, to read, and apart from that to write; the App's key stays where it is."""
     with GitHubApi(APP_TOKEN) as api:
-        app = {"type": "github_app", "app_id": "77", "installation_id": "88", "api_url": api.url}
+        app: dict[str, object] = {"type": "github_app", "app_id": "77", "installation_id": "88", "api_url": api.url}
+        app["hosts"] = [urlsplit(http.url("")).netloc]
         system.client.create("credential", {"name": "the-app", **app, "private_key": api.private_key})
         name = repository(system, http, read_credential="the-app", push_credential="the-app")
 
@@ -100,7 +104,7 @@ def test_a_github_app_gives_each_attempt_a_token_of_its_own(system: RunningSyste
     rights = [asked["permissions"]["contents"] for asked in api.asked]
     assert (rights[0], rights[-1]) == ("read", "write")
     assert {asked["path"] for asked in api.asked} == {"/app/installations/88/access_tokens"}
-    assert all(asked["repositories"] == ["app"] and asked["app"] == "77" for asked in api.asked)
+    assert all(asked["repositories"] == [name] and asked["app"] == "77" for asked in api.asked)
 
 
 def test_validate_says_what_is_there_or_what_is_wrong(system: RunningSystem, http: GitHttp, credentials: None) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from keruta.adapters.encryption import CannotOpenError
 from keruta.adapters.mongo.access_propagation import Spreading
-from keruta.domain.catalog.access import Access
+from keruta.adapters.mongo.credential_lookup import MongoOpening
+from keruta.adapters.mongo.schema import _addresses
+from keruta.adapters.mongo.transfer import MongoTransfer
+from keruta.domain.catalog.access import Access, CredentialAccess
+from keruta.domain.catalog.credentials import CredentialSpec
+from keruta.domain.catalog.documents import DocumentSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.principal import Principal
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.submission import grant_missing, make_task
-from keruta.domain.task import TaskRequest
+from keruta.domain.task import RepositoryAsk, TaskRequest
 from keruta.domain.task_list import TaskFilter
-from keruta.errors import Forbidden, NotFound
+from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from keruta.services.task_commands import cancel
 from tests.support.world import World
 
@@ -170,3 +177,149 @@ def test_a_queues_grants_hold_where_the_repository_has_none(world: World) -> Non
     assert (listed(world, RUNNER), listed(world, STRANGER)) == ([task_id], [])
     world.catalogs["queue"].replace(ADMIN, "secret", QueueSpec(name="secret"), None)
     assert listed(world, STRANGER) == [task_id]
+
+
+# ---------------------------------------------------------------- credentials and addresses
+
+TOKEN = CredentialSpec(
+    name="bot", type="token", username="bot", token="s3cret-of-the-bot", hosts=["example.com"],
+    access=CredentialAccess(read=["name:kim"], use=["name:rob"]),
+)  # fmt: skip
+
+
+def with_credential(world: World, spec: CredentialSpec = TOKEN) -> None:
+    world.catalogs["credential"].create(ADMIN, spec)
+    world.catalogs["repository"].create(
+        ADMIN, RepositorySpec(name="app", url=URL, read_credential="bot", access=ACCESS)
+    )
+
+
+def test_who_manages_a_repository_does_not_send_its_credential_elsewhere(world: World) -> None:
+    """Neither by another address, nor by naming somebody else's credential; the rest is theirs to change."""
+    with_credential(world)
+    catalog = world.catalogs["repository"]
+
+    def change(**fields: Any) -> Any:
+        spec = RepositorySpec(**{"name": "app", "url": URL, "read_credential": "bot", "access": ACCESS, **fields})
+        return catalog.replace(KEEPER, "app", spec, None)
+
+    for fields in ({"url": "https://evil.example.org/app.git"}, {"url": "https://example.com/other.git"},
+                   {"push_credential": "bot"}):  # fmt: skip
+        with pytest.raises(Forbidden):
+            change(**fields)
+    assert change(description="ours").description == "ours"
+    assert change(read_credential=None).read_credential is None
+    with pytest.raises(Forbidden):
+        change()
+
+
+def test_a_credential_stays_with_its_hosts_whoever_asks(world: World) -> None:
+    """An administrator's entry, an import and a specification refuse another host, too."""
+    with_credential(world)
+    elsewhere = "https://evil.example.org/app.git"
+    with pytest.raises(InvalidRequest) as caught:
+        world.catalogs["repository"].replace(
+            ADMIN, "app", RepositorySpec(name="app", url=elsewhere, read_credential="bot"), None
+        )
+    transfer = MongoTransfer(world.database, world.catalogs)
+    for dry_run in (True, False):
+        with pytest.raises(InvalidRequest):
+            transfer.bring_in(
+                ADMIN, f"kind: repository\nname: other\nurl: {elsewhere}\nread_credential: bot\n", dry_run=dry_run
+            )
+    world.worker()
+    world.database["repositories"].update_one({"_id": "app"}, {"$set": {"spec.url": elsewhere}})
+    submit(world, RUNNER)
+    world.assign()
+    specification = world.assigned("w1")[0].specification
+    assert specification is not None
+    assert specification.fault is not None
+
+    assert caught.value.faults[0]["at"] == "/read_credential"
+    assert (specification.fault.reason, specification.read) == ("CredentialMissing", None)
+    with pytest.raises(CannotOpenError, match="may not be sent"):
+        MongoOpening(world.database, world.sealer).of("bot", elsewhere)
+
+
+def test_an_address_is_one_repositorys(world: World) -> None:
+    """However it is written; the other is named to those who may see it only."""
+    repository(world)
+    catalog = world.catalogs["repository"]
+    catalog.create(
+        ADMIN, RepositorySpec(name="mine", url="https://example.com/mine.git", access=Access(manage=["name:sam"]))
+    )
+
+    for url in ("https://EXAMPLE.com:443/app/", "https://example.com/x/../app.git"):
+        with pytest.raises(Conflict, match="app") as shown:
+            catalog.create(ADMIN, RepositorySpec(name="thief", url=url))
+        with pytest.raises(Conflict) as hidden:
+            catalog.replace(
+                STRANGER, "mine", RepositorySpec(name="mine", url=url, access=Access(manage=["name:sam"])), None
+            )
+        assert "repository app " in str(shown.value)
+        assert "repository app " not in str(hidden.value)
+
+
+def test_a_submit_by_address_takes_no_entry_that_its_submitter_may_not_run(world: World) -> None:
+    """Whoever has it; who may run it gets it, however the address is written."""
+    repository(world)
+    request = TaskRequest(repository=RepositoryAsk(url="https://EXAMPLE.com/app/"), script="true")
+
+    chosen = {who.name: world.lookup.find(who.names, request).repository for who in (RUNNER, READER, STRANGER)}
+
+    assert {name for name, found in chosen.items() if found is not None} == {"rob"}
+
+
+def test_entries_of_one_address_that_are_there_already_are_found_by_name(world: World) -> None:
+    """The oldest has the address; none is lost."""
+    repository(world, None)
+    world.database["repositories"].drop_index("address")
+    row = world.database["repositories"].find_one({"_id": "app"})
+    assert row is not None
+    world.database["repositories"].insert_one({**row, "_id": "later", "spec": {**row["spec"], "name": "later"},
+                                               "created_at": row["created_at"] + timedelta(days=1)})  # fmt: skip
+    world.database["repositories"].update_many({}, {"$unset": {"address": ""}})
+
+    for _ in range(2):
+        _addresses(world.database)
+
+    found = world.database["repositories"].find({"address": {"$exists": True}}).distinct("_id")
+    assert found == ["app"]
+    assert world.catalogs["repository"].show(ADMIN, "later").name == "later"
+
+
+def test_documents_and_credentials_can_be_hidden(world: World) -> None:
+    """With grants they are theirs alone who have one, in every version."""
+    documents = world.catalogs["document"]
+    documents.create(ADMIN, DocumentSpec(name="plans", title="Plans", text="one"))
+    documents.replace(ADMIN, "plans", DocumentSpec(name="plans", title="Plans", access=Access(read=["name:rae"])), None)
+    world.catalogs["credential"].create(ADMIN, TOKEN)
+
+    assert documents.show(READER, "plans").name == "plans"
+    assert world.catalogs["credential"].show(RUNNER, "bot").name == "bot"
+    for look in (
+        lambda: documents.show(STRANGER, "plans"),
+        lambda: world.catalogs.documents.versions(STRANGER, "plans", limit=5, cursor=None),
+        lambda: world.catalogs.documents.version(STRANGER, "plans", 1),
+        lambda: documents.replace(STRANGER, "plans", DocumentSpec(name="plans", title="x"), None),
+        lambda: world.catalogs["credential"].show(STRANGER, "bot"),
+    ):
+        with pytest.raises(NotFound):
+            look()
+
+
+def test_an_entry_that_may_not_be_seen_can_not_be_named(world: World) -> None:
+    """It is as if it were not there."""
+    with_credential(world)
+    spec = RepositorySpec(name="app", url=URL, read_credential="bot", push_credential="hidden", access=ACCESS)
+    hidden = CredentialSpec(name="hidden", type="token", username="x", token="y", hosts=["example.com"],
+                            access=CredentialAccess(use=["name:olga"]))  # fmt: skip
+
+    def said() -> str:
+        with pytest.raises(InvalidRequest) as caught:
+            world.catalogs["repository"].replace(KEEPER, "app", spec, None)
+        return str(caught.value)
+
+    before = said()
+    world.catalogs["credential"].create(ADMIN, hidden)
+    assert said() == before

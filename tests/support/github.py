@@ -17,9 +17,11 @@ class GitHubApi(Serving):
 
     Args:
         token: what the Git server beside it takes.
+        owner: whose repositories the App is installed for.
     """
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, owner: str = "team") -> None:
+        self.owner = owner
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self.private_key = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -37,6 +39,7 @@ class GitHubApi(Serving):
                     self.answer(401)
                     return
                 api.asked.append({"path": self.path, "app": claims["iss"], **json.loads(body)})
-                self.answer(201, {"token": token})
+                names = [f"{api.owner}/{name}" for name in json.loads(body)["repositories"]]
+                self.answer(201, {"token": token, "repositories": [{"full_name": name} for name in names]})
 
         super().__init__(Handler)

@@ -146,7 +146,9 @@ class MongoCatalog:
 
     def create_in(self, session: ClientSession, who: Principal, spec: Any) -> Document:
         """The same, within a transaction; pymongo's own errors pass, so that it can be run again."""
-        self._check_references(who, spec, session)
+        self._check_named(who, spec, None, session)
+        beside = self.extras.stored(spec, None)
+        self._check_address(who, spec.name, beside, session)
         fields = {
             "owner": who.name,
             "readers": self.kind.readers(spec),
@@ -154,7 +156,7 @@ class MongoCatalog:
             "updated_by": who.name,
             "spec": self.extras.written(spec),
             "seen_by": seen_by(self.kind, self.kind.readers(spec), spec),
-            **_set_beside(self.extras.stored(spec, None)),
+            **_set_beside(beside),
         }
         update = new_entry(fields)
         before = self._entries.find_one_and_update({"_id": spec.name}, update, upsert=True, session=session)
@@ -189,11 +191,12 @@ class MongoCatalog:
             raise InvalidRequest(
                 message("catalog_name_fixed"), faults=[fault("/name", message("catalog_other_name", name=name))]
             )
-        self._check_references(who, spec, session)
         row = self._managed(who, name, session)
         if revision is not None and row["revision"] != revision:
             raise self._outdated(row, spec)
+        self._check_named(who, spec, row["spec"], session)
         beside, written = self.extras.stored(spec, row), self.extras.written(spec)
+        self._check_address(who, name, beside, session)
         changes = changed_fields(row, written, beside)
         if not changes:
             return row
@@ -204,7 +207,7 @@ class MongoCatalog:
             "readers": self.kind.readers(spec),
             "managers": self.kind.managers(spec),
             "seen_by": seen_by(self.kind, self.kind.readers(spec), spec),
-            **({"spreads": True} if "access" in changes else {}),
+            **({"spreads": True} if self.kind.tasked and "access" in changes else {}),
             **_set_beside(beside),
         }
         # In a transaction: who was quicker by a moment makes this one run again, and find another revision.
@@ -280,20 +283,45 @@ class MongoCatalog:
             faults=[fault(user, message("catalog_uses", name=name)) for user in users[:50]],
         )  # fmt: skip
 
-    def _check_references(self, who: Principal, spec: Any, session: ClientSession) -> None:
+    def _check_address(self, who: Principal, name: str, beside: Document, session: ClientSession) -> None:
+        """Raises Conflict where another entry has the address; it is named to those who may read it."""
+        if "address" not in beside:
+            return
+        other = self._entries.find_one(
+            {"address": beside["address"], "_id": {"$ne": name}}, ["readers"], session=session
+        )
+        if other is not None:
+            shown = other["_id"] if permissions.may_read(who, other["readers"]) else None
+            said = message("repository_address_of", name=shown) if shown else message("repository_address_taken")
+            raise Conflict(said, reason="AddressTaken", faults=[fault("/url", said)])
+
+    def _check_named(self, who: Principal, spec: Any, before: Document | None, session: ClientSession) -> None:
+        """What an entry names is there, and this one may name it.
+
+        Raises:
+            InvalidRequest: it is not there for them, or a credential may not be used for the address.
+            Forbidden: they may not use a credential that they name, or whose entry's address they change.
+        """
         wanted: dict[str, set[str]] = {}
         for _, kind, name in self.kind.references(spec):
             wanted.setdefault(kind, set()).add(name)
-        there = {
-            kind: named(self._database, kind, sorted(names), who.readers, session) for kind, names in wanted.items()
-        }
+        there = {kind: named(self._database, kind, sorted(names), session) for kind, names in wanted.items()}
+        # What an entry has named already need not be visible to who changes the rest of it.
+        kept = set(self.kind.references(msgspec.convert(before, self.kind.spec))) if before is not None else set()
         faults = [
             fault(at, message("catalog_missing", kind=kind_word(kind), name=name))
             for at, kind, name in self.kind.references(spec)
-            if name not in there[kind]
+            if (row := there[kind].get(name)) is None
+            or ((at, kind, name) not in kept and not permissions.may_read(who, row["readers"]))
         ]
         if faults:
             raise InvalidRequest.of(faults)
+        credentials = {name: row["spec"] for name, row in there.get("credential", {}).items()}
+        written = self.extras.written(spec)
+        if refusal := permissions.naming_refusal(who, self.kind.name, before, written, credentials):
+            raise Forbidden(refusal, reason="GrantMissing")
+        if wrong := permissions.address_faults(self.kind.name, before, written, credentials):
+            raise InvalidRequest.of(wrong)
 
     def _outdated(self, row: Document, spec: Any) -> PreconditionFailed:
         """Names the differences between what was sent and what is there now."""

@@ -15,10 +15,12 @@ from keruta.adapters.mongo.catalog_references import used_by
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain import words
+from keruta.domain.address import same_address
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.credentials import ALL_SECRETS, SECRET_FIELDS, CredentialSpec, CredentialView, fingerprint
 from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef, DocumentSpec, DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS
+from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.messages import Message, message
 from keruta.domain.principal import Principal
 from keruta.errors import InvalidRequest, NotFound, fault
@@ -39,6 +41,13 @@ class WithCircuit(Extras):
 
     def shown(self, row: Document) -> Document:
         return {"paused": row["paused"]} if row.get("paused") else {}
+
+
+class Repositories(WithCircuit):
+    """Repositories: found by their address, however it is written."""
+
+    def stored(self, spec: RepositorySpec, before: Document | None) -> Document:
+        return {"address": same_address(spec.url)}
 
 
 class Credentials(Extras):
@@ -142,6 +151,8 @@ class Documents(Extras):
         # A document that was deleted and made anew begins at 1 again: its older namesake's version makes room.
         own = {"_id": version_id(entry["_id"], entry["revision"])}
         self._versions.replace_one(own, version, upsert=True, session=session)
+        # Earlier versions are visible to those who may see the entry now.
+        self._versions.update_many({"document": entry["_id"]}, {"$set": {"readers": entry["readers"]}}, session=session)
 
     def search(self, text: str) -> Document:
         terms = words.query(text)
@@ -232,6 +243,7 @@ class Catalogs:
         self.credentials = Credentials(database, sealer, keeps_values=keeps_values)
         self.documents = Documents(database)
         extras: dict[str, Extras] = {"credential": self.credentials, "document": self.documents}
+        extras["repository"] = Repositories("repository", self.circuits)
         self._by_kind = {
             name: MongoCatalog(database, kind, extras.get(name) or WithCircuit(name, self.circuits), self.audit)
             for name, kind in KINDS.items()

@@ -15,6 +15,8 @@ import msgspec
 
 from keruta.adapters.mongo.catalog_kinds import Documents
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.address import same_address
+from keruta.domain.catalog import access
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.submission import Found, asked, profile_name
 from keruta.domain.task import TaskRequest
@@ -39,9 +41,12 @@ class MongoLookup:
 
     def find(self, readers: Sequence[str], request: TaskRequest) -> Found:
         ask = asked(request)
-        wanted: Document = {"_id": ask.name} if ask.name is not None else {"spec.url": ask.url}
+        by_name = ask.name is not None
+        wanted: Document = {"_id": ask.name} if by_name else {"address": same_address(ask.url or "")}
         with translated():
             repository = self._entry("repository", wanted, readers)
+            if not by_name and repository is not None and not access.may_run(repository.access, readers):
+                repository = None  # what they may not run is never chosen for them
             documents = self._documents.wanted(readers, request.documents) if request.documents else []
             return Found(
                 repository=repository,

@@ -32,10 +32,10 @@ def used_by(database: Database, of: str, names: Sequence[str], readers: Sequence
 
 
 def named(
-    database: Database, kind: str, names: Sequence[str], readers: Sequence[str], session: ClientSession | None = None
+    database: Database, kind: str, names: Sequence[str], session: ClientSession | None = None
 ) -> dict[str, Document]:
-    """The entries of these names that someone may read, without what is sealed."""
-    match = {"_id": {"$in": list(names)}, "readers": {"$in": list(readers)}}
+    """The entries of these names, whoever may read them, without what is sealed."""
+    match = {"_id": {"$in": list(names)}}
     found = database[KINDS[kind].collection].find(match, {"sealed": 0, "grams": 0, "letters": 0}, session=session)
     return {row["_id"]: row for row in found}
 

@@ -10,6 +10,7 @@ from keruta.adapters.github import NotMintedError, mint
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.specifications import app_token
 from keruta.domain.messages import message
+from keruta.domain.permissions import sending_refusal
 
 
 class MongoOpening:
@@ -26,6 +27,8 @@ class MongoOpening:
         if row is None:
             raise CannotOpenError(message("credential_gone", name=name))
         spec = row["spec"]
+        if refusal := sending_refusal(spec, url):
+            raise CannotOpenError(str(refusal))
         if spec.get("kubernetes_secret"):
             raise CannotOpenError(message("credential_jobs_only", name=name))
         values = self._sealer.open(name, row.get("sealed") or b"")

@@ -46,6 +46,11 @@ class MongoLogs:
                 return [by_id[failure["op"]["_id"]] for failure in failures]
         return []
 
+    def known(self, chunks: Sequence[LogChunk]) -> list[LogChunk]:
+        by_id = {_id(chunk): chunk for chunk in chunks}
+        with translated():
+            return [by_id[row["_id"]] for row in self._logs.find({"_id": {"$in": list(by_id)}}, ["_id"])]
+
     def note(self, task_id: str, attempt: int, summary: LogSummary) -> None:
         with translated():
             match = {"_id": task_id, "attempt.number": attempt}

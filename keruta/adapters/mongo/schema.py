@@ -15,6 +15,7 @@ going on, whatever the history:
 from __future__ import annotations
 
 import functools
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +27,11 @@ from pymongo.errors import DuplicateKeyError
 
 from keruta.adapters.mongo.catalog_entries import new_entry, seen_by
 from keruta.adapters.mongo.default_entries import ready_entries
+from keruta.domain.address import same_address
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.words import words_of_name
+
+log = logging.getLogger(__name__)
 
 DAY_SECONDS = 86400
 BATCH = 1000
@@ -178,6 +182,20 @@ def _no_scans(database: Database[dict[str, Any]]) -> None:
     database["dead_letters"].create_index("replayed_at", name="replayed_at")
 
 
+def _addresses(database: Database[dict[str, Any]]) -> None:
+    """An address is one repository's. Of several that have it already, the oldest is found by it, others by name."""
+    repositories = database["repositories"]
+    repositories.create_index("address", name="address", unique=True, **_there("address"))
+    for row in repositories.find({"address": {"$exists": False}}, ["spec.url"]).sort([("created_at", 1), ("_id", 1)]):
+        try:
+            repositories.update_one(
+                {"_id": row["_id"], "spec.url": row["spec"]["url"]},
+                {"$set": {"address": same_address(row["spec"]["url"])}},
+            )
+        except DuplicateKeyError:
+            log.warning("the repository %s has the address of another one; tasks find it by its name only", row["_id"])
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -192,6 +210,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _webhooks,
     _names,
     _no_scans,
+    _addresses,
 )
 
 

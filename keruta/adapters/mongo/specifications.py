@@ -16,6 +16,7 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.catalog.profiles import ProfileSpec, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.messages import Message, as_message, fields_of, message
+from keruta.domain.permissions import sending_refusal
 from keruta.domain.specification import Access, Fault, Placement, Specification
 from keruta.errors import SettingsError
 from keruta.ports import Document
@@ -58,6 +59,8 @@ class MongoSpecifications:
                 continue
             with translated():
                 row = self._credentials.find_one({"_id": access.name}) or {}
+            if row and (refusal := sending_refusal(row["spec"], specification.repository.url)):
+                return _broken(specification, "CredentialMissing", refusal)
             try:
                 values = self._sealer.open(access.name, row.get("sealed") or b"")
                 token = app_token(mint, row["spec"], values, url=specification.repository.url, write=field == "push")
@@ -98,10 +101,11 @@ class MongoSpecifications:
         if name is not None and repository is None:
             return _broken(made, "RepositoryMissing", message("catalog_repository_gone", name=name))
         try:
-            made = _with_profile(made, profile, credentials)
+            url = repository["spec"]["url"] if repository is not None else made.repository.url
+            made = _with_profile(made, profile, credentials, url)
             return made if repository is None else _with_repository(made, repository, credentials)
         except LookupError as error:
-            return _broken(made, "CredentialMissing", str(error.args[0]))
+            return _broken(made, "CredentialMissing", error.args[0])
 
 
 def _pushed_earlier(document: Document) -> list[dict[str, str]]:
@@ -120,7 +124,7 @@ _AS_ASKED = (
 )  # fmt: skip
 
 
-def _with_profile(made: Specification, row: Document, credentials: dict[str, Document]) -> Specification:
+def _with_profile(made: Specification, row: Document, credentials: dict[str, Document], url: str) -> Specification:
     profile = msgspec.convert(row["spec"], ProfileSpec)
     return msgspec.structs.replace(
         made,
@@ -128,7 +132,7 @@ def _with_profile(made: Specification, row: Document, credentials: dict[str, Doc
         prompt_command=profile.prompt,
         setup=list(profile.setup),
         env={**profile.env, **made.env},
-        secrets={variable: _access(name, credentials) for variable, name in profile.secrets.items()},
+        secrets={variable: _access(name, credentials, url) for variable, name in profile.secrets.items()},
         usage=list(profile.usage),
         unhonoured=needs_cluster(profile),
         placement=Placement(
@@ -143,8 +147,8 @@ def _with_profile(made: Specification, row: Document, credentials: dict[str, Doc
 
 def _with_repository(made: Specification, row: Document, credentials: dict[str, Document]) -> Specification:
     repository = msgspec.convert(row["spec"], RepositorySpec)
-    read = _access(repository.read_credential, credentials) if repository.read_credential else None
-    push = _access(repository.push_credential, credentials) if repository.push_credential else read
+    read = _access(repository.read_credential, credentials, repository.url) if repository.read_credential else None
+    push = _access(repository.push_credential, credentials, repository.url) if repository.push_credential else read
     for access in (read, push):
         if access is not None and access.kind == "secret":
             raise LookupError(message("credential_not_for_git", name=access.name))
@@ -158,12 +162,14 @@ def _with_repository(made: Specification, row: Document, credentials: dict[str, 
     )
 
 
-def _access(name: str, credentials: dict[str, Document]) -> Access:
+def _access(name: str, credentials: dict[str, Document], url: str) -> Access:
     """How an agent comes by a credential. Raises LookupError with a sentence."""
     row = credentials.get(name)
     if row is None:
         raise LookupError(message("credential_gone", name=name))
     spec = row["spec"]
+    if refusal := sending_refusal(spec, url):
+        raise LookupError(refusal)
     minted = spec["type"] == "github_app"
     secret = spec.get("kubernetes_secret")
     if not minted and not secret and not row.get("sealed"):

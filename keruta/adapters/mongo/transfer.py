@@ -12,6 +12,7 @@ from pymongo.client_session import ClientSession
 from keruta.adapters.mongo.catalog import changed_fields
 from keruta.adapters.mongo.catalog_kinds import Catalogs
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain import permissions
 from keruta.domain.catalog.common import ImportResult, Planned
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS
@@ -44,7 +45,9 @@ class MongoTransfer:
         entries, faults = parse(text)
         entries.sort(key=lambda entry: ORDER.index(entry.kind))
         there = self._there(entries)
-        faults = faults or [*self._missing(entries), *_without_value(entries, there)]
+        faults = (
+            faults or self._missing(entries) or [*_without_value(entries, there), *self._misdirected(entries, there)]
+        )
         if faults:
             raise InvalidRequest.of(faults[:500])
         plan = [(entry, self._planned(entry, there.get((entry.kind, entry.spec.name)))) for entry in entries]
@@ -107,6 +110,22 @@ class MongoTransfer:
                         faults.append(
                             _fault(entry, at, message("catalog_missing_in_document", kind=kind_word(kind), name=name))
                         )
+        return faults
+
+    def _misdirected(self, entries: Sequence[Entry], there: Mapping[tuple[str, str], Document]) -> list[Fault]:
+        """Where entries would send a credential to an address that is none of its hosts."""
+        coming = {entry.spec.name: msgspec.to_builtins(entry.spec) for entry in entries if entry.kind == "credential"}
+        names = {name for entry in entries for _, kind, name in KINDS[entry.kind].references(entry.spec)
+                 if kind == "credential"}  # fmt: skip
+        with translated():
+            found = self._database["credentials"].find({"_id": {"$in": sorted(names - set(coming))}}, ["spec"])
+            credentials = {**{row["_id"]: row["spec"] for row in found}, **coming}
+        faults = []
+        for entry in entries:
+            row = there.get((entry.kind, entry.spec.name))
+            after = self._catalogs[entry.kind].extras.written(entry.spec)
+            wrong = permissions.address_faults(entry.kind, row["spec"] if row else None, after, credentials)
+            faults += [{**one, "at": f"line {entry.line(one['at'])}: {one['at']}"} for one in wrong]
         return faults
 
 

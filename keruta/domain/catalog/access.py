@@ -33,15 +33,30 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     manage: Grantees = []
 
 
-def readers(access: Access | None, owner: str | None = None) -> list[str]:
+class CredentialAccess(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Grants on a credential. Who manages it may use it, and who uses it may see it; administrators may everything.
+
+    Without grants everybody sees that it is there, and administrators alone may use it.
+    """
+
+    read: Grantees = []
+    use: Grantees = []
+    manage: Grantees = []
+
+
+AnyAccess = Access | CredentialAccess
+
+
+def readers(access: AnyAccess | None, owner: str | None = None) -> list[str]:
     """Under which names an entry, or a task of `owner`'s on it, is visible."""
     if access is None:
         return [EVERYONE]
     own = [f"user:{owner}"] if owner is not None else []
-    return _once([ADMIN, *own, *access.read, *access.run, *access.manage])
+    users = access.use if isinstance(access, CredentialAccess) else access.run
+    return _once([ADMIN, *own, *access.read, *users, *access.manage])
 
 
-def managers(granted: Iterable[Access | None], owner: str | None = None) -> list[str]:
+def managers(granted: Iterable[AnyAccess | None], owner: str | None = None) -> list[str]:
     """Who may change an entry, or a task of `owner`'s on these entries."""
     own = [f"user:{owner}"] if owner is not None else []
     return _once([ADMIN, *own, *(name for access in granted if access is not None for name in access.manage)])
@@ -50,6 +65,12 @@ def managers(granted: Iterable[Access | None], owner: str | None = None) -> list
 def may_run(access: Access | None, names: Iterable[str]) -> bool:
     """Says whether one of these names may run tasks on an entry."""
     return access is None or not {ADMIN, *access.run, *access.manage}.isdisjoint(names)
+
+
+def may_use(access: CredentialAccess | None, names: Iterable[str]) -> bool:
+    """Says whether one of these names may use a credential: without grants, administrators alone."""
+    granted = [ADMIN] if access is None else [ADMIN, *access.use, *access.manage]
+    return not set(granted).isdisjoint(names)
 
 
 def _once(names: Iterable[str]) -> list[str]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.address import host_fault
+from keruta.domain.catalog.access import CredentialAccess
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
 from keruta.domain.catalog.ssh_keys import ssh_key_fault
 from keruta.domain.messages import message
@@ -30,6 +34,9 @@ NEEDED_FIELDS: dict[str, tuple[str, ...]] = {
     "secret": (),
 }
 ALL_SECRETS = ("token", "private_key", "value")
+HOSTS = "hosts it may be sent to: git.example.com, git.example.com:8443, or https://git.example.com/team"
+Hosts = Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(max_length=50, description=HOSTS)]
+GITHUB = "github.com"
 CredentialType = Literal["token", "ssh", "github_app", "secret"]
 
 
@@ -45,6 +52,8 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     installation_id: Annotated[str, Meta(pattern="^[0-9]{1,20}$")] | None = None
     api_url: Annotated[str, Meta(max_length=500, pattern="^https?://[^/]")] | None = None
     kubernetes_secret: Annotated[str, Meta(max_length=253)] | None = None
+    hosts: Hosts = []
+    access: CredentialAccess | None = None
     token: SecretText | None = None
     private_key: SecretText | None = None
     value: SecretText | None = None
@@ -54,7 +63,7 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         for field in needed:
             if getattr(self, field) is None:
                 yield f"/{field}", message("credential_part_needed", type=self.type)
-        own = {"name", "type", "description", "kubernetes_secret", *secret, *needed}
+        own = {"name", "type", "description", "kubernetes_secret", "hosts", "access", *secret, *needed}
         own |= {"api_url"} if self.type == "github_app" else set()
         for field in self.__struct_fields__:
             if field not in own and getattr(self, field) is not None:
@@ -69,6 +78,12 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 yield "/kubernetes_secret", message("credential_secret_or_value")
             if self.type == "github_app":
                 yield "/kubernetes_secret", message("credential_app_key")
+        for number, host in enumerate(self.hosts):
+            if host_fault(host):
+                yield f"/hosts/{number}", message("credential_host_malformed")
+        granted = self.access is not None and (self.access.use or self.access.manage)
+        if granted and self.type != "secret" and not allowed_hosts(self.type, self.hosts, self.api_url):
+            yield "/hosts", message("credential_hosts_needed")
         if self.username is not None and not self.username.isprintable():
             yield "/username", message("credential_user_control")
         if self.type == "token" and self.token is not None and any(c in self.token.strip() for c in "\r\n\0"):
@@ -105,9 +120,21 @@ class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
     installation_id: str | None = None
     api_url: str | None = None
     kubernetes_secret: str | None = None
+    hosts: list[str] = []
+    access: CredentialAccess | None = None
     fingerprint: str | None = None
     used_by: list[str] = []
     meta: Kept
+
+
+def allowed_hosts(kind: str, hosts: Sequence[str], api_url: str | None) -> list[str]:
+    """Where a credential may be sent. Empty: nothing is said, and only administrators may name it.
+
+    A GitHub App's tokens are for its own server, where nothing narrower is said.
+    """
+    if hosts or kind != "github_app":
+        return list(hosts)
+    return [urlsplit(api_url).hostname or ""] if api_url else [GITHUB]
 
 
 def fingerprint(values: dict[str, str], salt: bytes) -> str:

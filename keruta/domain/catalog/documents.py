@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.common import Kept, Name, Problems
 from keruta.domain.messages import message
 
@@ -27,6 +28,7 @@ class DocumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     text: Annotated[str, Meta(max_length=TEXT_LIMIT_BYTES)] = ""
     media_type: MediaType = "text/markdown"
     tags: Annotated[list[Tag], Meta(max_length=50)] = []
+    access: Access | None = None
 
     def faults(self) -> Problems:
         if len(self.text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT_BYTES:

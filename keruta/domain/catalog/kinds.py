@@ -34,6 +34,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         item: what a list shows of each.
         writers: the roles that may add one, and change any.
         granted: whether each can be granted to people and groups; who manages one may change it.
+        tasked: whether tasks are visible by the grants on it.
         names: where names of another kind stand (a field, or `field.*` for what it maps to), and which kind that is.
         filters: by what a list can be narrowed to one value: the query's parameter, and the field.
         settle_seconds: how long an entry as it was, or its absence, may be remembered by any process; a change is
@@ -47,6 +48,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     item: type[msgspec.Struct]
     writers: frozenset[str] = MANAGE
     granted: bool = False
+    tasked: bool = False
     names: Mapping[str, str] = msgspec.field(default_factory=dict)
     filters: Mapping[str, str] = msgspec.field(default_factory=dict)
     body_limit_bytes: int = 1024 * 1024
@@ -63,7 +65,10 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     def managers(self, spec: Any) -> list[str]:
         """Who may change an entry."""
-        granted = access.managers([spec.access if self.granted else None])
+        grants = spec.access if self.granted else None
+        granted = access.managers([grants])
+        if grants is not None:
+            return granted
         return [*granted, *(f"role:{role}" for role in sorted(self.writers) if f"role:{role}" not in granted)]
 
     def references(self, spec: Any) -> Iterator[Reference]:
@@ -83,22 +88,24 @@ KINDS: dict[str, Kind] = {
         Kind(
             name="repository", collection="repositories", spec=RepositorySpec, view=RepositoryView, item=RepositoryView,
             names={"read_credential": "credential", "push_credential": "credential", "default_profile": "profile"},
-            filters={"url": "url"}, settle_seconds=0.25, granted=True,
+            filters={"url": "url"}, settle_seconds=0.25, granted=True, tasked=True,
         ),
         Kind(
             name="credential", collection="credentials", spec=CredentialSpec, view=CredentialView, item=CredentialView,
-            filters={"type": "type"},
+            filters={"type": "type"}, granted=True,
         ),
         Kind(
             name="document", collection="documents", spec=DocumentSpec, view=DocumentView, item=DocumentSummary,
             writers=RUN, filters={"tag": "tags"}, body_limit_bytes=DOCUMENT_BODY_LIMIT_BYTES,
+            granted=True,
         ),
         Kind(
             name="profile", collection="profiles", spec=ProfileSpec, view=ProfileView, item=ProfileView,
             names={"secrets.*": "credential"},
         ),
         Kind(
-            name="queue", collection="queues", spec=QueueSpec, view=QueueView, item=QueueView, granted=True,
+            name="queue", collection="queues", spec=QueueSpec, view=QueueView, item=QueueView,
+            granted=True, tasked=True,
         ),
     )
 }  # fmt: skip

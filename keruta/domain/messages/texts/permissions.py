@@ -1,0 +1,24 @@
+"""Who may do what to which: what is refused, and what a credential may be used for."""
+
+from __future__ import annotations
+
+TEXTS = {
+    "credential_not_yours": (
+        "You may not use the credential {name}; ask an administrator, or those who manage it, for the permission."
+    ),
+    "credential_without_hosts": (
+        "The credential {name} names no hosts, so only administrators may use it; ask one to add the hosts."
+    ),
+    "credential_other_host": "The credential {name} may not be sent to this address; its hosts are {hosts}.",
+    "credential_host_malformed": (
+        "Give a host such as git.example.com or git.example.com:8443, or an address such as "
+        "https://git.example.com/team."
+    ),
+    "credential_hosts_needed": "A credential that others may use needs hosts: say where it may be sent.",
+    "repository_address_of": "The repository {name} has this address already; an address belongs to one repository.",
+    "repository_address_taken": "Another repository has this address already; an address belongs to one repository.",
+    "attempt_over": "This attempt has ended; nothing more is given out or stored for it.",
+    "github_token_too_wide": "GitHub's token is not for {repository} alone, so it is not used.",
+    "stream_too_many": "You have {limit} log streams open; close one first.",
+    "stream_no_room": "Too many log streams are open; try again in a few seconds.",
+}

@@ -1,0 +1,70 @@
+"""Addresses of repositories: which are the same, and to which a credential may be sent."""
+
+from __future__ import annotations
+
+import pytest
+
+from keruta.domain.address import host_fault, may_be_sent, same_address
+
+SAME = [
+    ["https://git.example.com/team/app", "https://GIT.example.com/team/app.git", "HTTPS://git.example.com:443/team/app/",
+     "https://git.example.com./team/app.git/", "https://git.example.com//team/./x/../app", "https://git.example.com/t%65am/app"],
+    ["git@git.example.com:team/app.git", "ssh://git@git.example.com/team/app", "ssh://git.example.com:22/team/app.git/",
+     "other@GIT.example.com:team/app"],
+    ["http://[::1]:8080/a.git", "http://[::1]:8080/a/"],
+    ["file:///srv/git/a.git", "file:///srv//git/a"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("group", SAME)
+def test_one_address_has_many_ways_to_write_it(group: list[str]) -> None:
+    """Case of the host, default port, user name, final slash and .git, dots and escapes make no difference."""
+    assert len({same_address(url) for url in group}) == 1
+
+
+def test_different_addresses_stay_different() -> None:
+    """Another scheme, port, host, path or case of the path is another address."""
+    urls = [
+        "https://git.example.com/team/app", "http://git.example.com/team/app", "ssh://git.example.com/team/app",
+        "https://git.example.com:8443/team/app", "https://git.example.org/team/app", "https://git.example.com/team/App",
+        "https://git.example.com/team/app2", "https://git.example.com/team", "not an address",
+    ]  # fmt: skip
+    assert len({same_address(url) for url in urls}) == len(urls)
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "allowed"),
+    [
+        ("git.example.com", "https://git.example.com/a", True),
+        ("git.example.com", "git@git.example.com:a", True),
+        ("GIT.example.com", "https://git.EXAMPLE.com:443/a", True),
+        ("git.example.com", "http://git.example.com/a", False),
+        ("git.example.com", "https://git.example.com:8443/a", False),
+        ("git.example.com", "https://git.example.com.evil.org/a", False),
+        ("git.example.com", "https://evil.org/git.example.com", False),
+        ("git.example.com", "https://git.example.com@evil.org/a", False),
+        ("git.example.com", "https://sub.git.example.com/a", False),
+        ("git.example.com:8443", "https://git.example.com:8443/a", True),
+        ("git.example.com:8443", "https://git.example.com/a", False),
+        ("https://git.example.com/team", "https://git.example.com/team/app.git", True),
+        ("https://git.example.com/team/", "https://git.example.com/team", True),
+        ("https://git.example.com/team", "https://git.example.com/team-evil/app", False),
+        ("https://git.example.com/team", "https://git.example.com/team/../evil/app", False),
+        ("https://git.example.com/team", "https://git.example.com/team/%2e%2e/evil", False),
+        ("https://git.example.com/team", "ssh://git.example.com/team/app", False),
+        ("http://git.example.com", "http://git.example.com/a", True),
+        ("file:///srv/git", "file:///srv/git/a.git", True),
+        ("file:///srv/git", "file:///srv/other", False),
+        ("[::1]:8080", "http://[::1]:8080/a", True),
+    ],
+)
+def test_a_credential_is_sent_to_its_hosts_only(host: str, url: str, allowed: bool) -> None:
+    """A host stands for encrypted transports on their own ports; a prefix ends between two parts of the path."""
+    assert may_be_sent([host], url) is allowed
+
+
+@pytest.mark.parametrize("host", ["", "https://", "git.example.com/team", "user@git.example.com", "a b", "ftp://x.org",
+                                  "https://u@x.org/a", "https://x.org/a?b", "x.org:99999", "x.org:0"])  # fmt: skip
+def test_a_malformed_host_is_a_fault(host: str) -> None:
+    """What names no host, or more than a host or an address prefix, is refused."""
+    assert host_fault(host)
