@@ -8,9 +8,10 @@ import pytest
 
 from keruta.adapters.mongo.agent_access import MongoAgentAccess
 from keruta.domain.naming import attempt_id
+from keruta.domain.principal import Sender
 from keruta.domain.reports import Held, LogChunk, Outcome, Report
 from keruta.errors import Forbidden, NotFound, Unauthenticated
-from keruta.ports import Sender
+from keruta.services.reports import apply
 from tests.support.world import World
 
 
@@ -33,7 +34,7 @@ def chunk(task_id: str, sequence: int, data: bytes = b"x\n") -> LogChunk:
 
 def by_attempt(world: World, task_id: str, *entries: LogChunk) -> list[Outcome]:
     sender = Sender(attempt=attempt_id(task_id, 1))
-    return world.reports.apply(sender, Report(entries=list(entries), held=[])).outcomes
+    return apply(world.reports, sender, Report(entries=list(entries), held=[])).outcomes
 
 
 def test_a_replaced_session_fetches_nothing(world: World, access: MongoAgentAccess) -> None:
@@ -102,9 +103,9 @@ def test_a_heartbeat_renews_only_what_its_sender_holds(world: World) -> None:
 
     world.report("w2", held=[held])
     other = world.submit()
-    world.reports.apply(Sender(attempt=attempt_id(other, 1)), Report(entries=[], held=[held]))
+    apply(world.reports, Sender(attempt=attempt_id(other, 1)), Report(entries=[], held=[held]))
     still = world.document(task_id)["lease_until"]
-    world.reports.apply(Sender(attempt=attempt_id(task_id, 1)), Report(entries=[], held=[held]))
+    apply(world.reports, Sender(attempt=attempt_id(task_id, 1)), Report(entries=[], held=[held]))
 
     assert still.year == 2020
     assert world.document(task_id)["lease_until"].year > 2020

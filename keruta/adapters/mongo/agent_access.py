@@ -5,8 +5,9 @@ from __future__ import annotations
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain import permissions
 from keruta.domain.messages import message
+from keruta.domain.principal import Sender
 from keruta.errors import Forbidden, NotFound, Unauthenticated
-from keruta.ports import Document, Sender
+from keruta.ports import Document
 
 _STANDING = {"status": 1, "attempt.id": 1, "attempt.number": 1, "attempt.worker": 1}
 
