@@ -141,7 +141,7 @@ def test_events_are_doubled_and_reordered(tmp_path: Path, repository: str, manif
         with own_system(tmp_path, environ, manifests) as system:
             broker.target = f"http://127.0.0.1:{system.state.ports_in_use()['broker']}"
             load = Load(system, repository, tmp_path)
-            load.submit(100)
+            load.submit()
 
             load.check()
     assert broker.doubled > 50
@@ -153,7 +153,7 @@ def test_answers_are_lost_after_the_work_was_recorded(tmp_path: Path, repository
         with own_system(tmp_path, {"KERUTA_AGENT_URL": proxy.url}, manifests) as system:
             proxy.target = f"http://127.0.0.1:{system.state.ports_in_use()['report-status']}"
             load = Load(system, repository, tmp_path)
-            load.submit(100)
+            load.submit()
 
             load.check()
     assert proxy.lost > 20
