@@ -87,7 +87,7 @@ screenshots: $(STAMP) ## a picture of each page in both languages, into docs/pic
 	$(BIN)/python -m docs.screenshots
 
 .PHONY: texts
-texts: $(STAMP) ## the web admin's texts, collected into admin/site/ja.po for their Japanese
+texts: $(STAMP) ## every text, collected into keruta/locale for its Japanese
 	$(BIN)/python -m docs.texts
 
 .PHONY: docs

@@ -1,4 +1,7 @@
-"""The texts of the web admin and their Japanese: `python -m docs.texts` adds what is missing, drops what is gone."""
+"""Every text and its Japanese: `python -m docs.texts` adds what is missing to the catalogue and drops what is gone.
+
+The catalogue has the messages by their codes (its contexts), and the texts of the web admin by their English.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,16 @@ from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
-from admin.site.language import CONTEXT
-from admin.site.sentences import PARTS
-from docs.sentences import sentences
+from keruta.domain.messages import CATALOGUE
 from keruta.settings_view import meanings
+from keruta.translations import LOCALE
 
 ADMIN = Path(__file__).parents[1] / "admin"
-JAPANESE = ADMIN / "site" / "ja.po"
+JAPANESE = LOCALE / "ja" / "LC_MESSAGES" / "keruta.po"
 METHODS = [("**.py", "python"), ("**.html", "jinja2.ext:babel_extract")]
 KEYWORDS = {"_": None, "gettext": None, "marked": None, "ngettext": (1, 2)}
 
-HEADER = b"""# Japanese of the web admin. Terms follow docs/glossary.md.
+HEADER = b"""# Japanese of keruta. A context is a message's code; terms follow docs/glossary.md.
 msgid ""
 msgstr ""
 "Content-Type: text/plain; charset=utf-8\\n"
@@ -30,16 +32,14 @@ msgstr ""
 
 
 def wanted() -> Iterator[tuple[str | tuple[str, ...], str | None, str]]:
-    """Every text that the web admin says: itself, its context, and where."""
+    """Return every text with its context (a message's code) and where it is."""
     options = {"**.html": {"trimmed": "true"}}
     for file, _, message, _, _ in extract_from_dir(ADMIN, METHODS, options, keywords=KEYWORDS):
         yield message, None, file
-    for shape, file in sentences():
-        yield shape, CONTEXT, file
-    for part in PARTS:
-        yield part, CONTEXT, "admin/site/sentences.py"
     for meaning in meanings().values():
-        yield meaning.replace("%", "%%"), CONTEXT, "keruta/settings.py"
+        yield meaning, None, "keruta/settings.py"
+    for code, english in CATALOGUE.items():
+        yield english, code, "keruta/domain/messages/texts"
 
 
 def japanese() -> Catalog:

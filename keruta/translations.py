@@ -8,11 +8,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from keruta.domain.messages import CATALOGUE, Message, read_message, rendered
+
+if TYPE_CHECKING:
+    from babel.messages.catalog import Catalog
 
 LANGUAGES = ("en", "ja")
 LOCALE = Path(__file__).with_name("locale")
@@ -61,11 +64,16 @@ def _struct_in_language(value: msgspec.Struct, language: str) -> msgspec.Struct:
 
 
 @functools.cache
+def catalogue(language: str) -> Catalog:
+    """Return the catalogue of a language other than English: messages by their codes, texts by their English."""
+    from babel.messages.pofile import read_po  # slow to load, and needed for other languages only
+
+    with (LOCALE / language / "LC_MESSAGES" / "keruta.po").open("rb") as file:
+        return read_po(file, locale=language)
+
+
+@functools.cache
 def _templates(language: str) -> Mapping[str, str]:
-    path = LOCALE / language / "LC_MESSAGES" / "keruta.po"
     if language not in LANGUAGES or language == "en":
         return CATALOGUE
-    from babel.messages.pofile import read_po
-
-    with path.open("rb") as file:
-        return {str(one.context): str(one.string) for one in read_po(file, locale=language) if one.context}
+    return {str(one.context): str(one.string) for one in catalogue(language) if one.context}

@@ -1,26 +1,22 @@
 """English and Japanese: which one a reader gets, and its texts.
 
-Texts stand in the pages in English. Their Japanese is in `ja.po`, read when the program starts: there is no compiled
-file that could be older than its source. Terms follow `docs/glossary.md`.
+Texts stand in the pages in English. Their Japanese is in the catalogue of `keruta.translations`, read when it is first
+needed. Terms follow `docs/glossary.md`.
 """
 
 from __future__ import annotations
 
 import functools
 import io
-from collections.abc import Iterator
-from pathlib import Path
 
 import flask
-from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
-from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
+
+from keruta.translations import catalogue
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 COOKIE = "keruta-language"
-CATALOG = Path(__file__).with_name("ja.po")
-CONTEXT = "said"  # of the sentences that the core says, in the catalog
 
 
 def language() -> str:
@@ -51,25 +47,11 @@ def marked(text: str) -> str:
     return text
 
 
-def shapes(chosen: str) -> Iterator[tuple[str, str]]:
-    """The shapes of the core's sentences, each with what it is in this language; none for English."""
-    if chosen != "en":
-        for message in _catalog(chosen):
-            if message.context == CONTEXT and message.string:
-                yield str(message.id), str(message.string)
-
-
-@functools.cache
-def _catalog(chosen: str) -> Catalog:
-    with CATALOG.open("rb") as file:
-        return read_po(file, locale=chosen)
-
-
 @functools.cache
 def _translations(chosen: str) -> NullTranslations:
     if chosen == "en":
         return NullTranslations()
     compiled = io.BytesIO()
-    write_mo(compiled, _catalog(chosen))
+    write_mo(compiled, catalogue(chosen))
     compiled.seek(0)
     return Translations(compiled)

@@ -73,7 +73,7 @@ def test_two_people_edit_one_entry(world: World) -> None:
         queues.replace(BOB, "nightly", queue(weight=2.0), 1)
 
     assert caught.value.etag == '"2"'
-    assert "by ann to revision 2" in caught.value.message.text
+    assert "ann changed it meanwhile, to revision 2" in caught.value.message.text
     assert {fault["at"]: fault["message"] for fault in caught.value.faults} == {
         "/max_running": "You have null; the current value is 3.",
         "/weight": "You have 2.0; the current value is 1.0.",
@@ -455,7 +455,7 @@ kind: nothing
     [
         ("kind: queue\nname: a\nname: b\n", "line 3", "twice"),
         ("kind: queue\nname: a\n---\nkind: queue\nname: a\n", "line 4", "already"),
-        ("a: [1\n", "line 2", "Not YAML"),
+        ("a: [1\n", "line 2", "not YAML"),
         ("- 1\n", "line 1", "Expected an entry"),
         ("kind: &a queue\nname: *a\n", "line 1", "Anchors"),
         ("kind: !!python/object:os.system x\n", "line 1", "tags"),

@@ -287,7 +287,7 @@ def test_what_has_been_down_for_long_is_deleted(coder: FakeCoder, pool: CoderPoo
 
 @pytest.mark.parametrize(
     ("status", "said"),
-    [(500, "answered 500"), (503, "answered 503"), (403, "answered 403"), (429, "left alone for 7 s")],
+    [(500, "answered 500"), (503, "answered 503"), (403, "answered 403"), (429, "wait 7 s")],
 )
 def test_what_coder_says_is_told_in_a_sentence(coder: FakeCoder, pool: CoderPool, status: int, said: str) -> None:
     coder.refuse = [(status, {"Retry-After": "7"})]
@@ -299,7 +299,7 @@ def test_what_coder_says_is_told_in_a_sentence(coder: FakeCoder, pool: CoderPool
 def test_coder_is_left_alone_for_as_long_as_it_asks(coder: FakeCoder, pool: CoderPool) -> None:
     coder.refuse = [(429, {"Retry-After": "60"})]
     for _ in range(3):
-        with pytest.raises(PoolError, match="left alone"):
+        with pytest.raises(PoolError, match="wait 60 s"):
             pool.resize(1, {})
 
     assert len(coder.asked) == 1

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from admin.site.language import CONTEXT
 from docs.texts import japanese
 from keruta.domain.messages import CATALOGUE, message
 from keruta.translations import render
@@ -58,7 +57,7 @@ class Reader:
         code = next((code for code, text in CATALOGUE.items() if text == english), None)
         if code is not None:
             return render(message(code, **values), self.language)
-        found = japanese().get(english) or japanese().get(english, CONTEXT)
+        found = japanese().get(english)
         assert found is not None, f"the web admin says no such thing: {english}"
         text = str(found.string) if self.language == "ja" else english
         return text % values if values else text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import msgspec
 import pytest
 from babel.messages.pofile import read_po
 
+from keruta import errors
 from keruta.domain.messages import (
     CATALOGUE,
     Message,
@@ -26,9 +29,53 @@ from keruta.domain.messages import (
 from keruta.domain.reports import Ended, RawReport
 from keruta.domain.retry import REASONS
 from keruta.domain.task import WaitingView
+from keruta.http.problems import BadRequest
 from keruta.translations import LOCALE, in_language, render, translated
 
 TASK = "0" * 26
+ROOT = Path(__file__).parents[2]
+PARTS = ("keruta", "agent", "functions", "admin")
+# What only the command line, or who starts a program, reads.
+NOT_OF_USERS = (
+    "keruta/cli",
+    "keruta/local",
+    "keruta/client",
+    "keruta/settings.py",
+)
+TAKERS = ("fault", "refuse", "refused", "PhaseError", "PoolError", "back_to_queue", "_failed")
+
+
+def calls(*, besides: tuple[str, ...] = ()) -> Iterator[tuple[str, ast.Call]]:
+    """Every call in the program, with where it is."""
+    for part in PARTS:
+        for path in sorted((ROOT / part).rglob("*.py")):
+            name = path.relative_to(ROOT).as_posix()
+            if not name.startswith(besides or ("-",)):
+                for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                    if isinstance(node, ast.Call):
+                        yield f"{name}:{node.lineno}", node
+
+
+def called(node: ast.Call) -> str:
+    return ast.unparse(node.func).rpartition(".")[2]
+
+
+def is_sentence(node: ast.expr) -> bool:
+    """Whether it is a text of several words, written where it is said."""
+    text = (
+        node.value if isinstance(node, ast.Constant) else ast.unparse(node) if isinstance(node, ast.JoinedStr) else ""
+    )
+    return isinstance(text, str) and " " in text
+
+
+def problems() -> set[str]:
+    """The names of all classes of problems."""
+    found, left = {"Problem"}, [errors.Problem, BadRequest]
+    while left:
+        one = left.pop()
+        found.add(one.__name__)
+        left += one.__subclasses__()
+    return found
 
 
 def japanese(path: Path = LOCALE / "ja" / "LC_MESSAGES" / "keruta.po") -> dict[str, tuple[str, str]]:
@@ -46,6 +93,45 @@ def test_each_translation_has_the_places_of_the_english() -> None:
     for code, (english, string) in japanese().items():
         assert string, code
         assert places(string) == places(english), code
+
+
+def test_every_message_of_the_program_fits_its_code() -> None:
+    """A message is made of a code of the catalogue with exactly its arguments."""
+    wrong = []
+    for where, node in calls():
+        if called(node) == "message" and where.partition(":")[0] not in ("keruta/domain/messages/words.py",):
+            code = node.args[0].value if len(node.args) == 1 and isinstance(node.args[0], ast.Constant) else None
+            given = {keyword.arg for keyword in node.keywords}
+            if not isinstance(code, str) or code not in CATALOGUE or given != places(CATALOGUE[code]):
+                wrong.append(f"{where}: {ast.unparse(node)}")
+
+    assert wrong == []
+
+
+def test_no_sentence_is_written_where_it_is_said() -> None:
+    """Problems, faults and failures say messages, never a text of their own."""
+    takers = problems() | set(TAKERS)
+    wrong = [
+        f"{where}: {ast.unparse(node)[:120]}"
+        for where, node in calls(besides=NOT_OF_USERS)
+        if called(node) in takers
+        and any(map(is_sentence, [*node.args[called(node) == "fault" :], *(word.value for word in node.keywords)]))
+    ]
+
+    assert wrong == []
+
+
+def test_every_code_is_said_somewhere() -> None:
+    """The catalogue holds no sentence that nothing says."""
+    source = "".join(
+        path.read_text("utf-8")
+        for part in PARTS
+        for path in sorted((ROOT / part).rglob("*.py"))
+        if "domain/messages" not in path.as_posix()
+    )
+    words = ("kind_", "status_", "action_", "reason_")
+
+    assert [code for code in CATALOGUE if not code.startswith(words) and f'"{code}"' not in source] == []
 
 
 def test_every_reason_has_a_word() -> None:

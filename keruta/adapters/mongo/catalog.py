@@ -93,7 +93,7 @@ class MongoCatalog:
         """One page and the cursor of the next. Raises InvalidRequest for a bad cursor or sort."""
         if wanted.sort not in SORTS:
             raise InvalidRequest(
-                f"sort: Known are {', '.join(SORTS)}.", faults=[{"at": "?sort", "message": "Unknown."}]
+                message("http_sort", known=", ".join(SORTS)), faults=[fault("?sort", message("http_unknown_value"))]
             )
         key, direction = SORTS[wanted.sort]
         asked = [f" {name}={value}" for name, value in wanted.filters.items()] or [""]

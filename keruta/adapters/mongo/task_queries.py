@@ -12,7 +12,7 @@ from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summary, to_view
 from keruta.domain.lifecycle import OPEN, Status
-from keruta.domain.messages import Message, fields_of
+from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
 from keruta.domain.scheduling import Lane, Running
 from keruta.domain.task import TaskPage, TaskView, WaitingView
@@ -90,7 +90,7 @@ class MongoReading:
         with translated():
             document = self._tasks.find_one({"_id": task_id, "readers": {"$in": list(readers)}}, projection)
         if document is None:
-            raise NotFound("There is no such task.", reason="TaskNotFound")
+            raise NotFound(message("task_missing"), reason="TaskNotFound")
         return document
 
     # ------------------------------------------------------------ why it waits
@@ -140,7 +140,7 @@ class MongoReading:
         last = int(document["attempt_count"])
         number = last if attempt is None else attempt
         if number > last:
-            raise NotFound(f"There is no attempt {number}.", reason="AttemptNotFound")
+            raise NotFound(message("attempt_no_number", number=number), reason="AttemptNotFound")
         current = (document.get("attempt") or {}).get("number")
         open_ = document["status"] not in ("succeeded", "failed", "cancelled")
         return number, open_ and (number == current or attempt is None), document["status"]

@@ -20,7 +20,7 @@ from keruta.domain.decisions.values import (
     requeued,
 )
 from keruta.domain.lifecycle import LEASED, STARTED, Change, Status, sources
-from keruta.domain.messages import Message, fields_of, kind_word, message, status_word
+from keruta.domain.messages import Argument, action_word, fields_of, kind_word, message, status_word
 from keruta.domain.principal import Principal
 from keruta.errors import Conflict, Forbidden
 
@@ -80,8 +80,8 @@ def on_resource_deleted(kind: str, name: str, by: Principal) -> Decision:
     )
 
 
-def _word(command: Command) -> Message:
-    return message(f"action_{command.action}")
+def _word(command: Command) -> Argument:
+    return action_word(command.action)
 
 
 def _decided(task: Standing, command: Command, by: Principal) -> Decision | None:

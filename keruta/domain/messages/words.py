@@ -1,4 +1,4 @@
-"""Words that stand in sentences and have a translation of their own: a kind, a status, a reason."""
+"""Words that stand in sentences and have a translation of their own: a kind, a status, an action, a reason."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def kind_word(kind: str) -> Argument:
 def status_word(status: str) -> Argument:
     """Return the word for a task's status."""
     return _word(f"status_{status}", status)
+
+
+def action_word(action: str) -> Argument:
+    """Return the word for what a person does with a task."""
+    return _word(f"action_{action}", action)
 
 
 def reason_word(reason: str | None) -> Argument:

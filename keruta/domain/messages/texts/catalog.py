@@ -42,7 +42,6 @@ TEXTS = {
     "credential_not_for_git": "The credential {name} is a value for scripts; Git servers do not accept it.",
     "credential_unusable": "The credential {name} can't be used: {error}",
     "credential_value_first": "The credential '{name}' has no value here; add it with its value first.",
-    "credential_user_character": "This contains a character that no Git server allows in a user name.",
     "credential_part_unknown": "A credential of the type {type} has no such part.",
     "credential_secret_name": "The Secret's name must begin with {prefix}.",
     "credential_secret_or_value": "Give the Secret's name or the values, not both.",
