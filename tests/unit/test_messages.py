@@ -96,13 +96,20 @@ def test_each_translation_has_the_places_of_the_english() -> None:
 
 
 def test_every_message_of_the_program_fits_its_code() -> None:
-    """A message is made of a code of the catalogue with exactly its arguments."""
+    """A message is made of a code of the catalogue with exactly its arguments, also where a table names the code."""
     wrong = []
-    for where, node in calls():
-        if called(node) == "message" and where.partition(":")[0] not in ("keruta/domain/messages/words.py",):
-            code = node.args[0].value if len(node.args) == 1 and isinstance(node.args[0], ast.Constant) else None
+    for where, node in calls(besides=("keruta/domain/messages",)):
+        if called(node) == "message":
             given = {keyword.arg for keyword in node.keywords}
-            if not isinstance(code, str) or code not in CATALOGUE or given != places(CATALOGUE[code]):
+            match node.args:
+                case [ast.Constant(value=str(code))]:
+                    fits = code in CATALOGUE and given == places(CATALOGUE[code])
+                case [ast.Name()]:
+                    source = (ROOT / where.partition(":")[0]).read_text("utf-8")
+                    fits = any(f'"{code}"' in source and given == places(text) for code, text in CATALOGUE.items())
+                case _:
+                    fits = False
+            if not fits:
                 wrong.append(f"{where}: {ast.unparse(node)}")
 
     assert wrong == []
@@ -129,7 +136,7 @@ def test_every_code_is_said_somewhere() -> None:
         for path in sorted((ROOT / part).rglob("*.py"))
         if "domain/messages" not in path.as_posix()
     )
-    words = ("kind_", "status_", "action_", "reason_")
+    words = ("kind_", "status_", "action_", "reason_", "stream_")
 
     assert [code for code in CATALOGUE if not code.startswith(words) and f'"{code}"' not in source] == []
 

@@ -23,7 +23,6 @@ TEXTS = {
     "git_other_owner": "The repository belongs to another user of this machine.",
     "git_disk_full": "The worker's disk is full.",
     "git_failed": "Git failed: {said}",
-    "git_branch_refused": "The Git server refused the branch: {said}",
     "git_answers": "The server answers, with {branches} {branches:branch|branches} and {tags} {tags:tag|tags}.",
     "git_ref_missing": "The repository has no branch or tag '{ref}'.",
     "git_repository_empty": "The repository has no commit yet; push one first.",
