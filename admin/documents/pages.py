@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import re
 
 import flask
-import msgspec
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
@@ -13,6 +12,7 @@ from admin.auth import number, paging, principal
 from admin.ports import ports
 from admin.site.pages import page, shows
 from admin.site.safe_text import visible
+from keruta.domain.differences import differing
 
 blueprint = flask.Blueprint("documents_pages", __name__)
 
@@ -21,25 +21,28 @@ VERSIONS_MOST = 999_999_999
 _MARKDOWN = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
 
 
+# Reading marks takes time that grows with the square of how many stand in one paragraph.
+RENDERED_MOST = 256 * 1024
+MARKS_MOST = 1000
+_MARK = re.compile(r"[\[\]*_`<!&\\|(]")
+_PARAGRAPHS = re.compile(r"\n[ \t]*\n")
+
+
+def is_too_much(text: str) -> bool:
+    """Whether a text is too long, or has too many marks in one paragraph, to be read as Markdown at every view."""
+    return len(text) > RENDERED_MOST or any(
+        len(_MARK.findall(paragraph)) > MARKS_MOST for paragraph in _PARAGRAPHS.split(text)
+    )
+
+
 def markdown(text: str) -> Markup:
-    """A text in Markdown, as HTML that holds nothing but its marks."""
+    """A text in Markdown, as HTML that holds nothing but its marks; as it is, where reading it takes too long."""
+    if is_too_much(text):
+        return Markup("<pre>{}</pre>").format(visible(text))
     return Markup(_MARKDOWN.render(visible(text)))  # noqa: S704  markdown-it escapes what it does not know
 
 
 blueprint.record(lambda state: state.app.jinja_env.globals.update(markdown=markdown))
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a difference: `+`, `-`, `@` or a space, and what it says."""
-
-    sign: str
-    text: str
-
-
-def differing(before: str, after: str) -> list[Line]:
-    """What differs, with three lines around each."""
-    lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=3)
-    return [Line(sign=line[:1] or " ", text=line if line.startswith("@@") else line[1:]) for line in list(lines)[2:]]
 
 
 @shows(blueprint, "create_document", "/documents/<name>/preview", "POST")

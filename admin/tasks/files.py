@@ -7,10 +7,10 @@ from typing import BinaryIO
 
 import flask
 
-from admin.documents.pages import Line
 from admin.ports import ports
 from admin.site.pages import page, shows
 from admin.tasks.routes import attempt_asked, task_asked
+from keruta.domain.differences import LINES_SHOWN, Line
 from keruta.domain.naming import attempt_id
 
 blueprint = flask.Blueprint("tasks_files", __name__)
@@ -37,7 +37,7 @@ def file(id: str, path: str) -> flask.Response:
     text = None if picture or b"\0" in raw else raw.decode("utf-8", "replace")
     lines = None
     if text is not None and path.endswith((".diff", ".patch")):
-        lines = [Line(sign=line[:1] or " ", text=line[1:]) for line in text.splitlines()]
+        lines = [Line(sign=line[:1] or " ", text=line[1:]) for line in text.splitlines()[:LINES_SHOWN]]
     return page(
         "tasks/file.html", task=task, path=path, size_bytes=size, picture=picture, text=text, cut=size > len(raw),
         lines=lines, attempt=attempt.number,

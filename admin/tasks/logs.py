@@ -15,6 +15,7 @@ import flask
 import msgspec
 
 from admin.ports import Ports
+from admin.site.stream_limits import StreamLimits
 from keruta.domain.log_text import LogDecoder
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
@@ -23,6 +24,7 @@ from keruta.errors import KerutaError, NotFound, Unavailable
 from keruta.ports.watching import Follower
 
 COMMENT_EVERY_SECONDS = 15.0
+LIMITS = StreamLimits()
 Reader = Callable[[], Principal | None]
 _EVENT_ID = re.compile(r"(\d{1,7})-(\d{1,8})")
 
@@ -42,7 +44,7 @@ def answer(ports: Ports, reader: Reader, task: str, attempt: int, *, pinned: boo
     kind = flask.request.accept_mimetypes.best_match(["text/plain", "application/x-ndjson", "text/event-stream"])
     if kind == "text/event-stream":
         seen = flask.request.headers.get("Last-Event-ID", "")  # read now: the generator outlives the request's context
-        return stream(_events(ports, reader, task, attempt, seen=seen, pinned=pinned))
+        return stream(_events(ports, reader, task, attempt, seen=seen, pinned=pinned), flask.g.principal)
     chunks = ports.reading.chunks(task, attempt) if attempt else iter(())
     if kind == "application/x-ndjson":
         return flask.Response((msgspec.json.encode(line) + b"\n" for line in _lines(chunks)), content_type=kind)
@@ -190,10 +192,13 @@ def _rest(text: LogText) -> Iterator[bytes]:
         yield event("log", rest)
 
 
-def stream(events: Iterator[bytes]) -> flask.Response:
-    """An answer that goes on; no proxy is to hold any of it back."""
+def stream(events: Iterator[bytes], reader: Principal) -> flask.Response:
+    """An answer that goes on; no proxy is to hold any of it back. Raises TooManyRequests, Unavailable."""
+    give_back = LIMITS.take(reader.subject)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return flask.Response(events, content_type="text/event-stream; charset=utf-8", headers=headers)
+    response = flask.Response(events, content_type="text/event-stream; charset=utf-8", headers=headers)
+    response.call_on_close(give_back)
+    return response
 
 
 def event(kind: str, value: object, identity: str | None = None) -> bytes:

@@ -86,7 +86,9 @@ def log_stream(id: str) -> flask.Response:
     asked = number("attempt", None, 1_000_000)
     attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
     seen = flask.request.headers.get("Last-Event-ID", "")
-    return logs.stream(_lines(ports(), present_principal("task_logs"), id, attempt, seen, pinned=asked is not None))
+    return logs.stream(
+        _lines(ports(), present_principal("task_logs"), id, attempt, seen, pinned=asked is not None), principal()
+    )
 
 
 @shows(blueprint, "cancel_task", "/tasks/<id>/cancel", "POST")

@@ -1,0 +1,224 @@
+"""What someone may not read does not exist for them: two worlds that share one keruta, and every route of admin.
+
+The routes come from the app itself, so a new one is asked without being named here.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import flask
+import msgspec
+import pytest
+from flask.testing import FlaskClient
+from werkzeug.routing import Rule
+
+from admin.app import make_app
+from admin.bootstrap import make_ports
+from keruta.adapters.mongo.circuits import circuit_id
+from keruta.adapters.tokens import Issuer, new_key
+from keruta.adapters.webhooks import WebhookSender
+from keruta.domain.catalog.access import Access, CredentialAccess
+from keruta.domain.catalog.credentials import CredentialSpec
+from keruta.domain.catalog.documents import DocumentSpec
+from keruta.domain.catalog.queues import QueueSpec
+from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.messages import as_message
+from keruta.domain.naming import new_id
+from keruta.domain.principal import Principal
+from keruta.domain.reports import LogChunk
+from keruta.domain.sign_in import Tokens
+from keruta.domain.users import ApiKeyRequest
+from keruta.settings import Settings
+from tests.support.world import ANN, World, person
+
+MINE, OTHER, NOWHERE = "crimson", "cobaltt", "nowhere"  # of one length: they must not change how a page is laid out
+KINDS = ("repo", "queue", "doc", "cred")
+QUERIES = ("q", "repository", "queue", "profile", "owner", "label", "url", "tag", "like", "of", "who",
+           "webhook", "status", "next", "attempt", "version", "before")  # fmt: skip
+BODIES: dict[str, dict[str, Any]] = {
+    "repositories": {"url": "https://free.example.com/a.git"}, "documents": {"title": "x"},
+    "credentials": {"type": "secret", "value": "x"}, "queues": {}, "profiles": {},
+}  # fmt: skip
+_VARIES = re.compile(r"[0-9a-f]{64,}|[0-9a-hjkmnp-tv-z]{26}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\"<&]*")
+
+
+class Half:
+    """One world: a person, and what only they may read."""
+
+    def __init__(self, world: World, word: str) -> None:
+        self.word = word
+        self.me = person(f"{word}-person", "developer")
+        mine = [f"name:{self.me.name}"]
+        access, catalogs = Access(manage=mine), world.catalogs
+        catalogs["credential"].create(ANN, CredentialSpec(
+            name=f"{word}-cred", type="token", username="x", token="y", hosts=[f"{word}.example.com"],
+            access=CredentialAccess(manage=mine),
+        ))  # fmt: skip
+        catalogs["repository"].create(ANN, RepositorySpec(
+            name=f"{word}-repo", url=f"https://{word}.example.com/a.git", access=access, read_credential=f"{word}-cred",
+        ))  # fmt: skip
+        catalogs["queue"].create(ANN, QueueSpec(name=f"{word}-queue", access=access))
+        catalogs["document"].create(ANN, DocumentSpec(name=f"{word}-doc", title=f"{word} title", access=access))
+        self.task = self._task(world, word)
+        catalogs["queue"].pause(self.me, f"{word}-queue", f"{word} reason")
+        lane = {"repository": f"{word}-repo", "queue": f"{word}-queue", "profile": "shell"}
+        for reason in ("CloneAuthFailed", "ProfileMissing") * 6:
+            catalogs.circuits.failed(lane, self.task, reason, as_message(f"{word} broke"))
+        self.circuits = [circuit_id("repository", f"{word}-repo"), circuit_id("queue", f"{word}-queue")]
+
+    def _task(self, world: World, word: str) -> str:
+        task = world.submit(
+            owner=self.me.subject, repository=f"{word}-repo", queue=f"{word}-queue", documents=[f"{word}-doc"],
+            lookup_as=self.me.names, labels={"team": word}, name=f"{word} task",
+        )  # fmt: skip
+        world.assign()
+        world.start(task)
+        chunk = LogChunk(
+            task=task, attempt=1, sequence=0, offset_bytes=0, at=datetime.now(UTC), data=f"{word} log\n".encode()
+        )
+        world.report("w1", chunk)
+        world.end(task, status="failed", reason="ScriptFailed", message=f"{word} failed", exit_code=1)
+        return task
+
+
+def names_for(rule: Rule, word: str, tasks: list[str], circuits: list[str]) -> Iterator[dict[str, str]]:
+    """Values for a rule's parameters, of one world."""
+    if not rule.arguments:
+        yield {}
+        return
+    fixed = {"path": "x.txt", "version": "1", "digest": "x", "subject": f"{word}-person"}
+    several = {"name": [f"{word}-{kind}" for kind in KINDS], "id": [*tasks, *circuits]}
+    chosen = next((name for name in ("name", "id") if name in rule.arguments), None)
+    for value in several[chosen] if chosen else [""]:
+        yield {name: fixed.get(name, value) for name in rule.arguments}
+
+
+class Browser:
+    """One person, with a token for the API and a session for pages."""
+
+    def __init__(self, app: flask.Flask, token: str, who: Principal) -> None:
+        self.client: FlaskClient = app.test_client()
+        self.token = token
+        until = datetime.now(UTC).timestamp() + 3600
+        tokens = Tokens(access_token=token, expires_at=until, ends_at=until)
+        session = app.extensions["keruta"]().browsers.begin(tokens, subject=who.subject)
+        self.client.set_cookie("keruta-session", session.secret)
+        mask = b"m" * 16
+        self.form_token = (mask + hmac.digest(session.form_key, mask, "sha256")).hex()
+
+    def ask(self, method: str, path: str, body: Any = None, accept: str = "") -> tuple[int, str]:
+        self.client.delete_cookie("keruta-said")  # what the page before had to say
+        api = path.startswith("/api/v1")
+        headers = {"If-Match": "*", **({"Accept": accept} if accept else {})}
+        if api:
+            headers["Authorization"] = f"Bearer {self.token}"
+            answer = self.client.open(path, method=method, headers=headers, json=body)
+        else:
+            headers["X-Form-Token"] = self.form_token
+            answer = self.client.open(path, method=method, headers=headers, data=body)
+        assert answer.status_code < 500, (method, path, answer.text)
+        return answer.status_code, answer.text + str(answer.headers.get("Location", ""))
+
+
+@pytest.fixture
+def app(world: World, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flask.Flask:
+    monkeypatch.setattr(WebhookSender, "start", lambda self: None)
+    monkeypatch.setattr("keruta.logs.configure", lambda *_: None)
+    monkeypatch.setattr("admin.bootstrap.connect", lambda *_, **__: world.database)
+    issuer = Issuer(new_key(), issuer=settings.issuer, audience=settings.audience)
+    trusted = tmp_path / "trusted.json"
+    trusted.write_text(json.dumps(issuer.jwks))
+    own = msgspec.structs.replace(settings, trusted_keys=trusted, requests_per_minute=0)
+    made = make_app(own, make_ports)
+    made.extensions["issuer"] = issuer
+    return made
+
+
+def signed_in(app: flask.Flask, who: Principal) -> Browser:
+    token = app.extensions["issuer"].issue(who.subject, sorted(who.roles), lifetime=timedelta(hours=1))
+    return Browser(app, token, who)
+
+
+def rules(app: flask.Flask) -> list[tuple[Rule, str]]:
+    """Every route and page for people, with each of its methods."""
+    return [
+        (rule, method)
+        for rule in app.url_map.iter_rules()
+        for method in sorted((rule.methods or set()) & {"GET", "POST", "PUT", "DELETE"})
+        if not rule.rule.startswith(("/auth/", "/events/", "/assets/"))
+    ]
+
+
+def filled(rule: Rule, values: dict[str, str]) -> str:
+    return re.sub(r"<(?:path:)?(\w+)>", lambda found: values[found[1]], rule.rule)
+
+
+def body_for(rule: Rule, method: str, values: dict[str, str]) -> Any:
+    if method == "GET":
+        return None
+    collection = rule.rule.removeprefix("/api/v1/").strip("/").split("/")[0]
+    extra = BODIES.get(collection, {}) if rule.rule.endswith("<name>") else {}
+    return {"reason": "x", "text": "x"} if not extra and "name" not in values else {
+        "name": values.get("name", "x"), **extra, **({"reason": "x"} if rule.rule.endswith("/pause") else {}),
+    }  # fmt: skip
+
+
+@pytest.mark.timeout(600)
+def test_what_someone_may_not_read_does_not_exist_for_them(world: World, app: flask.Flask) -> None:
+    """No route, page, stream, count or error tells a name of the other world, or that it is there at all."""
+    world.worker(slots=4)
+    mine, other = Half(world, MINE), Half(world, OTHER)
+    ports = app.extensions["keruta"]()
+    me = signed_in(app, mine.me)
+    for half in (mine, other):
+        ports.verifier.verify(signed_in(app, half.me).token)
+    wanted = {half.word: ApiKeyRequest(name=f"{half.word}-key", roles=["developer"]) for half in (mine, other)}
+    keys = {half.word: ports.accounts.make_key(half.me, wanted[half.word]).shown.id for half in (mine, other)}
+
+    seen = ""
+    for rule, method in rules(app):
+        if method == "GET":
+            for values in names_for(rule, MINE, [mine.task], mine.circuits):
+                for accept in ("", "application/x-ndjson", "text/event-stream"):
+                    _, said = me.ask("GET", filled(rule, values), accept=accept)
+                    assert OTHER not in said, (rule.rule, values)
+                    assert other.task not in said, (rule.rule, values)
+                    seen += said
+        if method == "GET" and not rule.arguments:
+            for query in QUERIES:
+                for real, made_up in ((f"{OTHER}-repo", f"{NOWHERE}-repo"), (other.task, new_id()),
+                                      (f"team={OTHER}", f"team={NOWHERE}"), (OTHER, NOWHERE)):  # fmt: skip
+                    compare(me, "GET", f"{rule.rule}?{query}={real}", f"{rule.rule}?{query}={made_up}")
+        strangers = names_for(rule, OTHER, [other.task, keys[OTHER]], other.circuits)
+        made_up_values = names_for(rule, NOWHERE, [new_id(), new_id()], ["0" * 20, "1" * 20])
+        for values, instead in zip(strangers, made_up_values, strict=True):
+            if rule.arguments:
+                compare(me, method, filled(rule, values), filled(rule, instead),
+                        body_for(rule, method, values), body_for(rule, method, instead))  # fmt: skip
+
+    for name in (*(f"{MINE}-{kind}" for kind in KINDS), mine.task, f"{MINE} log", f"{MINE}-key", f"{MINE} broke"):
+        assert name in seen, name
+    assert world.database["circuits"].count_documents({"_id": {"$in": other.circuits}}) == 2
+
+
+def compare(me: Browser, method: str, real: str, made_up: str, *bodies: Any) -> None:
+    """What is said of another's is what is said of nothing."""
+    if real.startswith("/metrics"):
+        return  # the process's own figures, which no query changes
+    (status, said), (status_of_none, said_of_none) = (
+        me.ask(method, path, body) for path, body in zip((real, made_up), bodies or (None, None), strict=True)
+    )
+    assert status == status_of_none, (method, real)
+    assert plain(said) == plain(said_of_none), (method, real)
+
+
+def plain(text: str) -> str:
+    text = _VARIES.sub("·", text.replace(OTHER, NOWHERE))
+    return re.sub(r"\b[01]{20}\b|\b[0-9a-f]{20}\b", "·", text)
