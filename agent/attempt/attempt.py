@@ -279,7 +279,7 @@ class Job:
             self._end_for("DeadlineExceeded")
         elif streamer.size > self._world.settings.output_limit_bytes:
             self._end_for("OutputTooLarge")
-        elif _disk_full(self._dir.output):
+        elif _disk_full(self._dir.control):  # the log's directory: a script can take the log's name away
             self._end_for("SpoolFull")
 
     def _end_for(self, cause: str) -> None:

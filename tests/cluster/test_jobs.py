@@ -287,8 +287,8 @@ def test_a_hostile_script_gets_nothing(cluster: Cluster, repository: str, git_se
     assert "eyJ" not in text
     assert "200" not in said["api-server"], said["api-server"]
     assert "uid=0" not in said["become-root"]
-    for what in ("replace-log", "replace-control"):
-        assert any(word in said[what] for word in ("not permitted", "denied", "busy", "Read-only")), said[what]
+    assert any(word in said["replace-control"] for word in ("not permitted", "denied", "busy", "Read-only"))
+    assert "done" in text.splitlines(), "a log whose name was taken away goes on"
     assert "Read-only" in said["write-documents"]
     assert "Read-only" in said["write-given"]
     assert [artifact.path for artifact in task.artifacts] == ["log.gz"]
