@@ -57,6 +57,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     own_git: bool = False
     """Whether Git may use this user's own configuration, ssh keys and agent: on one's own machine."""
 
+    git_stall_seconds: int = 60
+    """How long a Git server may send nothing before the connection is given up, and tried again."""
+
     clone_cache: bool = True
     """Whether commits that were fetched before are kept, to spare the transfer. The remote is asked all the same."""
 

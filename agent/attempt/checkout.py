@@ -7,17 +7,34 @@ transfer: the workspace gets a copy of what it holds, verified, and shares no fi
 from __future__ import annotations
 
 import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
+
+from tenacity import (
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+    wait_exponential,
+    wait_random,
+)
 
 from agent.attempt.clone_cache import CloneCache
+from agent.attempt.clone_layout import make_repository, set_refs
 from keruta.adapters.git.command import Git
-from keruta.adapters.git.remote import resolve
+from keruta.adapters.git.faults import TransientError
+from keruta.adapters.git.remote import Resolved, resolve
 from keruta.domain.messages import message
-from keruta.domain.repository import is_commit, transport
+from keruta.domain.repository import transport
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 
+T = TypeVar("T")
+TRIES = 3
+PAUSE_SECONDS = 1.0
 # Git LFS does nothing where its filter is not set up; no configuration of this machine's is asked.
 LFS_FILTER = (
     "-c", "filter.lfs.clean=git-lfs clean -- %f", "-c", "filter.lfs.smudge=git-lfs smudge -- %f",
@@ -35,6 +52,7 @@ def checkout(
     transports: frozenset[str],
     cache: CloneCache | None = None,
     lfs: bool = False,
+    stop: threading.Event | None = None,
 ) -> str:
     """The workspace holds the commit; returns its id.
 
@@ -43,6 +61,7 @@ def checkout(
         git_in: gives Git for a directory, with the credential's environment.
         cache: what was fetched of this repository before, or None.
         lfs: whether the files that Git LFS keeps are wanted.
+        stop: set when the job is to end; ends a pause between two tries.
 
     Raises:
         PhaseError: with the reason and a sentence.
@@ -52,51 +71,60 @@ def checkout(
         raise PhaseError("TransportRefused", message("checkout_transport"))
     workspace.mkdir(parents=True, exist_ok=True)
     git = git_in(workspace)
-    commit = resolve(repository, git)
-    _make_repository(workspace, repository.url, commit)
-    _fetch(git, repository, commit, cache)
-    git(*_QUIET, "checkout", "-q", "--detach", commit, reason="CheckoutRefused")
+    tried = _tries(stop or threading.Event())
+    resolved = tried(lambda: resolve(repository, git))
+    make_repository(workspace, repository.url, resolved)
+    tried(lambda: _fetch(git, repository, resolved, cache))
+    git(*_QUIET, "checkout", "-q", "--detach", resolved.commit, reason="CheckoutRefused")
+    set_refs(workspace, resolved)
     if repository.submodules:
-        git("submodule", "update", "-q", "--init", "--recursive", "--depth=1")
+        tried(lambda: git("submodule", "update", "-q", "--init", "--recursive", "--depth=1"))
     if lfs:
         _fetch_lfs(git)
-    return commit
+    return resolved.commit
 
 
-def _fetch(git: Git, repository: RepositoryRef, commit: str, cache: CloneCache | None) -> None:
+def _tries(stop: threading.Event) -> Callable[[Callable[[], T]], T]:
+    """Three tries where the server was away, with pauses of 1 and 2 s and some chance: up to 5 s beside the tries."""
+
+    def tried(call: Callable[[], T]) -> T:
+        again = Retrying(
+            retry=retry_if_exception_type(TransientError),
+            stop=stop_after_attempt(TRIES) | stop_when_event_set(stop),
+            wait=wait_exponential(multiplier=PAUSE_SECONDS) + wait_random(0, PAUSE_SECONDS),
+            sleep=sleep_using_event(stop),
+            reraise=True,
+        )
+        return again(call)
+
+    return tried
+
+
+def _fetch(git: Git, repository: RepositoryRef, resolved: Resolved, cache: CloneCache | None) -> None:
     """The commit's objects are in the workspace's repository, out of the cache or from the server."""
-    named = repository.ref is not None and is_commit(repository.ref)  # then the server was not asked for it yet
-    shallow = Path(git.directory) / ".git" / "shallow"
+    named = resolved.ref is None and repository.ref is not None  # then the server was not asked for it yet
+    wanted, directory = resolved.object, Path(git.directory) / ".git"
     if cache is not None and not named:
-        shallow.write_text(f"{commit}\n")
-        if cache.fill(git, commit):
+        (directory / "shallow").write_text(f"{resolved.commit}\n")
+        if cache.fill(git, wanted):
             return
-        shallow.unlink()
-    git(*_ONE_PACK, "fetch", "-q", "--depth=1", "--no-tags", "--no-write-fetch-head", "--", repository.url, commit)
+        (directory / "shallow").unlink()
+    for part in (directory / "objects" / "pack").glob("tmp_*"):
+        part.unlink()  # of a try that broke off
+    git(*_ONE_PACK, "fetch", "-q", "--depth=1", "--no-tags", "--no-write-fetch-head", "--", repository.url, wanted)
     if cache is not None:
-        cache.keep(git, commit)
+        cache.keep(git, wanted)
 
 
 def _fetch_lfs(git: Git) -> None:
     """The files that Git LFS keeps are there in place of their pointers. Raises PhaseError: LfsFailed."""
+    # Git LFS itself tries each file up to nine times.
     if shutil.which("git-lfs") is None:
         raise PhaseError("LfsFailed", message("checkout_no_lfs"))
-    git(*LFS_FILTER, "lfs", "pull", reason="LfsFailed")
-
-
-def _make_repository(workspace: Path, url: str, commit: str) -> None:
-    """What `git init` makes, without a process and without templates or hooks.
-
-    Source: gitrepository-layout(5).
-    """
-    directory = workspace / ".git"
-    (directory / "objects").mkdir(parents=True)
-    (directory / "refs").mkdir()
-    (directory / "HEAD").write_text("ref: refs/heads/main\n")
-    hashes = "\trepositoryformatversion = 1\n" if len(commit) == 64 else "\trepositoryformatversion = 0\n"
-    extension = "[extensions]\n\tobjectFormat = sha256\n" if len(commit) == 64 else ""
-    quoted = url.replace("\\", "\\\\").replace('"', '\\"')
-    (directory / "config").write_text(
-        f'[core]\n{hashes}\tfilemode = true\n\tbare = false\n{extension}[remote "origin"]\n\turl = "{quoted}"\n'
-        "\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
-    )
+    try:
+        git(*LFS_FILTER, "lfs", "pull", reason="LfsFailed")
+    except PhaseError as error:
+        if error.reason == "CertificateRefused":
+            raise
+        said = message("checkout_lfs_failed", said=error.message)
+        raise PhaseError("LfsFailed", said) from error

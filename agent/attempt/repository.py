@@ -58,6 +58,7 @@ class AttemptRepository:
                 transports=settings.transports,
                 cache=cache,
                 lfs=spec.lfs,
+                stop=stop,
             )
 
     def remember_index(self) -> None:
@@ -96,4 +97,5 @@ class AttemptRepository:
             url=self._spec.repository.url,
             transports=settings.transports,
             own=settings.own_git,
+            stall_seconds=settings.git_stall_seconds,
         )

@@ -17,7 +17,7 @@ _UNSEEN = re.compile(r"[\x00-\x20\x7f]")
 _SCP = re.compile(r"(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!/?/)[^\s:][^\s]*")
 _REF = re.compile(r"(?!-)(?!/)(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]{1,255}(?<![./])")
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{")
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_COMMIT = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
 
 
 def transport(url: str) -> str | None:
@@ -77,3 +77,25 @@ def branch_fault(branch: str) -> Message | None:
 def is_commit(ref: str) -> bool:
     """Says whether a ref is a full commit id."""
     return bool(_COMMIT.fullmatch(ref))
+
+
+_SHORTENED = {
+    "heads/": "refs/heads/",
+    "tags/": "refs/tags/",
+    "remotes/origin/": "refs/heads/",
+    "origin/": "refs/heads/",
+}
+
+
+def ref_names(ref: str) -> list[str]:
+    """Lists the full names that a ref may stand for on the server, the first that is there counts.
+
+    As Git does in a clone, `heads/main`, `tags/v1`, `origin/main` and `remotes/origin/main` name what they name there;
+    a branch or tag that is really called so goes first.
+    """
+    found = [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+    bare = ref.removeprefix("refs/")
+    for prefix, space in _SHORTENED.items():
+        if bare.startswith(prefix) and len(bare) > len(prefix):
+            found.append(space + bare.removeprefix(prefix))
+    return list(dict.fromkeys(found))

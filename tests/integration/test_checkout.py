@@ -15,6 +15,7 @@ from agent.attempt.checkout import checkout
 from agent.attempt.clone_cache import CloneCache
 from keruta.adapters.git.command import Git, Stopped, TimedOut
 from keruta.adapters.git.credentials import Credential, environment
+from keruta.adapters.git.remote import Resolved
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
@@ -40,6 +41,7 @@ class Place:
         credential: Credential | None = None,
         *,
         lfs: bool = False,
+        stall_seconds: int = 60,
         ref: str | None = None,
         submodules: bool = False,
         transports: frozenset[str] = DEFAULT_TRANSPORTS,
@@ -50,8 +52,9 @@ class Place:
         self.workspace = self.root / f"w{self.number}"
         deadline = time.monotonic() + seconds
         with environment(
-            credential, self.root / f"private{self.number}", url=url, transports=transports, own=False
-        ) as env:
+            credential, self.root / f"private{self.number}", url=url, transports=transports, own=False,
+            stall_seconds=stall_seconds,
+        ) as env:  # fmt: skip
             return checkout(
                 RepositoryRef(url=url, ref=ref, submodules=submodules),
                 self.workspace,
@@ -59,12 +62,21 @@ class Place:
                 transports=transports,
                 cache=cache,
                 lfs=lfs,
+                stop=self.stop,
             )
 
     def push(self, url: str, credential: Credential | None, base: str, branch: str = "result") -> str:
         made = Workspace(self.root / f"push{self.number}", url, credential)
         made.path, made.base, made.stop = self.workspace, base, self.stop
         return made.push(branch).commit
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two tries."""
+    from agent.attempt import checkout as module
+
+    monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
 
 
 @pytest.fixture
@@ -172,7 +184,7 @@ def test_a_ref_that_moves_between_the_question_and_the_fetch(
     work = http.root / "a.git.work"
     resolve = module.resolve
 
-    def resolve_then_move(repository: RepositoryRef, git_: Git) -> str:
+    def resolve_then_move(repository: RepositoryRef, git_: Git) -> Resolved:
         commit = resolve(repository, git_)
         add_commit(work, {"later": "later"}, "later")
         git(work, "push", "-q", "origin", "main")
@@ -182,6 +194,134 @@ def test_a_ref_that_moves_between_the_question_and_the_fetch(
 
     assert place.checkout(http.url("a.git"), reader(http), ref="main") == first
     assert not (place.workspace / "later").exists()
+
+
+def test_a_server_that_is_away_for_a_moment_is_asked_again(place: Place, http: GitHttp) -> None:
+    """Twice unavailable, and the checkout goes on; three times, and it fails with a reason that is tried again."""
+    commit = make_repository(http.root / "a.git")
+    http.unavailable = 2
+
+    assert place.checkout(http.url("a.git"), reader(http)) == commit
+
+    http.unavailable = 100
+    assert reason_of(place.checkout, http.url("a.git"), reader(http)).reason == "CloneFailed"
+    assert http.unavailable == 97
+
+
+def test_a_server_that_stalls_is_given_up(place: Place, http: GitHttp) -> None:
+    """Within the setting, as an error that is tried again; not at the task's limit."""
+    make_repository(http.root / "a.git")
+    http.slow_seconds = 8
+    began = time.monotonic()
+
+    error = reason_of(place.checkout, http.url("a.git"), reader(http), stall_seconds=1)
+
+    assert error.reason == "CloneFailed"
+    assert time.monotonic() - began < 20
+
+
+def test_what_another_try_does_not_help_is_not_tried_again(place: Place, http: GitHttp) -> None:
+    """A refused token is sent once."""
+    make_repository(http.root / "a.git")
+    before = http.requests
+
+    reason_of(place.checkout, http.url("a.git"), reader(http, "wrong"))
+
+    assert http.requests - before <= 2  # without and with the token
+
+
+def configuration(directory: Path) -> set[str]:
+    return set(git(directory, "config", "--local", "--list").splitlines())
+
+
+@pytest.mark.parametrize("branch", ["main", "feature/x", "日本語", "a#b+c@d", 'quote"d'])
+def test_a_checkout_is_what_git_clone_makes(place: Place, http: GitHttp, branch: str) -> None:
+    """The branch and its upstream, the configuration, the files and a clean status."""
+    http.users = {}
+    make_repository(http.root / "a.git")
+    work = http.root / "a.git.work"
+    if branch != "main":
+        git(work, "checkout", "-q", "-b", branch)
+    add_commit(work, {"b/c": "c\n"}, "second")
+    git(work, "push", "-q", "--all")
+    url = http.url("a.git")
+    git(place.root, "clone", "-q", "--depth=1", "--no-single-branch", "--branch", branch, url, "clone")
+
+    place.checkout(url, ref=branch)
+
+    here, clone = place.workspace, place.root / "clone"
+    for question in (
+        ["symbolic-ref", "HEAD"], ["rev-parse", "HEAD"], ["rev-parse", "--abbrev-ref", "@{upstream}"],
+        ["status", "--porcelain=v2", "--branch", "--ignored"], ["ls-files", "--stage"], ["remote", "-v"],
+        ["rev-parse", "--is-shallow-repository"], ["rev-parse", f"origin/{branch}"], ["branch", "-vv"],
+    ):  # fmt: skip
+        assert git(here, *question) == git(clone, *question), question
+    assert configuration(here) == configuration(clone)
+    if branch == "main":
+        assert git(here, "symbolic-ref", "refs/remotes/origin/HEAD") == "refs/remotes/origin/main"
+        assert git(here, "diff", "origin/HEAD") == ""
+    assert {"info", "hooks", "HEAD", "config", "index", "refs", "objects"} <= {
+        p.name for p in (here / ".git").iterdir()
+    }
+    git(here, "fetch", "-q")
+    git(here, "pull", "-q", "--ff-only")
+
+
+def test_a_checkout_of_a_tag_has_the_tag(place: Place, http: GitHttp) -> None:
+    """As `git clone --branch TAG` has it: HEAD is detached, and the annotated tag is there."""
+    commit = make_repository(http.root / "a.git")
+    work = http.root / "a.git.work"
+    git(work, "tag", "-a", "v1", "-m", "a tag")
+    git(work, "push", "-q", "--tags")
+
+    assert place.checkout(http.url("a.git"), reader(http), ref="v1") == commit
+
+    assert git(place.workspace, "describe") == "v1"
+    assert git(place.workspace, "cat-file", "-t", "v1") == "tag"
+    assert git(place.workspace, "rev-parse", "--abbrev-ref", "HEAD") == "HEAD"
+
+
+@pytest.mark.parametrize("ref", ["origin/main", "heads/main", "remotes/origin/main", "refs/remotes/origin/main"])
+def test_a_branch_by_the_names_that_it_has_in_a_clone(place: Place, http: GitHttp, ref: str) -> None:
+    commit = make_repository(http.root / "a.git")
+
+    assert place.checkout(http.url("a.git"), reader(http), ref=ref) == commit
+    assert git(place.workspace, "symbolic-ref", "HEAD") == "refs/heads/main"
+
+
+def test_a_branch_that_is_really_called_so_goes_first(place: Place, http: GitHttp) -> None:
+    make_repository(http.root / "a.git")
+    work = http.root / "a.git.work"
+    git(work, "checkout", "-q", "-b", "origin/main")
+    commit = add_commit(work, {"b": "b"}, "second")
+    git(work, "push", "-q", "--all")
+
+    assert place.checkout(http.url("a.git"), reader(http), ref="origin/main") == commit
+
+
+def test_a_commit_by_a_part_of_its_id_is_told_what_to_write(place: Place, http: GitHttp) -> None:
+    """No server finds it by that; the whole id in capitals is taken."""
+    commit = make_repository(http.root / "a.git")
+
+    error = reason_of(place.checkout, http.url("a.git"), reader(http), ref=commit[:8])
+
+    assert error.reason == "RefNotFound"
+    assert f"git rev-parse {commit[:8]}" in str(error)
+    assert place.checkout(http.url("a.git"), reader(http), ref=commit.upper()) == commit
+
+
+def test_a_fault_of_git_lfs_names_it(place: Place, http: GitHttp) -> None:
+    """A file that the server does not have."""
+    pointer = http.lfs.add(b"gone\n")
+    make_repository(
+        http.root / "a.git", {"big.bin": pointer, ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n"}
+    )
+    http.lfs.files.clear()
+
+    error = reason_of(place.checkout, http.url("a.git"), reader(http), lfs=True)
+
+    assert error.reason == "LfsFailed"
+    assert "Git LFS" in str(error)
 
 
 @pytest.mark.parametrize(
@@ -418,7 +558,7 @@ def test_a_mounted_key_that_ssh_cannot_read_says_why(place: Place, ssh: GitSsh, 
     error = reason_of(place.checkout, ssh.url(tmp_path / "a.git"), credential)
 
     assert error.reason == "CredentialMissing"
-    assert "Windows line ends" in error.message.text
+    assert "Windows line ends" in str(error)
 
 
 @pytest.mark.parametrize(

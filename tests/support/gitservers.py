@@ -41,6 +41,8 @@ class GitHttp(Serving):
         self.slow_seconds = 0.0
         self.faults: list[str] = []
         self.away = False
+        self.requests = 0
+        self.unavailable = 0  # so many requests are answered with 503
         server = self
 
         class Handler(Quiet):
@@ -65,8 +67,12 @@ class GitHttp(Serving):
         return self.faults.pop(0)
 
     def _serve(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        self.requests += 1
         time.sleep(self.slow_seconds)
         fault = self._fault(request)
+        if self.unavailable:
+            self.unavailable -= 1
+            fault = "503"
         if fault == "reset":
             request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             request.close_connection = True

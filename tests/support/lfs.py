@@ -28,6 +28,9 @@ class LfsStore:
             objects = []
             for one in asked["objects"]:
                 known = one["oid"] in self.files
+                if asked["operation"] == "download" and not known:
+                    objects.append({**one, "error": {"code": 404, "message": "There is no such file"}})
+                    continue
                 here = {asked["operation"]: {"href": f"{base}/info/lfs/file/{one['oid']}"}}
                 objects.append({**one, "actions": here if known is (asked["operation"] == "download") else {}})
             self._answer(request, json.dumps({"transfer": "basic", "objects": objects}).encode())

@@ -155,3 +155,22 @@ def test_only_a_whole_commit_is_one() -> None:
 def test_limits_count_bytes_where_the_system_does(changes: dict[str, Any], at: str) -> None:
     """Text of characters with several bytes is held to the limit of the program that takes it."""
     assert at in faults(**changes)
+
+
+@pytest.mark.parametrize(
+    ("ref", "patterns", "allowed"),
+    [
+        ("main", ["main"], True),
+        ("origin/main", ["main", "origin/main"], True),
+        ("origin/secret", ["origin/*"], False),
+        ("heads/secret", ["heads/*"], False),
+        ("refs/remotes/origin/secret", ["refs/remotes/*"], False),
+        ("A" * 40, ["main", "AAA*"], False),
+        ("A" * 40, ["*"], True),
+    ],
+)
+def test_a_ref_is_allowed_by_everything_that_it_may_stand_for(ref: str, patterns: list[str], allowed: bool) -> None:
+    """A name of a clone's, such as origin/secret, opens no branch that is not allowed."""
+    from keruta.domain.catalog.repositories import RepositorySpec
+
+    assert RepositorySpec(name="a", url="https://example.com/a.git", allowed_refs=patterns).allows(ref) is allowed

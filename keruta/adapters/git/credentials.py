@@ -18,6 +18,8 @@ from keruta.domain.repository import transport
 from keruta.errors import PhaseError
 from keruta.network import Network, network
 
+STALL_SECONDS = 60
+
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
     """What opens a Git server. `token` and `ssh_key` are secrets; `repr` shows none.
@@ -60,6 +62,7 @@ def environment(
     transports: frozenset[str],
     own: bool,
     reach: Network | None = None,
+    stall_seconds: int = STALL_SECONDS,
 ) -> Iterator[dict[str, str]]:
     """Gives the environment that Git runs in; the files that it needs are gone afterwards.
 
@@ -67,6 +70,7 @@ def environment(
         directory: a private one, made here; on the same terms as the job's.
         url: the repository's. A submodule elsewhere is not given the credential: askpass answers for this host alone.
         own: whether the user's own configuration and keys may serve.
+        stall_seconds: how long a server may send nothing before Git gives it up.
         reach: how servers are reached; not given: as this process's settings say.
     """
     env = {
@@ -75,16 +79,20 @@ def environment(
         "GIT_PROTOCOL_FROM_USER": "0",
         "GIT_LFS_SKIP_SMUDGE": "1",
         "GIT_ADVICE": "0",
+        "GIT_HTTP_LOW_SPEED_LIMIT": "1",  # byte a second, over all of this time
+        "GIT_HTTP_LOW_SPEED_TIME": str(stall_seconds),
         "LC_ALL": "C",
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
     }
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    alive = f"-o ServerAliveInterval={max(1, stall_seconds // 3)} -o ServerAliveCountMax=3"
     if own and credential is None:
         kept = ("HOME", "SSH_AUTH_SOCK", "USER", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
         env |= {name: os.environ[name] for name in kept if name in os.environ}
-        env["GIT_SSH_COMMAND"] = "ssh -o BatchMode=yes -o ConnectTimeout=10"
+        env["GIT_SSH_COMMAND"] = f"ssh -o BatchMode=yes -o ConnectTimeout=10 {alive}"
     else:
         ssh = "ssh -F none -o BatchMode=yes -o ConnectTimeout=10 -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
+        ssh = f"{ssh} {alive}"
         env |= {"HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
         files = {"UserKnownHostsFile": directory / "known_hosts", "IdentityFile": directory / "key"}
         options = " ".join(f"-o {shlex.quote(f'{name}={_ssh_path(path)}')}" for name, path in files.items())

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from datetime import UTC, datetime
+
+import msgspec
 
 from keruta.adapters.git.command import Git, Interrupted
 from keruta.domain.catalog.repositories import Validation
 from keruta.domain.messages import fields_of, message
-from keruta.domain.repository import is_commit
+from keruta.domain.repository import is_commit, ref_names
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 
@@ -18,20 +21,46 @@ _NOT_REACHED = frozenset({"CloneFailed", "HostKeyUnknown", "CertificateRefused",
 _NOT_LET_IN = frozenset({"CloneAuthFailed"})
 
 
-def resolve(repository: RepositoryRef, git: Git) -> str:
+class Resolved(msgspec.Struct, frozen=True, kw_only=True):
+    """What a ref names now.
+
+    Args:
+        object: the commit, or the annotated tag that leads to it.
+        ref: its full name; None for a commit that was named by its id.
+        default_ref: the full name of the server's default branch, where it was asked.
+    """
+
+    commit: str
+    object: str
+    ref: str | None = None
+    default_ref: str | None = None
+
+
+def resolve(repository: RepositoryRef, git: Git) -> Resolved:
     """Asks the remote for the commit that the ref names now. Raises PhaseError."""
     ref = repository.ref or "HEAD"
     if is_commit(ref):
-        return ref
-    patterns = [ref] if ref == "HEAD" or ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+        return Resolved(commit=ref.lower(), object=ref.lower())
+    patterns = ["HEAD"] if ref == "HEAD" else ref_names(ref)
     peeled = [f"{pattern}^{{}}" for pattern in patterns if not pattern.startswith("refs/heads/")]
-    found = _listed(git("ls-remote", "-q", "--", repository.url, *patterns, *peeled))
+    said = git("ls-remote", "-q", "--symref", "--", repository.url, *dict.fromkeys(("HEAD", *patterns, *peeled)))
+    found, default = _listed(said), _default_ref(said)
     for pattern in patterns:
         if pattern in found:
-            return found.get(f"{pattern}^{{}}", found[pattern])
+            commit = found.get(f"{pattern}^{{}}", found[pattern])
+            name = default if pattern == "HEAD" else pattern
+            return Resolved(commit=commit, object=found[pattern], ref=name, default_ref=default)
     if ref == "HEAD":
         raise PhaseError("RepositoryEmpty", message("git_repository_empty"))
+    if re.fullmatch("[0-9a-fA-F]{4,39}", ref):
+        raise PhaseError("RefNotFound", message("git_ref_short_commit", ref=ref))
     raise PhaseError("RefNotFound", message("git_ref_missing", ref=ref))
+
+
+def _default_ref(said: str) -> str | None:
+    """The full name of the default branch, as `git ls-remote --symref` tells it."""
+    head = next((line for line in said.splitlines() if line.endswith("\tHEAD") and line.startswith("ref: ")), "")
+    return head.partition("\t")[0].removeprefix("ref: ") or None
 
 
 def look(url: str, default_ref: str | None, git: Git) -> Validation:
@@ -68,7 +97,7 @@ def _found(said: str, default_ref: str | None, seconds: float) -> Validation:
     if not branches and not tags:
         found, reason = message("git_answers_empty"), "RepositoryEmpty"
     elif default_ref is not None and not is_commit(default_ref):
-        there = default_ref in branches or default_ref in tags or default_ref in refs
+        there = any(name in refs for name in ref_names(default_ref))
         if not there:
             found, reason = message("git_answers_no_ref", ref=default_ref), "RefNotFound"
     return Validation(

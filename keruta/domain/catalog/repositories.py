@@ -13,7 +13,7 @@ from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
 from keruta.domain.messages import message
-from keruta.domain.repository import is_commit, ref_fault, url_fault
+from keruta.domain.repository import is_commit, ref_fault, ref_names, url_fault
 
 
 class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -51,6 +51,10 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             return True
         if is_commit(ref):
             return "*" in self.allowed_refs
+        others = [name for name in ref_names(ref) if name not in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}")]
+        return all(self._matches(name) for name in (ref, *others))  # whatever it may stand for
+
+    def _matches(self, ref: str) -> bool:
         short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
         return any(fnmatch.fnmatchcase(one, pattern) for one in (ref, short) for pattern in self.allowed_refs)
 

@@ -25,6 +25,11 @@ TEXTS = {
     "git_failed": "Git failed: {said}",
     "git_answers": "The server answers, with {branches} {branches:branch|branches} and {tags} {tags:tag|tags}.",
     "git_ref_missing": "The repository has no branch or tag '{ref}'.",
+    "git_ref_short_commit": (
+        "The repository has no branch or tag '{ref}'. Name a commit by its full id, which `git rev-parse {ref}` shows: "
+        "a server does not find it by a part."
+    ),
+    "checkout_lfs_failed": "Git LFS could not fetch the large files: {said}",
     "git_repository_empty": "The repository has no commit yet; push one first.",
     "git_answers_empty": "The server answers, but the repository has no commit yet; push one first.",
     "git_slow": "The Git server did not answer in time.",
