@@ -6,9 +6,11 @@ answer that got lost costs nothing. How attempts are made is its runner's busine
 
 from __future__ import annotations
 
+import hmac
 import http.server
 import logging
 import os
+import secrets
 import signal
 import threading
 import time
@@ -229,13 +231,18 @@ class Worker:
             return self._settings.worker_address or None
         host, _, port = self._settings.worker_listen.rpartition(":")
         reporter = self._reporter
+        # Where keruta is told the address, nobody else on this machine has to know it: a nudge costs a report.
+        path = "/" if self._settings.worker_address else f"/{secrets.token_urlsafe(24)}"
 
         class Nudged(http.server.BaseHTTPRequestHandler):
             """Whatever is said, it is a hint: what is assigned is asked of keruta."""
 
             def do_POST(self) -> None:
-                reporter.nudge()
-                self.do_GET()
+                if hmac.compare_digest(self.path.encode(), path.encode()):
+                    reporter.nudge()
+                    self.do_GET()
+                else:
+                    self.send_error(404)
 
             def do_GET(self) -> None:  # that it lives, and what it has counted
                 body = metrics.render() if self.path == "/metrics" else b""
@@ -252,7 +259,7 @@ class Worker:
         server = http.server.ThreadingHTTPServer((host, int(port)), Nudged)
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 5}, daemon=True, name="nudges").start()
-        return self._settings.worker_address or f"http://{host}:{server.server_port}"
+        return self._settings.worker_address or f"http://{host}:{server.server_port}{path}"
 
 
 def main(settings: WorkerSettings, cluster: ClusterSettings) -> None:

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import psutil
@@ -53,10 +52,7 @@ def _signed_in(machine: Machine) -> str:
 
 def _fill(machine: Machine) -> str:
     """Copies of one real task, a hundredth of them failed; returns the identity of one."""
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-        "127.0.0.1", machine.system.state.ports_in_use()["mongod"], directConnection=True
-    )
-    with client:
+    with machine.system.database_client() as client:
         tasks = client["keruta"]["tasks"].with_options(write_concern=pymongo.WriteConcern(w=1))
         model = tasks.find_one({"name": "alpha one", "status": "succeeded"})
         assert model is not None

@@ -110,7 +110,7 @@ def _environment(machine: Machine) -> dict[str, str]:
     ports = machine.system.state.ports_in_use()
     return {
         **os.environ,
-        "KERUTA_MONGO_URL": f"mongodb://127.0.0.1:{ports['mongod']}/?replicaSet=keruta",
+        "KERUTA_MONGO_URL": machine.system.state.mongod_access().keepers_url(ports["mongod"]),
         "KERUTA_MONGO_DATABASE": "bench",
         "KERUTA_TRUSTED_KEYS": str(root / "keys" / "trusted.json"),
         "KERUTA_REQUESTS_PER_MINUTE": "1000000",  # counted, and never reached

@@ -1,7 +1,7 @@
 """What a script leaves behind: files and outputs. The script may have put anything there, so nothing is followed.
 
-Directories are walked by descriptor, names are opened without following links, and only regular files with one name are
-taken: a link could lead to a file of keruta's own.
+Directories are walked by descriptor, names are opened without following links, and only regular files are taken. A hard
+link is a file like any other: a script can make one only of what it could read and write itself.
 """
 
 from __future__ import annotations
@@ -15,94 +15,184 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import msgspec
+
 from agent.attempt.outputs import parse_outputs
 from agent.log.masking import Masker
 from keruta.adapters.results import FILE_LIMIT_BYTES, LOG_NAME, safe_parts
+from keruta.domain.file_names import as_text
+from keruta.domain.messages import EMPTY, Message, message
 from keruta.domain.reports import ARTIFACTS_LIMIT
 from keruta.domain.task import Artifact
 
 OUTPUTS_LIMIT_BYTES = 256 * 1024
+DEPTH_MOST = 200  # directories within directories: each is an open descriptor
+PATH_SHOWN = 300
+NAMED_MOST = 50  # things that were not kept and are named
 TOTAL_LIMIT_BYTES = 8 * FILE_LIMIT_BYTES
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """Something beneath a directory: a regular file, open for reading, or why it is none that can be read."""
+
+    path: bytes
+    descriptor: int = -1
+    why: Message = EMPTY
+
+
+def walk(root: Path) -> Iterator[Found]:
+    """Everything beneath a directory that is no directory, in order; each descriptor is the caller's to close."""
+    try:
+        top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return
+    yield from _walk(top, b"")
+
+
+def _walk(directory: int, at: bytes) -> Iterator[Found]:
+    """Closes the directory's descriptor."""
+    try:
+        with os.scandir(directory) as entries:
+            names = sorted(os.fsencode(entry.name) for entry in entries)
+        for name in names:
+            path = at + name
+            try:
+                opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+            except OSError as error:
+                yield Found(path=path, why=_why(name, directory, error))
+                continue
+            mode = os.fstat(opened).st_mode
+            if stat.S_ISREG(mode):
+                yield Found(path=path, descriptor=opened)
+            elif stat.S_ISDIR(mode) and at.count(b"/") < DEPTH_MOST:
+                yield from _walk(opened, path + b"/")
+            else:
+                os.close(opened)
+                yield Found(path=path, why=_kind(mode))
+    except OSError as error:
+        yield Found(path=at, why=message("file_why_unreadable", error=error.strerror or ""))
+    finally:
+        os.close(directory)
+
+
+def _why(name: bytes, directory: int, error: OSError) -> Message:
+    try:
+        mode = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+    except OSError:
+        mode = stat.S_IFREG
+    regular = stat.S_ISREG(mode) or stat.S_ISDIR(mode)
+    return message("file_why_unreadable", error=error.strerror or "") if regular else _kind(mode)
+
+
+def _kind(mode: int) -> Message:
+    kinds = (
+        (stat.S_ISLNK, "file_why_link"), (stat.S_ISFIFO, "file_why_pipe"), (stat.S_ISSOCK, "file_why_socket"),
+        (stat.S_ISCHR, "file_why_device"), (stat.S_ISBLK, "file_why_device"), (stat.S_ISDIR, "file_why_deep"),
+    )  # fmt: skip
+    code = next((code for is_kind, code in kinds if is_kind(mode)), "file_why_device")
+    return message(code)
 
 
 def regular_files(root: Path) -> Iterator[tuple[str, BinaryIO]]:
     """The regular files beneath a directory, each as its relative path and open for reading."""
-    try:
-        walk = os.fwalk(root, follow_symlinks=False)
-        for directory, names, files, descriptor in walk:
-            names.sort()
-            for name in sorted(files):
-                path = str(Path(directory, name).relative_to(root))
-                try:
-                    opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
-                except OSError:
-                    continue
-                found = os.fstat(opened)
-                if stat.S_ISREG(found.st_mode) and found.st_nlink == 1:
-                    with os.fdopen(opened, "rb") as file:
-                        yield path, file
-                else:
-                    os.close(opened)
-    except FileNotFoundError:
-        return
+    for found in walk(root):
+        if found.descriptor >= 0:
+            with os.fdopen(found.descriptor, "rb") as file:
+                yield os.fsdecode(found.path), file
 
 
-def keep_artifacts(source: Path, target: Path) -> tuple[list[Artifact], list[str]]:
-    """Copies what is in $KERUTA_ARTIFACTS; returns what was kept, and a sentence for each thing that was not.
+class Kept(msgspec.Struct, kw_only=True):
+    """What was kept, and a sentence for each thing that was not. `full`: why the results' storage took no more."""
 
-    Raises:
-        OSError: the shared storage can't be written.
-    """
-    kept: list[Artifact] = []
-    left: list[str] = []
-    total = 0
-    for path, file in regular_files(source):
-        size = os.fstat(file.fileno()).st_size
-        total += size
-        if safe_parts(path) is None or path == LOG_NAME or not path.isprintable():
-            left.append(f"{path!r}: not a name that can be stored")
-        elif len(kept) >= ARTIFACTS_LIMIT - 1:
-            return kept, [*left, f"more than {ARTIFACTS_LIMIT - 1} files: the rest is left out"]
-        elif size > FILE_LIMIT_BYTES or total > TOTAL_LIMIT_BYTES:
-            left.append(f"{path}: too large with {size} bytes")
-        else:
-            kept.append(_copy(file, target, path))
-    return kept, left
+    artifacts: list[Artifact] = []
+    left: list[Message] = []
+    left_count: int = 0
+    full: str = ""
+    total_bytes: int = 0
+
+    def leave(self, path: str, why: Message) -> None:
+        self.left_count += 1
+        if len(self.left) < NAMED_MOST:
+            self.left.append(message("file_not_kept", path=path[:PATH_SHOWN], why=why))
 
 
 def keep_files(files: Sequence[Path], target: Path) -> list[Artifact]:
-    """Copies files of the agent's own. Raises OSError as above."""
+    """Copies files of the agent's own. Raises OSError when the storage does not take one."""
     kept = []
     for path in files:
         with path.open("rb") as file:
-            kept.append(_copy(file, target, path.name))
+            kept.append(_copy(file, target, os.fsencode(path.name), path.name))
     return kept
 
 
-def _copy(file: BinaryIO, target: Path, path: str) -> Artifact:
-    to = target / path
-    to.parent.mkdir(parents=True, exist_ok=True)
+def keep_artifacts(source: Path, target: Path) -> Kept:
+    """Copy what is in $KERUTA_ARTIFACTS. What the storage does not take whole is not left there in part."""
+    kept = Kept()
+    for found in walk(source):
+        path = as_text(found.path)
+        if found.descriptor < 0:
+            kept.leave(path, found.why)
+            continue
+        with os.fdopen(found.descriptor, "rb") as file:
+            why = _refusal(path, os.fstat(file.fileno()).st_size, kept)
+            if why is not None:
+                kept.leave(path, why)
+                continue
+            try:
+                kept.artifacts.append(_copy(file, target, found.path, path))
+                kept.total_bytes += kept.artifacts[-1].size_bytes
+            except OSError as error:
+                kept.full = kept.full or (error.strerror or str(error))
+                kept.leave(path, message("file_why_storage", error=error.strerror or ""))
+    return kept
+
+
+def _refusal(path: str, size: int, kept: Kept) -> Message | None:
+    """Why a file is not to be kept; None where it is."""
+    if safe_parts(path) is None:
+        return message("file_why_long")
+    if path == LOG_NAME:
+        return message("file_why_log")
+    if len(kept.artifacts) >= ARTIFACTS_LIMIT - 1:
+        return message("file_why_many", limit=ARTIFACTS_LIMIT)
+    if size > FILE_LIMIT_BYTES or kept.total_bytes + size > TOTAL_LIMIT_BYTES:
+        return message("file_why_large", size=size)
+    return None
+
+
+def _copy(file: BinaryIO, target: Path, path: bytes, name: str) -> Artifact:
+    """A file is in the storage, whole or not at all."""
+    to = Path(os.fsdecode(os.path.join(os.fsencode(target), path)))
     digest = hashlib.sha256()
     size = 0
-    with to.open("wb") as out:
-        while block := file.read(1 << 20):
-            digest.update(block)
-            size += out.write(block)
-    return Artifact(path=path, size_bytes=size, sha256=digest.hexdigest())
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        with to.open("wb") as out:
+            while block := file.read(min(1 << 20, FILE_LIMIT_BYTES - size)):  # it may grow meanwhile
+                digest.update(block)
+                size += out.write(block)
+    except OSError:
+        to.unlink(missing_ok=True)
+        raise
+    return Artifact(path=name, size_bytes=size, sha256=digest.hexdigest())
 
 
 def keep_log(log: BinaryIO, target: Path, masker: Masker) -> Artifact:
-    """The whole log, masked and compressed, beside the artifacts."""
-    target.mkdir(parents=True, exist_ok=True)
+    """The whole log, masked and compressed, beside the artifacts. Raises OSError; then nothing of it is left there."""
     to = target / LOG_NAME
-    with log, gzip.GzipFile(to, "wb", compresslevel=1, mtime=0) as out:
-        rest = b""
-        while block := log.read(1 << 20):
-            block = rest + block
-            held = masker.held_back(block)
-            rest = block[len(block) - held :] if held else b""
-            out.write(masker.mask(block[: len(block) - held]))
-        out.write(masker.mask(rest))
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with log, gzip.GzipFile(to, "wb", compresslevel=1, mtime=0) as out:
+            rest = b""
+            while block := log.read(1 << 20):
+                block = rest + block
+                held = masker.held_back(block)
+                rest = block[len(block) - held :] if held else b""
+                out.write(masker.mask(block[: len(block) - held]))
+            out.write(masker.mask(rest))
+    except OSError:
+        to.unlink(missing_ok=True)
+        raise
     digest = hashlib.sha256(to.read_bytes()).hexdigest()
     return Artifact(path=LOG_NAME, size_bytes=to.stat().st_size, sha256=digest)
 

@@ -22,7 +22,7 @@ from agent.attempt.directory import AttemptFile, JobDir
 from agent.attempt.repository import AttemptRepository
 from agent.attempt.result import AttemptResult
 from agent.attempt.usage import measure
-from agent.attempt.verdict import Verdict, judge
+from agent.attempt.verdict import Verdict, how, judge
 from agent.log.chunks import Streamer
 from agent.log.masking import Masker
 from keruta import logs
@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 LOOK_FIRST_SECONDS = 0.002
 LOOK_MOST_SECONDS = 0.05
 ASK_AFTER_SECONDS = 0.5
+NOTES_MOST = 10
 
 
 class Job:
@@ -214,10 +215,13 @@ class Job:
 
     def _notes(self) -> list[Message]:
         """What of the profile this worker can't honour, in words."""
+        notes = []
+        if self._world.isolation == "none":
+            notes.append(message("attempt_no_fence"))
         if self._world.in_pod or not self._spec.unhonoured:
-            return []
+            return notes
         what = " and ".join(self._spec.unhonoured).replace("_", " ")
-        return [message("attempt_unhonoured", what=what, profile=self._spec.profile)]
+        return [*notes, message("attempt_unhonoured", what=what, profile=self._spec.profile)]
 
     def _environment(self, commit: str) -> dict[str, str]:
         execution = self._execution or self._dir.execution(self._world.boot)
@@ -310,6 +314,7 @@ class Job:
             return None
         outputs: dict[str, str] = {}
         kept: list[Artifact] = []
+        notes: list[Message] = []
         result = AttemptResult(self._dir, self._spec, self._repository, self._say)
         if not self._gone:
             outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
@@ -317,12 +322,10 @@ class Job:
                 streamer.say(f"[keruta] {sentence}")
             if commit and (target := self._spec.wanted_result) is not None:
                 verdict = result.finish(verdict, commit, target)
-            try:
-                kept = self._keep(streamer, result.files)
-            except OSError as error:
-                if verdict.status == "succeeded":
-                    said = message("result_not_stored", error=error.strerror or str(error))
-                    verdict = Verdict(status="failed", reason="ArtifactsFailed", message=said, exit_code=0)
+            kept, notes, full = self._keep(streamer, result.files)
+            if full and verdict.status == "succeeded":
+                said = message("result_not_stored", error=full)
+                verdict = Verdict(status="failed", reason="ArtifactsFailed", message=said, exit_code=0)
         return Ended(
             task=self._spec.task,
             attempt=self._spec.attempt,
@@ -337,11 +340,13 @@ class Job:
             result_commit=result.pushed.commit if result.pushed is not None else None,
             outputs=outputs,
             artifacts=kept,
+            notes=[str(note)[:500] for note in notes],
+            noted=[fields_of(note) for note in notes],
             usage=measure(streamer.whole(), self._spec.usage),
         )
 
     def _judge(self, script: Script) -> Verdict:
-        return judge(
+        verdict = judge(
             self._dir.exit_codes(),
             finished=self._dir.finished,
             died_by=script.died_by,
@@ -350,6 +355,14 @@ class Job:
             cause_message=self._limit_message(),
             specification=self._spec,
         )
+        if verdict.status == "failed" and not self._cause and self._disk_is_full():
+            ending = message("script_was_killed") if verdict.exit_code is None else how(verdict.exit_code)
+            said = message("script_disk_full", ending=ending)
+            return msgspec.structs.replace(verdict, reason="SpoolFull", message=said)
+        return verdict
+
+    def _disk_is_full(self) -> bool:
+        return any(_disk_full(path) for path in (self._dir.workspace, self._dir.control, self._dir.home))
 
     def _limit_message(self) -> Message:
         settings = self._world.settings
@@ -365,16 +378,28 @@ class Job:
         if self._streamer is not None:
             self._streamer.say(f"[keruta] {self._masker.text(sentence)}")
 
-    def _keep(self, streamer: Streamer, work: Sequence[Path]) -> list[Artifact]:
+    def _keep(self, streamer: Streamer, work: Sequence[Path]) -> tuple[list[Artifact], list[Message], str]:
+        """What could be kept of what the script left, notes of what could not, and why the storage took no more."""
         target = self._world.settings.results_dir / self._spec.task / str(self._spec.attempt)
         artifacts.forget(target)
-        kept, left = artifacts.keep_artifacts(self._dir.artifacts, target)
-        for sentence in left:
-            streamer.say(f"[keruta] artifact not kept: {sentence}")
-        ours = artifacts.keep_files(work, target)
-        names = {one.path for one in ours}
-        others = [one for one in kept if one.path not in names]
-        return [*others, *ours, artifacts.keep_log(streamer.whole(), target, self._masker)]
+        kept = artifacts.keep_artifacts(self._dir.artifacts, target)
+        notes = [changed(one, self._masker.text) for one in kept.left]
+        for note in notes:
+            streamer.say(f"[keruta] {note}")
+        try:
+            ours = artifacts.keep_files(work, target)
+            names = {one.path for one in ours}
+            kept.artifacts = [*(one for one in kept.artifacts if one.path not in names), *ours]
+        except OSError as error:
+            kept.full = kept.full or error.strerror or str(error)
+        try:
+            kept.artifacts.append(artifacts.keep_log(streamer.whole(), target, self._masker))
+        except OSError as error:  # keruta has the log itself, up to its limit
+            notes.append(message("log_not_stored", error=error.strerror or str(error)))
+        if len(notes) > NOTES_MOST:
+            count = kept.left_count - NOTES_MOST + 1
+            notes[NOTES_MOST - 1 :] = [message("files_not_kept", count=count)]
+        return kept.artifacts, notes, kept.full
 
     def _masked(self, said: Message | None) -> dict[str, Any]:
         return fields_of(changed(said, self._masker.text) if said else None)
@@ -433,5 +458,8 @@ class Job:
 
 
 def _disk_full(path: Path) -> bool:
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize < 64 * 1024
+    try:
+        found = os.statvfs(path)
+    except OSError:
+        return False
+    return found.f_bavail * found.f_frsize < 64 * 1024 or (found.f_files > 0 and found.f_favail == 0)

@@ -33,6 +33,9 @@ from keruta.domain.specification import Specification
 _CODE = re.compile(r"-?[0-9]{1,6}")
 
 
+RESERVED_BYTES = 1024
+
+
 class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
     """What `attempt.json` holds. `deadline_at` is Unix time."""
 
@@ -127,6 +130,9 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         self.save(attempt)
         for path in (self.output, self.outputs):
             path.touch(mode & 0o660)
+        for name in ("exit", "fence"):  # with room, so that they can be overwritten on a disk that is full by then
+            (self.control / name).write_bytes(b"\n" * RESERVED_BYTES)
+            (self.control / name).chmod(mode & 0o660)
         stdin = self.control / "stdin"
         stdin.unlink(missing_ok=True)
         os.mkfifo(stdin, mode & 0o660)
@@ -205,7 +211,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def finished(self) -> bool:
-        return is_beneath(self._open, "control/done")
+        return is_beneath(self._open, "control/done") or "done" in self.exit_codes()
 
     @property
     def container_is_up(self) -> bool:

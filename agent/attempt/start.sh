@@ -16,13 +16,14 @@
 #   terminated   its container was told to end from outside
 #   fence   what bubblewrap says of the process space that it made
 #   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out; or "setup CODE";
-#           or "fence CODE" where nothing was run, because the fence could not be put up
+#           or "fence CODE" where nothing was run, because the fence could not be put up; "done 0" when it is whole
 #   done    written last
+# exit and fence are there with their room before the script starts, and are overwritten in place: on a full disk too.
 #
 # With KERUTA_FENCE, a path of bubblewrap, this shell stays outside: script and check each get a file system and a process
 # space of their own, by the arguments that it is given as its standard input.
 g=$1 c=$2
-: >"$c/here"
+true >"$c/here"
 while [ ! -e "$g/go" ]; do
   [ -e "$g/stop" ] && exit 0
   sleep 0.05
@@ -33,9 +34,16 @@ exec >>"$c/output" 2>&1 0<>"$c/stdin"
 # The script gets the signal; this shell waits for it and writes down how it ended.
 trap : TERM INT HUP
 
+record() { # record WHAT CODE
+  lines="$lines$1 $2
+"
+  printf '%s' "$lines" 1<>"$c/exit"
+}
+
 finish() { # finish WHAT CODE
-  printf '%s %d\n' "$1" "$2" >>"$c/exit"
-  : >"$c/done"
+  record "$1" "$2"
+  record done 0
+  true >"$c/done"
   sweep
   exit "$2"
 }
@@ -64,9 +72,10 @@ if [ -n "$KERUTA_FENCE" ]; then
   fi
   exec /bin/sh "$1/$2" 5>&-'
   run() {
-    : >"$c/setup-code"
+    printf '%-1023s\n' '' 1<>"$c/fence"
+    true >"$c/setup-code"
     "$KERUTA_FENCE" --args 8 --json-status-fd 9 -- /bin/sh -c "$inside" sh "$KERUTA_GIVEN" "$1" \
-      8</proc/self/fd/8 9>"$c/fence" 5>"$c/setup-code"
+      8</proc/self/fd/8 9<>"$c/fence" 5>"$c/setup-code"
     code=$? started=
     while read -r line; do
       case $line in *'"exit-code"'*) started=1 ;; esac
@@ -108,14 +117,14 @@ fi
 run script
 code=$?
 if [ "$code" -eq 0 ] && [ -e "$g/check" ]; then
-  printf 'script 0\n' >"$c/exit"
-  : >"$c/checking"
+  record script 0
+  true >"$c/checking"
   run check
   finish check $?
 fi
 # The kernel kills the largest process of the container, not this shell: it can still say so.
 if [ "$code" -eq 137 ] && [ -n "$KERUTA_WATCH_STOP" ]; then
   grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control &&
-    printf 'oom 1\n' >"$c/exit"
+    record oom 1
 fi
 finish script "$code"

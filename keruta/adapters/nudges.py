@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 import queue
+import re
 import socket
 import threading
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from keruta.domain.naming import new_id
 from keruta.ports import WorkerSlots
 
 log = logging.getLogger(__name__)
+
+_PATH = re.compile(r"/[A-Za-z0-9_-]{1,64}")  # a worker may take nudges at a path that only keruta knows
 
 
 class HttpNudges:
@@ -69,4 +72,5 @@ class HttpNudges:
             return None
         if parts.scheme != "http" or not any(ip in network for network in self._networks):
             return None
-        return f"http://{f'[{ip}]' if ip.version == 6 else ip}:{port}/"
+        path = parts.path if _PATH.fullmatch(parts.path) else "/"
+        return f"http://{f'[{ip}]' if ip.version == 6 else ip}:{port}{path}"

@@ -8,25 +8,39 @@ from __future__ import annotations
 
 import os
 import stat
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
+from keruta.domain.file_names import as_bytes
 from keruta.domain.messages import message
 from keruta.domain.naming import new_id, parse_attempt_id
 from keruta.errors import InvalidRequest, NotFound, TooLarge
 from keruta.ports import Readable
 
 FILE_LIMIT_BYTES = 1024 * 1024 * 1024
-PATH_LIMIT = 1024
+PATH_LIMIT_BYTES = 2048  # as long as fits into an address with all of it escaped
 LOG_NAME = "log.gz"
 
 
 def safe_parts(path: str) -> tuple[str, ...] | None:
-    """A relative path's parts, or None if it could lead anywhere else."""
-    parts = PurePosixPath(path).parts
-    if not parts or len(path) > PATH_LIMIT or path.startswith("/") or "\0" in path:
+    """A relative path's parts, or None if it could lead anywhere else.
+
+    Args:
+        path: as `keruta.domain.file_names` writes it; the parts are what the file system calls them.
+    """
+    try:
+        return _parts(as_bytes(path))
+    except UnicodeEncodeError:
         return None
-    return None if any(part in ("..", ".") or len(part.encode()) > 255 for part in parts) else parts
+
+
+def _parts(path: bytes) -> tuple[str, ...] | None:
+    parts = path.split(b"/")
+    if len(path) > PATH_LIMIT_BYTES or b"\0" in path:
+        return None
+    return (
+        None if any(part in (b"", b"..", b".") or len(part) > 255 for part in parts) else tuple(map(os.fsdecode, parts))
+    )
 
 
 class Results:
@@ -49,9 +63,12 @@ class Results:
 
     def open(self, attempt: str, path: str) -> BinaryIO:
         """Opens a file for reading. Raises NotFound when there is none, or when a link is on the way."""
-        parts = safe_parts(path)
-        if parts is None:
-            raise NotFound(message("file_missing"))
+        for parts in (safe_parts(path), _parts(path.encode("utf-8", "surrogateescape"))):
+            if parts is not None and (file := self._open(attempt, parts)) is not None:
+                return file
+        raise NotFound(message("file_missing"))
+
+    def _open(self, attempt: str, parts: tuple[str, ...]) -> BinaryIO | None:
         try:
             directory = os.open(self.directory(attempt), os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -62,11 +79,11 @@ class Results:
                 file = os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
             finally:
                 os.close(directory)
-        except OSError as error:
-            raise NotFound(message("file_missing")) from error
+        except OSError:
+            return None
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)
-            raise NotFound(message("file_missing"))
+            return None
         return os.fdopen(file, "rb")
 
     def store(self, attempt: str, path: str, content: Readable, length: int | None) -> None:

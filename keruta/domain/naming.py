@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
+import unicodedata
 from datetime import UTC, datetime
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32, lower case
@@ -55,3 +56,8 @@ def parse_attempt_id(attempt: str) -> tuple[str, int]:
     if not TASK_ID.fullmatch(task_id) or not number.isascii() or not number.isdigit():
         raise ValueError("not an attempt's name")
     return task_id, int(number)
+
+
+def holds_control(text: str) -> bool:
+    """Whether a text holds control characters, line ends or half of a character. Spaces and joiners are none."""
+    return any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)

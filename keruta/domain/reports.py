@@ -50,8 +50,12 @@ class Running(Entry, frozen=True, kw_only=True, tag="running"):
     @property
     def said(self) -> list[Message]:
         """The notes: with their codes from an agent that sends them, else as texts."""
-        fields = [(one.get("message"), one.get("message_code"), one.get("message_arguments")) for one in self.noted]
-        return [read_message(*one) for one in fields] or [as_message(note) for note in self.notes]
+        return _notes(self.noted, self.notes)
+
+
+def _notes(noted: list[dict[str, Any]], texts: list[str]) -> list[Message]:
+    fields = [(one.get("message"), one.get("message_code"), one.get("message_arguments")) for one in noted]
+    return [read_message(*one) for one in fields] or [as_message(text) for text in texts]
 
 
 class Waiting(Entry, frozen=True, kw_only=True, tag="waiting"):
@@ -93,7 +97,14 @@ class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
     result_commit: Annotated[str, Meta(max_length=64)] | None = None
     outputs: Annotated[dict[str, Annotated[str, Meta(max_length=65536)]], Meta(max_length=OUTPUTS_LIMIT)] = {}
     artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
+    notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
+    noted: Annotated[list[dict[str, Any]], Meta(max_length=20)] = []
     usage: Annotated[dict[str, float], Meta(max_length=10)] = {}
+
+    @property
+    def told(self) -> list[Message]:
+        """The notes, as those of a start."""
+        return _notes(self.noted, self.notes)
 
     @property
     def said(self) -> Message | None:

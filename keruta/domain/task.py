@@ -12,7 +12,7 @@ from msgspec import Meta
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ENV_LIMIT_BYTES, environment_bytes
 from keruta.domain.messages import Message, message
-from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME
+from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME, holds_control
 from keruta.domain.repository import branch_fault, ref_fault, url_fault
 
 SCRIPT_LIMIT_BYTES = 256 * 1024
@@ -132,7 +132,7 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/result/branch", wrong
         if self.result is not None and self.result_branch not in (None, self.result.branch):
             yield "/result_branch", message("branch_twice")
-        if self.name is not None and not self.name.isprintable():
+        if self.name is not None and holds_control(self.name):
             yield "/name", message("field_control_characters")
 
     @property

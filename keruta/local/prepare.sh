@@ -20,4 +20,6 @@ command -v "$python" >/dev/null || packages python3 python3-venv
 command -v git >/dev/null || packages git
 # The mongod of the wheel is linked against it.
 if command -v ldconfig >/dev/null && ! ldconfig -p | grep -q 'libcurl\.so\.4'; then packages libcurl4; fi
+# The fence around scripts. Without it keruta works, and says what that means.
+command -v bwrap >/dev/null || (packages bubblewrap) || echo "without bubblewrap scripts have all your rights" >&2
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"

@@ -16,6 +16,7 @@ import msgspec
 from keruta.adapters.encryption import new_sealing_key
 from keruta.adapters.tokens import Issuer, new_key
 from keruta.errors import KerutaError
+from keruta.local import mongod
 from keruta.settings import Settings
 
 PREFERRED_PORT = 8480
@@ -74,6 +75,19 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def sealing_key(self) -> Path:
         """The keys that seal credentials, the first for new ones."""
         return self.root / "keys" / "credentials.key"
+
+    def mongod_access(self) -> mongod.Access:
+        """Who may use this machine's mongod; key and password are made on first use."""
+        key, password = (self.root / "keys" / name for name in ("mongod.key", "mongod.password"))
+        for path in (key, password):
+            if not path.exists():
+                write_private(path, secrets.token_urlsafe(32).replace("-", "A").replace("_", "B").encode())
+        name = os.environ.get("KERUTA_MONGO_DATABASE") or Settings().mongo_database
+        return mongod.Access(key_file=key, password=password.read_text(), database=name)
+
+    def mongo_url(self) -> str:
+        """The address of the mongod that was started last, with its password."""
+        return self.mongod_access().url(self.ports_in_use()["mongod"])
 
     def write_identity(self) -> str:
         """Trusted keys and service accounts' tokens are there; returns the person's token."""

@@ -69,6 +69,7 @@ class System:
                 command = [part for part in command if not part.startswith(("--bind", "--worker-tmp-dir"))]
                 command += [f"--bind=127.0.0.1:{self._ports[name]}"]
             self._child(name, command, {**env, **dict(service.env)})
+        env.pop("KERUTA_MONGO_URL")  # what follows needs no database, and is given no password of one
         self._start_standin(env, manifests)
         self._await_ready()
         self._child("worker", [sys.executable, "-m", "agent", "worker"], env, grace_seconds=WORKER_GRACE_SECONDS)
@@ -93,10 +94,12 @@ class System:
         program = mongod.find()
         mongod.version(program)
         port = self._ports["mongod"]
-        env["KERUTA_MONGO_URL"] = mongod.url(port)
+        access = self._state.mongod_access()
+        env["KERUTA_MONGO_URL"] = access.url(port)
         # One member's default would let a crash take back what was answered; a majority of one is on disk.
-        self._child("mongod", mongod.command(program, self._state.root / "db", port), env, grace_seconds=30)
-        mongod.await_primary(port, lambda: self._supervisor.alive("mongod"))
+        command = mongod.command(program, self._state.root / "db", port, access=access)
+        self._child("mongod", command, env, grace_seconds=30)
+        mongod.await_primary(port, lambda: self._supervisor.alive("mongod"), access=access)
 
     def _start_standin(self, env: dict[str, str], manifests: Manifests) -> None:
         config = Config(

@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 import bson
 import psutil
-import pymongo
 import pytest
 
 from keruta.client import ApiError
@@ -388,8 +387,7 @@ def test_no_secret_is_found_in_anything_that_was_written(
         if path.is_file() and not path.is_symlink():
             content = path.read_bytes()
             assert not any(secret in content for secret in secrets), path
-    port = system.state.ports_in_use()["mongod"]
-    with pymongo.MongoClient("127.0.0.1", port, directConnection=True) as client:
+    with system.database_client() as client:
         for database in ("keruta", "local"):
             for collection in client[database].list_collection_names():
                 for row in client[database][collection].find():

@@ -11,7 +11,6 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-import pymongo
 import pytest
 import urllib3
 
@@ -239,10 +238,7 @@ def test_no_token_lies_anywhere(system: RunningSystem, keycloak: Keycloak, repos
     )
 
     places = {path.name: path.read_text(errors="replace") for path in (system.state.root / "log").iterdir()}
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
-        "127.0.0.1", system.state.ports_in_use()["mongod"], directConnection=True
-    )
-    with client:
+    with system.database_client() as client:
         for name in client["keruta"].list_collection_names():
             places[f"collection {name}"] = json.dumps(list(client["keruta"][name].find()), default=str)
     for process in system.processes():

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import pymongo
 import pytest
 import urllib3
 from playwright.sync_api import Browser
@@ -216,9 +215,7 @@ def test_no_token_lies_in_the_database_or_the_logs_after_signing_in(reader: Read
     sign_in(reader, "dev")
     cookie = session_cookie(reader)["value"]
     places = {path.name: path.read_text(errors="replace") for path in (system.state.root / "log").iterdir()}
-    port = system.state.ports_in_use()["mongod"]
-    client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient("127.0.0.1", port, directConnection=True)
-    with client:
+    with system.database_client() as client:
         for name in client["keruta"].list_collection_names():
             places[f"collection {name}"] = json.dumps(list(client["keruta"][name].find()), default=str)
 

@@ -534,3 +534,17 @@ def test_an_attempt_keeps_its_own_end(world: World, ends: str) -> None:
         assert first.outcome == "failed"
     else:
         assert first.outcome == ("lost" if ends in ("lost", "cancelled while unknown") else "retried")
+
+
+def test_notes_of_an_end_follow_those_of_the_start(world: World) -> None:
+    """What a worker can't honour is said when the script starts, what it could not keep when it has ended."""
+    task_id = world.submit()
+    world.worker()
+    world.assign()
+    world.report("w1", Running(task=task_id, attempt=1, execution="x1", commit="c" * 40, notes=["before"]))
+
+    world.end(task_id, notes=["after"])
+
+    attempt = world.task(task_id).attempts[-1]
+    assert attempt.notes == ["before", "after"]
+    assert len(attempt.noted) == 2

@@ -85,6 +85,7 @@ class Recording:
             elif isinstance(entry, Ended):
                 told.status, told.reason, told.message = entry.status, entry.reason, entry.message
                 told.exit_code, told.outputs = entry.exit_code, entry.outputs
+                told.notes += entry.notes
                 told.artifacts = [one.path for one in entry.artifacts]
         return told
 

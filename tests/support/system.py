@@ -10,9 +10,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
+import pymongo
 
 from keruta.client import ApiError, Client
 from keruta.domain.task import TaskView
@@ -105,6 +106,12 @@ class RunningSystem:
         if error is None:
             found = tracebacks([self.log, *sorted((self.state.root / "log").glob("*.log"))])
             assert not found, "A process logged a traceback:\n" + "\n".join(found[:5])
+
+    def database_client(self) -> pymongo.MongoClient[dict[str, Any]]:
+        """All of its MongoDB, whose key only this user's processes read."""
+        port = self.state.ports_in_use()["mongod"]
+        credentials: dict[str, Any] = self.state.mongod_access().credentials()
+        return pymongo.MongoClient("127.0.0.1", port, directConnection=True, **credentials)
 
     @property
     def pid(self) -> int:

@@ -13,6 +13,7 @@ from keruta.domain.decisions.values import (
     Appended,
     Attempt,
     Decision,
+    Extended,
     Guard,
     Kept,
     Later,
@@ -136,4 +137,6 @@ def _expression(value: Any) -> Any:
             return {"$add": [{"$size": f"${field}"}, 1]}
         case Appended(field, entry):
             return {"$concatArrays": [f"${field}", [{name: _expression(one) for name, one in entry.items()}]]}
+        case Extended(field, more):
+            return {"$concatArrays": [{"$ifNull": [f"${field}", []]}, literal(more)]}
     return literal(value)

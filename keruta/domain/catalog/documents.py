@@ -11,6 +11,7 @@ from msgspec import Meta
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.common import Kept, Name, Problems
 from keruta.domain.messages import message
+from keruta.domain.naming import holds_control
 
 TEXT_LIMIT_BYTES = 1024 * 1024
 DOCUMENTS_OF_A_TASK = 100
@@ -33,7 +34,7 @@ class DocumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def faults(self) -> Problems:
         if len(self.text.encode("utf-8", "surrogatepass")) > TEXT_LIMIT_BYTES:
             yield "/text", message("field_document_too_large")
-        if not self.title.isprintable():
+        if holds_control(self.title):
             yield "/title", message("field_title")
         for number, tag in enumerate(self.tags):
             if not tag.isprintable() or any(c in tag for c in " ,:/"):

@@ -15,6 +15,7 @@ from keruta.domain.decisions.values import (
     NOW,
     Attempt,
     Decision,
+    Extended,
     Kept,
     Later,
     LogSummary,
@@ -217,6 +218,14 @@ def _result(entry: Ended, outcome: str) -> dict[str, Any]:
         "usage": entry.usage,
         "artifacts": msgspec.to_builtins(entry.artifacts),
         **({"commit": entry.commit} if entry.commit else {}),
+        **(
+            {
+                "notes": Extended("attempt.notes", [note.text for note in entry.told]),
+                "noted": Extended("attempt.noted", [fields_of(note) for note in entry.told]),
+            }
+            if entry.told
+            else {}
+        ),
         "ended_at": NOW,
     }
 

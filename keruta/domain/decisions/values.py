@@ -49,6 +49,13 @@ class Appended(msgspec.Struct, frozen=True):
     entry: Mapping[str, Any]
 
 
+class Extended(msgspec.Struct, frozen=True):
+    """The list that a field holds when the decision is written, or none, with more entries."""
+
+    field: str
+    more: Sequence[Any]
+
+
 # Besides these, a value is what it is, however it looks: text that begins with `$` is text.
 Fields = Mapping[str, Any]
 

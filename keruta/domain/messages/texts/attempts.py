@@ -49,7 +49,28 @@ TEXTS = {
     "script_ended_with_code": "ended with exit code {code}",
     "script_ended_by_signal": "was ended by {signal}, or ended with exit code {code}",
     "script_was_killed": "was killed",
-    "result_not_stored": "What the script left behind could not be stored: {error}.",
+    "result_not_stored": (
+        "The script succeeded, but not everything that it left could be stored: {error}. The notes name what is missing; "
+        "free some space in the storage of results and retry the task."
+    ),
+    "script_disk_full": (
+        "The disk of the workspace is full, and the script {ending}; free some space on the worker and retry the task."
+    ),
+    "attempt_no_fence": "This worker has no fence: the script has all the rights of the user that runs the worker.",
+    "file_not_kept": "Not kept of $KERUTA_ARTIFACTS: {path}, {why}.",
+    "files_not_kept": "{count} more files were not kept; the log names them.",
+    "file_why_link": "a symbolic link",
+    "file_why_pipe": "a named pipe",
+    "file_why_socket": "a socket",
+    "file_why_device": "a device",
+    "file_why_deep": "a directory too deep within others",
+    "file_why_unreadable": "which can't be read: {error}",
+    "file_why_long": "whose path is too long",
+    "file_why_log": "whose name belongs to the whole log",
+    "file_why_many": "one of more than {limit} files",
+    "file_why_large": "too large with {size} bytes",
+    "file_why_storage": "which the storage of results did not take: {error}",
+    "log_not_stored": "The whole log could not be stored: {error}.",
     "attempt_its_document": "The document {name}",
     "script_fence_failed": "The script was not started because bubblewrap could not create its fence; the log's last line says why.",
 }
