@@ -33,7 +33,9 @@ _NAMES = {
     "documents": marked("Documents"), "priority": marked("Priority"), "retry": marked("Tried again"),
     "result_branch": marked("Result branch"), "if_exists": marked("If that branch exists"),
     "labels": marked("Labels"), "roles": marked("Roles"),
-    "days": marked("Days"),
+    "days": marked("Days"), "commit": marked("Commits"), "email": marked("Mail address"),
+    "message": marked("Message"), "trailers": marked("Lines at a message's end"),
+
 }  # fmt: skip
 _HELP = {
     "name": marked("Lower-case letters, digits, dots, dashes and underscores."),
@@ -57,6 +59,9 @@ _HELP = {
     "env": marked("NAME=value, one a line. No secrets: they belong into credentials."),
     "check": marked("Run after it, in the same workspace; only if this ends well, too, has the task succeeded."),
     "result_branch": marked("What the script commits is pushed to this branch."),
+    "commit": marked("Who commits, and the message for what a script did not commit itself."),
+    "commit.message": marked("{what}, {task}, {attempt} and {submitter} are filled in."),
+    "commit.trailers": marked("Such as Co-authored-by: Dana <dana@example.com>, one a line."),
     "ref": marked("Empty for the default branch."),
     "priority": marked("-100 to 100; the highest goes first."),
 }  # fmt: skip

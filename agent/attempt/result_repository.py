@@ -21,8 +21,8 @@ from agent.attempt.git_objects import take_objects
 from agent.attempt.snapshot import SHOWN_PATHS, Baseline, Snapshot, tree_rows
 from agent.attempt.workspace_files import Beneath
 from keruta.adapters.git.command import Git
+from keruta.domain.commit_rules import CommitIdentity
 from keruta.domain.messages import message
-from keruta.domain.specification import CommitIdentity
 from keruta.errors import PhaseError
 
 PATCH_LIMIT_BYTES = 1 << 20

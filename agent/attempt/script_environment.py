@@ -62,7 +62,16 @@ def shell_text(text: str) -> str:
 
 
 def furnish_home(directory: JobDir, specification: Specification) -> None:
-    """Put into the script's home what every script finds there. It is empty so far."""
+    """Put into the script's home what every script finds there: who commits, as Git's configuration."""
+    who = specification.identity
+    text = f"[user]\n\tname = {_quoted(who.name)}\n\temail = {_quoted(who.email)}\n"
+    (directory.home / ".gitconfig").write_text(text)
+
+
+def _quoted(value: str) -> str:
+    """A value of Git's configuration. Source: git-config(1), SYNTAX."""
+    plain = "".join(c for c in value if c.isprintable()).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{plain}"'
 
 
 def environment(

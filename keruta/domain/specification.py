@@ -9,6 +9,7 @@ import msgspec
 
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import PromptCommand, Resources, Toleration, UsageRule
+from keruta.domain.commit_rules import CommitIdentity
 from keruta.domain.messages import Message, read_message
 from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, RepositoryRef, ResultBranch
 
@@ -52,13 +53,6 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     network: str = "open"
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
-
-
-class CommitIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who commits: what Git takes as `user.name` and `user.email`."""
-
-    name: str = "keruta"
-    email: str = "keruta@localhost"
 
 
 class EarlierPush(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,12 +16,13 @@ from keruta.domain.catalog.documents import DocumentSpec
 from keruta.domain.catalog.profiles import ProfileSpec, PromptCommand
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.commit_rules import CommitRules
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import Ended
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.specification import Specification
 from keruta.domain.submission import make_task
-from keruta.domain.task import RepositoryAsk, RetryPolicy, TaskRequest
+from keruta.domain.task import RepositoryAsk, ResultBranch, RetryPolicy, TaskRequest
 from tests.support.world import ANN, BOB, READERS, World
 
 URL = "https://example.com/app.git"
@@ -501,3 +502,20 @@ def test_an_attempts_name_and_its_directory(world: World) -> None:
     task_id = world.submit()
 
     assert Results(world.settings.results_dir).directory(attempt_id(task_id, 1)) == old_attempt(world, task_id, 0)
+
+
+def test_an_attempt_knows_what_earlier_ones_pushed_and_who_commits(world: World) -> None:
+    """Their branch is the task's own; the profile, else the repository, else the submitter says who commits."""
+    repository(world, commit=CommitRules(name="Robot", trailers=["Signed-off-by: {name} <{email}>"]))
+    task_id = world.submit(repository="app", name="Mend it", result=ResultBranch(branch="out", if_exists="replace"))
+    one = {"number": 1, "worker": "w0", "assigned_at": datetime.now(UTC)}
+    earlier = {**one, "result_branch": "out", "result_commit": "c" * 40}
+    world.database["tasks"].update_one({"_id": task_id}, {"$set": {"past_attempts": [earlier, one]}})
+
+    made = specification(world, task_id)
+
+    assert [(one.branch, one.commit) for one in made.pushed_earlier] == [("out", "c" * 40)]
+    assert made.wanted_result == ResultBranch(branch="out", if_exists="replace")
+    assert (made.identity.name, made.identity.email) == ("Robot", "ann@keruta.invalid")
+    assert made.commit_message.startswith("Mend it\n\nTask ")
+    assert made.commit_message.endswith("Signed-off-by: Robot <ann@keruta.invalid>\n")

@@ -5,13 +5,26 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from agent.attempt.attempt import Job
+from agent.attempt.context import World
+from agent.attempt.credentials import Opener
+from agent.attempt.directory import AttemptFile, JobDir
+from agent.runners.process.script import ProcessScript
+from agent.settings import WorkerSettings
 from keruta.adapters.git.credentials import Credential
+from keruta.domain.naming import new_id
+from keruta.domain.reports import Ended
+from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.domain.specification import Specification
+from keruta.domain.task import RepositoryRef, ResultBranch
 from keruta.errors import PhaseError
+from tests.integration.test_worker_restart import Recorded
 from tests.support.gitservers import GitHttp, GitSsh
 from tests.support.repositories import ENV, add_commit, git, make_repository
 from tests.support.workspaces import Workspace
@@ -742,3 +755,81 @@ def test_large_files_go_before_the_branch(tmp_path: Path, http: GitHttp) -> None
 
     assert git(tmp_path / "lfs.git", "show", "result:x.bin").startswith("version https://git-lfs")
     assert b"large content" in http.lfs.files.values()
+
+
+# ------------------------------------------------------------ in an attempt
+
+
+class EndedScript(ProcessScript):
+    """A script that ran before."""
+
+    def take_up(self) -> bool:
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        return True
+
+    def sweep(self) -> int:
+        return 0
+
+
+def ended(tmp_path: Path, served: Path, exit_codes: str, script: str, **result: str) -> tuple[Ended, Path]:
+    """The end of an attempt whose script did that, and where its files are kept."""
+    repository = RepositoryRef(url=served.as_uri())
+    target = ResultBranch(branch="out", **result)  # type: ignore[arg-type]
+    specification = Specification(task=new_id(), attempt=1, repository=repository, script="x", result=target)
+    directory = JobDir.of(tmp_path / "jobs", specification)
+    workspace = Workspace(tmp_path / "checked-out", served.as_uri())
+    workspace.check_out()
+    directory.make(AttemptFile(specification=specification, deadline_at=time.time() + 60, commit=workspace.base))
+    workspace.run(script)
+    shutil.move(workspace.path, directory.workspace)
+    directory.execution("boot")
+    directory.let_start()
+    (directory.control / "exit").write_text(exit_codes)
+    (directory.control / "done").touch()
+    reporting = Recorded()
+    settings = WorkerSettings(
+        results_dir=tmp_path / "results", worker_dir=tmp_path, transports=DEFAULT_TRANSPORTS | {"file"}
+    )
+    world = World(
+        settings=settings,
+        reporting=reporting,
+        asking=None,  # type: ignore[arg-type]  nothing is asked of it
+        opener=Opener(tmp_path / "no-key", tmp_path),
+        script=lambda job, env: EndedScript(job, env, None),
+        boot="next",
+    )
+    Job(world, directory, specification).run()
+    end = reporting.entries[-1]
+    assert isinstance(end, Ended)
+    return end, tmp_path / "results" / specification.task / "1"
+
+
+def test_an_attempt_that_succeeded_pushes_its_result(tmp_path: Path, served: Path) -> None:
+    """And keeps no bundle: the work is on the server."""
+    end, kept = ended(tmp_path, served, "script 0\n", "echo x > x")
+
+    assert (end.status, end.result_branch) == ("succeeded", "out"), end
+    assert git(served, "rev-parse", "out") == end.result_commit
+    assert not (kept / "result.bundle").exists()
+
+
+def test_work_is_kept_when_its_check_failed(tmp_path: Path, served: Path) -> None:
+    """Not pushed, but an artifact."""
+    end, kept = ended(tmp_path, served, "script 0\ncheck 1\n", "echo x > x")
+
+    assert (end.status, end.reason) == ("failed", "CheckFailed")
+    assert {"result.bundle", "result.patch"} <= {one.path for one in end.artifacts}
+    assert git(kept, "bundle", "list-heads", "result.bundle").endswith("refs/heads/out")
+    assert git(served, "for-each-ref", "refs/heads/out") == ""
+
+
+def test_work_is_kept_when_its_branch_exists(tmp_path: Path, served: Path) -> None:
+    """The task fails with the branch's own reason."""
+    git(served, "branch", "out", "main")
+
+    end, kept = ended(tmp_path, served, "script 0\n", "echo x > x")
+
+    assert (end.status, end.reason) == ("failed", "BranchExists")
+    assert (kept / "result.bundle").exists()

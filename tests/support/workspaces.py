@@ -17,8 +17,8 @@ from agent.attempt.push import Pushed, Pusher
 from agent.attempt.result_repository import ResultRepository, Work
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import Credential, environment
+from keruta.domain.commit_rules import CommitIdentity
 from keruta.domain.repository import DEFAULT_TRANSPORTS
-from keruta.domain.specification import CommitIdentity
 from keruta.domain.task import RepositoryRef, ResultBranch
 from tests.support.repositories import ENV
 

@@ -10,7 +10,7 @@ from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.outage_guard import Pulse
-from keruta.adapters.mongo.specifications import MongoSpecifications
+from keruta.adapters.mongo.specifications import NEEDED, MongoSpecifications
 from keruta.adapters.mongo.tasks import IS_BLOCKED, after, literal
 from keruta.domain.lifecycle import HELD, LEASED
 from keruta.domain.messages import message
@@ -103,7 +103,7 @@ class MongoReportStore:
         if sender.worker is None:
             own = sender.attempt or ""
             match = {"_id": own[:_TASK_ID_LENGTH], "attempt.id": own, "status": {"$in": _HELD}}
-        fields = {"status": 1, "attempt": 1, "cancel_requested_at": 1, "input": 1, "spec": 1}
+        fields = {**NEEDED, "status": 1, "cancel_requested_at": 1, "input": 1}
         acknowledged = {attempt_id(one.task, one.attempt): one.input_acknowledged for one in known}
         with translated():
             documents = list(self._tasks.find(match, fields))
@@ -114,7 +114,7 @@ class MongoReportStore:
     def specification(self, task_id: str, attempt: int) -> Specification | None:
         with translated():
             match = {"_id": task_id, "attempt.number": attempt}
-            found = list(self._tasks.find(match, {"attempt": 1, "spec": 1, "status": 1}))
+            found = list(self._tasks.find(match, {**NEEDED, "status": 1}))
             return self._specifications.of(found)[0] if found else None
 
 

@@ -6,6 +6,7 @@ agent reports it as the attempt's end, with its reason.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +16,18 @@ from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.catalog.profiles import ProfileSpec, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.commit_rules import CommitRules, commit_message, identity, purpose
 from keruta.domain.messages import Message, as_message, fields_of, message
 from keruta.domain.permissions import sending_refusal
 from keruta.domain.specification import Access, Fault, Placement, Specification
 from keruta.errors import SettingsError
 from keruta.ports import Document
 from keruta.settings import Settings
+
+# The fields of a task's document that a specification is made of.
+NEEDED = dict.fromkeys(
+    ["spec", "attempt", "owner", "name", "past_attempts.result_branch", "past_attempts.result_commit"], 1
+)
 
 
 class MongoSpecifications:
@@ -103,6 +110,7 @@ class MongoSpecifications:
         try:
             url = repository["spec"]["url"] if repository is not None else made.repository.url
             made = _with_profile(made, profile, credentials, url)
+            made = _with_commits(made, document, profile, repository)
             return made if repository is None else _with_repository(made, repository, credentials)
         except LookupError as error:
             return _broken(made, "CredentialMissing", error.args[0])
@@ -122,6 +130,26 @@ _AS_ASKED = (
     "repository", "profile", "script", "command", "prompt", "check", "env", "documents", "timeout_seconds",
     "result_branch", "result",
 )  # fmt: skip
+
+
+def _with_commits(
+    made: Specification, document: Document, profile: Document, repository: Document | None
+) -> Specification:
+    """Who commits and with what message: the profile says, else the repository, else the submitter's name."""
+    rows = [row["spec"].get("commit") for row in (profile, repository) if row is not None]
+    rules = [msgspec.convert(one, CommitRules) for one in rows if one is not None]
+    submitter = document["owner"]
+    who = identity(rules, submitter)
+    command = shlex.join(made.command) if made.command is not None else None
+    values = {
+        "what": purpose(document.get("name"), made.prompt, made.script, command),
+        "task": made.task,
+        "attempt": str(made.attempt),
+        "submitter": submitter,
+        "name": who.name,
+        "email": who.email,
+    }
+    return msgspec.structs.replace(made, identity=who, commit_message=commit_message(rules, values))
 
 
 def _with_profile(made: Specification, row: Document, credentials: dict[str, Document], url: str) -> Specification:

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
+from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
 from keruta.domain.naming import ENV_NAME
 
@@ -122,6 +123,7 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     node_selector: Annotated[dict[str, str], Meta(max_length=20)] = {}
     tolerations: Annotated[list[Toleration], Meta(max_length=20)] = []
     usage: Annotated[list[UsageRule], Meta(max_length=20)] = []
+    commit: CommitRules | None = None
 
     def faults(self) -> Problems:
         if self.image is not None and not _IMAGE.fullmatch(self.image):
@@ -129,6 +131,8 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         yield from command_faults("/setup", self.setup)
         if self.prompt is not None:
             yield from ((f"/prompt{at}", message) for at, message in self.prompt.faults())
+        if self.commit is not None:
+            yield from ((f"/commit{at}", said) for at, said in self.commit.faults())
         for number, rule in enumerate(self.usage):
             yield from ((f"/usage/{number}{at}", message) for at, message in rule.faults())
         if environment_bytes(self.env) > ENV_LIMIT_BYTES:

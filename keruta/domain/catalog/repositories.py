@@ -12,6 +12,7 @@ from msgspec import Meta
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
+from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
 from keruta.domain.repository import is_commit, ref_fault, ref_names, url_fault
 
@@ -34,6 +35,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(max_length=100, description="patterns such as main or release/*; empty for all"),
     ] = []
     max_running: Annotated[int, Meta(ge=0, le=100_000)] | None = None
+    commit: CommitRules | None = None
     access: Access | None = None
 
     def faults(self) -> Problems:
@@ -44,6 +46,8 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         elif self.default_ref is not None and not self.allows(self.default_ref):
             yield "/default_ref", message("field_default_ref")
         yield from command_faults("/setup", self.setup)
+        if self.commit is not None:
+            yield from ((f"/commit{at}", said) for at, said in self.commit.faults())
 
     def allows(self, ref: str | None) -> bool:
         """Says whether a task may name this ref; a bare commit is allowed by `*` alone."""

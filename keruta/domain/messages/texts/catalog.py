@@ -87,4 +87,8 @@ TEXTS = {
     "credential_key_one_line": "The private key is on one line, so its line breaks were lost. Enter the file's content with all its lines.",
     "credential_key_spaces": "The private key has spaces before or after its lines. Enter the file's content without indentation.",
     "credential_key_cut_off": "The private key is cut off: its last line must be {end}.",
+    "commit_identity": "A committer's name or address must not be empty or contain a line break, < or >.",
+    "commit_trailer": (
+        "A line at the message's end must have the form Key: value, such as Co-authored-by: Dana <dana@example.com>."
+    ),
 }
