@@ -65,6 +65,10 @@ test-identity: $(STAMP) ## the whole system with a real Keycloak, where the lab 
 test-release: $(STAMP) ## what takes too long for each change
 	$(PYTEST) -m release tests/integration
 
+.PHONY: mutants
+mutants: $(STAMP) ## guards that no test misses: each is changed, and the tests concerned must notice
+	$(BIN)/python -m tests.mutants
+
 .PHONY: images
 images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag, PREFIX=… for their names
 	PREFIX=$(or $(PREFIX),dev.local/) knative/images.sh $(or $(TAG),$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-import queue
 import re
 import socket
-import threading
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from keruta.adapters.background import Background
 from keruta.adapters.cloudevents import encode
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.domain.events import TASK_ASSIGNED, Event
@@ -31,35 +30,26 @@ class HttpNudges:
     def __init__(self, networks: Sequence[str]) -> None:
         self._networks = [ipaddress.ip_network(network) for network in networks]
         self._http = Http(3, connect_seconds=1)
-        self._waiting: queue.Queue[tuple[str, Event]] = queue.Queue(1000)
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
+        self._work: Background[tuple[str, Event]] = Background("nudges", self._send, limit=1000)
 
     def nudge(self, worker: WorkerSlots, tasks: Sequence[str]) -> None:
         if not worker.address:
             return
         event = Event(id=new_id(), type=TASK_ASSIGNED, subject=tasks[0], data={"worker": worker.id})
-        with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="nudges", daemon=True)
-                self._thread.start()
-        try:
-            self._waiting.put_nowait((worker.address, event))
-        except queue.Full:
+        if not self._work.put((worker.address, event)):
             log.warning("nudge dropped: too many wait", extra={"action": "nudge_dropped"})
 
-    def _run(self) -> None:
-        while True:
-            address, event = self._waiting.get()
-            target = self._allowed(address)
-            if target is None:
-                log.warning("a worker's address is not allowed", extra={"action": "nudge_refused", "address": address})
-                continue
-            headers, body = encode(event)
-            try:
-                self._http.ask("POST", target, body=body, headers=headers)
-            except NoAnswerError as error:
-                log.info("nudge lost: %s", error, extra={"action": "nudge_lost", "address": address})
+    def _send(self, nudge: tuple[str, Event]) -> None:
+        address, event = nudge
+        target = self._allowed(address)
+        if target is None:
+            log.warning("a worker's address is not allowed", extra={"action": "nudge_refused", "address": address})
+            return
+        headers, body = encode(event)
+        try:
+            self._http.ask("POST", target, body=body, headers=headers)
+        except NoAnswerError as error:
+            log.info("nudge lost: %s", error, extra={"action": "nudge_lost", "address": address})
 
     def _allowed(self, address: str) -> str | None:
         """The address with its host resolved, so that what was checked is what is called; None if it may not be."""

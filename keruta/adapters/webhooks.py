@@ -11,7 +11,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
-import threading
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 import urllib3
 
+from keruta.adapters.background import Background
 from keruta.domain.webhooks import signature
 from keruta.errors import KerutaError
 from keruta.network import Pools, context, network
@@ -79,24 +79,23 @@ class WebhookSender:
     def __init__(self, deliveries: Deliveries, networks: Sequence[str]) -> None:
         self._deliveries = deliveries
         self._networks = [ipaddress.ip_network(one) for one in networks]
-        self._wake = threading.Event()
+        self._work: Background[None] = Background(
+            "webhooks", lambda _: None, limit=1, look=self._send_due, look_seconds=lambda: LOOK_SECONDS
+        )
 
     def start(self) -> None:
-        threading.Thread(target=self._run, name="webhooks", daemon=True).start()
+        self._work.start()
 
     def wake(self) -> None:
         """Something is due now."""
-        self._wake.set()
+        self._work.put(None)
 
-    def _run(self) -> None:
-        while True:
-            self._wake.wait(LOOK_SECONDS)
-            self._wake.clear()
-            try:
-                while (message := self._deliveries.take()) is not None:
-                    self._deliveries.answered(message, self.send(message))
-            except KerutaError as error:
-                log.warning("webhooks wait: %s", type(error).__name__, extra={"action": "webhooks_wait"})
+    def _send_due(self) -> None:
+        try:
+            while (message := self._deliveries.take()) is not None:
+                self._deliveries.answered(message, self.send(message))
+        except KerutaError as error:
+            log.warning("webhooks wait: %s", type(error).__name__, extra={"action": "webhooks_wait"})
 
     def send(self, message: Message) -> Answered:
         """Never raises for what the other side does."""

@@ -12,6 +12,8 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt
+
 from keruta.domain.scheduling import Candidate, Lane, Limits, Running, make_plan
 from keruta.ports import AssignmentStore, Nudges, Outbox, PlanOutdated
 
@@ -50,18 +52,26 @@ def assign(store: AssignmentStore, outbox: Outbox, nudges: Nudges, *, only: str 
 
 
 def _rounds(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, only: str | None) -> int:
-    assigned = tries = 0
-    while tries < TRIES:
-        try:
-            written = _round(store, outbox, nudges, epoch, only)
-        except PlanOutdated as outdated:
-            tries += 1
-            log.info("plan made anew: %s", outdated, extra={"action": "plan_outdated"})
-            continue
+    assigned = 0
+    while True:
+        written = _PLAN_AGAIN(_round, store, outbox, nudges, epoch, only)
         assigned += written
         if written < BATCH:
-            break
-    return assigned
+            return assigned
+
+
+def _note_outdated(state: RetryCallState) -> None:
+    outdated = state.outcome.exception() if state.outcome is not None else None
+    log.info("plan made anew: %s", outdated, extra={"action": "plan_outdated"})
+
+
+# Five plans for a round, at once: something has moved since. Then the next event or tick assigns what is left.
+_PLAN_AGAIN = Retrying(
+    stop=stop_after_attempt(TRIES),
+    retry=retry_if_exception_type(PlanOutdated),
+    after=_note_outdated,
+    retry_error_callback=lambda state: 0,
+)
 
 
 def _round(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, only: str | None) -> int:

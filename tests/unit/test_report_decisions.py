@@ -95,7 +95,7 @@ def test_only_the_sender_of_the_current_attempt_is_heard(entry: AnyEntry) -> Non
     for sender in (Sender(worker="w2"), Sender(attempt=f"{ID}-1"), Sender(worker="w1", attempt=f"{ID}-1")):
         assert refusal(standing, entry, sender) == ("NotYours", "attempt_not_senders")
     for sender in (WORKER, Sender(attempt=f"{ID}-2")):
-        assert on_report(standing, entry, sender, CALM) not in (STALE,)
+        assert getattr(on_report(standing, entry, sender, CALM), "reason", None) not in ("StaleAttempt", "NotYours")
 
 
 @pytest.mark.parametrize(("status", "entry"), every(WITH_ATTEMPT, ENTRIES))
@@ -344,7 +344,11 @@ def test_a_lost_attempt(status: Status, policy: Policy, maximum: int, cancelled:
         assert found.closes_attempt == again
         assert found.fields["reason"] == "EndNotKnown"
         assert found.fields["message_code"] == ("attempt_machine_down_retried" if again else "attempt_machine_down")
-        assert found.attempt.get("outcome") == ("retried" if again else None)
+        if again:
+            assert (found.attempt["outcome"], found.attempt["reason"]) == ("retried", "EndNotKnown")
+            assert (found.attempt["ended_at"], found.attempt["message_code"]) == (NOW, "attempt_machine_down_retried")
+        else:
+            assert found.attempt == {}
         assert found.fields.get("claim") == (Kept("lane") if again else None)
 
 
@@ -413,3 +417,20 @@ def test_a_message_with_a_code_is_stored_with_its_code() -> None:
     assert found.attempt["message_code"] == found.fields["message_code"] == "script_timeout"
     assert found.attempt["message_arguments"] == {"seconds": 9}
     assert isinstance(entry.said, Message)
+
+
+def test_an_outcome_says_whether_an_entry_was_accepted() -> None:
+    assert (ACCEPTED.accepted, ACCEPTED.repeat) == (True, False)
+    assert (REPEAT.accepted, REPEAT.repeat) == (True, True)
+
+
+def test_a_refusal_names_the_attempts_own_end_before_the_tasks() -> None:
+    """An attempt that failed, of a task that was cancelled later."""
+    attempt = Attempt(number=2, id=f"{ID}-2", worker="w1", execution="x", outcome="failed")
+
+    found = on_report(
+        task(Status.CANCELLED, attempt=attempt), Ended(**SAME, execution="x", status="succeeded"), WORKER, CALM
+    )
+
+    assert isinstance(found, Outcome)
+    assert found.message == "This attempt is on record as failed."

@@ -7,9 +7,6 @@ same id.
 from __future__ import annotations
 
 import logging
-import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Sequence
 
@@ -17,6 +14,7 @@ from pymongo import UpdateOne
 from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
+from keruta.adapters.background import Background
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import events_of
 from keruta.domain.events import Event
@@ -33,7 +31,7 @@ Send = Callable[[Event], bool]
 
 
 class MongoOutbox:
-    """One sender per process: a thread made on first use, after the server has forked.
+    """One sender per process.
 
     Args:
         send: gives an event to the broker; returns whether the broker took it, and never raises.
@@ -42,16 +40,19 @@ class MongoOutbox:
     def __init__(self, database: Database, send: Send) -> None:
         self._tasks = database["tasks"].with_options(write_concern=WriteConcern(w=1))
         self._send = send
-        self._waiting: queue.Queue[tuple[str, Event]] = queue.Queue(WAITING_LIMIT)
-        self._lock = threading.Lock()
-        self._pid = 0
+        self._sent: list[tuple[str, str]] = []
+        self._cleared_at = time.monotonic()
+        self._work: Background[tuple[str, Event]] = Background(
+            "outbox",
+            self._send_one,
+            limit=WAITING_LIMIT,
+            look=self._clear_if_due,
+            look_seconds=lambda: CLEAR_EVERY_SECONDS if self._sent else None,
+        )
 
     def send(self, task_id: str, events: Sequence[Event]) -> None:
-        self._start()
         for event in events:
-            try:
-                self._waiting.put_nowait((task_id, event))
-            except queue.Full:  # it is on record; the tick sends it
+            if not self._work.put((task_id, event)):  # it is on record; the tick sends it
                 return
 
     def send_left(self) -> int:
@@ -68,31 +69,21 @@ class MongoOutbox:
             self._clear(sent)
         return len(sent)
 
-    def _start(self) -> None:
-        if self._pid == os.getpid():
-            return
-        with self._lock:
-            if self._pid != os.getpid():
-                self._pid = os.getpid()
-                threading.Thread(target=self._run, name="outbox", daemon=True).start()
+    def _send_one(self, one: tuple[str, Event]) -> None:
+        task_id, event = one
+        if self._send(event):
+            self._sent.append((task_id, event.id))
 
-    def _run(self) -> None:
-        sent: list[tuple[str, str]] = []
-        cleared_at = time.monotonic()
-        while True:
-            try:
-                task_id, event = self._waiting.get(timeout=CLEAR_EVERY_SECONDS if sent else None)
-                if self._send(event):
-                    sent.append((task_id, event.id))
-            except queue.Empty:
-                pass
-            if sent and (len(sent) >= CLEAR_AT_ONCE or time.monotonic() - cleared_at >= CLEAR_EVERY_SECONDS):
-                try:
-                    self._clear(sent)
-                except PyMongoError as error:
-                    log.warning("outbox not cleared: %s", str(error)[:200], extra={"action": "outbox_clear_failed"})
-                sent = []
-                cleared_at = time.monotonic()
+    def _clear_if_due(self) -> None:
+        late = time.monotonic() - self._cleared_at >= CLEAR_EVERY_SECONDS
+        if not self._sent or (len(self._sent) < CLEAR_AT_ONCE and not late):
+            return
+        sent, self._sent = self._sent, []
+        self._cleared_at = time.monotonic()
+        try:
+            self._clear(sent)
+        except PyMongoError as error:
+            log.warning("outbox not cleared: %s", str(error)[:200], extra={"action": "outbox_clear_failed"})
 
     def _clear(self, sent: Sequence[tuple[str, str]]) -> None:
         by_task: dict[str, list[str]] = {}
