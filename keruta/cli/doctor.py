@@ -28,7 +28,8 @@ DISK_LEAST_BYTES = 2 * 1024**3
 def examine() -> list[Finding]:
     """Looks at everything; the wrong first."""
     state = find(here()) or State(root=here() / ".keruta")
-    found = [*_python(), *_git(), *_mongod(), *_isolation(), *_disk(state), *_keys(state), *_network(), *_system(state)]
+    machine = [*_python(), *_git(), *_mongod(), *_network()]
+    found = [*machine, *_isolation(state), *_disk(state), *_keys(state), *_system(state)]
     return sorted(found, key=lambda finding: ("wrong", "note", "ok").index(finding.state))
 
 
@@ -66,19 +67,36 @@ def _mongod() -> Iterator[Finding]:
         return
     try:
         program = mongod.find()
-        yield Finding(state="ok", what=f"mongod {mongod.version(program)}")
+        said = mongod.version(program)
+        yield Finding(state="ok", what=f"mongod {said}")
+        if not mongod.is_mended(said):
+            yield Finding(
+                state="note",
+                what=f"mongod {said} has CVE-2025-14847; keruta starts it with a password and without compression",
+                mend="put a newer mongod on the PATH, one major version at a time: docs/why.md",
+            )
     except SettingsError as error:
         yield Finding(state="wrong", what="there is no mongod that runs", mend=str(error))
 
 
-def _isolation() -> Iterator[Finding]:
-    if shutil.which("bwrap"):
-        yield Finding(state="ok", what="bubblewrap is there: scripts see the file system read-only")
+def _isolation(state: State) -> Iterator[Finding]:
+    """By what the worker that runs has tried; where none runs, by what is installed."""
+    found = state.isolation()
+    if found is not None and found.kind == "bubblewrap":
+        yield Finding(state="ok", what="the worker puts a fence around each script")
+    elif found is not None:
+        yield Finding(
+            state="note",
+            what=f"there is no fence around scripts, they have all rights of your user: {found.why}",
+            mend="let bubblewrap work here (docs/security.md) and start keruta again",
+        )
+    elif shutil.which("bwrap"):
+        yield Finding(state="ok", what="bubblewrap is installed; a worker that starts will try it")
     else:
         yield Finding(
             state="note",
-            what="bubblewrap is not there: scripts run with all your rights",
-            mend="apt-get install bubblewrap; and run no script that you would not run yourself",
+            what="bubblewrap is not installed: without it, scripts have all rights of your user",
+            mend="apt-get install bubblewrap",
         )
 
 

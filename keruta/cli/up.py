@@ -14,6 +14,7 @@ from keruta.cli import output
 from keruta.cli.follow import follow_to_end
 from keruta.cli.machine import here
 from keruta.client import ApiError, Client
+from keruta.domain.doctor import Isolation
 from keruta.errors import KerutaError
 from keruta.local.state import State
 from keruta.local.system import LOOK_EVERY_SECONDS, System
@@ -50,8 +51,10 @@ def bring_up(*, once: bool, first_task: bool, home: Path | None, manifests: Path
                 _in_background(system, result, ended, once=once)
             else:
                 _say_where(system, state)
+            said: Isolation | None = None
             while not ended.wait(LOOK_EVERY_SECONDS):
                 system.look()
+                said = said or _say_no_fence(state)
                 if result and not once:
                     result.clear()
                     _say_where(system, state)
@@ -90,6 +93,14 @@ def _first_task(client: Client) -> int:
     code = follow_to_end(client, task.id, as_json=False)
     output.artifacts(client.task(task.id), as_json=False)
     return code
+
+
+def _say_no_fence(state: State) -> Isolation | None:
+    """Say it where scripts have no fence. Returns None until the worker has written down whether they have one."""
+    isolation = state.isolation()
+    if isolation is not None and isolation.kind == "none":
+        output.note(f"there is no fence around scripts, they have all rights of your user: {isolation.why}")
+    return isolation
 
 
 def _say_where(system: System, state: State) -> None:

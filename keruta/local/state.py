@@ -15,6 +15,7 @@ import msgspec
 
 from keruta.adapters.encryption import new_sealing_key
 from keruta.adapters.tokens import Issuer, new_key
+from keruta.domain.doctor import ISOLATION_FILE, Isolation
 from keruta.errors import KerutaError
 from keruta.local import mongod
 from keruta.settings import Settings
@@ -129,6 +130,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         """The ports that were chosen last."""
         ports: dict[str, int] = json.loads((self.root / "ports.json").read_text())
         return ports
+
+    def isolation(self) -> Isolation | None:
+        """What the worker that runs here wrote down about its fence. None: it has not done so yet, or none runs."""
+        running = self.running()
+        try:
+            written = msgspec.json.decode((self.root / "worker" / ISOLATION_FILE).read_bytes(), type=Isolation)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return written if running is not None and running.processes.get("worker") == written.pid else None
 
     def running(self) -> Running | None:
         """The system that runs on this directory, if one does."""

@@ -141,6 +141,7 @@ class System:
             "KERUTA_WORKER_SLOTS": str(os.cpu_count() or 2),
             "KERUTA_WORKER_TOKEN_FILE": str(root / "tokens" / "worker"),
             "KERUTA_WORKER_DIR": str(root / "worker"),
+            "KERUTA_PRIVATE_PATHS": str(root),
             "KERUTA_CREDENTIALS_KEY": str(root / "keys" / "credentials.key"),
             "KERUTA_CREDENTIALS_STORE": "sealed",
             "KERUTA_OWN_GIT": "1",

@@ -67,14 +67,14 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
         return b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
 
 
-def find_fence(settings: WorkerSettings) -> Fence | None:
-    """Return the fence of this worker, or None where bubblewrap is not wanted, or is not there or does not work.
+def find_fence(settings: WorkerSettings) -> tuple[Fence | None, str]:
+    """Return the fence of this worker; or None and why, where it is not wanted, not installed or does not work.
 
     Raises OSError where it was asked for by name and does not work.
     """
     if settings.isolation == "none":
         log.warning("scripts run with this user's rights, as was asked for", extra={"action": "no_isolation"})
-        return None
+        return None, "KERUTA_ISOLATION is none"
     program = shutil.which("bwrap")
     why = "bubblewrap is not installed"
     if program is not None:
@@ -82,11 +82,11 @@ def find_fence(settings: WorkerSettings) -> Fence | None:
             fence = _fence(program, user_arguments, settings)
             why = _tried(fence)
             if not why:
-                return fence
+                return fence, ""
     if settings.isolation == "bubblewrap":
         raise OSError(f"bubblewrap was asked for and does not work here: {why}")
     log.warning("scripts run with this user's rights: %s", why, extra={"action": "no_isolation"})
-    return None
+    return None, why
 
 
 def _users() -> Iterator[tuple[str, ...]]:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from agent.attempt.attempt import Job
 from agent.attempt.context import Asking, Reporting, World
@@ -13,6 +17,7 @@ from agent.attempt.directory import JobDir, existing
 from agent.runners.process.fence import INSIDE, find_fence
 from agent.runners.process.script import ProcessScript
 from agent.settings import WorkerSettings
+from keruta.domain.doctor import ISOLATION_FILE, Isolation
 from keruta.domain.lifecycle import NOT_STARTED
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Lost
@@ -26,8 +31,9 @@ class ProcessJobs:
     def __init__(
         self, settings: WorkerSettings, reporting: Reporting, asking: Asking, send: Callable[[AnyEntry], None]
     ) -> None:
-        fence = find_fence(settings)
-        self.isolation = "none" if fence is None else "bubblewrap"
+        fence, why = find_fence(settings)
+        isolation: Literal["bubblewrap", "none"] = "none" if fence is None else "bubblewrap"
+        _write_down(settings.worker_dir, Isolation(pid=os.getpid(), kind=isolation, why=why))
         passed_on = PASSED_ON if fence is not None else (*PASSED_ON, "TMPDIR")
         self._send = send
         self._directory = settings.worker_dir / "jobs"
@@ -40,7 +46,7 @@ class ProcessJobs:
             boot=new_id(),
             inherited={name: os.environ[name] for name in passed_on if name in os.environ},
             script_root=None if fence is None else INSIDE,
-            isolation="none" if fence is None else "bubblewrap",
+            isolation=isolation,
         )
 
     def start(self) -> Iterator[Job]:
@@ -74,3 +80,11 @@ class ProcessJobs:
     def _launched(job: Job) -> Job:
         threading.Thread(target=job.run, name=job.attempt, daemon=True).start()
         return job
+
+
+def _write_down(worker_dir: Path, isolation: Isolation) -> None:
+    """Write the file that `keruta up` and `keruta doctor` read, whole or not at all."""
+    worker_dir.mkdir(parents=True, exist_ok=True)
+    part = worker_dir / f".{ISOLATION_FILE}"
+    part.write_bytes(msgspec.json.encode(isolation))
+    part.rename(worker_dir / ISOLATION_FILE)
