@@ -5,25 +5,16 @@ The routes come from the app itself, so a new one is asked without being named h
 
 from __future__ import annotations
 
-import hmac
-import json
 import re
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import flask
-import msgspec
 import pytest
-from flask.testing import FlaskClient
 from werkzeug.routing import Rule
 
-from admin.app import make_app
-from admin.bootstrap import make_ports
 from keruta.adapters.mongo.circuits import circuit_id
-from keruta.adapters.tokens import Issuer, new_key
-from keruta.adapters.webhooks import WebhookSender
 from keruta.domain.catalog.access import Access, CredentialAccess
 from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.documents import DocumentSpec
@@ -31,11 +22,9 @@ from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.messages import as_message
 from keruta.domain.naming import new_id
-from keruta.domain.principal import Principal
 from keruta.domain.reports import LogChunk
-from keruta.domain.sign_in import Tokens
 from keruta.domain.users import ApiKeyRequest
-from keruta.settings import Settings
+from tests.support.admin import Browser, filled, rules, signed_in
 from tests.support.world import ANN, World, person
 
 MINE, OTHER, NOWHERE = "crimson", "cobaltt", "nowhere"  # of one length: they must not change how a page is laid out
@@ -98,66 +87,6 @@ def names_for(rule: Rule, word: str, tasks: list[str], circuits: list[str]) -> I
     chosen = next((name for name in ("name", "id") if name in rule.arguments), None)
     for value in several[chosen] if chosen else [""]:
         yield {name: fixed.get(name, value) for name in rule.arguments}
-
-
-class Browser:
-    """One person, with a token for the API and a session for pages."""
-
-    def __init__(self, app: flask.Flask, token: str, who: Principal) -> None:
-        self.client: FlaskClient = app.test_client()
-        self.token = token
-        until = datetime.now(UTC).timestamp() + 3600
-        tokens = Tokens(access_token=token, expires_at=until, ends_at=until)
-        session = app.extensions["keruta"]().browsers.begin(tokens, subject=who.subject)
-        self.client.set_cookie("keruta-session", session.secret)
-        mask = b"m" * 16
-        self.form_token = (mask + hmac.digest(session.form_key, mask, "sha256")).hex()
-
-    def ask(self, method: str, path: str, body: Any = None, accept: str = "") -> tuple[int, str]:
-        self.client.delete_cookie("keruta-said")  # what the page before had to say
-        api = path.startswith("/api/v1")
-        headers = {"If-Match": "*", **({"Accept": accept} if accept else {})}
-        if api:
-            headers["Authorization"] = f"Bearer {self.token}"
-            answer = self.client.open(path, method=method, headers=headers, json=body)
-        else:
-            headers["X-Form-Token"] = self.form_token
-            answer = self.client.open(path, method=method, headers=headers, data=body)
-        assert answer.status_code < 500, (method, path, answer.text)
-        return answer.status_code, answer.text + str(answer.headers.get("Location", ""))
-
-
-@pytest.fixture
-def app(world: World, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flask.Flask:
-    monkeypatch.setattr(WebhookSender, "start", lambda self: None)
-    monkeypatch.setattr("keruta.logs.configure", lambda *_: None)
-    monkeypatch.setattr("admin.bootstrap.connect", lambda *_, **__: world.database)
-    issuer = Issuer(new_key(), issuer=settings.issuer, audience=settings.audience)
-    trusted = tmp_path / "trusted.json"
-    trusted.write_text(json.dumps(issuer.jwks))
-    own = msgspec.structs.replace(settings, trusted_keys=trusted, requests_per_minute=0)
-    made = make_app(own, make_ports)
-    made.extensions["issuer"] = issuer
-    return made
-
-
-def signed_in(app: flask.Flask, who: Principal) -> Browser:
-    token = app.extensions["issuer"].issue(who.subject, sorted(who.roles), lifetime=timedelta(hours=1))
-    return Browser(app, token, who)
-
-
-def rules(app: flask.Flask) -> list[tuple[Rule, str]]:
-    """Every route and page for people, with each of its methods."""
-    return [
-        (rule, method)
-        for rule in app.url_map.iter_rules()
-        for method in sorted((rule.methods or set()) & {"GET", "POST", "PUT", "DELETE"})
-        if not rule.rule.startswith(("/auth/", "/events/", "/assets/"))
-    ]
-
-
-def filled(rule: Rule, values: dict[str, str]) -> str:
-    return re.sub(r"<(?:path:)?(\w+)>", lambda found: values[found[1]], rule.rule)
 
 
 def body_for(rule: Rule, method: str, values: dict[str, str]) -> Any:
