@@ -77,6 +77,12 @@ images: ## the images keruta-functions and keruta-agent, by buildah, podman or d
 cluster-trial: $(STAMP) ## keruta on the cluster that kubectl speaks to, for trying out, with a first task; see knative/trial.sh
 	KERUTA=$(BIN)/keruta knative/trial.sh
 
+.PHONY: sbom
+sbom: $(STAMP) ## what keruta is made of, from its lock, as a CycloneDX document: build/sbom.json
+	@mkdir -p build
+	$(BIN)/python -W ignore::UserWarning $(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
+	  --output-reproducible --of JSON -o build/sbom.json
+
 .PHONY: bench
 bench: $(STAMP) ## the figures, each beside its baseline, as a table and as bench/out.json
 	$(COMPILE)

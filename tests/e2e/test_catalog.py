@@ -140,6 +140,8 @@ def test_files_that_git_lfs_keeps(system: RunningSystem, http: GitHttp, credenti
     fetching = repository(system, http, **fields, push_credential="pusher", lfs=True)
     script = "cat big.bin; echo another large one > more.bin"
     whole = system.ended(submit(system, fetching, script, result_branch="out"))
+    (http.root / "team" / "pointers.git").symlink_to("large.git")
+    fields["url"] = http.url("team/pointers.git")
     pointed = system.ended(submit(system, repository(system, http, **fields), "cat big.bin"))
 
     assert whole.status == "succeeded", whole.message

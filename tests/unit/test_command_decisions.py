@@ -64,7 +64,7 @@ def test_a_command_is_refused_in_every_status_that_does_not_allow_it(status: Sta
             on_command(task(status), command, ANN)
         assert refused.value.reason == "WrongStatus"
         assert refused.value.message.code == "task_wrong_status"
-        assert refused.value.message.arguments["action"] == message(f"action_{command.action}")
+        assert refused.value.message.arguments["acted"] == message(f"acted_{command.action}")
 
 
 @pytest.mark.parametrize(

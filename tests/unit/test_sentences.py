@@ -31,8 +31,8 @@ def said(what: Any, language: str = "ja") -> str:
             "スクリプトが終了コード 3 で終わりました。",
         ),
         (
-            message("task_wrong_status", status=status_word("failed"), action=message("action_input")),
-            "状態が「失敗」のタスクに、この操作 (入力) はできません。",
+            message("task_wrong_status", status=status_word("failed"), acted=message("acted_input")),
+            "状態が「失敗」のタスクは入力を送信できません。",
         ),
     ],
 )

@@ -20,7 +20,7 @@ from keruta.domain.decisions.values import (
     requeued,
 )
 from keruta.domain.lifecycle import LEASED, STARTED, Change, Status, sources
-from keruta.domain.messages import Argument, action_word, fields_of, kind_word, message, status_word
+from keruta.domain.messages import Argument, acted_word, action_word, fields_of, kind_word, message, status_word
 from keruta.domain.principal import Principal
 from keruta.errors import Conflict, Forbidden
 
@@ -66,7 +66,7 @@ def on_command(task: Standing, command: Command, by: Principal) -> Decision:
         raise Forbidden(message("task_not_yours", action=_word(command)), reason="GrantMissing")
     decision = _decided(task, command, by)
     if decision is None:
-        said = message("task_wrong_status", action=_word(command), status=status_word(task.status))
+        said = message("task_wrong_status", acted=acted_word(command.action), status=status_word(task.status))
         raise Conflict(said, reason="WrongStatus")
     return decision
 

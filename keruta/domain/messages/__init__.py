@@ -19,13 +19,14 @@ from keruta.domain.messages.rendering import (
     read_message,
     rendered,
 )
-from keruta.domain.messages.words import action_word, kind_word, reason_word, status_word
+from keruta.domain.messages.words import acted_word, action_word, kind_word, reason_word, status_word
 
 __all__ = [
     "CATALOGUE",
     "EMPTY",
     "Argument",
     "Message",
+    "acted_word",
     "action_word",
     "as_message",
     "changed",

@@ -23,6 +23,11 @@ def action_word(action: str) -> Argument:
     return _word(f"action_{action}", action)
 
 
+def acted_word(action: str) -> Argument:
+    """Return what a task is after an action: retried, cancelled."""
+    return _word(f"acted_{action}", action)
+
+
 def reason_word(reason: str | None) -> Argument:
     """Return a reason's short description; an unknown reason as it is."""
     return _word(f"reason_{re.sub(r'(?<!^)(?=[A-Z])', '_', reason or '').lower()}", reason or "")

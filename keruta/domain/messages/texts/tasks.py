@@ -9,7 +9,7 @@ TEXTS = {
     "task_not_yours": (
         "Only administrators, its submitter and those who manage its repository or queue may do this ({action})."
     ),
-    "task_wrong_status": 'This can\'t be done ({action}) with a task whose status is "{status}".',
+    "task_wrong_status": 'A task whose status is "{status}" can\'t be {acted}.',
     "task_cancelled_by": "Cancelled by {who}.",
     "task_accepted_by": "Its end was not known; {who} checked and accepted it.",
     "waiting_for_assignment": "It will be assigned shortly.",
