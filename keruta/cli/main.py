@@ -16,6 +16,7 @@ from keruta.cli import catalog, errors, login, output, secrets
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.follow import follow_to_end
+from keruta.cli.local_repository import repository_of
 from keruta.cli.machine import find_running
 from keruta.client import Client
 from keruta.domain.naming import NAME
@@ -74,7 +75,7 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     repo = options["repo"]
     local = "://" not in repo and ("/" in repo or repo in (".", "..")) and Path(repo).is_dir()
     named = not local and NAME.fullmatch(repo)
-    address = Path(repo).resolve().as_uri() if local else repo
+    address = (repository_of(Path(repo)) or Path(repo).resolve()).as_uri() if local else repo
     task: dict[str, Any] = {"repository": {"name": repo} if named else {"url": address}}
     if options["ref"]:
         task["repository"]["ref"] = options["ref"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -12,6 +11,7 @@ import click
 
 from keruta.cli import output
 from keruta.cli.follow import follow_to_end
+from keruta.cli.local_repository import repository_of
 from keruta.cli.machine import here
 from keruta.client import ApiError, Client
 from keruta.domain.doctor import Isolation
@@ -84,10 +84,10 @@ def _in_background(system: System, result: list[int], ended: threading.Event, *,
 
 
 def _first_task(client: Client) -> int:
-    top = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True, text=True, check=False)
-    if top.returncode != 0:
+    top = repository_of(Path())
+    if top is None:
         raise ApiError("there is no Git repository here to run a first task on")
-    repository = Path(top.stdout.strip()).as_uri()
+    repository = top.as_uri()
     task = client.submit({"repository": {"url": repository}, "script": FIRST_SCRIPT, "name": "first task"})
     output.note(f"first task {task.id} on {repository}")
     code = follow_to_end(client, task.id, as_json=False)

@@ -398,3 +398,15 @@ def test_a_fence_that_can_not_be_put_up_is_said(own: Place) -> None:
     assert (told.status, told.reason) == ("failed", "WorkspaceFailed")
     assert "bwrap: " in told.log
     assert "not run" not in told.log.replace("echo not run", "")
+
+
+@pytest.mark.parametrize("isolation", ["none", "bubblewrap"])
+def test_a_script_is_told_who_runs_it(own: Place, isolation: str) -> None:
+    """USER and LOGNAME are its user, whoever started the worker: getpass and others read them."""
+    with environment({"LOGNAME": "somebody", "USER": "somebody"}):
+        told = own.run(
+            'echo "user=$USER" "logname=$LOGNAME" "id=$(id -un)" >&2; env -0 | tr "\\0" "\\n"', isolation=isolation
+        )
+
+    said = dict(word.split("=", 1) for word in told.log.split() if "=" in word)
+    assert said["user"] == said["logname"] == said["id"], told.log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +23,7 @@ from keruta.domain.lifecycle import NOT_STARTED
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Lost
 
-PASSED_ON = ("PATH", "USER", "LANG", "TZ")  # of this process, to scripts
+PASSED_ON = ("PATH", "LANG", "TZ")  # of this process, to scripts
 
 
 class ProcessJobs:
@@ -44,7 +45,7 @@ class ProcessJobs:
             opener=Opener(settings.credentials_key, settings.secrets_dir),
             script=lambda job, env: ProcessScript(job, env, fence),
             boot=new_id(),
-            inherited={name: os.environ[name] for name in passed_on if name in os.environ},
+            inherited={**{name: os.environ[name] for name in passed_on if name in os.environ}, **_user()},
             script_root=None if fence is None else INSIDE,
             isolation=isolation,
         )
@@ -88,3 +89,12 @@ def _write_down(worker_dir: Path, isolation: Isolation) -> None:
     part = worker_dir / f".{ISOLATION_FILE}"
     part.write_bytes(msgspec.json.encode(isolation))
     part.rename(worker_dir / ISOLATION_FILE)
+
+
+def _user() -> dict[str, str]:
+    """The variables by which programs know who runs them: scripts run as this process's user, whoever started it."""
+    try:
+        name = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        name = os.environ.get("USER") or str(os.geteuid())
+    return {"USER": name, "LOGNAME": name}
