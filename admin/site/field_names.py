@@ -10,6 +10,7 @@ _NAMES = {
     "default_ref": marked("Branch, tag or commit by default"), "read_credential": marked("Credential to read"),
     "push_credential": marked("Credential to push"), "setup": marked("Set-up commands"),
     "default_profile": marked("Profile by default"), "submodules": marked("With submodules"),
+    "depth": marked("Commits of history"),
     "lfs": marked("With large files (Git LFS)"), "allowed_refs": marked("Branches and tags that are allowed"),
     "max_running": marked("Tasks at once, at most"), "access": marked("Only for some people"),
     "read": marked("May look"), "run": marked("May run tasks"), "manage": marked("May change it"),
@@ -53,7 +54,7 @@ _HELP = {
     "kubernetes_secret": marked("In place of a value: the name of a Secret in the cluster, keruta-job-…"),
     "hosts": marked("For example git.example.com, git.example.com:8443 or https://git.example.com/team, one a line. "
                     "Without any, only administrators can use it."),
-    "tags": marked("One a line."),
+    "depth": marked("A number, or full for all branches with their whole history."),
     "documents": marked("Names, or tag: and a tag, one a line."),
     "labels": marked("key=value, one a line."),
     "env": marked("NAME=value, one a line. No secrets: they belong into credentials."),
@@ -70,7 +71,7 @@ _KINDS = {
     "secret": marked("It is never shown again. Left empty, what is there stays."), "number": marked("A number."),
 }  # fmt: skip
 _CHOICES = {
-    "": marked("(not set)"),
+    "": marked("(not set)"), "yes": marked("yes"), "no": marked("no"),
     "open": marked("open"), "closed": marked("closed: keruta and the forge alone"),
     "never": marked("it is not tried again"),
     "if_not_started": marked("it is tried again if its script had not begun"),

@@ -23,6 +23,7 @@ from keruta.errors import Fault, fault
 T = TypeVar("T", bound=msgspec.Struct)
 
 LONG = frozenset({"text", "description", "script", "prompt", "check", "known_hosts", "private_key", "value"})
+MAYBE = {"yes": True, "no": False}
 SECRET = frozenset({"token", "private_key", "value"})
 
 
@@ -31,7 +32,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         path: where it stands in the document, with dots.
-        kind: text, long, secret, number, yes, choice, lines, pairs, yaml, group.
+        kind: text, long, secret, number, yes, maybe (yes, no or not set), choice, lines, pairs, yaml, group.
         choices: of a choice; "" stands for none.
         fields: of a group.
         optional: whether the group may be left out as a whole.
@@ -75,6 +76,8 @@ def _field(path: str, kind: inspect.Type, *, required: bool, default: Any) -> Fi
             empty = ("",) if nullable or not default else ()
             values = tuple(str(value) for value in kind.values)
             return Field(path=path, kind="choice", choices=(*empty, *values), default=str(default))
+        case inspect.BoolType() if nullable:
+            return Field(path=path, kind="maybe", choices=("", *MAYBE))
         case inspect.BoolType():
             return Field(path=path, kind="yes", default="1" if default is True else "")
         case inspect.IntType() | inspect.FloatType():
@@ -123,6 +126,8 @@ def _typed(kind: str, value: Any) -> str:
         return ""
     if kind == "yes":
         return "1" if value else ""
+    if kind == "maybe":
+        return "yes" if value else "no"
     if kind == "number":
         return str(value).removesuffix(".0")
     if kind == "lines":
@@ -168,6 +173,8 @@ def _meant(field: Field, typed: str) -> Any:
                 return yaml.safe_load(typed)
             except yaml.YAMLError:
                 return typed
+        case "maybe":
+            return MAYBE.get(typed.strip(), typed)
         case "text" | "choice":
             return typed.strip()
     return typed

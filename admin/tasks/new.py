@@ -25,17 +25,20 @@ from keruta.services.submit import submit
 
 blueprint = flask.Blueprint("tasks_new", __name__)
 
-OWN = ("repository", "ref", "submodules", "result")
+OWN = ("repository", "ref", "result")
 FIELDS = {field.path: field for field in forms.fields(TaskRequest) if field.path not in OWN}
 REPOSITORY = forms.Field(path="repository", kind="text", required=True)
 REF = forms.Field(path="ref", kind="text")
 SUBMODULES = forms.Field(path="submodules", kind="yes")
+DEPTH = forms.Field(path="depth", kind="number")
+TAGS = forms.Field(path="tags", kind="maybe", choices=("", *forms.MAYBE))
 IF_EXISTS = forms.Field(path="if_exists", kind="choice", choices=get_args(IfExists), default="fail")
-SHOWN = (REPOSITORY, REF, SUBMODULES, IF_EXISTS, *FIELDS.values())
+SHOWN = (REPOSITORY, REF, SUBMODULES, DEPTH, TAGS, IF_EXISTS, *FIELDS.values())
 
 # Where a fault of the document is in the form.
 _PLACES = {
-    "/repository/ref": "/ref", "/result/branch": "/result_branch", "/result/if_exists": "/if_exists",
+    "/repository/ref": "/ref", "/repository/depth": "/depth", "/repository/tags": "/tags",
+    "/result/branch": "/result_branch", "/result/if_exists": "/if_exists",
 }  # fmt: skip
 
 
@@ -98,6 +101,7 @@ def _document(form: MultiDict[str, str]) -> dict[str, Any]:
             asked["ref"] = ref
         if form.get("submodules"):
             asked["submodules"] = True
+        asked |= forms.document((DEPTH, TAGS), form)
         made["repository"] = asked
     if (branch := made.get("result_branch")) and (if_exists := form.get("if_exists", "").strip()):
         made["result"] = {"branch": branch, "if_exists": if_exists}
@@ -111,6 +115,7 @@ def _like(task: TaskView) -> dict[str, str]:
     place = {
         "repository": task.repository.name or task.repository.url, "ref": task.repository.ref or "",
         "submodules": "1" if task.repository.submodules else "",
+        **forms.filled((DEPTH, TAGS), plain["repository"]),
         "if_exists": task.result.if_exists if task.result is not None else "",
     }  # fmt: skip
     return {**forms.filled(tuple(FIELDS.values()), plain), **place}

@@ -1,4 +1,4 @@
-"""The exact commit of a ref, shallow, in a workspace of its own.
+"""The exact commit of a ref, with as much history as is asked for, in a workspace of its own.
 
 Every attempt asks the remote which commit it may have, with its own credential. The clone cache only spares the
 transfer: the workspace gets a copy of what it holds, verified, and shares no file with it.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,9 +26,9 @@ from agent.attempt.clone_cache import CloneCache
 from agent.attempt.clone_layout import make_repository, set_refs
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.faults import TransientError
-from keruta.adapters.git.remote import Resolved, resolve
+from keruta.adapters.git.remote import Resolved, refs_under, resolve
 from keruta.domain.messages import message
-from keruta.domain.repository import transport
+from keruta.domain.repository import ref_allowed, ref_fault, transport
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 
@@ -52,6 +52,7 @@ def checkout(
     transports: frozenset[str],
     cache: CloneCache | None = None,
     lfs: bool = False,
+    allowed_refs: Sequence[str] = (),
     stop: threading.Event | None = None,
 ) -> str:
     """The workspace holds the commit; returns its id.
@@ -61,6 +62,7 @@ def checkout(
         git_in: gives Git for a directory, with the credential's environment.
         cache: what was fetched of this repository before, or None.
         lfs: whether the files that Git LFS keeps are wanted.
+        allowed_refs: patterns of the branches and tags that may be fetched beside the ref; empty for all.
         stop: set when the job is to end; ends a pause between two tries.
 
     Raises:
@@ -74,11 +76,11 @@ def checkout(
     tried = _tries(stop or threading.Event())
     resolved = tried(lambda: resolve(repository, git))
     make_repository(workspace, repository.url, resolved)
-    tried(lambda: _fetch(git, repository, resolved, cache))
+    tried(lambda: _fetch(git, repository, resolved, allowed_refs, cache))
     git(*_QUIET, "checkout", "-q", "--detach", resolved.commit, reason="CheckoutRefused")
     set_refs(workspace, resolved)
     if repository.submodules:
-        tried(lambda: git("submodule", "update", "-q", "--init", "--recursive", "--depth=1"))
+        tried(lambda: git("submodule", "update", "-q", "--init", "--recursive", *_depth(repository)))
     if lfs:
         _fetch_lfs(git)
     return resolved.commit
@@ -100,10 +102,14 @@ def _tries(stop: threading.Event) -> Callable[[Callable[[], T]], T]:
     return tried
 
 
-def _fetch(git: Git, repository: RepositoryRef, resolved: Resolved, cache: CloneCache | None) -> None:
+def _fetch(
+    git: Git, repository: RepositoryRef, resolved: Resolved, allowed_refs: Sequence[str], cache: CloneCache | None
+) -> None:
     """The commit's objects are in the workspace's repository, out of the cache or from the server."""
     named = resolved.ref is None and repository.ref is not None  # then the server was not asked for it yet
     wanted, directory = resolved.object, Path(git.directory) / ".git"
+    if cache is not None and not cache.serves(repository):
+        cache = None
     if cache is not None and not named:
         (directory / "shallow").write_text(f"{resolved.commit}\n")
         if cache.fill(git, wanted):
@@ -111,9 +117,36 @@ def _fetch(git: Git, repository: RepositoryRef, resolved: Resolved, cache: Clone
         (directory / "shallow").unlink()
     for part in (directory / "objects" / "pack").glob("tmp_*"):
         part.unlink()  # of a try that broke off
-    git(*_ONE_PACK, "fetch", "-q", "--depth=1", "--no-tags", "--no-write-fetch-head", "--", repository.url, wanted)
+    git(
+        *_ONE_PACK, "fetch", "-q", *_depth(repository), "--no-tags", "--no-write-fetch-head", "--stdin", "--",
+        repository.url, wanted, stdin=_refspecs(git, repository, allowed_refs),
+    )  # fmt: skip
     if cache is not None:
         cache.keep(git, wanted)
+
+
+def _depth(repository: RepositoryRef) -> tuple[str, ...]:
+    return () if repository.depth == "full" else (f"--depth={repository.depth}",)
+
+
+def _refspecs(git: Git, repository: RepositoryRef, allowed_refs: Sequence[str]) -> bytes:
+    """What is fetched beside the commit, a refspec a line: with all history every branch, and the tags.
+
+    Where not every ref is allowed, the server is asked for what there is, and what is allowed is fetched by its id.
+    """
+    places = {"refs/heads/": "refs/remotes/origin/"} if repository.depth == "full" else {}
+    if repository.tags:
+        places["refs/tags/"] = "refs/tags/"
+    if not allowed_refs:
+        wanted = [f"+{space}*:{place}*" for space, place in places.items()]
+    else:
+        wanted = [
+            f"+{found}:{place}{name.removeprefix(space)}"
+            for space, place in places.items()
+            for name, found in refs_under(space, repository.url, git).items()
+            if ref_fault(name) is None and ref_allowed(name, allowed_refs)
+        ]
+    return "".join(f"{one}\n" for one in wanted).encode()
 
 
 def _fetch_lfs(git: Git) -> None:

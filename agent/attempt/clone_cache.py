@@ -25,6 +25,7 @@ from keruta import metrics
 from keruta.adapters.git.command import Git
 from keruta.domain.messages import message
 from keruta.domain.naming import new_id
+from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class BadEntryError(Exception):
 
 
 class CloneCache(msgspec.Struct, frozen=True, kw_only=True):
-    """The packs of one repository, read with one credential.
+    """The packs of one repository, read with one credential; each holds one commit without its parents.
 
     Args:
         root: holds the directories of all repositories that this agent may use; in a Job Pod, one.
@@ -52,6 +53,11 @@ class CloneCache(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
     name: str
     limit_bytes: int
+
+    @staticmethod
+    def serves(repository: RepositoryRef) -> bool:
+        """Says whether what is asked for is what an entry holds: one commit without its history, and no other ref."""
+        return repository.depth == 1 and not repository.tags and not repository.submodules
 
     def fill(self, git: Git, commit: str) -> bool:
         """Copies the pack of a commit into a repository and verifies it there; returns whether it was there.

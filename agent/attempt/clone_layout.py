@@ -50,12 +50,13 @@ def set_refs(workspace: Path, resolved: Resolved) -> None:
     if branch is not None:
         _write(directory / "refs" / "heads" / branch, resolved.commit)
         _write(directory / "refs" / "remotes" / "origin" / branch, resolved.commit)
-        if resolved.ref == resolved.default_ref:
-            _write(directory / "refs" / "remotes" / "origin" / "HEAD", f"ref: refs/remotes/origin/{branch}")
         (directory / "HEAD").write_text(f"ref: refs/heads/{branch}\n")
         (directory / "logs" / "HEAD").unlink(missing_ok=True)  # it tells of a move that no clone makes
     elif resolved.ref is not None and resolved.ref.startswith("refs/tags/") and ref_fault(resolved.ref) is None:
         _write(directory / resolved.ref, resolved.object)
+    default = _branch(resolved.default_ref)
+    if default is not None and (directory / "refs" / "remotes" / "origin" / default).is_file():
+        _write(directory / "refs" / "remotes" / "origin" / "HEAD", f"ref: refs/remotes/origin/{default}")
 
 
 def _branch(ref: str | None) -> str | None:

@@ -45,7 +45,7 @@ class AttemptRepository:
         spec, settings = self._spec, self._world.settings
         credential = self._credential(spec.read, "read")
         cache = None
-        if settings.clone_cache and not spec.repository.submodules:
+        if settings.clone_cache and CloneCache.serves(spec.repository):
             cache = CloneCache(
                 root=settings.worker_dir / "cache", name=spec.clone_cache_name, limit_bytes=settings.clone_cache_bytes
             )
@@ -58,6 +58,7 @@ class AttemptRepository:
                 transports=settings.transports,
                 cache=cache,
                 lfs=spec.lfs,
+                allowed_refs=spec.allowed_refs,
                 stop=stop,
             )
 

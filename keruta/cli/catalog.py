@@ -15,6 +15,7 @@ from keruta.cli import output
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.machine import find_state
+from keruta.cli.option_types import NumberOrWord
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS, Kind
 
@@ -144,6 +145,8 @@ def _options(kind: Kind) -> list[click.Parameter]:
             options.append(click.Option([flag, name], multiple=True, help="May be given several times."))
         elif kind_of is dict:
             options.append(click.Option([flag, name], multiple=True, metavar="NAME=VALUE"))
+        elif kind_of is NumberOrWord:
+            options.append(click.Option([flag, name], type=NumberOrWord()))
         elif kind_of in (int, float):
             options.append(click.Option([flag, name], type=kind_of))
         else:
@@ -153,9 +156,12 @@ def _options(kind: Kind) -> list[click.Parameter]:
 
 @functools.cache
 def _plain_type(kind: Any) -> type:
-    """bool, int, float, str, list (of texts), dict (of texts), or object for what JSON must say."""
+    """bool, int, float, NumberOrWord, str, list (of texts), dict (of texts), or object for what JSON must say."""
     found = _bare(msgspec.inspect.type_info(kind))
     if isinstance(found, msgspec.inspect.UnionType):
+        kinds = {type(_bare(one)) for one in found.types} - {msgspec.inspect.NoneType}
+        if kinds == {msgspec.inspect.IntType, msgspec.inspect.LiteralType}:
+            return NumberOrWord
         found = _bare(next(one for one in found.types if not isinstance(one, msgspec.inspect.NoneType)))
     if isinstance(found, msgspec.inspect.ListType):
         return list if isinstance(_bare(found.item_type), msgspec.inspect.StrType) else object

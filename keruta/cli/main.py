@@ -18,6 +18,7 @@ from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.follow import follow_to_end
 from keruta.cli.local_repository import repository_of
 from keruta.cli.machine import find_running
+from keruta.cli.option_types import NumberOrWord
 from keruta.client import Client
 from keruta.domain.naming import NAME
 from keruta.domain.task import IfExists, TaskView
@@ -51,6 +52,8 @@ def cli() -> None:
 @click.option("--result-branch", help="The branch that what it changed is pushed to.")
 @click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What becomes of that branch if it is there.")
 @click.option("--submodules", is_flag=True, help="Fetch submodules, too.")
+@click.option("--depth", type=NumberOrWord(), metavar="NUMBER|full", help="How much history is fetched; by default 1.")
+@click.option("--tags/--no-tags", default=None, help="Fetch all tags, too.")
 @click.option("--idempotency-key", help="Submitted twice under one key, it is one task.")
 @click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
 @click.argument("command", nargs=-1)
@@ -81,6 +84,7 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
         task["repository"]["ref"] = options["ref"]
     if options["submodules"]:
         task["repository"]["submodules"] = True
+    task["repository"] |= {name: options[name] for name in ("depth", "tags") if options[name] is not None}
     if command:
         task["command"] = list(command)
     for name in ("script", "check"):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum, EnumType
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -89,6 +89,8 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
         match = _AT.match(str(error))
         assert match is not None
         path = match["path"] or ""
+        if not path and (words := _beside_number(kind)) and (isinstance(raw, bool) or not isinstance(raw, int)):
+            return None, [fault(at, message("field_number_or", known=", ".join(words)))]
         if isinstance(raw, dict) and path.startswith("[...]") and len(raw) == 1:
             path = f"[{_escape(next(iter(raw)))}]{path[5:]}"
         return None, [fault(at + _pointer(path), _in_words(match["message"], () if path else _known(kind)))]
@@ -161,6 +163,15 @@ def _known(kind: Any) -> Sequence[str]:
         members: Mapping[str, Enum] = options[0].__members__
         return [str(member.value) for member in members.values()]
     return [str(one) for one in get_args(options[0])] if get_origin(options[0]) is Literal else ()
+
+
+def _beside_number(kind: Any) -> Sequence[str]:
+    """The words that may stand in place of a number; none where a type is not of that sort."""
+    options = [one for one in get_args(kind) if one is not NoneType]
+    bare = [get_args(one)[0] if get_origin(one) is Annotated else one for one in options]
+    if int not in bare:
+        return ()
+    return [str(word) for one in bare if get_origin(one) is Literal for word in get_args(one)]
 
 
 def _in_words(said: str, known: Sequence[str]) -> Message:

@@ -5,12 +5,21 @@ Everything here is hostile input. Git takes an address that begins with `-` for 
 
 from __future__ import annotations
 
+import fnmatch
 import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
+
+from msgspec import Meta
 
 from keruta.domain.messages import Message, message
 
 TRANSPORTS = ("https", "http", "ssh", "file")
+Depth = (
+    Annotated[int, Meta(ge=1, le=1_000_000, description="how many commits; or full: all branches, all of it")]
+    | Literal["full"]
+)
 DEFAULT_TRANSPORTS = frozenset({"https", "http", "ssh"})
 
 _UNSEEN = re.compile(r"[\x00-\x20\x7f]")
@@ -99,3 +108,21 @@ def ref_names(ref: str) -> list[str]:
         if bare.startswith(prefix) and len(bare) > len(prefix):
             found.append(space + bare.removeprefix(prefix))
     return list(dict.fromkeys(found))
+
+
+def ref_allowed(ref: str, patterns: Sequence[str]) -> bool:
+    """Says whether patterns allow a ref, whatever it may stand for. Without patterns, everything is allowed.
+
+    A bare commit is allowed by `*` alone.
+    """
+    if not patterns:
+        return True
+    if is_commit(ref):
+        return "*" in patterns
+    others = [name for name in ref_names(ref) if name not in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}")]
+    return all(_matches(name, patterns) for name in (ref, *others))
+
+
+def _matches(ref: str, patterns: Sequence[str]) -> bool:
+    short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+    return any(fnmatch.fnmatchcase(one, pattern) for one in (ref, short) for pattern in patterns)

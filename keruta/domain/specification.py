@@ -85,6 +85,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     unhonoured: list[str] = []
     usage: list[UsageRule] = []
     lfs: bool = False
+    allowed_refs: list[str] = []
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     result_branch: str | None = None
     result: ResultBranch | None = None

@@ -13,7 +13,7 @@ from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ProfileSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.messages import Message, kind_word, message
-from keruta.domain.repository import transport
+from keruta.domain.repository import Depth, transport
 from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, NewTask, RepositoryAsk, RepositoryRef, RetryPolicy, TaskRequest
 from keruta.errors import Fault, fault
 
@@ -72,7 +72,7 @@ def make_task(
         id=identity,
         request=request,
         owner=owner,
-        repository=_resolved(request, found.repository),
+        repository=_resolved(request, found.repository, found.profile),
         profile=found.profile.name,
         priority=priority,
         retry=request.retry or found.queue.default_retry or RetryPolicy(),
@@ -92,17 +92,30 @@ def grant_missing(found: Found, names: Sequence[str]) -> Message | None:
     return None
 
 
-def _resolved(request: TaskRequest, known: RepositorySpec | None) -> RepositoryRef:
+def _resolved(request: TaskRequest, known: RepositorySpec | None, profile: ProfileSpec) -> RepositoryRef:
     ask = asked(request)
+    depth, tags = _history(ask, known, profile)
     if known is None:
         assert ask.url is not None
-        return RepositoryRef(url=ask.url, ref=ask.ref, submodules=bool(ask.submodules))
+        return RepositoryRef(url=ask.url, ref=ask.ref, submodules=bool(ask.submodules), depth=depth, tags=tags)
     return RepositoryRef(
         name=known.name,
         url=known.url,
         ref=ask.ref or known.default_ref,
         submodules=known.submodules if ask.submodules is None else ask.submodules,
+        depth=depth,
+        tags=tags,
     )
+
+
+def _history(ask: RepositoryAsk, known: RepositorySpec | None, profile: ProfileSpec) -> tuple[Depth, bool]:
+    """How much history, and whether with tags: the task says, else the repository, else the profile.
+
+    Where nobody says: the last commit alone; and with all history its tags, as `git clone` has it.
+    """
+    rows = [row for row in (ask, known, profile) if row is not None]
+    depth = next((row.depth for row in rows if row.depth is not None), 1)
+    return depth, next((row.tags for row in rows if row.tags is not None), depth == "full")
 
 
 def _repository_faults(request: TaskRequest, known: RepositorySpec | None, transports: frozenset[str]) -> list[Fault]:

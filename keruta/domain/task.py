@@ -13,7 +13,7 @@ from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ENV_LIMIT_BYTES, environment_bytes
 from keruta.domain.messages import Message, message
 from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME, holds_control
-from keruta.domain.repository import branch_fault, ref_fault, url_fault
+from keruta.domain.repository import Depth, branch_fault, ref_fault, url_fault
 
 SCRIPT_LIMIT_BYTES = 256 * 1024
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -33,11 +33,18 @@ NAME_SAID = message("field_name")
 
 
 class RepositoryRef(msgspec.Struct, frozen=True, kw_only=True):
-    """A repository at a ref. Without a ref: the server's default branch. `name`: by what the catalog knows it."""
+    """A repository at a ref. Without a ref: the server's default branch. `name`: by what the catalog knows it.
+
+    Args:
+        depth: how many commits of the ref are fetched; `full`: all branches with their whole history.
+        tags: whether all tags are fetched.
+    """
 
     url: str
     ref: str | None = None
     submodules: bool = False
+    depth: Depth = 1
+    tags: bool = False
     name: str | None = None
 
 
@@ -50,6 +57,8 @@ class RepositoryAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ) = None
     ref: Annotated[str, Meta(min_length=1, max_length=255, description="branch, tag or commit")] | None = None
     submodules: bool | None = None
+    depth: Depth | None = None
+    tags: bool | None = None
 
     def faults(self) -> Problems:
         if (self.name is None) == (self.url is None):

@@ -69,6 +69,31 @@ def test_a_name_stands_for_all_that_is_kept_under_it(world: World) -> None:
     assert (own.repository.ref, own.repository.submodules, own.profile) == ("v1", False, "node")
 
 
+def test_how_much_history_the_task_says_else_the_repository_else_the_profile(world: World) -> None:
+    """Where nobody says, the last commit alone; all history comes with its tags, unless they are not wanted."""
+    repository(world, depth=50)
+    repository(world, "other", url="https://example.com/other.git", tags=False)
+    world.catalogs["profile"].create(ANN, ProfileSpec(name="release", depth="full"))
+
+    def history(**fields: Any) -> tuple[object, bool]:
+        made = specification(world, world.submit(**fields)).repository
+        return made.depth, made.tags
+
+    assert history(url="https://example.com/none.git") == (1, False)
+    assert history(url="https://example.com/none.git", profile="release") == ("full", True)
+    assert history(repository="app", profile="release") == (50, False)
+    assert history(repository=RepositoryAsk(name="app", depth="full"), profile="release") == ("full", True)
+    assert history(repository="other", profile="release") == ("full", False)
+    assert history(repository=RepositoryAsk(name="other", depth=1, tags=True), profile="release") == (1, True)
+
+
+def test_what_a_repository_allows_reaches_the_agent(world: World) -> None:
+    """So all history does not bring branches that no task may name."""
+    repository(world, allowed_refs=["main", "release/*"])
+
+    assert specification(world, world.submit(repository="app")).allowed_refs == ["main", "release/*"]
+
+
 def test_an_address_that_is_known_is_that_repository(world: World) -> None:
     """So its limits and credentials hold, however it is named."""
     repository(world)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -16,7 +16,7 @@ from agent.attempt.clone_cache import CloneCache
 from keruta.adapters.git.command import Git, Stopped, TimedOut
 from keruta.adapters.git.credentials import Credential, environment
 from keruta.adapters.git.remote import Resolved
-from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.domain.repository import DEFAULT_TRANSPORTS, Depth
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 from tests.support.gitservers import GitHttp, GitSsh
@@ -44,6 +44,9 @@ class Place:
         stall_seconds: int = 60,
         ref: str | None = None,
         submodules: bool = False,
+        depth: Depth = 1,
+        tags: bool = False,
+        allowed_refs: Sequence[str] = (),
         transports: frozenset[str] = DEFAULT_TRANSPORTS,
         cache: CloneCache | None = None,
         seconds: float = 60,
@@ -56,12 +59,13 @@ class Place:
             stall_seconds=stall_seconds,
         ) as env:  # fmt: skip
             return checkout(
-                RepositoryRef(url=url, ref=ref, submodules=submodules),
+                RepositoryRef(url=url, ref=ref, submodules=submodules, depth=depth, tags=tags),
                 self.workspace,
                 lambda directory: Git(directory, env, self.stop, deadline),
                 transports=transports,
                 cache=cache,
                 lfs=lfs,
+                allowed_refs=allowed_refs,
                 stop=self.stop,
             )
 
@@ -322,6 +326,162 @@ def test_a_fault_of_git_lfs_names_it(place: Place, http: GitHttp) -> None:
 
     assert error.reason == "LfsFailed"
     assert "Git LFS" in str(error)
+
+
+def make_history(http: GitHttp) -> tuple[str, str]:
+    """Three commits and a tag on main, and a branch `feature` from the second one; the ids of the branches' tips."""
+    make_repository(http.root / "a.git")
+    work = http.root / "a.git.work"
+    add_commit(work, {"b": "one\n"}, "second")
+    git(work, "tag", "-a", "v1", "-m", "a tag")
+    git(work, "checkout", "-q", "-b", "feature")
+    feature = add_commit(work, {"c": "c\n"}, "on the branch")
+    git(work, "checkout", "-q", "main")
+    main = add_commit(work, {"b": "one\ntwo\n"}, "third")
+    git(work, "push", "-q", "--all")
+    git(work, "push", "-q", "--tags")
+    return main, feature
+
+
+def references(directory: Path) -> set[str]:
+    return set(git(directory, "for-each-ref", "--format=%(refname) %(objectname) %(symref)").splitlines())
+
+
+def test_all_history_is_there_when_it_is_asked_for(place: Place, http: GitHttp) -> None:
+    """What people ask of history has the answers of a whole clone: describe, blame, merge-base and three dots."""
+    main, feature = make_history(http)
+
+    assert place.checkout(http.url("a.git"), reader(http), ref="feature", depth="full", tags=True) == feature
+
+    here = place.workspace
+    assert git(here, "rev-parse", "--is-shallow-repository") == "false"
+    assert git(here, "describe").startswith("v1-1-g")
+    assert git(here, "merge-base", "origin/main", "HEAD") == git(here, "rev-parse", "v1^{commit}")
+    assert git(here, "diff", "--name-only", "origin/main...HEAD") == "c"
+    assert git(here, "rev-parse", "origin/main", "origin/HEAD") == f"{main}\n{main}"
+    assert not git(here, "blame", "-s", "b").startswith("^")
+    assert git(here, "status", "--porcelain=v2", "--branch").splitlines()[1:] == [
+        "# branch.head feature", "# branch.upstream origin/feature", "# branch.ab +0 -0",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ref", ["main", "v1"])
+def test_a_checkout_with_all_history_is_what_git_clone_makes(place: Place, http: GitHttp, ref: str) -> None:
+    """The same refs, history and configuration."""
+    http.users = {}
+    make_history(http)
+    url = http.url("a.git")
+    git(place.root, "clone", "-q", "--branch", ref, url, "clone")
+
+    place.checkout(url, ref=ref, depth="full", tags=True)
+
+    here, clone = place.workspace, place.root / "clone"
+    assert git(here, "rev-list", "--all") == git(clone, "rev-list", "--all")
+    assert references(here) == references(clone)
+    if ref == "main":
+        assert configuration(here) == configuration(clone)
+
+
+def test_as_many_commits_as_are_asked_for(place: Place, http: GitHttp) -> None:
+    make_history(http)
+
+    place.checkout(http.url("a.git"), reader(http), ref="main", depth=2)
+
+    assert git(place.workspace, "rev-list", "--count", "HEAD") == "2"
+    assert git(place.workspace, "for-each-ref", "--format=%(refname)", "refs/tags", "refs/remotes/origin/feature") == ""
+
+
+def test_all_history_of_a_commit_named_by_its_id(place: Place, http: GitHttp) -> None:
+    """One that no branch leads to any more is there, too."""
+    make_history(http)
+    work = http.root / "a.git.work"
+    git(work, "checkout", "-q", "feature")
+    gone = add_commit(work, {"d": "d"}, "left behind")
+    git(work, "push", "-q", "origin", "HEAD:refs/pull/7/head")
+
+    assert place.checkout(http.url("a.git"), reader(http), ref=gone, depth="full") == gone
+
+    assert git(place.workspace, "rev-list", "--count", "HEAD") == "4"
+    assert git(place.workspace, "merge-base", "origin/main", "HEAD") == git(work, "rev-parse", "v1^{commit}")
+    assert git(place.workspace, "tag") == ""
+
+
+def test_tags_without_history(place: Place, http: GitHttp) -> None:
+    """Every tag is there, and history still ends."""
+    make_history(http)
+
+    place.checkout(http.url("a.git"), reader(http), tags=True)
+
+    assert git(place.workspace, "tag") == "v1"
+    assert git(place.workspace, "cat-file", "-t", "v1") == "tag"
+    assert git(place.workspace, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def test_only_what_is_allowed_is_fetched_with_all_history(place: Place, http: GitHttp) -> None:
+    """Of branches and tags that a task may not name, neither the refs nor the objects come."""
+    _, feature = make_history(http)
+    work = http.root / "a.git.work"
+    git(work, "checkout", "-q", "feature")
+    git(work, "tag", "secret-tag")
+    git(work, "push", "-q", "--tags")
+
+    place.checkout(
+        http.url("a.git"), reader(http), ref="main", depth="full", tags=True, allowed_refs=["main", "refs/tags/v*"]
+    )
+
+    names = set(git(place.workspace, "for-each-ref", "--format=%(refname)").splitlines())
+    assert names == {"refs/heads/main", "refs/remotes/origin/HEAD", "refs/remotes/origin/main", "refs/tags/v1"}
+    assert feature not in git(place.workspace, "cat-file", "--batch-all-objects", "--batch-check")
+
+
+def test_history_and_the_clone_cache(place: Place, http: GitHttp, tmp_path: Path) -> None:
+    """A shallow entry does not serve a whole checkout, and a whole one leaves no entry for a shallow one."""
+    main, _ = make_history(http)
+    url, cache = http.url("a.git"), CloneCache(root=tmp_path / "cache", name="one", limit_bytes=1 << 30)
+    entries = lambda: sorted(path.name for path in (tmp_path / "cache").rglob("*.pack"))  # noqa: E731
+
+    place.checkout(url, reader(http), ref="main", depth="full", tags=True, cache=cache)
+    assert entries() == []
+    place.checkout(url, reader(http), ref="main", cache=cache)
+    assert entries() == [f"{main}.pack"]
+    assert git(place.workspace, "rev-list", "--count", "HEAD") == "1"
+
+    for depth, count in (("full", "3"), (2, "2")):
+        place.checkout(url, reader(http), ref="main", depth=depth, cache=cache)  # type: ignore[arg-type]
+        assert git(place.workspace, "rev-list", "--count", "HEAD") == count
+        git(place.workspace, "fsck")
+    place.checkout(url, reader(http), ref="main", tags=True, cache=cache)
+    assert git(place.workspace, "tag") == "v1"
+
+
+def test_submodules_have_as_much_history_as_is_asked_for(place: Place, http: GitHttp) -> None:
+    make_repository(http.root / "sub.git")
+    head = add_commit(http.root / "sub.git.work", {"b": "b"}, "second")
+    git(http.root / "sub.git.work", "push", "-q", "--all")
+    make_repository(http.root / "a.git")
+    work = http.root / "a.git.work"
+    (work / ".gitmodules").write_text(f'[submodule "m"]\n\tpath = m\n\turl = {http.url("sub.git")}\n')
+    git(work, "add", ".gitmodules")
+    git(work, "update-index", "--add", "--cacheinfo", f"160000,{head},m")
+    git(work, "commit", "-q", "-m", "with a submodule")
+    git(work, "push", "-q", "--all")
+
+    for depth, count in ((1, "1"), ("full", "2")):
+        place.checkout(http.url("a.git"), reader(http), submodules=True, depth=depth)  # type: ignore[arg-type]
+        assert git(place.workspace / "m", "rev-list", "--count", "HEAD") == count
+
+
+def test_work_on_all_history_is_pushed(place: Place, http: GitHttp) -> None:
+    """A merge of another branch, which a shallow checkout has not, arrives with both parents."""
+    main, feature = make_history(http)
+    url = http.url("a.git")
+    place.checkout(url, reader(http), ref="main", depth="full")
+    who = ("-c", "user.name=a", "-c", "user.email=a@example.com")
+    git(place.workspace, *who, "merge", "-q", "--no-edit", "origin/feature")
+
+    place.push(url, Credential(name="pusher", username="pusher", token=TOKEN + "p"), main)
+
+    assert git(http.root / "a.git", "rev-parse", "result^1", "result^2") == f"{main}\n{feature}"
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ class Document(msgspec.Struct):
     on: bool = False
     colour: Colour = Colour.RED
     shade: Literal["light", "dark"] | None = None
+    depth: Annotated[int, msgspec.Meta(ge=1)] | Literal["full"] | None = None
     names: Annotated[list[str], msgspec.Meta(max_length=2)] = []
     labels: dict[str, str] = {}
     inner: Inner | None = None
@@ -50,6 +51,10 @@ class Document(msgspec.Struct):
         ("on", "yes", "/on", "This must be true or false, not a text."),
         ("colour", "green", "/colour", "'green' is not among red, dark-blue."),
         ("shade", "grey", "/shade", "'grey' is not among light, dark."),
+        ("depth", "deep", "/depth", "A whole number or full."),
+        ("depth", 1.5, "/depth", "A whole number or full."),
+        ("depth", True, "/depth", "A whole number or full."),
+        ("depth", 0, "/depth", "No less than 1."),
         ("names", ["a", 1], "/names/1", "This must be a text, not a whole number."),
         ("names", ["a", "b", "c"], "/names", "No more than 2 entries."),
         ("names", {}, "/names", "This must be a list, not an object."),

@@ -38,6 +38,10 @@ def values(field: forms.Field) -> st.SearchStrategy[Any]:
             return documents(field.fields)
         case "yes":
             return st.booleans()
+        case "maybe":
+            return st.booleans()
+        case "number" if field.name == "depth":
+            return st.integers(1, 50) | st.just("full")
         case "number":
             return st.integers(1, 5) | st.floats(0.5, 5)
         case "choice":

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from keruta.cli import main
 from keruta.cli.local_repository import repository_of
 from keruta.cli.main import _task
 
 NONE: dict[str, Any] = dict.fromkeys(
     ("ref", "submodules", "script", "check", "prompt", "name", "queue", "profile", "result_branch", "if_exists",
-     "priority", "timeout", "retry")
+     "priority", "timeout", "retry", "depth", "tags")
 )  # fmt: skip
 
 
@@ -68,3 +69,30 @@ def test_a_task_in_a_subdirectory_names_the_repository(repository: Path, monkeyp
     for given in (".", "..", "./deep", str(repository.parent / "link")):
         task = _task(("true",), {**NONE, "repo": given, "document": (), "env": (), "label": ()})
         assert task["repository"] == {"url": repository.as_uri()}
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        (["--depth", "50"], {"depth": 50}),
+        (["--depth", "full", "--no-tags"], {"depth": "full", "tags": False}),
+        (["--tags"], {"tags": True}),
+        ([], {}),
+    ],
+)
+def test_how_much_history_a_task_asks_for(
+    monkeypatch: pytest.MonkeyPatch, given: list[str], asked: dict[str, object]
+) -> None:
+    """What is not said is left to the repository and the profile."""
+    sent: list[dict[str, Any]] = []
+
+    class Sending:
+        def submit(self, task: dict[str, Any], **_: object) -> Any:
+            sent.append(task)
+            raise SystemExit
+
+    monkeypatch.setattr(main, "connect", Sending)
+    with pytest.raises(SystemExit):
+        main.cli(["run", "--repo", "app", *given, "--", "true"])
+
+    assert [task["repository"] for task in sent] == [{"name": "app", **asked}]

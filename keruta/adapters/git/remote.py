@@ -57,6 +57,12 @@ def resolve(repository: RepositoryRef, git: Git) -> Resolved:
     raise PhaseError("RefNotFound", message("git_ref_missing", ref=ref))
 
 
+def refs_under(space: str, url: str, git: Git) -> dict[str, str]:
+    """Asks the remote for all its refs in a space (`refs/heads/`), their objects by full names. Raises PhaseError."""
+    found = _listed(git("ls-remote", "-q", "--refs", "--", url, f"{space}*"))
+    return {name: one for name, one in found.items() if name.startswith(space)}
+
+
 def _default_ref(said: str) -> str | None:
     """The full name of the default branch, as `git ls-remote --symref` tells it."""
     head = next((line for line in said.splitlines() if line.endswith("\tHEAD") and line.startswith("ref: ")), "")

@@ -187,6 +187,7 @@ def _with_repository(made: Specification, row: Document, credentials: dict[str, 
         read=read,
         push=push if made.wanted_result is not None else None,
         lfs=repository.lfs,
+        allowed_refs=list(repository.allowed_refs),
     )
 
 

@@ -15,6 +15,7 @@ from keruta.domain.catalog.common import Commands, Description, Kept, Name, Prob
 from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
 from keruta.domain.naming import ENV_NAME
+from keruta.domain.repository import Depth
 
 PROMPT_PLACE = "{prompt}"
 FILE_PLACE = "{prompt_file}"
@@ -123,6 +124,8 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     node_selector: Annotated[dict[str, str], Meta(max_length=20)] = {}
     tolerations: Annotated[list[Toleration], Meta(max_length=20)] = []
     usage: Annotated[list[UsageRule], Meta(max_length=20)] = []
+    depth: Depth | None = None
+    tags: bool | None = None
     commit: CommitRules | None = None
 
     def faults(self) -> Problems:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,7 +13,7 @@ from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
 from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
-from keruta.domain.repository import is_commit, ref_fault, ref_names, url_fault
+from keruta.domain.repository import Depth, ref_allowed, ref_fault, url_fault
 
 
 class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +29,8 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     default_profile: Name | None = None
     submodules: bool = False
     lfs: bool = False
+    depth: Depth | None = None
+    tags: bool | None = None
     allowed_refs: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=255)]],
         Meta(max_length=100, description="patterns such as main or release/*; empty for all"),
@@ -51,16 +52,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     def allows(self, ref: str | None) -> bool:
         """Says whether a task may name this ref; a bare commit is allowed by `*` alone."""
-        if not self.allowed_refs or ref is None:
-            return True
-        if is_commit(ref):
-            return "*" in self.allowed_refs
-        others = [name for name in ref_names(ref) if name not in (ref, f"refs/heads/{ref}", f"refs/tags/{ref}")]
-        return all(self._matches(name) for name in (ref, *others))  # whatever it may stand for
-
-    def _matches(self, ref: str) -> bool:
-        short = ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
-        return any(fnmatch.fnmatchcase(one, pattern) for one in (ref, short) for pattern in self.allowed_refs)
+        return ref is None or ref_allowed(ref, self.allowed_refs)
 
 
 class RepositoryView(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -22,6 +22,7 @@ TEXTS = {
     "field_characters_most": "No more than {limit} {limit:character|characters}.",
     "field_entries_most": "No more than {limit} {limit:entry|entries}.",
     "field_not_among": "{value} is not among {known}.",
+    "field_number_or": "A whole number or {known}.",
     "field_not_known": "{value} can't be used here.",
     "field_empty": "This can't be empty.",
     "field_characters_least": "At least {limit} {limit:character|characters}.",
