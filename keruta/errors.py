@@ -31,6 +31,9 @@ from keruta.domain.messages import Argument, Message, as_message, fields_of, mes
 
 Fault = dict[str, Any]
 
+FAULTS_MOST = 50  # in one answer: more than anybody mends at a time
+AT_LETTERS = 300
+
 
 def fault(at: str, said: Message | str) -> Fault:
     """Make one fault of a document.
@@ -40,7 +43,15 @@ def fault(at: str, said: Message | str) -> Fault:
         said: what is wrong, as a sentence.
     """
     fields = fields_of(as_message(said))
+    at = at if len(at) <= AT_LETTERS else f"{at[:AT_LETTERS]}…"
     return {"at": at, **(fields if fields["message_code"] else {"message": fields["message"]})}
+
+
+def _bounded(faults: Sequence[Fault]) -> list[Fault]:
+    """The first of them, and how many more there are."""
+    left_out = len(faults) - FAULTS_MOST
+    more = [fault("", message("http_faults_more", count=left_out))] if left_out > 0 else []
+    return [*faults[:FAULTS_MOST], *more]
 
 
 class KerutaError(Exception):
@@ -61,7 +72,7 @@ class Problem(KerutaError):  # noqa: N818  RFC 9457's word
     Args:
         message: one sentence: what was wrong, and what to do.
         reason: a stable CamelCase word; by default the class's own.
-        faults: for a document with several things wrong, each as `fault` makes it.
+        faults: for a document with several things wrong, each as `fault` makes it. After the first 50, how many more.
     """
 
     status = 500
@@ -70,7 +81,7 @@ class Problem(KerutaError):  # noqa: N818  RFC 9457's word
     def __init__(self, message: Message | str, *, reason: str | None = None, faults: Sequence[Fault] = ()) -> None:
         super().__init__(message)
         self.reason = reason or self.default_reason
-        self.faults = list(faults)
+        self.faults = _bounded(faults)
 
 
 class InvalidRequest(Problem):

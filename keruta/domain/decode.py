@@ -1,4 +1,4 @@
-"""From untrusted JSON to a typed value, with every fault reported at once.
+"""From untrusted JSON to a typed value, with its faults reported at once: at most 20 of a kind in one object.
 
 msgspec stops at the first fault; a person who mends a document wants to see them all. So a struct is taken field by
 field, and whatever msgspec says of each is collected with a JSON pointer (RFC 6901).
@@ -7,6 +7,7 @@ field, and whatever msgspec says of each is collected with a JSON pointer (RFC 6
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum, EnumType
@@ -19,6 +20,9 @@ from keruta.domain.messages import Message, message
 from keruta.errors import Fault, fault
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+FAULTS_MOST = 20  # of one kind in one object
+VALUE_LETTERS = 80  # of what was sent, in a sentence about it
 
 _AT = re.compile(r"(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 
@@ -41,11 +45,7 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
     if not isinstance(raw, dict):
         return None, [fault(at, message("field_not_object", got=_json_type(raw)))]
     fields = _fields(cls)
-    faults = [
-        fault(f"{at}/{_escape(name)}", message("field_unknown", known=", ".join(sorted(fields))))
-        for name in raw
-        if name not in fields
-    ]
+    faults = _unknown(raw, fields, at)
     values: dict[str, Any] = {}
     whole = True
     for name, field in fields.items():
@@ -69,6 +69,15 @@ def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]
     return (None, faults) if faults else (made, [])
 
 
+def _unknown(raw: Mapping[str, Any], fields: Mapping[str, Any], at: str) -> list[Fault]:
+    names = [name for name in raw if name not in fields]
+    known = ", ".join(sorted(fields))
+    faults = [fault(f"{at}/{_escape(name)}", message("field_unknown", known=known)) for name in names[:FAULTS_MOST]]
+    if len(names) > FAULTS_MOST:
+        faults.append(fault(at, message("field_unknown_more", count=len(names) - FAULTS_MOST)))
+    return faults
+
+
 @functools.cache
 def _fields(cls: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
     """A struct's fields by their name in JSON; msgspec reads annotations anew each time, which takes half a ms."""
@@ -80,12 +89,12 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
     if struct is not None and isinstance(raw, dict):
         return convert(raw, struct, at)
     try:
-        return msgspec.convert(raw, kind, strict=True), list(_unkeepable(raw, at))
+        return msgspec.convert(raw, kind, strict=True), _first(_unkeepable(raw, at), at)
     except msgspec.ValidationError as error:
         if isinstance(raw, dict) and len(raw) > 1:  # msgspec does not say under which key
-            each = [_convert_field({key: value}, kind, at)[1] for key, value in raw.items()]
-            if any(each):
-                return None, [found for faults in each for found in faults]
+            each = (found for key, value in raw.items() for found in _convert_field({key: value}, kind, at)[1])
+            if faults := _first(each, at):
+                return None, faults
         match = _AT.match(str(error))
         assert match is not None
         path = match["path"] or ""
@@ -94,6 +103,12 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
         if isinstance(raw, dict) and path.startswith("[...]") and len(raw) == 1:
             path = f"[{_escape(next(iter(raw)))}]{path[5:]}"
         return None, [fault(at + _pointer(path), _in_words(match["message"], () if path else _known(kind)))]
+
+
+def _first(faults: Iterator[Fault], at: str) -> list[Fault]:
+    """The first of them, without looking for all."""
+    found = list(itertools.islice(faults, FAULTS_MOST))
+    return [*found, fault(at, message("field_faults_more"))] if next(faults, None) is not None else found
 
 
 def _unkeepable(raw: Any, at: str) -> Iterator[Fault]:
@@ -206,10 +221,11 @@ def _in_words(said: str, known: Sequence[str]) -> Message:
                 return message("field_less", limit=bound)
     if found := re.fullmatch(r"Expected `str` matching regex (.+)", said):
         return message("field_form", form=found[1])
-    if found := re.fullmatch(r"Invalid enum value (.+)", said):
+    if found := re.fullmatch(r"Invalid enum value (.+)", said, re.DOTALL):
+        value = found[1] if len(found[1]) <= VALUE_LETTERS else f"{found[1][:VALUE_LETTERS]}…"
         return (
-            message("field_not_among", value=found[1], known=", ".join(known))
+            message("field_not_among", value=value, known=", ".join(known))
             if known
-            else message("field_not_known", value=found[1])
+            else message("field_not_known", value=value)
         )
-    return message("field_other", said=said)
+    return message("field_other", said=said[:300])

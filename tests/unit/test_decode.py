@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
@@ -9,6 +10,7 @@ import msgspec
 import pytest
 
 from keruta.domain.decode import convert
+from keruta.errors import FAULTS_MOST, InvalidRequest
 
 
 class Colour(StrEnum):
@@ -90,3 +92,40 @@ def test_a_document_is_an_object(raw: Any, message: str) -> None:
     made, faults = convert(raw, Document)
 
     assert (made, [(one["at"], one["message"]) for one in faults]) == (None, [("", message)])
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {f"field-{number}": 1 for number in range(60_000)},
+        {"labels": {f"key-{number}": number for number in range(60_000)}},
+        {"labels": {f"key\0{number}": "x" for number in range(60_000)}},
+        {"x" * 1_000_000: 1},
+        {"colour": "x" * 1_000_000},
+        {"colour": "x\n" * 500_000},
+        {"shade": "x" * 1_000_000},
+        {"text": "x" * 1_000_000},
+        {"labels": {"x" * 1_000_000: 1}},
+        {"code": "X" * 1_000_000},
+    ],
+    ids=lambda raw: f"{next(iter(raw))[:10]}-{len(raw)}",
+)
+def test_an_answer_holds_a_bounded_number_of_faults_however_much_is_wrong(raw: dict[str, Any]) -> None:
+    """And says how many more; neither many nor long ones make it long."""
+    began = time.process_time()
+    value, faults = convert(raw, Document)
+    problem = InvalidRequest.of(faults)
+
+    assert value is None
+    assert time.process_time() - began < 2
+    assert len(problem.faults) <= FAULTS_MOST + 1
+    assert len(msgspec.json.encode([problem.faults, str(problem)])) < 64 * 1024
+
+
+def test_how_many_faults_are_left_out_is_said() -> None:
+    """Of 60 fields that are not known, 20 are named; of many faults in one answer, 50."""
+    _, faults = convert({f"field-{number}": 1 for number in range(60)}, Document)
+    problem = InvalidRequest.of(faults * 3)
+
+    assert [one["message"] for one in faults[20:]] == ["40 more fields are not known."]
+    assert problem.faults[FAULTS_MOST]["message"] == "13 more faults are not listed here."

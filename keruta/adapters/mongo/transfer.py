@@ -49,7 +49,7 @@ class MongoTransfer:
             faults or self._missing(entries) or [*_without_value(entries, there), *self._misdirected(entries, there)]
         )
         if faults:
-            raise InvalidRequest.of(faults[:500])
+            raise InvalidRequest.of(faults)
         plan = [(entry, self._planned(entry, there.get((entry.kind, entry.spec.name)))) for entry in entries]
         if not dry_run:
             with translated(), self._database.client.start_session() as session:

@@ -42,6 +42,7 @@ TEXTS = {
     "http_say_word": "Give a word to search for.",
     "http_fault_at": "{at}: {fault}",
     "http_faults_at": "{at}: {fault} (and {count} more)",
+    "http_faults_more": "{count} more {count:fault is|faults are} not listed here.",
     "http_the_body": "The body",
     "http_batch_fault": "{error}.",
     "identity_role_by_group": (
