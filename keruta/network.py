@@ -131,10 +131,15 @@ class Pools:
 
     Args:
         of: how servers are reached; not given: as this process's settings say.
+        kinds: urllib3's classes of pools by scheme, in place of its own.
         options: of urllib3's pools. `ca_certs` is a file with the only authorities that are trusted.
     """
 
-    def __init__(self, of: Network | None = None, **options: Any) -> None:
+    def __init__(
+        self, of: Network | None = None, *, kinds: Mapping[str, type[urllib3.HTTPConnectionPool]] | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        self._kinds = kinds
         self._network = of or network()
         if self._network.trusts_more and not options.get("ca_certs"):
             options["ssl_context"] = context(self._network)
@@ -144,13 +149,18 @@ class Pools:
     def _direct(self) -> urllib3.PoolManager:
         import urllib3
 
-        return urllib3.PoolManager(**self._options)
+        return self._of_kinds(urllib3.PoolManager(**self._options))
 
     @functools.cached_property
     def _proxied(self) -> urllib3.PoolManager:
         import urllib3
 
-        return urllib3.ProxyManager(self._network.https_proxy, **self._options)
+        return self._of_kinds(urllib3.ProxyManager(self._network.https_proxy, **self._options))
+
+    def _of_kinds(self, manager: urllib3.PoolManager) -> urllib3.PoolManager:
+        if self._kinds is not None:
+            manager.pool_classes_by_scheme = dict(self._kinds)
+        return manager
 
     def request(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
         """As urllib3 does it."""

@@ -43,7 +43,7 @@ class Http:
     """Connections to other servers, kept from one question to the next.
 
     Args:
-        seconds: how long one may take.
+        seconds: how long one may take in all, from the connection to the answer's last byte.
         connect_seconds: how much of that may go by before it is connected; not given: all of it.
         connections: how many are kept to each server.
         limit_bytes: how long an answer may be.
@@ -64,8 +64,10 @@ class Http:
     def _pool(self) -> Pools:
         import urllib3
 
+        from keruta.adapters.deadlines import POOLS
+
         timeout = urllib3.Timeout(connect=self._connect_seconds, total=self._seconds)
-        return Pools(maxsize=self._connections, retries=False, timeout=timeout, ca_certs=self._ca_certs)
+        return Pools(maxsize=self._connections, retries=False, timeout=timeout, ca_certs=self._ca_certs, kinds=POOLS)
 
     def ask(
         self, method: str, url: str, *, headers: Mapping[str, str] | None = None,
@@ -74,14 +76,20 @@ class Http:
         """Sends `body`, or the fields of `form`, once. Raises NoAnswerError."""
         from urllib3.exceptions import HTTPError
 
+        from keruta.adapters.deadlines import deadline
+
         sent = dict(headers or {})
         if form is not None:
             sent["Content-Type"], body = FORM, urlencode(form)
-        try:
-            found = self._pool.request(method, url, body=body, headers=sent, redirect=False, preload_content=False)
-            text = found.read(self._limit_bytes + 1)
-        except HTTPError as error:
-            raise NoAnswerError(type(error).__name__) from error
+        with deadline(self._seconds) as end:
+            try:
+                found = self._pool.request(method, url, body=body, headers=sent, redirect=False, preload_content=False)
+                text = found.read(self._limit_bytes + 1)
+            except (HTTPError, OSError) as error:
+                raise NoAnswerError("ReadTimeoutError" if end.passed else type(error).__name__) from error
+        if end.passed:
+            found.close()
+            raise NoAnswerError("ReadTimeoutError")
         if len(text) > self._limit_bytes:
             found.close()  # the rest of it is on its way: this connection can't be asked again
             raise NoAnswerError(f"its answer has more than {self._limit_bytes} bytes")

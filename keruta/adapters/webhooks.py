@@ -11,8 +11,9 @@ from __future__ import annotations
 import ipaddress
 import logging
 import socket
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -20,13 +21,15 @@ import msgspec
 import urllib3
 
 from keruta.adapters.background import Background
+from keruta.adapters.deadlines import POOLS, HttpPool, HttpsPool, deadline
 from keruta.domain.webhooks import signature
 from keruta.errors import KerutaError
 from keruta.network import Pools, context, network
 
 log = logging.getLogger(__name__)
 
-REQUEST_SECONDS = 10.0
+REQUEST_SECONDS = 10.0  # for all of it: the connection, the headers and what is read of the answer
+SENDERS = 4
 ANSWER_BYTES = 2048
 LOOK_SECONDS = 5.0  # how often it is looked for what is due, where nobody says so
 
@@ -39,6 +42,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
     body: bytes
     tries: int
+    webhook: str = ""
 
     def __repr__(self) -> str:
         return f"Message(id={self.id!r}, tries={self.tries})"
@@ -60,8 +64,8 @@ class RefusedError(KerutaError):
 
 
 class Deliveries(Protocol):
-    def take(self) -> Message | None:
-        """One that is due. Raises Unavailable."""
+    def take(self, busy: Sequence[str]) -> Message | None:
+        """One that is due, of none of these webhooks. Raises Unavailable."""
         ...
 
     def answered(self, message: Message, answer: Answered) -> None:
@@ -70,7 +74,7 @@ class Deliveries(Protocol):
 
 
 class WebhookSender:
-    """Sends what is due, in a thread of its own.
+    """Sends what is due: several at once, to each webhook one at a time, so that a slow receiver delays no other.
 
     Args:
         networks: private networks that may be sent to all the same; also over http.
@@ -82,6 +86,12 @@ class WebhookSender:
         self._work: Background[None] = Background(
             "webhooks", lambda _: None, limit=1, look=self._send_due, look_seconds=lambda: LOOK_SECONDS
         )
+        self._free: list[Background[Message]] = [
+            Background(f"webhook-{number}", self._sends(number), limit=1) for number in range(SENDERS)
+        ]
+        self._senders = tuple(self._free)
+        self._busy: set[str] = set()
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         self._work.start()
@@ -91,11 +101,36 @@ class WebhookSender:
         self._work.put(None)
 
     def _send_due(self) -> None:
+        """Gives what is due to the senders, as long as one is free."""
         try:
-            while (message := self._deliveries.take()) is not None:
-                self._deliveries.answered(message, self.send(message))
+            while True:
+                with self._lock:
+                    busy, free = sorted(self._busy), bool(self._free)
+                if not free or (message := self._deliveries.take(busy)) is None:
+                    return
+                with self._lock:
+                    self._busy.add(message.webhook)
+                    sender = self._free.pop()
+                sender.put(message)
         except KerutaError as error:
-            log.warning("webhooks wait: %s", type(error).__name__, extra={"action": "webhooks_wait"})
+            self._waits(error)
+
+    def _sends(self, number: int) -> Callable[[Message], None]:
+        def send_one(message: Message) -> None:
+            try:
+                self._deliveries.answered(message, self.send(message))
+            except KerutaError as error:
+                self._waits(error)
+            finally:
+                with self._lock:
+                    self._busy.discard(message.webhook)
+                    self._free.append(self._senders[number])
+                self.wake()
+
+        return send_one
+
+    def _waits(self, error: KerutaError) -> None:
+        log.warning("webhooks wait: %s", type(error).__name__, extra={"action": "webhooks_wait"})
 
     def send(self, message: Message) -> Answered:
         """Never raises for what the other side does."""
@@ -105,12 +140,15 @@ class WebhookSender:
             "webhook-id": message.id, "webhook-timestamp": str(at),
             "webhook-signature": signature(message.secret, message.id, at, message.body),
         }  # fmt: skip
-        try:
-            return self._post(message, headers)
-        except RefusedError as error:
-            return Answered(status=None, said=str(error))
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            return Answered(status=None, said=f"no answer: {type(error).__name__}")
+        with deadline(REQUEST_SECONDS) as end:
+            try:
+                answered = self._post(message, headers)
+            except RefusedError as error:
+                return Answered(status=None, said=str(error))
+            except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+                said = "TimeoutError" if end.passed else type(error).__name__
+                return Answered(status=None, said=f"no answer: {said}")
+        return Answered(status=None, said="no answer: TimeoutError") if end.passed else answered
 
     def _post(self, message: Message, headers: dict[str, str]) -> Answered:
         parts = urlsplit(message.url)
@@ -120,12 +158,12 @@ class WebhookSender:
         address = self._address(host, port, parts.scheme)
         timeout = urllib3.Timeout(total=REQUEST_SECONDS)
         if parts.scheme == "https":
-            pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
+            pool: urllib3.HTTPConnectionPool = HttpsPool(
                 address, port, timeout=timeout, retries=False, server_hostname=host, assert_hostname=host,
                 ssl_context=context(network()) if network().trusts_more else None,
             )  # fmt: skip
         else:
-            pool = urllib3.HTTPConnectionPool(address, port, timeout=timeout, retries=False)
+            pool = HttpPool(address, port, timeout=timeout, retries=False)
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         with pool:
             answer = pool.urlopen(
@@ -135,7 +173,7 @@ class WebhookSender:
             try:
                 said = answer.read(ANSWER_BYTES).decode("utf-8", "replace")
             finally:
-                answer.release_conn()
+                answer.close()
         return Answered(status=answer.status, said=said)
 
     def _post_by_proxy(self, message: Message, headers: dict[str, str], host: str, port: int) -> Answered:
@@ -144,7 +182,7 @@ class WebhookSender:
             self._address(host, port, "https")
         except socket.gaierror:
             pass  # only the proxy knows names outside
-        answer = Pools(timeout=urllib3.Timeout(total=REQUEST_SECONDS), retries=False).request(
+        answer = Pools(timeout=urllib3.Timeout(total=REQUEST_SECONDS), retries=False, kinds=POOLS).request(
             "POST", message.url, body=message.body, headers=headers, redirect=False, preload_content=False
         )
         try:

@@ -6,7 +6,7 @@ import base64
 import hmac
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -160,7 +160,7 @@ def test_nothing_is_sent_to_what_is_inside(url: str, receiver: Receiver) -> None
 
 
 class _Nothing:
-    def take(self) -> Message | None:
+    def take(self, busy: Sequence[str]) -> Message | None:
         return None
 
     def answered(self, message: Message, answer: object) -> None:

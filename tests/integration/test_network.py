@@ -6,7 +6,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -166,7 +166,7 @@ def test_forges_and_the_identity_provider_are_asked_so(company: Company) -> None
 
 
 class NoMessages:
-    def take(self) -> Message | None:
+    def take(self, busy: Sequence[str]) -> Message | None:
         return None
 
     def answered(self, message: Message, answer: Answered) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -136,12 +136,12 @@ class MongoWebhooks:
 
     # ------------------------------------------------------------ sending
 
-    def take(self) -> Message | None:
-        """One that is due, for this process alone for a minute; None where none is."""
+    def take(self, busy: Sequence[str]) -> Message | None:
+        """One that is due, of none of these webhooks, for this process alone for a minute; None where none is."""
         now = datetime.now(UTC)
         with translated():
             row = self._deliveries.find_one_and_update(
-                {"state": "waiting", "due_at": {"$lte": now}},
+                {"state": "waiting", "due_at": {"$lte": now}, "webhook": {"$nin": list(busy)}},
                 {"$set": {"due_at": now + timedelta(seconds=SENDING_SECONDS)}, "$inc": {"tries": 1}},
                 sort=[("due_at", 1)],
                 return_document=ReturnDocument.AFTER,
@@ -153,7 +153,10 @@ class MongoWebhooks:
                 self._deliveries.delete_one({"_id": row["_id"]})
                 return None
         secret = self._sealer.open(f"webhook {row['webhook']}", webhook["sealed"])["secret"]
-        return Message(id=row["_id"], url=webhook["spec"]["url"], secret=secret, body=row["body"], tries=row["tries"])
+        return Message(
+            id=row["_id"], url=webhook["spec"]["url"], secret=secret, body=row["body"], tries=row["tries"],
+            webhook=row["webhook"],
+        )  # fmt: skip
 
     def answered(self, message: Message, answer: Answered) -> None:
         """How a try went: it is over, or made again after a while, or has failed for good."""

@@ -1,0 +1,140 @@
+"""Receivers that take their time: all of an exchange has one deadline, and nobody waits for another's receiver."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from keruta.adapters import webhooks as module
+from keruta.adapters.http_client import Http, NoAnswerError
+from keruta.adapters.webhooks import Answered, Message, WebhookSender
+from tests.support.serving import Quiet, Serving
+
+SECRET = "whsec_" + "A" * 44
+
+
+class Slow(Quiet):
+    """Answers byte by byte, as its path says where, until it is hung up on."""
+
+    protocol_version = "HTTP/1.0"
+
+    def do_POST(self) -> None:
+        self.body()
+        if self.path == "/good":
+            self.answer(204)
+            return
+        begin = {
+            "/status": b"HTTP/1.1 200 ", "/headers": b"HTTP/1.1 200 OK\r\nX-Long: ",
+            "/body": b"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n",
+            "/endless": b"HTTP/1.1 200 OK\r\n\r\n", "/silent": b"",
+        }  # fmt: skip
+        self.wfile.write(begin[self.path])
+        while not self.server.stopped.wait(0.02):  # type: ignore[attr-defined]
+            if self.path != "/silent":
+                self.wfile.write(b"x")
+                self.wfile.flush()
+
+    def do_GET(self) -> None:
+        self.do_POST()
+
+
+class Receiver(Serving):
+    """`Slow`, which lets go of everybody at its end."""
+
+    def __enter__(self) -> Receiver:
+        self._server.stopped = threading.Event()  # type: ignore[attr-defined]
+        super().__enter__()
+        return self
+
+    def __exit__(self, *given: object) -> None:
+        self._server.stopped.set()  # type: ignore[attr-defined]
+        super().__exit__(*given)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with Receiver(Slow) as serving:
+        yield serving
+
+
+def to(url: str, webhook: str = "w", number: int = 1) -> Message:
+    return Message(id=f"{webhook}-{number}", url=url, secret=SECRET, body=b"{}", tries=1, webhook=webhook)
+
+
+class Due:
+    """What is due, in a list, and how each went."""
+
+    def __init__(self, messages: Sequence[Message] = ()) -> None:
+        self.messages = list(messages)
+        self.answers: dict[str, Answered] = {}
+        self.changed = threading.Condition()
+
+    def take(self, busy: Sequence[str]) -> Message | None:
+        found = next((one for one in self.messages if one.webhook not in busy), None)
+        if found is not None:
+            self.messages.remove(found)
+        return found
+
+    def answered(self, message: Message, answer: Answered) -> None:
+        with self.changed:
+            self.answers[message.id] = answer
+            self.changed.notify_all()
+
+
+@pytest.mark.parametrize("where", ["status", "headers", "body", "endless", "silent"])
+def test_a_receiver_has_so_many_seconds_for_all_of_its_answer(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """A byte now and then wins it no more."""
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.4)
+    began = time.monotonic()
+
+    answer = WebhookSender(Due(), ["127.0.0.0/8"]).send(to(f"{receiver.url}/{where}"))
+
+    assert time.monotonic() - began < 3
+    assert answer == Answered(status=None, said="no answer: TimeoutError")
+
+
+def test_so_has_one_with_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its handshake can be as slow as it likes."""
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.4)
+    with Receiver(Slow) as plain:  # never answers a handshake
+        began = time.monotonic()
+        answer = WebhookSender(Due(), ["127.0.0.0/8"]).send(to(f"https://127.0.0.1:{plain.port}/silent"))
+
+    assert time.monotonic() - began < 3
+    assert answer.status is None
+
+
+@pytest.mark.parametrize("where", ["status", "headers", "body", "endless", "silent"])
+def test_so_has_every_other_server(receiver: Receiver, where: str) -> None:
+    """On a connection that is new, and on one that was kept."""
+    http = Http(0.4)
+    began = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(NoAnswerError, match="Timeout"):
+            http.ask("GET", f"{receiver.url}/{where}")
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_slow_receiver_delays_no_other(receiver: Receiver) -> None:
+    """To it one is sent at a time, however many are due; the others get theirs meanwhile."""
+    slow = [to(f"{receiver.url}/silent", "slow", number) for number in range(10)]
+    good = [to(f"{receiver.url}/good", "good", number) for number in range(5)]
+    due = Due([*slow, *good])
+    sender = WebhookSender(due, ["127.0.0.0/8"])
+    began = time.monotonic()
+
+    sender.start()
+    sender.wake()
+    with due.changed:
+        done = due.changed.wait_for(lambda: len(due.answers) == 5, timeout=8)
+
+    assert done, due.answers
+    assert time.monotonic() - began < module.REQUEST_SECONDS
+    assert {answer.status for answer in due.answers.values()} == {204}
+    assert len(due.messages) == 9
