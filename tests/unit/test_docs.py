@@ -35,6 +35,20 @@ def test_modules_that_the_architecture_names_exist() -> None:
         assert path.with_suffix(".py").exists() or path.is_dir() or parent.exists(), name  # a module, or a name in one
 
 
+def test_tests_that_the_threat_model_names_exist() -> None:
+    """`file::name` below tests/, or a file alone; and each module that it names."""
+    text = (ROOT / "docs" / "security.md").read_text()
+    named = re.findall(r"`(\w+/test_\w+\.py)(?:::(\w+))?`", text)
+
+    assert len(named) > 50
+    for file, name in named:
+        path = ROOT / "tests" / file
+        assert path.exists(), file
+        assert not name or re.search(rf"^def {name}\(", path.read_text(), re.MULTILINE), f"{file}::{name}"
+    for path in re.findall(r"`((?:agent|keruta|admin|knative)/[\w/.]+)`", text):
+        assert (ROOT / path).exists(), path
+
+
 def test_commands_and_targets_that_the_readme_names_exist() -> None:
     text = (ROOT / "README.md").read_text()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
