@@ -10,7 +10,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from keruta.domain.reports import OUTPUTS_LIMIT
+from keruta.domain.reports import OUTPUT_LENGTH_LIMIT, OUTPUTS_LIMIT
 
 OUTPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
 FAULTS_TOLD = 20
@@ -40,6 +40,11 @@ def parse_outputs(text: str) -> tuple[dict[str, str], list[str]]:
             continue
         elif not equals or not OUTPUT_NAME.fullmatch(name):
             wrong.append(f"$KERUTA_OUTPUTS, line {number}: not name=value")
+            continue
+        if len(value) > OUTPUT_LENGTH_LIMIT:
+            wrong.append(
+                f"$KERUTA_OUTPUTS, line {number}: the value of {name} is longer than {OUTPUT_LENGTH_LIMIT} characters"
+            )
             continue
         if len(outputs) >= OUTPUTS_LIMIT and name not in outputs:
             wrong.append(f"$KERUTA_OUTPUTS has more than {OUTPUTS_LIMIT} names: the rest is left out")

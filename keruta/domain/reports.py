@@ -20,6 +20,7 @@ CHUNK_LIMIT_BYTES = 256 * 1024
 REPORT_LIMIT_BYTES = 8 * 1024 * 1024
 TAIL_LIMIT_BYTES = 4096
 OUTPUTS_LIMIT = 100
+OUTPUT_LENGTH_LIMIT = 65_536
 ARTIFACTS_LIMIT = 10_000
 
 Id = Annotated[str, Meta(min_length=26, max_length=26)]
@@ -95,7 +96,9 @@ class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
     commit: Annotated[str, Meta(max_length=64)] | None = None
     result_branch: Annotated[str, Meta(max_length=255)] | None = None
     result_commit: Annotated[str, Meta(max_length=64)] | None = None
-    outputs: Annotated[dict[str, Annotated[str, Meta(max_length=65536)]], Meta(max_length=OUTPUTS_LIMIT)] = {}
+    outputs: Annotated[
+        dict[str, Annotated[str, Meta(max_length=OUTPUT_LENGTH_LIMIT)]], Meta(max_length=OUTPUTS_LIMIT)
+    ] = {}
     artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
     notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
     noted: Annotated[list[dict[str, Any]], Meta(max_length=20)] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -28,11 +29,16 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_modules_that_the_architecture_names_exist() -> None:
+    """Modules and names in them, folders and files."""
     text = (ROOT / "docs" / "architecture.md").read_text()
-    for name in re.findall(r"`((?:keruta|agent|admin)(?:\.\w+)+)`", text):
-        path = ROOT.joinpath(*name.split("."))
-        parent = path.parent.with_suffix(".py")
-        assert path.with_suffix(".py").exists() or path.is_dir() or parent.exists(), name  # a module, or a name in one
+    names = re.findall(r"`((?:keruta|agent|admin)(?:\.\w+)+)`", text)
+    paths = re.findall(r"`((?:keruta|agent|admin|functions|knative)/[\w/.]*)`", text)
+
+    assert len(names) > 30
+    for name in names:
+        pkgutil.resolve_name(name)
+    for path in paths:
+        assert (ROOT / path).exists(), path
 
 
 def test_tests_that_the_threat_model_names_exist() -> None:

@@ -36,6 +36,8 @@ def test_outputs_are_read_as_written(text: str, outputs: dict[str, str]) -> None
         ("nonsense\n", "line 1: not name=value"),
         ("a=1\n1a=2\n", "line 2: not name=value"),
         ("a<<EOF\none\n", "line 1: no line EOF ends the value of a"),
+        (f"a={'x' * 65_537}\n", "line 1: the value of a is longer than 65536 characters"),
+        (f"a<<EOF\n{'x' * 40_000}\n{'x' * 40_000}\nEOF\n", "line 1: the value of a is longer than 65536 characters"),
     ],
 )
 def test_a_line_that_is_no_output_is_named(text: str, said: str) -> None:
