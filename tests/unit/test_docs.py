@@ -13,7 +13,7 @@ from docs.generate import IDENTITY, STATES, identity, states
 from keruta.cli.main import cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "README.ja.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_generated_page_is_up_to_date() -> None:
@@ -24,8 +24,17 @@ def test_the_generated_page_is_up_to_date() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    """To files of the repository, and to headings in them."""
+    for target, heading in re.findall(r"\]\((?!https:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+        file = page.parent / target if target else page
+        assert file.exists(), target
+        assert not heading or heading in _headings(file), f"{target}#{heading}"
+
+
+def _headings(page: Path) -> set[str]:
+    """The names that forges give to a page's headings."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line.lower()).replace(" ", "-") for line in lines}
 
 
 def test_modules_that_the_architecture_names_exist() -> None:
@@ -64,6 +73,16 @@ def test_commands_and_targets_that_the_readme_names_exist() -> None:
     named = re.findall(r"keruta (run|list|show|logs|artifacts|cancel|retry|accept|input|doctor|env)\b", text)
     assert set(named) <= commands
     assert {"run", "list", "show", "logs", "cancel", "retry", "input", "artifacts", "doctor", "env"} <= commands
+
+
+def test_what_contributors_are_told_to_use_is_there() -> None:
+    """Targets, folders and files that CONTRIBUTING.md names."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert set(re.findall(r"make ([a-z-]+)", text)) <= targets
+    for path in re.findall(r"`((?:keruta|agent|admin|tests|docs|knative)/[\w./-]*)`", text):
+        assert (ROOT / path).exists(), path
 
 
 def test_every_command_explains_itself() -> None:
