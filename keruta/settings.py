@@ -105,6 +105,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     requests_per_minute: int = 6000
     """Requests of one person or API key in a minute, to all parts together: a hundred a second. 0: any number."""
 
+    api_key_owner_days: float = 30.0
+    """How long after its owner last came with a token of the identity provider's an API key works, in days: a key's
+    roles are only as fresh as that. 0: as long as the key itself."""
+
     offline_grace_seconds: float = 8 * 3600.0
     """How long after a token ran out it may still read, while its issuer is away: a working day. 0: not at all."""
 
@@ -171,6 +175,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("log_days", "artifact_days", "task_days", "audit_days"):
             if getattr(self, name) <= 0:
                 faults.append(f"KERUTA_{name.upper()} must be more than 0")
+        if self.api_key_owner_days < 0:
+            faults.append("KERUTA_API_KEY_OWNER_DAYS must be 0 or more")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             faults.append("KERUTA_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
         if faults:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jwt
+import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -22,7 +23,7 @@ from keruta.adapters.identity.verifier import Verifier
 from keruta.adapters.mongo.accounts import MongoAccounts
 from keruta.adapters.mongo.client import Database
 from keruta.adapters.mongo.rate_limits import MongoRates
-from keruta.adapters.mongo.users import MongoKeyStore, MongoPeople
+from keruta.adapters.mongo.users import MongoKeyStore, MongoPeople, make_verifier
 from keruta.domain.principal import Principal
 from keruta.domain.users import ApiKeyRequest
 from keruta.errors import Conflict, Forbidden, TooManyRequests, Unauthenticated
@@ -460,6 +461,33 @@ def test_a_key_does_no_more_than_its_owner_may_now(own: Settings, database: Data
     database["users"].update_one({"_id": "s-1"}, {"$set": {"roles": ["viewer"]}})
 
     assert it.verify(made.key).roles == frozenset()
+
+
+def test_a_key_works_only_as_long_as_its_owner_comes(own: Settings, database: Database, provider: Provider) -> None:
+    """Its roles are as old as the owner's last visit: after 30 days they have to come again, and not by a key."""
+    accounts = MongoAccounts(database)
+    owner = make_verifier(database, own).verify(provider.token())
+    made = accounts.make_key(owner, ApiKeyRequest(name="a", roles=["developer"]))
+    days = {"unit": "day", "startDate": "$$NOW"}
+
+    def key_after(number: int, settings: Settings = own) -> Principal:
+        seen = {"$dateSubtract": {**days, "amount": number}}
+        database["users"].update_one({"_id": "s-1"}, [{"$set": {"last_seen_at": seen}}])
+        return make_verifier(database, settings).verify(made.key)
+
+    assert key_after(29).key == made.shown.id
+    with pytest.raises(Unauthenticated, match="30 days") as caught:
+        key_after(31)
+    assert caught.value.reason == "KeyOwnerNotSeen"
+    with pytest.raises(Unauthenticated):
+        make_verifier(database, own).verify(made.key)
+    assert key_after(31, msgspec.structs.replace(own, api_key_owner_days=0)).key == made.shown.id
+    key_after(29)
+    database["users"].update_one(
+        {"_id": "s-1"}, [{"$set": {"last_seen_at": {"$dateSubtract": {**days, "amount": 31}}}}]
+    )
+    make_verifier(database, own).verify(provider.token())
+    assert make_verifier(database, own).verify(made.key).key == made.shown.id
 
 
 # ---------------------------------------------------------------- service accounts

@@ -39,7 +39,11 @@ class People(Protocol):
         ...
 
     def by_key(self, key: str) -> Principal | None:
-        """Whom an API key speaks for; None for one that is none, has run out or was revoked."""
+        """Whom an API key speaks for; None for one that is none, has run out or was revoked.
+
+        Raises:
+            Unauthenticated: its owner has not come for too long.
+        """
         ...
 
 

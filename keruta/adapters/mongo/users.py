@@ -18,7 +18,9 @@ from keruta.adapters.identity.keys import Kept
 from keruta.adapters.identity.verifier import KEY_PREFIX, Verifier, key_source
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.rate_limits import MongoRates
+from keruta.domain.messages import message
 from keruta.domain.principal import Principal
+from keruta.errors import Unauthenticated
 from keruta.ports import Document
 from keruta.settings import Settings
 
@@ -33,9 +35,13 @@ class MongoPeople:
 
     Args:
         clock: seconds that only go forward.
+        key_owner_days: for how long after its owner last came in person an API key works; 0: as long as it lasts.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, database: Database, clock: Callable[[], float] = time.monotonic, *, key_owner_days: float = 0
+    ) -> None:
+        self._key_owner_days = key_owner_days
         self._users = database["users"]
         self._keys = database["api_keys"]
         self._clock = clock
@@ -99,6 +105,7 @@ class MongoPeople:
         owner = self._users.find_one({"_id": row["owner"]})
         if owner is None:
             return None
+        self._check_owner_came(owner)
         used_at = row.get("last_used_at")
         if used_at is None or datetime.now(UTC) - used_at > timedelta(seconds=WRITE_EVERY_SECONDS):
             self._keys.update_one({"_id": identity}, [{"$set": {"last_used_at": "$$NOW"}}])
@@ -110,6 +117,12 @@ class MongoPeople:
             groups=frozenset(owner["groups"]),
             key=identity,
         )
+
+    def _check_owner_came(self, owner: Document) -> None:
+        """What is known of someone's roles is not too old. Raises Unauthenticated."""
+        days = self._key_owner_days
+        if days and datetime.now(UTC) - owner["last_seen_at"] > timedelta(days=days):
+            raise Unauthenticated(message("identity_key_owner_not_seen", days=f"{days:g}"), reason="KeyOwnerNotSeen")
 
 
 def hash_of(secret: str) -> bytes:
@@ -157,4 +170,7 @@ def make_verifier(database: Database, settings: Settings) -> Verifier:
     """The verifier of every part: the issuer's keys, and what keruta itself knows of people."""
     keys = key_source(settings, MongoKeyStore(database))
     rates = MongoRates(database, settings.requests_per_minute)
-    return Verifier(settings, keys, MongoPeople(database), rates=rates)
+    # Where keruta itself issues the tokens, nobody loses a role anywhere else.
+    days = settings.api_key_owner_days if settings.trusted_keys is None else 0
+    people = MongoPeople(database, key_owner_days=days)
+    return Verifier(settings, keys, people, rates=rates)

@@ -58,6 +58,9 @@ TEXTS = {
     "identity_disabled": "This account was disabled; ask an administrator of keruta.",
     "identity_no_such_person": "No user with this subject has signed in here.",
     "identity_disable_self": "You can't disable yourself; another administrator can.",
+    "identity_key_owner_not_seen": (
+        "The owner of this API key has not signed in for {days} days; the key works again once they have."
+    ),
     "identity_key_makes_no_key": "An API key can't create API keys; sign in.",
     "identity_role_not_yours": "You do not have the role {role} yourself.",
     "identity_too_many_keys": "You have {count} {count:API key|API keys}; revoke one first.",
