@@ -186,7 +186,8 @@ class Reporter:
 
 
 def _size(entry: AnyEntry) -> int:
-    return len(entry.data) * 4 // 3 + 200 if isinstance(entry, LogChunk) else 500
+    """About how many bytes an entry has in a report."""
+    return len(entry.data) * 4 // 3 + 200 if isinstance(entry, LogChunk) else len(msgspec.json.encode(entry))
 
 
 class HttpTransport:

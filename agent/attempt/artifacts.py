@@ -30,6 +30,7 @@ DEPTH_MOST = 200  # directories within directories: each is an open descriptor
 PATH_SHOWN = 300
 NAMED_MOST = 50  # things that were not kept and are named
 TOTAL_LIMIT_BYTES = 8 * FILE_LIMIT_BYTES
+PATHS_LIMIT_BYTES = 1 << 20  # of all names together: they travel in one report, and stand in the task's document
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +110,7 @@ class Kept(msgspec.Struct, kw_only=True):
     left_count: int = 0
     full: str = ""
     total_bytes: int = 0
+    path_bytes: int = 0
 
     def leave(self, path: str, why: Message) -> None:
         self.left_count += 1
@@ -141,6 +143,7 @@ def keep_artifacts(source: Path, target: Path) -> Kept:
             try:
                 kept.artifacts.append(_copy(file, target, found.path, path))
                 kept.total_bytes += kept.artifacts[-1].size_bytes
+                kept.path_bytes += len(path.encode())
             except OSError as error:
                 kept.full = kept.full or (error.strerror or str(error))
                 kept.leave(path, message("file_why_storage", error=error.strerror or ""))
@@ -155,6 +158,8 @@ def _refusal(path: str, size: int, kept: Kept) -> Message | None:
         return message("file_why_log")
     if len(kept.artifacts) >= ARTIFACTS_LIMIT - 1:
         return message("file_why_many", limit=ARTIFACTS_LIMIT)
+    if kept.path_bytes + len(path.encode()) > PATHS_LIMIT_BYTES:
+        return message("file_why_names", limit=PATHS_LIMIT_BYTES)
     if size > FILE_LIMIT_BYTES or kept.total_bytes + size > TOTAL_LIMIT_BYTES:
         return message("file_why_large", size=size)
     return None

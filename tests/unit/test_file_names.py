@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.attempt.artifacts import keep_artifacts
+from agent.attempt.artifacts import PATHS_LIMIT_BYTES, keep_artifacts
 from keruta.adapters.results import Results, safe_parts
 from keruta.domain.file_names import as_bytes, as_text
 from keruta.domain.naming import attempt_id, new_id
@@ -109,3 +109,17 @@ def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path) -> None:
         "log.gz, whose name belongs to the whole log.",
         "pipe, a named pipe.",
     ]
+
+
+def test_all_names_together_fit_into_one_report(tmp_path: Path) -> None:
+    """Ten thousand long names would be a report that keruta refuses, again and again."""
+    source = tmp_path / "source" / ("d" * 255) / ("e" * 255) / ("f" * 255)
+    source.mkdir(parents=True)
+    for number in range(1700):
+        (source / f"{number:04}").touch()
+
+    kept = keep_artifacts(tmp_path / "source", tmp_path / "target")
+
+    assert sum(len(one.path) for one in kept.artifacts) <= PATHS_LIMIT_BYTES
+    assert len(kept.artifacts) + kept.left_count == 1700
+    assert str(kept.left[0]).endswith("1048576 bytes together.")

@@ -68,6 +68,7 @@ TEXTS = {
     "file_why_long": "whose path is too long",
     "file_why_log": "whose name belongs to the whole log",
     "file_why_many": "one of more than {limit} files",
+    "file_why_names": "one of files whose names have more than {limit} bytes together",
     "file_why_large": "too large with {size} bytes",
     "file_why_storage": "which the storage of results did not take: {error}",
     "log_not_stored": "The whole log could not be stored: {error}.",
