@@ -35,6 +35,7 @@ from keruta.domain.reports import (
     Ended,
     Held,
     Input,
+    Left,
     LogChunk,
     Lost,
     Preparing,
@@ -310,7 +311,9 @@ class Job:
         assert streamer is not None
         verdict = self._judge(script)
         streamer.pump(all_=True)
-        if script.told_elsewhere:  # the log goes out; the rest is the worker's, who knows why
+        if script.told_elsewhere:  # the worker tells the end: it knows why
+            if self._execution is not None and not self._gone:
+                self._world.reporting.send(self._left(streamer, self._execution, commit), urgent=True)
             return None
         outputs: dict[str, str] = {}
         kept: list[Artifact] = []
@@ -338,6 +341,28 @@ class Job:
             commit=commit,
             result_branch=result.pushed.branch if result.pushed is not None else None,
             result_commit=result.pushed.commit if result.pushed is not None else None,
+            outputs=outputs,
+            artifacts=kept,
+            notes=[str(note)[:500] for note in notes],
+            noted=[fields_of(note) for note in notes],
+            usage=measure(streamer.whole(), self._spec.usage),
+        )
+
+    def _left(self, streamer: Streamer, execution: str, commit: str | None) -> Left:
+        """What the script left is kept, though its end is not this agent's to tell."""
+        outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
+        for sentence in wrong:
+            streamer.say(f"[keruta] {sentence}")
+        result = AttemptResult(self._dir, self._spec, self._repository, self._say)
+        if commit and (target := self._spec.wanted_result) is not None:
+            result.rescue(commit, target)
+        kept, notes, full = self._keep(streamer, result.files)
+        if full:
+            streamer.say(f"[keruta] not everything could be stored: {full}")
+        return Left(
+            task=self._spec.task,
+            attempt=self._spec.attempt,
+            execution=execution,
             outputs=outputs,
             artifacts=kept,
             notes=[str(note)[:500] for note in notes],

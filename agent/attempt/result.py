@@ -20,6 +20,7 @@ from keruta.errors import PhaseError
 
 PUSH_SECONDS = 300.0
 KEEP_SECONDS = 120.0
+RESCUE_SECONDS = 30.0  # of what a Pod has after its SIGTERM, beside the log and the artifacts
 
 
 class AttemptResult:
@@ -39,16 +40,23 @@ class AttemptResult:
         self.pushed: Pushed | None = None
         self.files: list[Path] = []
 
+    def rescue(self, base: str, target: ResultBranch) -> None:
+        """Keep the work as files and push nothing: its Pod ends, and time is short. Raises nothing of Git's."""
+        git, repository = self._opened(base, RESCUE_SECONDS)
+        try:
+            work = self._read(repository, git)
+            self._keep(repository, work, target, git.seconds_left)
+        except (PhaseError, Interrupted, OSError) as error:
+            self._say(f"the work could not be kept: {error or type(error).__name__}")
+        finally:
+            repository.remove()
+
     def finish(self, verdict: Verdict, base: str, target: ResultBranch) -> Verdict:
         """Return the verdict, changed where a success could not be pushed. Raises nothing of Git's.
 
         A script that is done is pushed even if a cancel comes now.
         """
-        git = Git(self._dir.root, {}, threading.Event(), time.monotonic() + PUSH_SECONDS)
-        repository = ResultRepository(
-            self._dir.root / "result", self._dir.workspace, base=base, git=git, index=self._dir.root / "index",
-            lfs=self._spec.lfs, say=self._say,
-        )  # fmt: skip
+        git, repository = self._opened(base, PUSH_SECONDS)
         try:
             work = self._read(repository, git)
             if verdict.status == "succeeded":
@@ -64,6 +72,14 @@ class AttemptResult:
         finally:
             repository.remove()
         return verdict
+
+    def _opened(self, base: str, seconds: float) -> tuple[Git, ResultRepository]:
+        git = Git(self._dir.root, {}, threading.Event(), time.monotonic() + seconds)
+        repository = ResultRepository(
+            self._dir.root / "result", self._dir.workspace, base=base, git=git, index=self._dir.root / "index",
+            lfs=self._spec.lfs, say=self._say,
+        )  # fmt: skip
+        return git, repository
 
     def _read(self, repository: ResultRepository, git: Git) -> Work:
         def fetch_base(_: Git) -> None:
@@ -88,9 +104,11 @@ class AttemptResult:
         self._say(f"pushed {self.pushed.commit} to {self.pushed.branch}")
         return verdict
 
-    def _keep(self, repository: ResultRepository, work: Work, target: ResultBranch) -> None:
+    def _keep(
+        self, repository: ResultRepository, work: Work, target: ResultBranch, seconds: float = KEEP_SECONDS
+    ) -> None:
         """The work is in files that are kept with the artifacts; where even that fails, the log says so."""
-        repository.git = repository.git.within(KEEP_SECONDS)
+        repository.git = repository.git.within(seconds)
         try:
             self.files = repository.keep(work, self._dir.root / "kept", target.branch)
         except (PhaseError, Interrupted, OSError) as error:

@@ -82,6 +82,22 @@ class LogChunk(Entry, frozen=True, kw_only=True, tag="log"):
     system: bool = False
 
 
+class Left(Entry, frozen=True, kw_only=True, tag="left"):
+    """What the script left was kept, and somebody else tells how it ended: the worker, from its Pod's status."""
+
+    execution: Execution
+    outputs: Annotated[dict[str, Annotated[str, Meta(max_length=65536)]], Meta(max_length=OUTPUTS_LIMIT)] = {}
+    artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
+    notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
+    noted: Annotated[list[dict[str, Any]], Meta(max_length=20)] = []
+    usage: Annotated[dict[str, float], Meta(max_length=10)] = {}
+
+    @property
+    def told(self) -> list[Message]:
+        """The notes, as those of a start."""
+        return _notes(self.noted, self.notes)
+
+
 class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
     """The attempt is over. `execution` is null if the script never started."""
 
@@ -126,7 +142,7 @@ class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
     execution: Execution | None = None
 
 
-AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Ended | Lost
+AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Left | Ended | Lost
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from keruta.adapters.mongo.client import connect
 from keruta.domain.lifecycle import ENDED
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.principal import Principal
-from keruta.domain.reports import Ended, Held, LogChunk, Lost, Preparing, Registration, Report, Running
-from keruta.domain.task import RepositoryAsk, TaskRequest
+from keruta.domain.reports import Ended, Held, Left, LogChunk, Lost, Preparing, Registration, Report, Running
+from keruta.domain.task import Artifact, RepositoryAsk, TaskRequest
 from keruta.errors import Conflict, InvalidRequest, NotFound, Unauthenticated
 from keruta.ports import IdempotencyKey, Sender
 from keruta.services import task_commands
@@ -548,3 +548,27 @@ def test_notes_of_an_end_follow_those_of_the_start(world: World) -> None:
     attempt = world.task(task_id).attempts[-1]
     assert attempt.notes == ["before", "after"]
     assert len(attempt.noted) == 2
+
+
+def test_what_a_pods_agent_kept_stays_when_the_worker_tells_the_end(world: World) -> None:
+    """Files, outputs and use, also of an attempt that is followed by another."""
+    task_id = world.submit()
+    world.worker()
+    world.assign()
+    file = Artifact(path="result.bundle", size_bytes=1, sha256="a" * 64)
+    left = Left(task=task_id, attempt=1, execution="x1", artifacts=[file], outputs={"$a": "b"}, usage={"cost_usd": 1.0})
+
+    outcomes = world.report(
+        "w1",
+        Running(task=task_id, attempt=1, execution="x1"),
+        left,
+        left,
+        Ended(task=task_id, attempt=1, execution="x1", status="failed", reason="OutOfMemory", exit_code=137),
+        left,
+    )
+
+    assert [one.accepted for one in outcomes] == [True, True, True, True, False]
+    task = world.task(task_id)
+    assert (task.status, task.reason) == ("failed", "OutOfMemory")
+    assert (task.artifacts, task.outputs) == ([file], {"$a": "b"})
+    assert task.attempts[-1].usage == {"cost_usd": 1.0}

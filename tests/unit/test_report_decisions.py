@@ -28,6 +28,7 @@ from keruta.domain.reports import (
     AnyEntry,
     Ended,
     Held,
+    Left,
     LogChunk,
     Lost,
     Outcome,
@@ -79,7 +80,7 @@ def refusal(standing: Standing | None, entry: AnyEntry, sender: Sender = WORKER)
 ENTRIES: list[AnyEntry] = [
     Preparing(**SAME), Running(**SAME, execution="x"), Waiting(**SAME, execution="x"), Resumed(**SAME, execution="x"),
     Ended(**SAME, execution="x", status="succeeded"), Ended(**SAME, execution="x", status="failed"),
-    Lost(**SAME, execution="x"),
+    Lost(**SAME, execution="x"), Left(**SAME, execution="x"),
 ]  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def test_every_decision_is_guarded_by_attempt_and_execution(status: Status, entr
     for known in (None, "x"):
         found = on_report(task(status, known), entry, WORKER, CALM)
         if isinstance(found, Decision):
-            assert found.change is not None
+            assert (found.change is None) == isinstance(entry, Left)
             assert status in found.guard.statuses
             assert found.guard.attempt == 2
             if not isinstance(entry, Preparing):
@@ -434,3 +435,23 @@ def test_a_refusal_names_the_attempts_own_end_before_the_tasks() -> None:
 
     assert isinstance(found, Outcome)
     assert found.message == "This attempt is on record as failed."
+
+
+def test_what_was_left_is_kept_by_an_end_that_another_tells() -> None:
+    """The agent in a Pod has kept it; the worker, which tells the end, knows nothing of it."""
+    left = Left(**SAME, execution="x", artifacts=[Artifact(path="p", size_bytes=1, sha256="h")], outputs={"a": "b"})
+
+    found = decided(task(Status.RUNNING), left)
+    end = decided(task(Status.RUNNING), Ended(**SAME, execution="x", status="failed", reason="OutOfMemory"))
+
+    assert (found.change, found.fields) == (None, {})
+    assert found.attempt == {
+        "artifacts": [{"path": "p", "size_bytes": 1, "sha256": "h"}], "outputs": {"a": "b"}, "usage": {},
+    }  # fmt: skip
+    assert end.attempt["artifacts"] == Kept("attempt.artifacts", [])
+    assert end.attempt["outputs"] == Kept("attempt.outputs", {})
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_what_was_left_changes_no_attempt_that_has_ended(status: Status) -> None:
+    assert refusal(task(status), Left(**SAME, execution="x")) == ("AlreadyEnded", "attempt_on_record")

@@ -31,6 +31,7 @@ from keruta.domain.reports import (
     AnyEntry,
     Ended,
     Held,
+    Left,
     LogChunk,
     Lost,
     Outcome,
@@ -113,6 +114,8 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
             return _going_on(task, task.attempt, entry, Change.ASK, {**lease, "question": entry.question})
         case Resumed():
             return _going_on(task, task.attempt, entry, Change.RESUME, {**lease, "question": None})
+        case Left():
+            return _left(task, task.attempt, entry)
         case Ended():
             return _ended(task, task.attempt, entry, now)
         case Lost():
@@ -179,6 +182,24 @@ def _going_on(
     return Decision(change=change, guard=guard, fields=fields)
 
 
+def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
+    """What was kept is on record before the end is; the end, which another tells, leaves it there."""
+    if attempt.execution != entry.execution:
+        return STALE
+    if task.status not in sources(Change.FAIL):
+        return refused("AlreadyEnded", message("attempt_on_record", status=status_word(attempt.outcome or task.status)))
+    return Decision(
+        change=None,
+        guard=from_sources(Change.FAIL, attempt=attempt.number, execution=entry.execution),
+        attempt={
+            "outputs": entry.outputs,
+            "usage": entry.usage,
+            "artifacts": msgspec.to_builtins(entry.artifacts),
+            **_more_notes(entry.told),
+        },
+    )
+
+
 def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -> Decision | Outcome:
     same = attempt.execution == entry.execution
     change = _END_CHANGES[entry.status]
@@ -214,19 +235,21 @@ def _result(entry: Ended, outcome: str) -> dict[str, Any]:
         "signal": entry.signal,
         "result_branch": entry.result_branch,
         "result_commit": entry.result_commit,
-        "outputs": entry.outputs,
-        "usage": entry.usage,
-        "artifacts": msgspec.to_builtins(entry.artifacts),
+        "outputs": entry.outputs or Kept("attempt.outputs", {}),
+        "usage": entry.usage or Kept("attempt.usage", {}),
+        "artifacts": msgspec.to_builtins(entry.artifacts) or Kept("attempt.artifacts", []),
         **({"commit": entry.commit} if entry.commit else {}),
-        **(
-            {
-                "notes": Extended("attempt.notes", [note.text for note in entry.told]),
-                "noted": Extended("attempt.noted", [fields_of(note) for note in entry.told]),
-            }
-            if entry.told
-            else {}
-        ),
+        **_more_notes(entry.told),
         "ended_at": NOW,
+    }
+
+
+def _more_notes(notes: Sequence[Message]) -> dict[str, Any]:
+    if not notes:
+        return {}
+    return {
+        "notes": Extended("attempt.notes", [note.text for note in notes]),
+        "noted": Extended("attempt.noted", [fields_of(note) for note in notes]),
     }
 
 

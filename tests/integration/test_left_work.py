@@ -1,0 +1,118 @@
+"""A script that goes without an exit code, as one that is killed for its memory in a Pod: what it left is kept."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from agent.attempt.attempt import Job
+from agent.attempt.context import World
+from agent.attempt.credentials import Opener
+from agent.attempt.directory import AttemptFile, JobDir
+from agent.runners.kubernetes.sidecar import ContainerScript
+from agent.settings import WorkerSettings
+from keruta.domain.naming import new_id
+from keruta.domain.reports import AnyEntry, Ended, Left, LogChunk
+from keruta.domain.specification import Specification
+from keruta.domain.task import RepositoryRef
+from tests.support.attempts import Recording
+from tests.support.repositories import git, make_repository
+
+
+class Pod:
+    """A Pod's agent, whose script was started and changed files in a clone."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.origin = root, root / "a.git"
+        base = make_repository(self.origin)
+        repository = RepositoryRef(url=self.origin.as_uri())
+        self.specification = Specification(
+            task=new_id(), attempt=1, repository=repository, script="true", result_branch="result"
+        )
+        self.directory = JobDir(root=root / "agent", shared=root / "job")
+        for mount in (root / "agent", root / "job"):
+            mount.mkdir()
+        self.directory.make_shared()
+        attempt = AttemptFile(specification=self.specification, deadline_at=time.time() + 60, commit=base)
+        self.directory.make(attempt)
+        git(root, "clone", "-q", self.origin.as_uri(), str(self.directory.workspace))
+        (self.directory.workspace / "new").write_text("work of an hour\n")
+        (self.directory.artifacts / "report.txt").write_text("half of it\n")
+        self.directory.execution("pod")
+        self.directory.let_start()
+
+    def ends(self) -> list[AnyEntry]:
+        """The Pod is over: what its agent says, but for the log."""
+        recording, over = Recording(), threading.Event()
+        over.set()
+        world = World(
+            settings=WorkerSettings(
+                results_dir=self.root / "results", worker_dir=self.root, transports=frozenset({"file"})
+            ),
+            reporting=recording,
+            asking=None,  # type: ignore[arg-type]  nothing is asked of it
+            opener=Opener(self.root / "no-key", self.root),
+            script=lambda job, env: ContainerScript(job, env, over, 0.0),
+            boot="pod",
+            isolation="pod",
+            in_pod=True,
+        )
+        Job(world, self.directory, self.specification).run()
+        self.log = recording.log
+        return [entry for entry in recording.entries if not isinstance(entry, LogChunk)]
+
+
+@pytest.fixture
+def pod(tmp_path: Path) -> Pod:
+    return Pod(tmp_path)
+
+
+def test_the_work_of_a_script_that_was_killed_is_kept(pod: Pod) -> None:
+    """Its files, and a bundle that applies; the end itself is told by the worker."""
+    (left,) = pod.ends()
+
+    assert isinstance(left, Left)
+    assert left.execution == pod.directory.execution("pod")
+    assert {one.path for one in left.artifacts} >= {"report.txt", "result.bundle", "result.patch"}
+    stored = pod.root / "results" / pod.specification.task / "1"
+    assert (stored / "report.txt").read_text() == "half of it\n"
+    git(pod.root, "clone", "-q", pod.origin.as_uri(), "other")
+    git(pod.root / "other", "fetch", "-q", str(stored / "result.bundle"), "result")
+    assert git(pod.root / "other", "show", "FETCH_HEAD:new") == "work of an hour"
+
+
+def test_a_script_that_ended_with_its_pod_pushes_nothing(pod: Pod) -> None:
+    """Whatever exit code is there: the Pod was taken away, and its work is kept all the same."""
+    (pod.directory.control / "exit").write_text("script 0\n")
+    (pod.directory.control / "terminated").touch()
+    (pod.directory.control / "done").touch()
+
+    (left,) = pod.ends()
+
+    assert isinstance(left, Left)
+    assert "result.bundle" in {one.path for one in left.artifacts}
+    assert git(pod.origin, "branch", "--list", "result") == ""
+
+
+def test_a_script_that_ended_by_itself_is_told_of_by_its_agent(pod: Pod) -> None:
+    (pod.directory.control / "exit").write_text("script 3\n")
+    (pod.directory.control / "done").touch()
+
+    (end,) = pod.ends()
+
+    assert isinstance(end, Ended)
+    assert (end.status, end.exit_code) == ("failed", 3)
+
+
+def test_work_that_cannot_be_read_is_told_in_the_log(pod: Pod) -> None:
+    """And the artifacts are kept all the same."""
+    (pod.directory.workspace / ".git").rename(pod.directory.workspace / "git")
+
+    (left,) = pod.ends()
+
+    assert isinstance(left, Left)
+    assert "report.txt" in {one.path for one in left.artifacts}
+    assert "could not be kept" in pod.log
