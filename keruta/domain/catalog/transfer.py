@@ -19,6 +19,11 @@ from keruta.errors import Fault, fault
 
 ORDER = ("credential", "profile", "document", "repository", "queue")
 ENTRIES_LIMIT = 20_000
+DEPTH_MOST = 64  # reading takes time that grows with the square of the depth
+_OPENS = (
+    yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken, yaml.BlockSequenceStartToken, yaml.BlockMappingStartToken,
+)  # fmt: skip
+_CLOSES = (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken, yaml.BlockEndToken)
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +64,12 @@ def parse(text: str) -> tuple[list[Entry], list[Fault]]:
     entries: list[Entry] = []
     faults: list[Fault] = []
     try:
+        depth = 0
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            depth += isinstance(token, _OPENS) - isinstance(token, _CLOSES)
+            if depth > DEPTH_MOST:
+                said = message("transfer_not_yaml", problem=message("transfer_too_deep"))
+                return [], [_at(token.start_mark.line, said)]
             if isinstance(token, yaml.AnchorToken | yaml.AliasToken | yaml.TagToken):
                 return [], [_at(token.start_mark.line, message("transfer_anchors"))]
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
