@@ -1,32 +1,28 @@
 """The tree that `git add --all` would make of a workspace, without Git ever looking into the workspace.
 
 Files are opened by `agent.attempt.workspace_files`; those that may have changed are copied into a directory of the
-agent's. There Git makes objects of them, with a configuration in which no filter but Git LFS exists. Attribute and
-ignore files are copied as data, so text, eol and encoding apply. Git enters no nested repository: see
-`_gitlink`.
+agent's (`agent.attempt.copies`). There Git makes objects of them, with a configuration in which no filter but Git LFS
+exists. Attribute and ignore files are copied as data, so text, eol and encoding apply. Git enters no nested repository:
+see `_gitlink`.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
 import msgspec
 
+from agent.attempt.copies import RULES_LIMIT_BYTES, Copies, directories_above, parent, shown, unreadable
 from agent.attempt.git_directory import is_repository, nested_head, submodule_paths
 from agent.attempt.git_index import GITLINK, MODES, TREE, IndexEntry
 from agent.attempt.workspace_files import Beneath, parts
 from keruta.adapters.git.command import Git
-from keruta.domain.messages import message
-from keruta.errors import PhaseError
 
-RULES_LIMIT_BYTES = 1 << 20
-RULES = (b".gitattributes", b".gitignore")
 SHOWN_PATHS = 20
 LFS_FILTER = (
     "-c", "filter.lfs.clean=git-lfs clean -- %f", "-c", "filter.lfs.smudge=git-lfs smudge -- %f",
@@ -60,14 +56,11 @@ class Snapshot:
     def __init__(self, files: Beneath, git: Git, directory: Path, baseline: Baseline, *, lfs: bool) -> None:
         self._files = files
         self._directory = directory
-        directory.mkdir(mode=0o700)
+        self._copies = Copies(files, directory)
         self._git = git.with_env({**git.env, "GIT_WORK_TREE": str(directory)}, directory)
         self._base = baseline
         self._filters = LFS_FILTER if lfs else ()
-        self._ruled: set[bytes] = set()
-        self._rule_files: set[bytes] = set()
         self._entries: dict[bytes, tuple[int, str]] = {}
-        self._copied: list[bytes] = []
         self._modules = submodule_paths(files.read(b".gitmodules", RULES_LIMIT_BYTES) or b"")
         self.left_out: list[str] = []
 
@@ -83,7 +76,7 @@ class Snapshot:
         known = self._tracked(tracked)
         self._keep(entry for entry in known.values() if _left_alone(entry))
         looked_at = sorted((entry for entry in known.values() if not _left_alone(entry)), key=_place)
-        for directory, group in groupby(looked_at, key=lambda entry: _parent(entry.path)):
+        for directory, group in groupby(looked_at, key=lambda entry: parent(entry.path)):
             self._look(directory, group)
         self._untracked(known)
         self._add()
@@ -136,7 +129,7 @@ class Snapshot:
             try:
                 descriptor = stack.enter_context(self._files.directory(directory))
             except PermissionError as error:
-                raise _unreadable(directory) from error
+                raise unreadable(directory) from error
             except OSError:
                 return  # the directory is gone, or a link stands in its place: so its files are gone
             for entry in entries:
@@ -155,7 +148,7 @@ class Snapshot:
         if self._unchanged(entry.path, found):
             before = self._base.checked_out[entry.path]
             self._entries[entry.path] = (before.mode, before.object_id)
-        elif self._copy(descriptor, entry.path, found) and entry.mode != GITLINK:
+        elif self._copies.copy(descriptor, entry.path, found) and entry.mode != GITLINK:
             self._entries[entry.path] = (entry.mode, entry.object_id)  # whether its lines ended in CRLF counts
 
     def _unchanged(self, path: bytes, found: os.stat_result) -> bool:
@@ -182,13 +175,13 @@ class Snapshot:
         elif entry is not None and path in self._modules:
             self._entries[path] = (GITLINK, entry.object_id)
         else:
-            self.left_out.append(f"{_shown(path)}: a Git repository of its own, and no registered submodule")
+            self.left_out.append(f"{shown(path)}: a Git repository of its own, and no registered submodule")
 
     # ------------------------------------------------------------ untracked files
 
     def _untracked(self, known: Mapping[bytes, IndexEntry]) -> None:
         """Copies what is not tracked and not ignored, one level of directories after the other."""
-        tracked_above = {above for path in known for above in _above(path)}
+        tracked_above = {above for path in known for above in directories_above(path)}
         level = [b""]
         while level:
             files: list[bytes] = []
@@ -201,12 +194,11 @@ class Snapshot:
                     elif path not in known and (stat.S_ISREG(kind.st_mode) or stat.S_ISLNK(kind.st_mode)):
                         files.append(path)
             for path in directories:
-                with self._made(path):
-                    pass
+                self._copies.make(path)
             ignored = self._ignored([*files, *directories])
             for path in files:
                 if path not in ignored:
-                    self._take(path)
+                    self._copies.take(path)
             level = [
                 path
                 for path in directories
@@ -214,11 +206,11 @@ class Snapshot:
             ]
 
     def _list(self, directory: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-        self._rules(directory)
+        self._copies.rules(directory)
         try:
             entries = self._files.entries(directory)
         except PermissionError as error:
-            raise _unreadable(directory) from error
+            raise unreadable(directory) from error
         except OSError:
             return
         for name, kind in entries:
@@ -226,7 +218,7 @@ class Snapshot:
             if name.lower() == b".git":
                 continue
             if len(path) > 4000:
-                self.left_out.append(f"{_shown(path)}: its path is too long")
+                self.left_out.append(f"{shown(path)}: its path is too long")
             else:
                 yield path, kind
 
@@ -250,81 +242,11 @@ class Snapshot:
         )
         return {path[2:] for path in out.split(b"\0")}
 
-    # ------------------------------------------------------------ copies
-
-    def _take(self, path: bytes) -> None:
-        above, _, name = path.rpartition(b"/")
-        with ExitStack() as stack:
-            try:
-                descriptor = stack.enter_context(self._files.directory(above))
-                found = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-            except OSError:
-                return  # gone meanwhile
-            self._copy(descriptor, path, found)
-
-    def _copy(self, descriptor: int, path: bytes, found: os.stat_result) -> bool:
-        """Copies a file or link, and the attributes that apply to it; says whether there was one."""
-        for above in (b"", *_above(path)):
-            self._rules(above)
-        name = path.rpartition(b"/")[2]
-        if path not in self._rule_files:
-            if stat.S_ISLNK(found.st_mode):
-                with self._made(_parent(path)) as to:
-                    os.symlink(os.readlink(name, dir_fd=descriptor), name, dir_fd=to)
-            elif stat.S_ISREG(found.st_mode):
-                try:
-                    opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
-                except PermissionError as error:
-                    raise _unreadable(path) from error
-                except OSError:
-                    return False  # another thing by now
-                if not stat.S_ISREG(os.fstat(opened).st_mode):
-                    os.close(opened)
-                    return False
-                self._write(opened, path)
-            else:
-                return False
-        self._copied.append(path)
-        return True
-
-    def _rules(self, directory: bytes) -> None:
-        """Copies a directory's attribute and ignore files, as data; a link is none."""
-        if directory in self._ruled:
-            return
-        self._ruled.add(directory)
-        for name in RULES:
-            path = directory + b"/" + name if directory else name
-            try:
-                opened = self._files.open(path)
-            except PermissionError:
-                continue
-            if opened is not None and os.fstat(opened).st_size <= RULES_LIMIT_BYTES:
-                self._write(opened, path)
-                self._rule_files.add(path)
-            elif opened is not None:
-                os.close(opened)
-
-    def _write(self, source: int, path: bytes) -> None:
-        """Copies an open file, which is closed."""
-        name = path.rpartition(b"/")[2]
-        with os.fdopen(source, "rb") as reading, self._made(_parent(path)) as directory:
-            mode = 0o700 if os.fstat(source).st_mode & 0o100 else 0o600
-            made = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode, dir_fd=directory)
-            with os.fdopen(made, "wb") as out:
-                shutil.copyfileobj(reading, out, 1 << 20)
-                os.fchmod(made, mode)
-
-    @contextmanager
-    def _made(self, directory: bytes) -> Iterator[int]:
-        """A directory among the copies. A link that was copied before is never followed: the workspace changed then."""
-        with Beneath(self._directory) as copies, copies.made(directory) as descriptor:
-            yield descriptor
-
     # ------------------------------------------------------------ the index
 
     def _add(self) -> None:
         """Fills the agent's own index, and has Git make objects of what was copied."""
-        changed = set(self._copied)
+        changed = set(self._copies.paths)
         there = self._present(oid for path, (_, oid) in self._entries.items() if path in changed)
         rows = []
         for path, (mode, oid) in self._entries.items():
@@ -364,14 +286,6 @@ def _mode(found: os.stat_result) -> int:
     return 0o100755 if found.st_mode & 0o100 else 0o100644
 
 
-def _above(path: bytes) -> Iterator[bytes]:
-    """The directories that a path lies in, the outermost first, the workspace itself left out."""
-    at = path.find(b"/")
-    while at >= 0:
-        yield path[:at]
-        at = path.find(b"/", at + 1)
-
-
 def _can_be_tracked(path: bytes) -> bool:
     try:
         return bool(path) and all(part.lower() != b".git" for part in parts(path))
@@ -384,11 +298,7 @@ def _left_alone(entry: IndexEntry) -> bool:
 
 
 def _place(entry: IndexEntry) -> tuple[bytes, bytes]:
-    return _parent(entry.path), entry.path
-
-
-def _parent(path: bytes) -> bytes:
-    return path.rpartition(b"/")[0]
+    return parent(entry.path), entry.path
 
 
 def _lines(rows: Iterable[bytes]) -> bytes:
@@ -397,12 +307,3 @@ def _lines(rows: Iterable[bytes]) -> bytes:
 
 def _text(rows: Iterable[str]) -> bytes:
     return "".join(f"{row}\n" for row in rows).encode()
-
-
-def _shown(path: bytes) -> str:
-    text = path[:200].decode("utf-8", "replace")
-    return text if text.isprintable() else ascii(text)
-
-
-def _unreadable(path: bytes) -> PhaseError:
-    return PhaseError("PushFailed", message("result_file_unreadable", path=_shown(path) or "."))
