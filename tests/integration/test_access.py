@@ -270,6 +270,7 @@ def test_a_submit_by_address_takes_no_entry_that_its_submitter_may_not_run(world
     assert {name for name, found in chosen.items() if found is not None} == {"rob"}
 
 
+@pytest.mark.own_database
 def test_entries_of_one_address_that_are_there_already_are_found_by_name(world: World) -> None:
     """The oldest has the address; none is lost."""
     repository(world, None)

@@ -255,7 +255,7 @@ def test_what_is_gone_is_the_attempts_fault(world: World, gone: tuple[str, str],
 def test_an_apps_key_stays_and_a_token_is_made_for_one_attempt(world: World) -> None:
     """The specification holds neither the key nor, before it is asked for, a token."""
     app = {"type": "github_app", "app_id": "1", "installation_id": "2", "private_key": "the-apps-key"}
-    credential(world, "app", **app)
+    credential(world, "app", **app, hosts=["example.com"])
     repository(world, read_credential="app")
     made = specification(world, world.submit(repository="app"))
     asked: list[dict[str, Any]] = []
