@@ -40,7 +40,7 @@ def credential(world: World, name: str, **fields: Any) -> None:
 def specification(world: World, task_id: str) -> Specification:
     """What the agent gets with its assignment."""
     if world.task(task_id).status == "queued":
-        world.worker()
+        world.worker(slots=8)
         world.assign()
     found = next(one for one in world.assigned("w1") if one.task == task_id).specification
     assert found is not None
