@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
+from keruta.domain.catalog.patterns import pattern_fault
 from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
 from keruta.domain.naming import ENV_NAME
@@ -98,12 +99,8 @@ class UsageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     def faults(self) -> Problems:
         if (self.pointer is None) == (self.pattern is None):
             yield "/pointer", message("field_pointer_or_pattern")
-        if self.pattern is not None:
-            try:
-                if re.compile(self.pattern).groups < 1:
-                    yield "/pattern", message("field_no_group")
-            except re.error as error:
-                yield "/pattern", message("field_expression", error=str(error))
+        if self.pattern is not None and (wrong := pattern_fault(self.pattern)):
+            yield "/pattern", wrong
 
 
 class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

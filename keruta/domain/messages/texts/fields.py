@@ -11,6 +11,10 @@ TEXTS = {
     "field_pointer_or_pattern": "Give either a pointer into a line of JSON, or a pattern.",
     "field_image": "This is not the name of an image.",
     "field_nul": "This contains a NUL character.",
+    "field_pattern_slow": (
+        "This expression can take very long on some lines. Use no back-references, nothing that repeats or has "
+        "alternatives within a repeated part, and at most {limit} parts that repeat without a small limit."
+    ),
     "field_no_group": "The number is read from the pattern's first group, but the pattern has no group.",
     "field_expression": "This is not a regular expression: {error}.",
     "field_variable_name": "A variable's name consists of letters, digits and underscores.",
