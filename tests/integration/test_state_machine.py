@@ -60,7 +60,7 @@ class Truth(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in ("tasks", "logs", "workers", "audit", "keys"):
+        for name in ("tasks", "logs", "workers", "audit", "keys", "circuits"):
             self.world.database[name].delete_many({})
         self.world.database["control"].delete_one({"_id": "pulse"})
         self.world.database["control"].update_one({"_id": "assigner"}, {"$set": {"until": None}})
@@ -220,6 +220,7 @@ class Truth(RuleBasedStateMachine):
     @rule()
     def backoffs_are_over(self) -> None:
         self.world.database["tasks"].update_many({"not_before": {"$exists": True}}, [{"$set": {"not_before": "$$NOW"}}])
+        self.world.database["circuits"].update_many({"open": True}, [{"$set": {"probe_at": "$$NOW"}}])
 
     @rule()
     def dead_assigner(self) -> None:
