@@ -242,6 +242,25 @@ def test_why_a_pod_does_not_start(document: dict[str, Any], waited: float, reaso
     assert (found and found.reason) == reason
 
 
+def test_a_pod_that_waited_for_a_node_has_as_long_to_start() -> None:
+    """The time until a node was found does not count against the start of the containers."""
+    document = pod("Pending", waiting={"reason": "PodInitializing"})
+    document["metadata"]["creationTimestamp"] = "2026-01-01T00:00:00Z"
+    scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-01-01T00:00:09Z"}
+    document["status"]["conditions"] = [scheduled]
+
+    assert stuck(document, waited_seconds=18, patience_seconds=10) is None
+    assert stuck(document, waited_seconds=20, patience_seconds=10) is not None
+
+
+def test_a_pod_whose_agent_prepares_is_not_stuck() -> None:
+    """A slow start of the agent, or a long checkout, is no fault of the Pod's."""
+    document = pod("Pending", waiting={"reason": "PodInitializing"})
+    document["status"]["initContainerStatuses"] = [{"name": "agent", "state": {"running": {}}}]
+
+    assert stuck(document, waited_seconds=99, patience_seconds=10) is None
+
+
 MISSING = 'FailedMount: MountVolume.SetUp failed for volume "keruta-job-bot" : secret "keruta-job-bot" not found'
 
 

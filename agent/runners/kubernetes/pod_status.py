@@ -7,6 +7,7 @@ https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-c
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -120,7 +121,18 @@ def stuck(
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             told = message("cluster_no_room", seconds=round(waited_seconds), message=condition.get("message", ""))
             return PodEnd(reason="Unschedulable", message=told)
-    return _waits_for_ever(status, events, waited_seconds)
+    starting_seconds = waited_seconds - _scheduled_after_seconds(pod)
+    return _waits_for_ever(status, events, starting_seconds) if starting_seconds > patience_seconds else None
+
+
+def _scheduled_after_seconds(pod: dict[str, Any]) -> float:
+    """Return how long the Pod waited for a node; the start of its containers is another wait."""
+    made = pod.get("metadata", {}).get("creationTimestamp")
+    for condition in pod.get("status", {}).get("conditions", []):
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "True" and made:
+            at = datetime.fromisoformat(condition["lastTransitionTime"])
+            return max(0.0, (at - datetime.fromisoformat(made)).total_seconds())
+    return 0.0
 
 
 def awaits_containers(pod: dict[str, Any]) -> bool:
@@ -206,7 +218,7 @@ def _container_trouble(container: dict[str, Any], waited: float, patience: float
 
 def _waits_for_ever(status: dict[str, Any], events: Sequence[str], waited: float) -> PodEnd | None:
     """Return why the containers of a Pod that has a node do not begin; a pull that goes on is waited for."""
-    if not awaits_containers({"status": status}):
+    if not awaits_containers({"status": status}) or _agent_runs(status):
         return None
     troubles = [event for event in events if event.startswith("Failed")]
     mount = next((event for event in reversed(troubles) if event.startswith(MOUNT_EVENTS)), None)
@@ -219,6 +231,11 @@ def _waits_for_ever(status: dict[str, Any], events: Sequence[str], waited: float
     last = troubles[-1] if troubles else events[-1] if events else message("cluster_said_nothing")
     told = message("cluster_not_started", seconds=round(waited), message=last)
     return PodEnd(reason="ContainerNotStarted", message=told)
+
+
+def _agent_runs(status: dict[str, Any]) -> bool:
+    """Whether the agent has started: it prepares the attempt, and its startup probe has a limit of its own."""
+    return any("running" in one.get("state", {}) for one in _containers(status) if one["name"] == AGENT)
 
 
 def _is_final(said: str) -> bool:
