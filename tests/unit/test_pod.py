@@ -253,6 +253,16 @@ def test_a_pod_that_waited_for_a_node_has_as_long_to_start() -> None:
     assert stuck(document, waited_seconds=20, patience_seconds=10) is not None
 
 
+@pytest.mark.parametrize("event", ["Scheduled: to a node", "Created: container agent", "Started: container agent"])
+def test_a_node_that_is_slow_is_waited_for(event: str) -> None:
+    """A node that starts many Pods at once has four times the patience, while nothing failed."""
+    document = pod("Pending", waiting={"reason": "PodInitializing"})
+
+    assert stuck(document, waited_seconds=39, patience_seconds=10, events=[event]) is None
+    assert stuck(document, waited_seconds=41, patience_seconds=10, events=[event]) is not None
+    assert stuck(document, waited_seconds=39, patience_seconds=10, events=["FailedMount: x", event]) is not None
+
+
 def test_a_pod_whose_agent_prepares_is_not_stuck() -> None:
     """A slow start of the agent, or a long checkout, is no fault of the Pod's."""
     document = pod("Pending", waiting={"reason": "PodInitializing"})

@@ -23,6 +23,8 @@ MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 NOT_STARTED_REASONS = frozenset({"StartError", "ContainerCannotRun"})
 TROUBLE_SECONDS = 30.0  # as long as the cluster may mend by itself what a container lacks
 SCRIPT, CHECK, AGENT = "script", "check", "agent"
+PROGRESS = ("Scheduled", "Pulled", "Created", "Started")
+SLOW_NODE = 4  # so many times the patience for a node that starts many Pods at once
 
 
 class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,7 +124,13 @@ def stuck(
             told = message("cluster_no_room", seconds=round(waited_seconds), message=condition.get("message", ""))
             return PodEnd(reason="Unschedulable", message=told)
     starting_seconds = waited_seconds - _scheduled_after_seconds(pod)
-    return _waits_for_ever(status, events, starting_seconds) if starting_seconds > patience_seconds else None
+    patient = starting_seconds <= patience_seconds * (SLOW_NODE if _goes_on(events) else 1)
+    return None if patient else _waits_for_ever(status, events, starting_seconds)
+
+
+def _goes_on(events: Sequence[str]) -> bool:
+    """Whether the node was at work on the Pod when last heard of, and nothing failed."""
+    return bool(events) and events[-1].startswith(PROGRESS) and not any(e.startswith("Failed") for e in events)
 
 
 def _scheduled_after_seconds(pod: dict[str, Any]) -> float:
