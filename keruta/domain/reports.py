@@ -82,11 +82,12 @@ class LogChunk(Entry, frozen=True, kw_only=True, tag="log"):
     system: bool = False
 
 
-class Left(Entry, frozen=True, kw_only=True, tag="left"):
-    """What the script left was kept, and somebody else tells how it ended: the worker, from its Pod's status."""
+class ScriptResults(Entry, frozen=True, kw_only=True):
+    """What was kept of what a script left, for the two entries that tell it."""
 
-    execution: Execution
-    outputs: Annotated[dict[str, Annotated[str, Meta(max_length=65536)]], Meta(max_length=OUTPUTS_LIMIT)] = {}
+    outputs: Annotated[
+        dict[str, Annotated[str, Meta(max_length=OUTPUT_LENGTH_LIMIT)]], Meta(max_length=OUTPUTS_LIMIT)
+    ] = {}
     artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
     notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
     noted: Annotated[list[dict[str, Any]], Meta(max_length=20)] = []
@@ -98,7 +99,13 @@ class Left(Entry, frozen=True, kw_only=True, tag="left"):
         return _notes(self.noted, self.notes)
 
 
-class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
+class Left(ScriptResults, frozen=True, kw_only=True, tag="left"):
+    """What the script left was kept, and somebody else tells how it ended: the worker, from its Pod's status."""
+
+    execution: Execution
+
+
+class Ended(ScriptResults, frozen=True, kw_only=True, tag="ended"):
     """The attempt is over. `execution` is null if the script never started."""
 
     status: Literal["succeeded", "failed", "cancelled"]
@@ -112,18 +119,6 @@ class Ended(Entry, frozen=True, kw_only=True, tag="ended"):
     commit: Annotated[str, Meta(max_length=64)] | None = None
     result_branch: Annotated[str, Meta(max_length=255)] | None = None
     result_commit: Annotated[str, Meta(max_length=64)] | None = None
-    outputs: Annotated[
-        dict[str, Annotated[str, Meta(max_length=OUTPUT_LENGTH_LIMIT)]], Meta(max_length=OUTPUTS_LIMIT)
-    ] = {}
-    artifacts: Annotated[list[Artifact], Meta(max_length=ARTIFACTS_LIMIT)] = []
-    notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
-    noted: Annotated[list[dict[str, Any]], Meta(max_length=20)] = []
-    usage: Annotated[dict[str, float], Meta(max_length=10)] = {}
-
-    @property
-    def told(self) -> list[Message]:
-        """The notes, as those of a start."""
-        return _notes(self.noted, self.notes)
 
     @property
     def said(self) -> Message | None:

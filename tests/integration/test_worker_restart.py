@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from pathlib import Path
 
@@ -15,27 +14,10 @@ from agent.attempt.directory import AttemptFile, JobDir
 from agent.runners.process.script import ProcessScript
 from agent.settings import WorkerSettings
 from keruta.domain.naming import new_id
-from keruta.domain.reports import AnyEntry, Ended, Lost, Outcome
+from keruta.domain.reports import AnyEntry, Ended, Lost
 from keruta.domain.specification import Specification
 from keruta.domain.task import RepositoryRef
-
-
-class Recorded:
-    """Takes every entry at once."""
-
-    def __init__(self) -> None:
-        self.entries: list[AnyEntry] = []
-
-    def send(self, entry: AnyEntry, *, urgent: bool = False) -> None:
-        self.entries.append(entry)
-
-    def ask(self, entry: AnyEntry, stop: threading.Event) -> Outcome:
-        self.entries.append(entry)
-        return Outcome(accepted=True)
-
-    @property
-    def backed_up(self) -> bool:
-        return False
+from tests.support.attempts import Recording
 
 
 @pytest.fixture
@@ -53,7 +35,7 @@ def left(tmp_path: Path) -> JobDir:
 
 
 def take_up(left: JobDir, tmp_path: Path) -> AnyEntry:
-    reporting = Recorded()
+    reporting = Recording()
     world = World(
         settings=WorkerSettings(results_dir=tmp_path / "results", worker_dir=tmp_path),
         reporting=reporting,
