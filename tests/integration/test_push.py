@@ -24,7 +24,7 @@ from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.specification import Specification
 from keruta.domain.task import RepositoryRef, ResultBranch
 from keruta.errors import PhaseError
-from tests.integration.test_worker_restart import Recorded
+from tests.support.attempts import Recording
 from tests.support.gitservers import GitHttp, GitSsh
 from tests.support.repositories import ENV, add_commit, git, make_repository
 from tests.support.workspaces import Workspace
@@ -788,7 +788,7 @@ def ended(tmp_path: Path, served: Path, exit_codes: str, script: str, **result: 
     directory.let_start()
     (directory.control / "exit").write_text(exit_codes)
     (directory.control / "done").touch()
-    reporting = Recorded()
+    reporting = Recording()
     settings = WorkerSettings(
         results_dir=tmp_path / "results", worker_dir=tmp_path, transports=DEFAULT_TRANSPORTS | {"file"}
     )
