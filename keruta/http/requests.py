@@ -62,6 +62,9 @@ def _read_json(request: flask.Request, limit_bytes: int) -> Any:
 def _read_bytes(request: flask.Request, limit_bytes: int, kind: str = "application/json") -> bytes:
     if request.mimetype != kind:
         raise UnsupportedMedia(message("http_content_type", kind=kind))
+    encoding = request.headers.get("Content-Encoding", "").strip().lower()
+    if encoding not in ("", "identity"):
+        raise UnsupportedMedia(message("http_content_encoding", encoding=encoding[:40]))
     if (request.content_length or 0) > limit_bytes:
         raise TooLarge(message("http_body_too_large", limit=limit_bytes))
     body = request.stream.read(limit_bytes + 1)

@@ -25,16 +25,13 @@ from keruta import logs
 from keruta.domain.events import PING, Event
 from keruta.domain.naming import new_id
 from keruta.local.manifests import Delivery, Manifests, Ping, Trigger, load
+from keruta.local.router import Router
 
 log = logging.getLogger(__name__)
 
 WAITING_LIMIT = 100_000
 AT_ONCE = 8
-BODY_HELD_BYTES = 16 * 1024 * 1024
 _AGAIN = frozenset({404, 408, 409, 429})  # and 5xx: as Knative does
-_HOP = frozenset(
-    {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
-)
 
 Headers = Mapping[str, str]
 
@@ -50,7 +47,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StandIn:
-    """Broker, ticks and router in one process."""
+    """Broker, ticks and router (`keruta.local.router`) in one process."""
 
     def __init__(self, config: Config, manifests: Manifests) -> None:
         self._config = config
@@ -69,7 +66,8 @@ class StandIn:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as client:
             self._client = client
             await _serve(self._take_event, self._config.broker_port)
-            await _serve(self._route, self._config.public_port)
+            router = Router(client, self._manifests, self._config.services)
+            await asyncio.get_running_loop().create_server(router.server(), "127.0.0.1", self._config.public_port)
             tasks = [
                 *(self._deliver_all(t) for t in self._manifests.triggers for _ in range(AT_ONCE)),
                 *(self._tick(ping) for ping in self._manifests.pings),
@@ -151,82 +149,6 @@ class StandIn:
                 "content-type": "application/json",
             }
             busy = asyncio.create_task(self._deliver(ping.sink, ping.path, headers, ping.data.encode(), Delivery()))
-
-    # ------------------------------------------------------------ router
-
-    async def _route(self, request: web.Request) -> web.StreamResponse:
-        rule = self._manifests.route(request.method, request.path)
-        if rule is None:
-            return web.Response(status=404)
-        if rule.redirect is not None:
-            return web.Response(status=302, headers={"Location": rule.redirect})
-        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _HOP]
-        headers += [("X-Forwarded-For", request.remote or ""), ("X-Forwarded-Host", request.host)]
-        body: bytes | aiohttp.StreamReader = b""
-        if request.can_read_body:
-            # What is small is read first: a server that refuses it early would else cut the connection.
-            small = request.content_length is not None and request.content_length <= BODY_HELD_BYTES
-            body = await request.content.read() if small else request.content
-            if request.content_length is not None:
-                headers.append(("Content-Length", str(request.content_length)))
-        timeout = aiohttp.ClientTimeout(total=None if rule.stream else 60)
-        url = self._config.services[rule.service] + request.raw_path
-        tries = 2 if request.method in ("GET", "HEAD") else 1
-        for attempt in range(tries):
-            try:
-                return await self._pass_on(request, url, headers, body, timeout)
-            except (aiohttp.ClientConnectionError, TimeoutError) as error:
-                if attempt + 1 < tries and isinstance(error, aiohttp.ServerDisconnectedError):
-                    continue
-                log.warning("%s does not answer: %s", rule.service, error, extra={"action": "backend_away"})
-                break
-        problem = {
-            "type": "https://keruta.dev/problems/unavailable",
-            "title": "Unavailable",
-            "status": 503,
-            "reason": "Unavailable",
-            "detail": f"{rule.service} does not answer; it is being restarted. Try again in a few seconds.",
-        }
-        return web.Response(
-            status=503,
-            body=msgspec.json.encode(problem),
-            content_type="application/problem+json",
-            headers={"Retry-After": "2"},
-        )
-
-    async def _pass_on(
-        self,
-        request: web.Request,
-        url: str,
-        headers: list[tuple[str, str]],
-        body: bytes | aiohttp.StreamReader,
-        timeout: aiohttp.ClientTimeout,
-    ) -> web.StreamResponse:
-        from yarl import URL
-
-        async with self._client.request(
-            request.method,
-            URL(url, encoded=True),
-            headers=headers,
-            data=body,
-            timeout=timeout,
-            allow_redirects=False,
-        ) as answer:
-            response = web.StreamResponse(status=answer.status)
-            for name, value in answer.headers.items():
-                if name.lower() not in _HOP:
-                    response.headers.add(name, value)
-            if answer.content_length is not None:
-                response.content_length = answer.content_length
-            await response.prepare(request)
-            try:
-                async for block in answer.content.iter_any():
-                    await response.write(block)
-                await response.write_eof()
-            except (aiohttp.ClientError, ConnectionError):  # either side has gone; the client sees a cut stream
-                if request.transport is not None:
-                    request.transport.close()
-            return response
 
 
 async def _serve(handler: web._RequestHandler, port: int) -> None:  # type: ignore[name-defined]

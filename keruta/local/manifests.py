@@ -56,13 +56,19 @@ class Ping(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests that match go to that service, or are sent on; `stream` if the route sets no time limit."""
+    """Requests that match go to that service, or are sent on.
+
+    Args:
+        stream: the route sets no time limit.
+        host: the host name that the service is asked under; None for the client's.
+    """
 
     exact: bool
     path: str
     method: str | None
     service: str
     stream: bool
+    host: str | None = None
     redirect: str | None = None
 
     def matches(self, method: str, path: str) -> bool:
@@ -173,14 +179,15 @@ def _every(name: str, schedule: str) -> int:
 
 def _rules(document: dict[str, Any]) -> Iterable[Rule]:
     for rule in document["spec"]["rules"]:
-        service, redirect = "", None
+        service, redirect, host = "", None, None
         for backend in rule.get("backendRefs", []):
             service = backend["name"]
         for filter_ in rule.get("filters", []):
             if filter_["type"] == "RequestRedirect":
                 redirect = filter_["requestRedirect"]["path"]["replaceFullPath"]
             else:
-                service = filter_["urlRewrite"]["hostname"].split(".")[0]
+                host = filter_["urlRewrite"]["hostname"]
+                service = host.split(".")[0]
         for match in rule["matches"]:
             yield Rule(
                 exact=match["path"]["type"] == "Exact",
@@ -188,6 +195,7 @@ def _rules(document: dict[str, Any]) -> Iterable[Rule]:
                 method=match.get("method"),
                 service=service,
                 stream=rule.get("timeouts", {}).get("request") == "0s",
+                host=host,
                 redirect=redirect,
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -80,6 +81,14 @@ def test_bad_bodies_get_a_problem_and_change_nothing(system: RunningSystem, body
     assert told["detail"]
     assert told["request_id"] == answer.headers["X-Request-Id"]
     assert "Traceback" not in answer.data.decode()
+
+
+def test_a_packed_body_is_refused_and_not_read_in_part(system: RunningSystem) -> None:
+    """Two gzip members: who unpacks the first alone takes half of it for all."""
+    body = gzip.compress(b'{"repository": {"url": "https://example.com/a.git"}, ') + gzip.compress(b'"script": "true"}')
+    for path, kind in (("/api/v1/tasks", "application/json"), ("/api/v1/import", "application/yaml")):
+        answer = ask(system, "POST", path, body, **{"Content-Type": kind, "Content-Encoding": "gzip"})
+        assert (answer.status, problem(answer)["message_code"]) == (415, "http_content_encoding")
 
 
 def test_another_content_type_is_refused(system: RunningSystem) -> None:

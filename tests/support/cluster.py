@@ -37,19 +37,15 @@ KILL = signal.SIGKILL
 T = TypeVar("T")
 
 
-class Cluster:
-    """kubectl, and keruta through the gateway."""
+class Kubectl:
+    """The lab's kubectl."""
 
-    def __init__(self, state: State, person: str) -> None:
-        self.state = state
+    def __init__(self) -> None:
         said = subprocess.run([str(LAB), "env"], capture_output=True, text=True, check=True).stdout
         exports = dict(pair.split("=", 1) for pair in shlex.split(said) if "=" in pair)
         self._env = {**os.environ, **exports, "PATH": exports["PATH"].replace("$PATH", os.environ["PATH"])}
-        self.client = Client(GATEWAY, person, host=HOST)
-        self.person = person
-        self.pool = urllib3.PoolManager(retries=False, timeout=30.0)
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
+    def __call__(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
             ["kubectl", *arguments],
             input=stdin,
@@ -61,6 +57,17 @@ class Cluster:
         )
         assert not check or done.returncode == 0, done.stderr
         return done.stdout
+
+
+class Cluster:
+    """kubectl, and keruta through the gateway."""
+
+    def __init__(self, state: State, person: str) -> None:
+        self.state = state
+        self.kubectl = Kubectl()
+        self.client = Client(GATEWAY, person, host=HOST)
+        self.person = person
+        self.pool = urllib3.PoolManager(retries=False, timeout=30.0)
 
     def get(self, *arguments: str) -> Any:
         return json.loads(self.kubectl("get", "-n", NAMESPACE, *arguments, "-o", "json"))
@@ -225,6 +232,19 @@ def running_cluster(root: Path) -> Iterator[Cluster]:
     finally:
         made.kubectl("delete", "-k", "knative/overlays/lab", "--ignore-not-found", "--wait=false", check=False)
         lab("cluster", "down")
+
+
+@contextlib.contextmanager
+def gateway_running() -> Iterator[Kubectl]:
+    """The lab's Gateway, without a node; left as it is if somebody else's tests have brought it up."""
+    before = is_up("envoy")
+    if not before:
+        lab("cluster", "up", "gateway")
+    try:
+        yield Kubectl()
+    finally:
+        if not before:
+            lab("cluster", "down")
 
 
 def secret(name: str, values: dict[str, str]) -> dict[str, Any]:

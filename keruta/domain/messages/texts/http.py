@@ -21,6 +21,7 @@ TEXTS = {
     ),
     "http_role_missing": "This needs the role {roles}.",
     "http_content_type": "Send the body as Content-Type: {kind}.",
+    "http_content_encoding": "The body is packed ({encoding}); send it as it is, without Content-Encoding.",
     "http_body_too_large": "The body may have at most {limit} bytes.",
     "http_methods": "This address accepts {allowed}.",
     "http_not_utf8": "The body is not UTF-8.",
