@@ -19,6 +19,7 @@ ACTIONS: Mapping[str, str] = {
     "retry": marked("tried again"),
     "accept": marked("accepted"),
     "input": marked("answered"),
+    "push": marked("had its work pushed"),
     "drain": marked("drained"),
     "undrain": marked("put to work again"),
     "disable": marked("shut out"),

@@ -111,6 +111,7 @@ def go(address: str, said: str = "") -> flask.Response:
 SAID = {
     "cancelled": marked("The task is being cancelled."),
     "retried": marked("The task is tried once more."),
+    "pushing": marked("The work that was kept is pushed; the task shows where to."),
     "accepted": marked("The task counts as done."),
     "sent": marked("What you wrote was sent to the script."),
     "many_done": marked("Done for each of them."),

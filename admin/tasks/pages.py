@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import get_args
 
 import flask
 import msgspec
@@ -15,10 +16,11 @@ from admin.tasks import logs, words
 from admin.tasks.asked import filter_asked
 from admin.tasks.routes import task_asked
 from admin.tasks.terminal import Terminal
+from keruta.domain.decode import convert
 from keruta.domain.lifecycle import ENDED, Status
 from keruta.domain.messages import Message
 from keruta.domain.naming import TASK_ID
-from keruta.domain.task import TaskView
+from keruta.domain.task import IfExists, PushRequest, TaskView
 from keruta.domain.task_list import Chunk, TaskFilter
 from keruta.errors import Conflict, InvalidRequest, NotFound
 from keruta.services import task_commands
@@ -76,7 +78,7 @@ def task(id: str) -> flask.Response:
         "tasks/now.html" if part else "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal().names, id),
-        forge=forge_links(view), stages=stages(view),
+        forge=forge_links(view), stages=stages(view), if_exists=get_args(IfExists),
     )  # fmt: skip
 
 
@@ -107,6 +109,16 @@ def retry(id: str) -> flask.Response:
 def accept(id: str) -> flask.Response:
     task_commands.accept(ports().commands, principal(), id)
     return go(f"/tasks/{id}", "accepted")
+
+
+@shows(blueprint, "push_task", "/tasks/<id>/push", "POST")
+def push(id: str) -> flask.Response:
+    asked = {name: text for name in ("branch", "if_exists") if (text := flask.request.form.get(name, "").strip())}
+    request, faults = convert(asked, PushRequest)
+    if request is None:
+        raise InvalidRequest.of(faults)
+    task_commands.push(ports().commands, principal(), id, request)
+    return go(f"/tasks/{id}", "pushing")
 
 
 @shows(blueprint, "send_input", "/tasks/<id>/input", "POST")

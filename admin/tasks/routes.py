@@ -11,7 +11,7 @@ from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
-from keruta.domain.task import BODY_LIMIT_BYTES, AttemptView, InputRequest, TaskView
+from keruta.domain.task import BODY_LIMIT_BYTES, AttemptView, InputRequest, PushRequest, TaskView
 from keruta.errors import NotFound
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
@@ -52,6 +52,12 @@ def retry_task(id: str) -> flask.Response:
 @serves(blueprint, "accept_task")
 def accept_task(id: str) -> flask.Response:
     task_commands.accept(ports().commands, principal(), id)
+    return json_answer(task_asked(id))
+
+
+@serves(blueprint, "push_task")
+def push_task(id: str) -> flask.Response:
+    task_commands.push(ports().commands, principal(), id, read_body(flask.request, PushRequest, BODY_LIMIT_BYTES))
     return json_answer(task_asked(id))
 
 

@@ -19,6 +19,7 @@ from agent.attempt import artifacts, script_environment
 from agent.attempt.context import Script, World
 from agent.attempt.conversation import Conversation
 from agent.attempt.directory import AttemptFile, JobDir
+from agent.attempt.kept_work import find_bundle
 from agent.attempt.repository import AttemptRepository
 from agent.attempt.result import AttemptResult
 from agent.attempt.usage import measure
@@ -30,6 +31,7 @@ from keruta.adapters.git.command import Interrupted, Stopped
 from keruta.domain.messages import EMPTY, Message, changed, fields_of, message
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import (
+    KEPT_WORK,
     AnyEntry,
     Assigned,
     Ended,
@@ -39,6 +41,7 @@ from keruta.domain.reports import (
     LogChunk,
     Lost,
     Preparing,
+    Pushing,
     Resumed,
     Running,
     Waiting,
@@ -53,6 +56,7 @@ LOOK_FIRST_SECONDS = 0.002
 LOOK_MOST_SECONDS = 0.05
 ASK_AFTER_SECONDS = 0.5
 NOTES_MOST = 10
+ANNOUNCE_SECONDS = 20.0  # as long as a push waits for its being on record
 
 
 class Job:
@@ -141,12 +145,7 @@ class Job:
         if self._spec.fault is not None:
             raise PhaseError(self._spec.fault.reason, self._spec.fault.said)
         self._open_secrets()
-        ref = self._spec.repository.ref or "its default branch"
-        streamer.say(f"[keruta] attempt {self._spec.attempt}: checking out {self._spec.repository.url} at {ref}")
-        commit = self._repository.checkout(self._stop, attempt.deadline_at)
-        if self._spec.wanted_result is not None:
-            self._repository.remember_index()
-        streamer.say(f"[keruta] at commit {commit}")
+        commit = self._check_out(streamer, attempt.deadline_at)
         notes = self._notes()
         for note in notes:
             streamer.say(f"[keruta] {note}")
@@ -183,6 +182,22 @@ class Job:
             raise
         finally:
             script.close()
+
+    def _check_out(self, streamer: Streamer, deadline_at: float) -> str:
+        """The workspace holds the commit, whose id is returned; for work that was kept it stays empty."""
+        number, repository = self._spec.attempt, self._spec.repository
+        if (kept := self._spec.kept_work) is not None:
+            find_bundle(self._world.settings.results_dir, self._spec.task, kept.attempt, KEPT_WORK)
+            self._dir.workspace.mkdir(exist_ok=True)
+            streamer.say(f"[keruta] attempt {number}: pushing to {repository.url} what attempt {kept.attempt} kept")
+            return kept.commit
+        ref = repository.ref or "its default branch"
+        streamer.say(f"[keruta] attempt {number}: checking out {repository.url} at {ref}")
+        commit = self._repository.checkout(self._stop, deadline_at)
+        if self._spec.wanted_result is not None:
+            self._repository.remember_index()
+        streamer.say(f"[keruta] at commit {commit}")
+        return commit
 
     def _take_up(self, attempt: AttemptFile) -> AnyEntry | None:
         """The start is on record: nothing is started again, whatever is found."""
@@ -318,13 +333,18 @@ class Job:
         outputs: dict[str, str] = {}
         kept: list[Artifact] = []
         notes: list[Message] = []
-        result = AttemptResult(self._dir, self._spec, self._repository, self._say)
+        result = self._result()
         if not self._gone:
             outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
             for sentence in wrong:
                 streamer.say(f"[keruta] {sentence}")
             if commit and (target := self._spec.wanted_result) is not None:
-                verdict = result.finish(verdict, commit, target)
+                kept_work = self._spec.kept_work
+                verdict = (
+                    result.finish(verdict, commit, target)
+                    if kept_work is None
+                    else result.push_kept(verdict, kept_work, target)
+                )
             kept, notes, full = self._keep(streamer, result.files)
             if full and verdict.status == "succeeded":
                 said = message("result_not_stored", error=full)
@@ -348,13 +368,39 @@ class Job:
             usage=measure(streamer.whole(), self._spec.usage),
         )
 
+    def _result(self) -> AttemptResult:
+        return AttemptResult(
+            self._dir, self._spec, self._repository, self._world.settings.results_dir, say=self._say,
+            announce=self._announce,
+        )  # fmt: skip
+
+    def _announce(self, branch: str, commit: str) -> None:
+        """A push is on record before it is made; where keruta does not answer in time, it is made all the same.
+
+        Raises:
+            PhaseError: PushFailed, where keruta has given this attempt up.
+        """
+        assert self._execution is not None
+        late = threading.Event()
+        timer = threading.Timer(ANNOUNCE_SECONDS, late.set)
+        timer.daemon = True
+        timer.start()
+        entry = Pushing(
+            task=self._spec.task, attempt=self._spec.attempt, execution=self._execution, branch=branch, commit=commit
+        )
+        outcome = self._world.reporting.ask(entry, late)
+        timer.cancel()
+        if self._gone or (outcome is not None and outcome.reason == "StaleAttempt"):
+            raise PhaseError("PushFailed", message("push_not_current"))
+
     def _left(self, streamer: Streamer, execution: str, commit: str | None) -> Left:
         """What the script left is kept, though its end is not this agent's to tell."""
         outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
         for sentence in wrong:
             streamer.say(f"[keruta] {sentence}")
-        result = AttemptResult(self._dir, self._spec, self._repository, self._say)
-        if commit and (target := self._spec.wanted_result) is not None:
+        result = self._result()
+        wanted = self._spec.wanted_result if self._spec.kept_work is None else None
+        if commit and (target := wanted) is not None:
             result.rescue(commit, target)
         kept, notes, full = self._keep(streamer, result.files)
         if full:

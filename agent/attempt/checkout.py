@@ -73,7 +73,7 @@ def checkout(
         raise PhaseError("TransportRefused", message("checkout_transport"))
     workspace.mkdir(parents=True, exist_ok=True)
     git = git_in(workspace)
-    tried = _tries(stop or threading.Event())
+    tried = three_tries(stop or threading.Event())
     resolved = tried(lambda: resolve(repository, git))
     make_repository(workspace, repository.url, resolved)
     tried(lambda: _fetch(git, repository, resolved, allowed_refs, cache))
@@ -86,7 +86,7 @@ def checkout(
     return resolved.commit
 
 
-def _tries(stop: threading.Event) -> Callable[[Callable[[], T]], T]:
+def three_tries(stop: threading.Event) -> Callable[[Callable[[], T]], T]:
     """Three tries where the server was away, with pauses of 1 and 2 s and some chance: up to 5 s beside the tries."""
 
     def tried(call: Callable[[], T]) -> T:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 import tenacity
@@ -57,24 +57,27 @@ class Pusher:
     Args:
         git: with what opens the server.
         say: told what the server says.
+        announce: told the branch and the commit before they are pushed; what it raises ends the push.
     """
 
     def __init__(
         self, repository: ResultRepository, url: str, git: Git, *, lfs: bool = False,
-        say: Callable[[str], None] = lambda _: None, sleep: Callable[[float], None] | None = None,
+        say: Callable[[str], None] = lambda _: None, announce: Callable[[str, str], None] = lambda *_: None,
+        sleep: Callable[[float], None] | None = None,
     ) -> None:  # fmt: skip
         self._repository = repository
         self._url = url
         self._git = repository.over_network(git)
         self._lfs = lfs
         self._say = say
+        self._announce = announce
         self._sleep = sleep or self._wait
 
-    def push(self, work: Work, target: ResultBranch, ours: Mapping[str, str] | None = None) -> Pushed:
+    def push(self, work: Work, target: ResultBranch, ours: Collection[tuple[str, str]] = ()) -> Pushed:
         """Push the work; return the branch and commit that are on the server then.
 
         Args:
-            ours: what earlier attempts of the same task pushed, commits by branch.
+            ours: what earlier attempts of the same task pushed or may have pushed, as branches and commits.
 
         Raises:
             PhaseError: PushRefused, BranchExists or BranchRefused by the server, PushFailed for all else.
@@ -89,7 +92,7 @@ class Pusher:
             reraise=True,
         )
         try:
-            return again(self._once, work, target, dict(ours or {}))
+            return again(self._once, work, target, ours)
         except _Moved as error:
             raise PhaseError("BranchExists", message("branch_busy", branch=target.branch)) from error
 
@@ -103,7 +106,7 @@ class Pusher:
 
     # ------------------------------------------------------------ one try
 
-    def _once(self, work: Work, target: ResultBranch, ours: dict[str, str]) -> Pushed:
+    def _once(self, work: Work, target: ResultBranch, ours: Collection[tuple[str, str]]) -> Pushed:
         there = self._branches()
         branch = target.branch.removeprefix(_HEADS)
         name, lease = self._place(work, target, branch, there, ours)
@@ -115,6 +118,7 @@ class Pusher:
         check_new(self._repository, work.head, sorted({one for one in known if one in work.commits}))
         if self._lfs:
             self._push_large()
+        self._announce(name, work.head)
         done = self._git.run(
             *_QUIET, "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no",
             f"--force-with-lease={_HEADS}{name}:{lease}", "--", self._url, f"{work.head}:{_HEADS}{name}",
@@ -132,10 +136,15 @@ class Pusher:
         return {name: commit for commit, tab, name in rows if tab}
 
     def _place(
-        self, work: Work, target: ResultBranch, branch: str, there: Mapping[str, str], ours: Mapping[str, str]
+        self,
+        work: Work,
+        target: ResultBranch,
+        branch: str,
+        there: Mapping[str, str],
+        ours: Collection[tuple[str, str]],
     ) -> tuple[str, str]:
         """The branch to push to, and the commit that it must be at until then; nothing where there must be none."""
-        for name, commit in ours.items():
+        for name, commit in ours:
             same = name == branch or (target.if_exists == "suffix" and _suffixed(name, branch))
             if same and there.get(_HEADS + name) == commit:
                 return name, commit

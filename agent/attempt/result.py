@@ -7,19 +7,23 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.attempt.checkout import three_tries
 from agent.attempt.directory import JobDir
+from agent.attempt.kept_work import find_bundle, read_kept_work
 from agent.attempt.push import Pushed, Pusher
 from agent.attempt.repository import AttemptRepository
 from agent.attempt.result_repository import ResultRepository, Work
 from agent.attempt.verdict import Verdict
 from keruta.adapters.git.command import Git, Interrupted
 from keruta.domain.messages import message
-from keruta.domain.specification import Specification
+from keruta.domain.reports import KEPT_WORK
+from keruta.domain.specification import KeptWork, Specification
 from keruta.domain.task import ResultBranch
 from keruta.errors import PhaseError
 
 PUSH_SECONDS = 300.0
 KEEP_SECONDS = 120.0
+REASONS_OF_A_PUSH = frozenset({"PushFailed", "PushRefused", "BranchExists", "BranchRefused", "WorkMissing"})
 RESCUE_SECONDS = 30.0  # of what a Pod has after its SIGTERM, beside the log and the artifacts
 
 
@@ -27,18 +31,49 @@ class AttemptResult:
     """Reads what the script made, once it has ended; pushes it after a success, keeps it otherwise.
 
     Args:
+        results: the directory of what attempts left, by task and attempt.
         say: writes a line to the log.
+        announce: tells keruta of a push before it is made.
     """
 
     def __init__(
-        self, directory: JobDir, specification: Specification, access: AttemptRepository, say: Callable[[str], None]
-    ) -> None:
+        self, directory: JobDir, specification: Specification, access: AttemptRepository, results: Path, *,
+        say: Callable[[str], None], announce: Callable[[str, str], None],
+    ) -> None:  # fmt: skip
         self._dir = directory
         self._spec = specification
         self._access = access
+        self._results = results
         self._say = say
+        self._announce = announce
         self.pushed: Pushed | None = None
         self.files: list[Path] = []
+
+    def push_kept(self, verdict: Verdict, kept: KeptWork, target: ResultBranch) -> Verdict:
+        """Push what an earlier attempt kept. Return how that attempt had ended, or why this one failed.
+
+        An attempt that only its push had failed has succeeded then. Raises nothing of Git's.
+        """
+        if verdict.status != "succeeded":
+            return verdict
+        git, repository = self._opened(kept.commit, PUSH_SECONDS)
+        try:
+            bundle = find_bundle(self._results, self._spec.task, kept.attempt, KEPT_WORK)
+
+            def fetch_base(_: Git) -> None:
+                three_tries(threading.Event())(lambda: self._fetch_base(repository, git))
+
+            work = read_kept_work(repository, bundle, kept.attempt, fetch_base)
+            verdict = self._push(repository, work, target, git, verdict)
+        except PhaseError as error:
+            return self._failed(verdict, error)
+        except Interrupted:
+            return self._failed(verdict, _late())
+        finally:
+            repository.remove()
+        if self.pushed is None or kept.status == "succeeded" or kept.reason in REASONS_OF_A_PUSH:
+            return verdict
+        return Verdict(status=kept.status, reason=kept.reason, message=kept.said, exit_code=kept.exit_code)
 
     def rescue(self, base: str, target: ResultBranch) -> None:
         """Keep the work as files and push nothing: its Pod ends, and time is short. Raises nothing of Git's."""
@@ -66,9 +101,7 @@ class AttemptResult:
         except PhaseError as error:
             verdict = self._failed(verdict, error)
         except Interrupted:
-            verdict = self._failed(
-                verdict, PhaseError("PushFailed", message("push_timeout", seconds=int(PUSH_SECONDS)))
-            )
+            verdict = self._failed(verdict, _late())
         finally:
             repository.remove()
         return verdict
@@ -83,24 +116,30 @@ class AttemptResult:
 
     def _read(self, repository: ResultRepository, git: Git) -> Work:
         def fetch_base(_: Git) -> None:
-            with self._access.opened("push") as env:
-                opened = repository.over_network(git.with_env(env))
-                opened("fetch", "-q", "--depth=1", "--no-tags", "--", self._url, repository.base, reason="PushFailed")
+            self._fetch_base(repository, git)
 
         return repository.read(self._spec.identity, self._message, self._made_at, fetch_base)
+
+    def _fetch_base(self, repository: ResultRepository, git: Git) -> None:
+        with self._access.opened("push") as env:
+            opened = repository.over_network(git.with_env(env))
+            opened("fetch", "-q", "--depth=1", "--no-tags", "--", self._url, repository.base, reason="PushFailed")
 
     def _push(
         self, repository: ResultRepository, work: Work, target: ResultBranch, git: Git, verdict: Verdict
     ) -> Verdict:
-        ours = {one.branch: one.commit for one in self._spec.pushed_earlier}
+        ours = [(one.branch, one.commit) for one in self._spec.pushed_earlier]
         try:
             with self._access.opened("push") as env:
-                pusher = Pusher(repository, self._url, git.with_env(env), lfs=self._spec.lfs, say=self._say)
+                pusher = Pusher(
+                    repository, self._url, git.with_env(env), lfs=self._spec.lfs, say=self._say,
+                    announce=self._announce,
+                )  # fmt: skip
                 self.pushed = pusher.push(work, target, ours)
         except PhaseError as error:
             return self._failed(verdict, error)
         except Interrupted:
-            return self._failed(verdict, PhaseError("PushFailed", message("push_timeout", seconds=int(PUSH_SECONDS))))
+            return self._failed(verdict, _late())
         self._say(f"pushed {self.pushed.commit} to {self.pushed.branch}")
         return verdict
 
@@ -140,3 +179,7 @@ class AttemptResult:
         except (OSError, ValueError):
             path.write_text(f"{int(time.time())}\n")
             return int(path.read_text())
+
+
+def _late() -> PhaseError:
+    return PhaseError("PushFailed", message("push_timeout", seconds=int(PUSH_SECONDS)))

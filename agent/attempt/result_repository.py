@@ -23,6 +23,7 @@ from agent.attempt.workspace_files import Beneath
 from keruta.adapters.git.command import Git
 from keruta.domain.commit_rules import CommitIdentity
 from keruta.domain.messages import message
+from keruta.domain.reports import KEPT_WORK
 from keruta.errors import PhaseError
 
 PATCH_LIMIT_BYTES = 1 << 20
@@ -87,6 +88,10 @@ class ResultRepository:
         kept = {name: value for name, value in offline.items() if not name.startswith("GIT_CONFIG")}
         return git.with_env({**git.env, **kept}, self.bare)
 
+    def begin(self) -> None:
+        """Make the empty repository."""
+        self.git("init", "-q", "--bare", "--template=", f"--object-format={self._algorithm}", ".", reason="PushFailed")
+
     # ------------------------------------------------------------ what was made
 
     def read(
@@ -103,7 +108,7 @@ class ResultRepository:
             PhaseError: PushFailed, with a sentence.
             Stopped, TimedOut.
         """
-        self.git("init", "-q", "--bare", "--template=", f"--object-format={self._algorithm}", ".", reason="PushFailed")
+        self.begin()
         self._signed = author(identity, made_at)
         try:
             with Beneath(self._workspace) as files:
@@ -122,15 +127,15 @@ class ResultRepository:
             commits = read_commits(self.git)
         head, branch = directory.head()
         parent = self._parent(directory, commits, head, branch)
-        commits = self._end_history(commits)
+        commits = self.end_history(commits)
         if parent is not None and (made_of := amended_base(commits, parent, self.base, directory.amended())):
             before = parent
             parent = with_parents(self.git, commits, parent, made_of, self._algorithm)
             self._say(f"the commit that was checked out was amended: {before} became {parent}, with its parents")
-            commits = self._end_history(read_commits(self.git))
+            commits = self.end_history(read_commits(self.git))
         head = self._commit(files, directory, commits, parent, text)
         if head not in commits:
-            commits = self._end_history(read_commits(self.git))
+            commits = self.end_history(read_commits(self.git))
         return Work(base=self.base, head=head, commits=commits, others=self._others(directory, commits, head, branch))
 
     def _parent(self, directory: GitDirectory, commits: Commits, head: str | None, branch: str | None) -> str | None:
@@ -146,7 +151,7 @@ class ResultRepository:
         code = "result_head_borrowed" if directory.borrows else "result_head_missing"
         raise PhaseError("PushFailed", message(code, commit=head))
 
-    def _end_history(self, commits: Commits) -> Commits:
+    def end_history(self, commits: Commits) -> Commits:
         """Git is told where history ends; so a commit that has lost its parents is no fault."""
         (self.bare / "shallow").write_text("".join(f"{one}\n" for one in commits.shallow))
         if not commits.shallow:
@@ -217,7 +222,7 @@ class ResultRepository:
             self.git("update-ref", name, commit, reason="PushFailed")
         (self.bare / "HEAD").write_text(f"{work.head}\n")
         target.mkdir(exist_ok=True)
-        bundle, patch = target / "result.bundle", target / "result.patch"
+        bundle, patch = target / KEPT_WORK, target / "result.patch"
         known = [f"^{self.base}"] if self.base in work.commits else []
         tips = ["HEAD", *refs] if work.head != self.base else list(refs)[1:]
         self.git("bundle", "create", "-q", str(bundle), *tips, *known, reason="PushFailed")

@@ -182,6 +182,22 @@ def accept(client: Client, task_id: str) -> TaskView:
 
 @cli.command()
 @click.argument("task_id", metavar="ID")
+@click.argument("branch", required=False)
+@click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What becomes of the branch if it is there.")
+@click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
+@json_option
+@pass_context
+def push(context: Context, task_id: str, branch: str | None, if_exists: str | None, follow: bool) -> None:
+    """Pushes the work that was kept of a task, to BRANCH or to where the task asked for."""
+    client = connect()
+    task = client.push(task_id, branch=branch, if_exists=if_exists)
+    if follow:
+        sys.exit(follow_to_end(client, task.id, as_json=context.json))
+    output.task(task, as_json=context.json)
+
+
+@cli.command()
+@click.argument("task_id", metavar="ID")
 @click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended, and end with its exit code.")
 @click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
 @json_option

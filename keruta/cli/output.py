@@ -203,6 +203,7 @@ def _attempt(attempt: AttemptView) -> list[tuple[str, str]]:
         f"{attempt.outcome or 'at work'} on {attempt.worker}",
         attempt.reason or "",
         f"commit {attempt.commit[:12]}" if attempt.commit else "",
+        f"pushes the work of attempt {attempt.pushes}" if attempt.pushes else "",
         f"pushed {attempt.result_branch}" if attempt.result_branch else "",
         *(f"{value:g} {name.replace('_', ' ')}" for name, value in attempt.usage.items()),
     ]

@@ -90,6 +90,12 @@ class Client:
     def accept(self, task_id: str) -> TaskView:
         return self._api.json("POST", _task(task_id, "/accept"), TaskView)
 
+    def push(self, task_id: str, *, branch: str | None = None, if_exists: str | None = None) -> TaskView:
+        """Pushes the work that was kept; without a branch, to the one that the task asked for."""
+        given = {"branch": branch, "if_exists": if_exists}
+        body = {name: value for name, value in given.items() if value is not None}
+        return self._api.json("POST", _task(task_id, "/push"), TaskView, body=body)
+
     def input(self, task_id: str, text: str) -> TaskView:
         return self._api.json("POST", _task(task_id, "/input"), TaskView, body={"text": text})
 

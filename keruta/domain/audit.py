@@ -11,7 +11,7 @@ from keruta.domain.catalog.kinds import KindName
 
 Action = Literal[
     "create", "change", "delete", "pause", "resume",
-    "cancel", "retry", "accept", "input",
+    "cancel", "retry", "accept", "input", "push",
     "drain", "undrain", "disable", "enable", "give_roles", "revoke",
     "replay", "send_again", "close_circuit", "prune", "refused",
 ]  # fmt: skip

@@ -51,6 +51,7 @@ class Change(StrEnum):
     CANCEL = "cancel"  # a person, while nothing runs
     RERUN = "rerun"  # a person wants another attempt
     ACCEPT = "accept"  # a person has looked, and says that it is done
+    PUSH = "push"  # a person wants the work that was kept to be pushed
 
 
 S, C = Status, Change
@@ -72,6 +73,7 @@ TRANSITIONS: dict[tuple[Status, Change], Status] = {
     **{(s, C.CANCEL): S.CANCELLED for s in (S.SUSPENDED, S.UNKNOWN)},
     (S.UNKNOWN, C.ACCEPT): S.SUCCEEDED,
     **{(s, C.RERUN): S.QUEUED for s in (S.UNKNOWN, S.FAILED, S.CANCELLED)},
+    **{(s, C.PUSH): S.QUEUED for s in (S.UNKNOWN, S.FAILED, S.CANCELLED)},
 }
 
 del S, C

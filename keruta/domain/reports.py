@@ -19,6 +19,7 @@ from keruta.domain.task import Artifact
 CHUNK_LIMIT_BYTES = 256 * 1024
 REPORT_LIMIT_BYTES = 8 * 1024 * 1024
 TAIL_LIMIT_BYTES = 4096
+KEPT_WORK = "result.bundle"  # the artifact that an attempt's work is kept in when it is not pushed
 OUTPUTS_LIMIT = 100
 OUTPUT_LENGTH_LIMIT = 65_536
 ARTIFACTS_LIMIT = 10_000
@@ -82,6 +83,14 @@ class LogChunk(Entry, frozen=True, kw_only=True, tag="log"):
     system: bool = False
 
 
+class Pushing(Entry, frozen=True, kw_only=True, tag="pushing"):
+    """The agent is about to push a commit to a branch: so a push whose end is never told is known as the task's own."""
+
+    execution: Execution
+    branch: Annotated[str, Meta(min_length=1, max_length=255)]
+    commit: Annotated[str, Meta(min_length=1, max_length=64)]
+
+
 class ScriptResults(Entry, frozen=True, kw_only=True):
     """What was kept of what a script left, for the two entries that tell it."""
 
@@ -137,7 +146,7 @@ class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
     execution: Execution | None = None
 
 
-AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Left | Ended | Lost
+AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Pushing | Left | Ended | Lost
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

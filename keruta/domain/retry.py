@@ -44,6 +44,7 @@ REASONS: dict[str, Reason] = {
     "PushRefused": Reason(retried=False, means="The Git server refused the push credential."),
     "BranchExists": Reason(retried=False, means="The result branch exists already, and the task does not replace it."),
     "BranchRefused": Reason(retried=False, means="The Git server refused the result branch: its name or its content."),
+    "WorkMissing": Reason(retried=False, means="The work that was to be pushed is no longer kept, or can't be read."),
     "LfsFailed": Reason(retried=False, means="The files that Git LFS keeps could not be fetched."),
     # what the task draws on
     "ResourceDeleted": Reason(retried=False, means="What the task draws on was deleted while it waited."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -56,10 +56,34 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EarlierPush(msgspec.Struct, frozen=True, kw_only=True):
-    """What an earlier attempt of the same task pushed."""
+    """What an earlier attempt of the same task pushed, or was about to push when it was last heard of."""
 
     branch: str
     commit: str
+
+
+class KeptWork(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The work of an earlier attempt, which is pushed instead of running a script; and how that attempt had ended.
+
+    Args:
+        commit: what had been checked out.
+    """
+
+    attempt: int
+    commit: str
+    status: Literal["succeeded", "failed", "cancelled"]
+    reason: str | None = None
+    message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
+    exit_code: int | None = None
+
+    @property
+    def said(self) -> Message | None:
+        """Why it had ended so."""
+        if self.message is None and self.message_code is None:
+            return None
+        return read_message(self.message, self.message_code, self.message_arguments)
 
 
 class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,6 +114,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     result_branch: str | None = None
     result: ResultBranch | None = None
     pushed_earlier: list[EarlierPush] = []
+    kept_work: KeptWork | None = None
     identity: CommitIdentity = CommitIdentity()
     commit_message: str = ""
     log_limit_bytes: int = 16 * 1024 * 1024

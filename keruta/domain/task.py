@@ -195,6 +195,21 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
+class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where work that was kept is pushed to. Without a branch: where the task asked for.
+
+    Args:
+        if_exists: as in `ResultBranch`; without it as the task asked for, and `fail` for another branch.
+    """
+
+    branch: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    if_exists: IfExists | None = None
+
+    def faults(self) -> Problems:
+        if self.branch is not None and (wrong := branch_fault(self.branch)):
+            yield "/branch", wrong
+
+
 class Note(msgspec.Struct, frozen=True, kw_only=True):
     """What the worker noted of an attempt, for a person."""
 
@@ -204,13 +219,18 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One try at a task. Once it has ended, nothing changes of it."""
+    """One try at a task. Once it has ended, nothing changes of it.
+
+    Args:
+        pushes: the earlier attempt whose kept work this one pushes; it runs no script.
+    """
 
     number: int
     worker: str
     assigned_at: datetime
     execution: str | None = None
     commit: str | None = None
+    pushes: int | None = None
     result_branch: str | None = None
     result_commit: str | None = None
     preparing_at: datetime | None = None
@@ -258,7 +278,11 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as the API shows it."""
+    """A task as the API shows it.
+
+    Args:
+        work_kept_by: the attempt whose work is among its artifacts, and can be pushed.
+    """
 
     id: str
     status: StatusName
@@ -290,6 +314,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     result_branch: str | None = None
     result: ResultBranch | None = None
+    work_kept_by: int | None = None
     attempts: list[AttemptView] = []
     outputs: dict[str, str] = {}
     artifacts: list[Artifact] = []

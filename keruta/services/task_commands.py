@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import msgspec
 
-from keruta.domain.decisions.commands import Accept, Cancel, Command, Input, Rerun, on_command, on_resource_deleted
+from keruta.domain.decisions.commands import (
+    Accept,
+    Cancel,
+    Command,
+    Input,
+    Push,
+    Rerun,
+    on_command,
+    on_resource_deleted,
+)
 from keruta.domain.decisions.values import Decision, Standing
 from keruta.domain.lifecycle import LEASED
 from keruta.domain.messages import message
 from keruta.domain.principal import Principal
+from keruta.domain.task import PushRequest
 from keruta.errors import NotFound
 from keruta.ports import Audit, Changed, Nudges
 from keruta.services.changes import TaskPorts, settle, write
@@ -42,6 +52,11 @@ def retry(ports: CommandPorts, by: Principal, task_id: str) -> None:
 def accept(ports: CommandPorts, by: Principal, task_id: str) -> None:
     """Count a task whose end is not known as done. Raises NotFound, Forbidden, Conflict."""
     _carry_out(ports, by, task_id, Accept())
+
+
+def push(ports: CommandPorts, by: Principal, task_id: str, request: PushRequest) -> None:
+    """Queue an attempt that pushes the work which is kept. Raises NotFound, Forbidden, Conflict: there is none."""
+    _carry_out(ports, by, task_id, Push(branch=request.branch, if_exists=request.if_exists))
 
 
 def send_input(ports: CommandPorts, by: Principal, task_id: str, text: str) -> None:

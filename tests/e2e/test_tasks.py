@@ -270,6 +270,22 @@ git config filter.x.clean 'touch /tmp/keruta-hook-ran'; echo '* filter=x' > .git
     assert not Path("/tmp/keruta-hook-ran").exists()
 
 
+def test_work_that_was_kept_is_pushed_by_a_command(system: RunningSystem, tmp_path: Path) -> None:
+    """To another branch, since the first was there; the task shows where it is, and has succeeded."""
+    make_repository(tmp_path / "later.git")
+    url = (tmp_path / "later.git").as_uri()
+    task_id = system.submit(url, "echo new > new.txt", result_branch="main")
+    assert system.ended(task_id).reason == "BranchExists"
+
+    done = system.run("push", task_id, "other", "--follow")
+
+    assert done.returncode == 0, done.stderr
+    task = system.ended(task_id)
+    assert (task.status, task.attempts[-1].result_branch, task.attempts[-1].pushes) == ("succeeded", "other", 1)
+    assert git(tmp_path / "later.git", "show", "other:new.txt") == "new"
+    assert "pushes the work of attempt 1, pushed other" in system.run("show", task_id).stdout
+
+
 def test_a_retry_is_another_attempt_of_the_same_task(system: RunningSystem, repository: str) -> None:
     """The attempts before it stay on record, each with its own log."""
     task_id = system.submit(repository, 'echo "this is attempt $KERUTA_ATTEMPT"; test "$KERUTA_ATTEMPT" = 2')

@@ -5,28 +5,20 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from agent.attempt.attempt import Job
-from agent.attempt.context import World
-from agent.attempt.credentials import Opener
-from agent.attempt.directory import AttemptFile, JobDir
-from agent.runners.process.script import ProcessScript
-from agent.settings import WorkerSettings
 from keruta.adapters.git.credentials import Credential
 from keruta.domain.naming import new_id
 from keruta.domain.reports import Ended
-from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.specification import Specification
 from keruta.domain.task import RepositoryRef, ResultBranch
 from keruta.errors import PhaseError
-from tests.support.attempts import Recording
+from tests.support.ended_attempts import end_of
 from tests.support.gitservers import GitHttp, GitSsh
-from tests.support.repositories import ENV, add_commit, git, make_repository
+from tests.support.repositories import ENV, add_commit, commit_on, git, make_repository
 from tests.support.workspaces import Workspace
 
 FILES = {
@@ -505,16 +497,6 @@ def test_a_fault_in_a_new_commit_is_refused(workspace: Workspace, served: Path) 
 # ------------------------------------------------------------ what is there already
 
 
-def commit_on(served: Path, branch: str, name: str) -> str:
-    """Somebody else's commit on a branch of the server."""
-    work = served.with_name("a.git.work")
-    git(work, "fetch", "-q", str(served))
-    git(work, "checkout", "-q", "-B", "tmp", "main")
-    commit = add_commit(work, {name: "theirs"}, name)
-    git(work, "push", "-q", "--force", str(served), f"HEAD:refs/heads/{branch}")
-    return commit
-
-
 def test_a_branch_that_exists_is_not_touched(workspace: Workspace, served: Path) -> None:
     """By default; the sentence names it."""
     theirs = commit_on(served, "result", "theirs")
@@ -590,11 +572,11 @@ def test_what_an_earlier_attempt_pushed_is_replaced(workspace: Workspace, served
     before = commit_on(served, "result", "earlier attempt")
     workspace.run("echo x > x")
 
-    pushed = workspace.push(ours={"result": before})
+    pushed = workspace.push(ours=[("result", before)])
 
     assert git(served, "rev-parse", "result") == pushed.commit
     after = commit_on(served, "result", "somebody's")
-    assert refused(workspace.push, ours={"result": before}).reason == "BranchExists"
+    assert refused(workspace.push, ours=[("result", before)]).reason == "BranchExists"
     assert git(served, "rev-parse", "result") == after
 
 
@@ -760,49 +742,12 @@ def test_large_files_go_before_the_branch(tmp_path: Path, http: GitHttp) -> None
 # ------------------------------------------------------------ in an attempt
 
 
-class EndedScript(ProcessScript):
-    """A script that ran before."""
-
-    def take_up(self) -> bool:
-        return True
-
-    def wait(self, seconds: float) -> bool:
-        return True
-
-    def sweep(self) -> int:
-        return 0
-
-
 def ended(tmp_path: Path, served: Path, exit_codes: str, script: str, **result: str) -> tuple[Ended, Path]:
     """The end of an attempt whose script did that, and where its files are kept."""
     repository = RepositoryRef(url=served.as_uri())
     target = ResultBranch(branch="out", **result)  # type: ignore[arg-type]
     specification = Specification(task=new_id(), attempt=1, repository=repository, script="x", result=target)
-    directory = JobDir.of(tmp_path / "jobs", specification)
-    workspace = Workspace(tmp_path / "checked-out", served.as_uri())
-    workspace.check_out()
-    directory.make(AttemptFile(specification=specification, deadline_at=time.time() + 60, commit=workspace.base))
-    workspace.run(script)
-    shutil.move(workspace.path, directory.workspace)
-    directory.execution("boot")
-    directory.let_start()
-    (directory.control / "exit").write_text(exit_codes)
-    (directory.control / "done").touch()
-    reporting = Recording()
-    settings = WorkerSettings(
-        results_dir=tmp_path / "results", worker_dir=tmp_path, transports=DEFAULT_TRANSPORTS | {"file"}
-    )
-    world = World(
-        settings=settings,
-        reporting=reporting,
-        asking=None,  # type: ignore[arg-type]  nothing is asked of it
-        opener=Opener(tmp_path / "no-key", tmp_path),
-        script=lambda job, env: EndedScript(job, env, None),
-        boot="next",
-    )
-    Job(world, directory, specification).run()
-    end = reporting.entries[-1]
-    assert isinstance(end, Ended)
+    end = end_of(tmp_path, specification, script, exit_codes=exit_codes)
     return end, tmp_path / "results" / specification.task / "1"
 
 

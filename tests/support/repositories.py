@@ -25,11 +25,13 @@ def git(directory: Path, *arguments: str, stdin: bytes | None = None) -> str:
     return done.stdout.decode().strip()
 
 
-def make_repository(directory: Path, files: Mapping[str, str | bytes] | None = None, *, bare: bool = True) -> str:
+def make_repository(
+    directory: Path, files: Mapping[str, str | bytes] | None = None, *, bare: bool = True, object_format: str = "sha1"
+) -> str:
     """A repository with one commit on main; returns the commit. Bare repositories can be served and pushed to."""
     work = directory.with_name(f"{directory.name}.work") if bare else directory
     work.mkdir(parents=True)
-    git(work, "init", "-q", "-b", "main")
+    git(work, "init", "-q", f"--object-format={object_format}", "-b", "main")
     git(work, "config", "core.compression", "0")  # packing 100 MB of random bytes is no work of ours
     commit = add_commit(work, files or {"README.md": "# A repository\n", "src/a.txt": "a\n"}, "first")
     if bare:
@@ -49,3 +51,13 @@ def add_commit(work: Path, files: Mapping[str, str | bytes], message: str) -> st
     git(work, "add", "-A")
     git(work, "commit", "-q", "--allow-empty", "-m", message)
     return git(work, "rev-parse", "HEAD")
+
+
+def commit_on(served: Path, branch: str, name: str) -> str:
+    """Somebody else's commit on a branch of the server."""
+    work = served.with_name(f"{served.name}.work")
+    git(work, "fetch", "-q", str(served))
+    git(work, "checkout", "-q", "-B", "tmp", "main")
+    commit = add_commit(work, {name: "theirs"}, name)
+    git(work, "push", "-q", "--force", str(served), f"HEAD:refs/heads/{branch}")
+    return commit

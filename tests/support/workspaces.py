@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
@@ -87,7 +87,7 @@ class Workspace:
         branch: str = "result",
         if_exists: str = "fail",
         *,
-        ours: Mapping[str, str] | None = None,
+        ours: Collection[tuple[str, str]] = (),
         credential: Credential | None = None,
     ) -> Pushed:
         repository, work = self.read()

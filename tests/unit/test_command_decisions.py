@@ -12,6 +12,7 @@ from keruta.domain.decisions.commands import (
     Cancel,
     Command,
     Input,
+    Push,
     Rerun,
     on_command,
     on_resource_deleted,
@@ -44,7 +45,7 @@ def task(status: Status, **more: Any) -> Standing:
     return Standing(**fields | more)
 
 
-@pytest.mark.parametrize("command", [Cancel(), Rerun(), Accept(), Input(text="x")])
+@pytest.mark.parametrize("command", [Cancel(), Rerun(), Accept(), Push(), Input(text="x")])
 @pytest.mark.parametrize("status", list(Status))
 def test_a_command_is_refused_in_every_status_that_does_not_allow_it(status: Status, command: Command) -> None:
     """The message names the status and the command."""
@@ -52,11 +53,12 @@ def test_a_command_is_refused_in_every_status_that_does_not_allow_it(status: Sta
         Cancel: LEASED | {Status.QUEUED, Status.SUSPENDED, Status.UNKNOWN},
         Rerun: {Status.UNKNOWN, Status.FAILED, Status.CANCELLED},
         Accept: {Status.UNKNOWN},
+        Push: {Status.UNKNOWN, Status.FAILED, Status.CANCELLED},
         Input: {Status.RUNNING, Status.WAITING},
     }[type(command)]
 
     if status in allowed:
-        decision = on_command(task(status), command, ANN)
+        decision = on_command(task(status, work_kept_by=1), command, ANN)
         assert status in decision.guard.statuses
         assert decision.guard.managed_by == ANN.names
     else:
@@ -68,7 +70,14 @@ def test_a_command_is_refused_in_every_status_that_does_not_allow_it(status: Sta
 
 
 @pytest.mark.parametrize(
-    ("command", "action"), [(Cancel(), "cancel"), (Rerun(), "retry"), (Accept(), "accept"), (Input(text="x"), "input")]
+    ("command", "action"),
+    [
+        (Cancel(), "cancel"),
+        (Rerun(), "retry"),
+        (Accept(), "accept"),
+        (Push(), "push its work"),
+        (Input(text="x"), "input"),
+    ],
 )
 def test_who_does_not_manage_a_task_decides_nothing_about_it(command: Command, action: str) -> None:
     """Also in a status that would allow it."""
@@ -76,6 +85,25 @@ def test_who_does_not_manage_a_task_decides_nothing_about_it(command: Command, a
         on_command(task(Status.UNKNOWN, managers=("user:bob",)), command, ANN)
 
     assert refused.value.reason == "GrantMissing"
+
+
+def test_a_push_is_an_attempt_of_its_own() -> None:
+    """With what is to be pushed; another attempt at the script forgets that."""
+    pushed = on_command(task(Status.FAILED, work_kept_by=2), Push(branch="b"), ANN)
+    again = on_command(task(Status.FAILED, work_kept_by=2), Rerun(), ANN)
+
+    assert pushed.change is Change.PUSH
+    assert pushed.closes_attempt
+    assert pushed.fields["push"] == {"attempt": 2, "branch": "b", "if_exists": None}
+    assert again.fields["push"] is None
+
+
+def test_where_no_work_is_kept_none_is_pushed() -> None:
+    """And the sentence says so."""
+    with pytest.raises(Conflict) as refused:
+        on_command(task(Status.FAILED), Push(), ANN)
+
+    assert (refused.value.reason, refused.value.message.code) == ("NoWorkKept", "task_no_work")
 
 
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.SUSPENDED])
@@ -211,7 +239,7 @@ def test_what_a_change_removes(change: Change) -> None:
     leads_to_end = change in {
         Change.SUCCEED, Change.FAIL, Change.END_CANCELLED, Change.REFUSE, Change.CANCEL, Change.ACCEPT,
     }  # fmt: skip
-    leads_to_queue = change in {Change.RETRY, Change.RERUN}
+    leads_to_queue = change in {Change.RETRY, Change.RERUN, Change.PUSH}
 
     assert ("lease_until" in gone) == (leads_to_end or leads_to_queue or change is Change.LOSE)
     assert ("holder" in gone) == (leads_to_end or leads_to_queue)

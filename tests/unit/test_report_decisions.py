@@ -244,7 +244,14 @@ def test_an_end_keeps_all_that_the_agent_says() -> None:
     found = decided(task(Status.RUNNING), entry)
 
     told = {"message": "$no", "message_code": None, "message_arguments": None}
-    assert found.fields == {"reason": "ScriptFailed", **told, "exit_code": 3, "question": None, "ended_at": NOW}
+    assert found.fields == {
+        "reason": "ScriptFailed",
+        **told,
+        "exit_code": 3,
+        "question": None,
+        "ended_at": NOW,
+        "work_kept_by": None,
+    }
     assert found.attempt == {
         "outcome": "failed", "reason": "ScriptFailed", **told, "exit_code": 3, "signal": 9, "result_branch": "b",
         "result_commit": "d", "outputs": {"$a": "$b"}, "usage": {"cost_usd": 1.5}, "commit": "c",

@@ -165,6 +165,7 @@ class MongoAssignment:
             "worker": literal(choice.worker),
             "execution": None,
             "assigned_at": "$$NOW",
+            "pushes": "$push.attempt",  # absent where nothing is to be pushed
         }
         filter_, pipeline = transition(
             Change.ASSIGN,

@@ -27,6 +27,7 @@ from keruta.ports import Changed, Document
 
 STANDING = {
     **dict.fromkeys(["status", "attempt", "cancel_requested_at", "retry", "lane", "holder", "readers", "managers"], 1),
+    "work_kept_by": 1,
     "inputs": {"$size": {"$ifNull": ["$input", []]}},
 }
 CHANGED = {**STANDING, "outbox": 1, "history": 1}
@@ -69,6 +70,7 @@ def standing(document: Mapping[str, Any]) -> Standing:
         inputs=document.get("inputs", 0),
         readers=tuple(document["readers"]),
         managers=tuple(document["managers"]),
+        work_kept_by=document.get("work_kept_by"),
         history=[
             HistoryEntry(status=e["status"], at=e["at"], attempt=e.get("attempt", 0))
             for e in document.get("history", ())
@@ -92,6 +94,7 @@ def _attempt(document: Mapping[str, Any]) -> Attempt:
         reason=document.get("reason"),
         started_at=document.get("started_at"),
         ended_at=document.get("ended_at"),
+        pushes=document.get("pushes"),
     )
 
 

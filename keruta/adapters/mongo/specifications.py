@@ -19,15 +19,23 @@ from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.commit_rules import CommitRules, commit_message, identity, purpose
 from keruta.domain.messages import Message, as_message, fields_of, message
 from keruta.domain.permissions import sending_refusal
-from keruta.domain.specification import Access, Fault, Placement, Specification
+from keruta.domain.specification import Access, Fault, KeptWork, Placement, Specification
+from keruta.domain.task import ResultBranch
 from keruta.errors import SettingsError
 from keruta.ports import Document
 from keruta.settings import Settings
 
 # The fields of a task's document that a specification is made of.
+_OF_EARLIER = (
+    "number", "commit", "result_branch", "result_commit", "pushing", "outcome", "reason", "message", "message_code",
+    "message_arguments", "exit_code",
+)  # fmt: skip
 NEEDED = dict.fromkeys(
-    ["spec", "attempt", "owner", "name", "past_attempts.result_branch", "past_attempts.result_commit"], 1
+    ["spec", "attempt", "owner", "name", "push", *(f"past_attempts.{name}" for name in _OF_EARLIER)], 1
 )
+
+
+EARLIER_PUSHES_MOST = 100
 
 
 class MongoSpecifications:
@@ -111,21 +119,49 @@ class MongoSpecifications:
             url = repository["spec"]["url"] if repository is not None else made.repository.url
             made = _with_profile(made, profile, credentials, url)
             made = _with_commits(made, document, profile, repository)
-            return made if repository is None else _with_repository(made, repository, credentials)
+            made = made if repository is None else _with_repository(made, repository, credentials)
+            return _with_kept_work(made, document)
         except LookupError as error:
             return _broken(made, "CredentialMissing", error.args[0])
 
 
 def _pushed_earlier(document: Document) -> list[dict[str, str]]:
-    """What earlier attempts of the task pushed, the last push of each branch: it is the task's own."""
-    pushed = {
-        one["result_branch"]: one["result_commit"]
-        for one in document.get("past_attempts") or ()
-        if one.get("result_branch") and one.get("result_commit")
-    }
-    return [{"branch": branch, "commit": commit} for branch, commit in pushed.items()]
+    """What earlier attempts of the task pushed, and what this one and they were about to push: it is the task's own."""
+    found: dict[tuple[str, str], None] = {}
+    for one in (*(document.get("past_attempts") or ()), document.get("attempt") or {}):
+        found |= {(said["branch"], said["commit"]): None for said in one.get("pushing") or ()}
+        if one.get("result_branch") and one.get("result_commit"):
+            found[one["result_branch"], one["result_commit"]] = None
+    return [{"branch": branch, "commit": commit} for branch, commit in list(found)[-EARLIER_PUSHES_MOST:]]
 
 
+def _with_kept_work(made: Specification, document: Document) -> Specification:
+    """Where an attempt is to push what an earlier one kept: that, and nothing that a script would need."""
+    number = (document.get("attempt") or {}).get("pushes")
+    wanted = document.get("push")
+    if number is None or not wanted or made.wanted_result is None:
+        return made
+    earlier = next((one for one in document.get("past_attempts") or () if one.get("number") == number), None)
+    if earlier is None or not earlier.get("commit"):
+        return _broken(made, "WorkMissing", message("push_work_missing", attempt=number))
+    ended = earlier.get("outcome")
+    kept = KeptWork(
+        attempt=number,
+        commit=earlier["commit"],
+        status=ended if ended in ("succeeded", "failed", "cancelled") else "failed",
+        **{name: earlier.get(name) for name in _ENDING},
+    )
+    target = made.wanted_result
+    branch = wanted["branch"] or target.branch
+    if_exists = wanted["if_exists"] or (target.if_exists if branch == target.branch else "fail")
+    return msgspec.structs.replace(
+        made, kept_work=kept, result=ResultBranch(branch=branch, if_exists=if_exists), result_branch=branch, script=":",
+        command=None, prompt=None, prompt_command=None, check=None, setup=[], env={}, secrets={}, documents=[],
+        usage=[],
+    )  # fmt: skip
+
+
+_ENDING = ("reason", "message", "message_code", "message_arguments", "exit_code")
 _AS_ASKED = (
     "repository", "profile", "script", "command", "prompt", "check", "env", "documents", "timeout_seconds",
     "result_branch", "result",

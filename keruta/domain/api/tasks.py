@@ -5,7 +5,7 @@ from __future__ import annotations
 from keruta.domain.api.route import PAGED, Parameter, Route
 from keruta.domain.lifecycle import Status
 from keruta.domain.roles import READ, RUN
-from keruta.domain.task import InputRequest, TaskPage, TaskRequest, TaskView
+from keruta.domain.task import InputRequest, PushRequest, TaskPage, TaskRequest, TaskView
 
 _STATUS = {"type": "string", "enum": [*(str(status) for status in Status), "open"]}
 _OF_ATTEMPT = (
@@ -68,6 +68,11 @@ TASKS: tuple[Route, ...] = (
     Route(
         name="accept_task", method="POST", path="/api/v1/tasks/{id}/accept", roles=RUN,
         summary="Say that a task whose end is not known is done", answer=TaskView, problems=(404, 409),
+    ),
+    Route(
+        name="push_task", method="POST", path="/api/v1/tasks/{id}/push", roles=RUN, body=PushRequest,
+        summary="Push the work that was kept when it could not be pushed, or was not to be",
+        answer=TaskView, problems=(400, 404, 409, 413, 415, 422),
     ),
     Route(
         name="send_input", method="POST", path="/api/v1/tasks/{id}/input", summary="Send a line to a running script",

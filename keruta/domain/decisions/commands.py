@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -22,6 +22,7 @@ from keruta.domain.decisions.values import (
 from keruta.domain.lifecycle import LEASED, STARTED, Change, Status, sources
 from keruta.domain.messages import Argument, acted_word, action_word, fields_of, kind_word, message, status_word
 from keruta.domain.principal import Principal
+from keruta.domain.task import IfExists
 from keruta.errors import Conflict, Forbidden
 
 INPUTS_LIMIT = 1000
@@ -45,6 +46,14 @@ class Accept(msgspec.Struct, frozen=True):
     action: ClassVar[Action] = "accept"
 
 
+class Push(msgspec.Struct, frozen=True):
+    """Push the work that an attempt kept; None: as the task asked for."""
+
+    branch: str | None = None
+    if_exists: IfExists | None = None
+    action: ClassVar[Action] = "push"
+
+
 class Input(msgspec.Struct, frozen=True):
     """Send a line to the running script."""
 
@@ -52,7 +61,7 @@ class Input(msgspec.Struct, frozen=True):
     action: ClassVar[Action] = "input"
 
 
-Command = Cancel | Rerun | Accept | Input
+Command = Cancel | Rerun | Accept | Push | Input
 
 
 def on_command(task: Standing, command: Command, by: Principal) -> Decision:
@@ -92,6 +101,8 @@ def _decided(task: Standing, command: Command, by: Principal) -> Decision | None
             return _rerun(task, by)
         case Accept():
             return _accept(task, by)
+        case Push():
+            return _push(task, command, by)
         case Input():
             return _input(task, command, by)
 
@@ -116,16 +127,30 @@ def _cancel(task: Standing, by: Principal) -> Decision | None:
 
 
 def _rerun(task: Standing, by: Principal) -> Decision | None:
-    """Another attempt; after an end that is not known it waits until the worker is seen to be without the last one."""
+    """Another attempt at the script."""
     if task.status not in sources(Change.RERUN):
         return None
-    lost = task.status is Status.UNKNOWN
-    fields = requeued(None, None)
-    if lost:
+    return _another(task, by, Change.RERUN, None)
+
+
+def _push(task: Standing, command: Push, by: Principal) -> Decision | None:
+    """Another attempt, which runs no script and pushes what an earlier one kept."""
+    if task.status not in sources(Change.PUSH):
+        return None
+    if task.work_kept_by is None:
+        raise Conflict(message("task_no_work"), reason="NoWorkKept")
+    wanted = {"attempt": task.work_kept_by, "branch": command.branch, "if_exists": command.if_exists}
+    return _another(task, by, Change.PUSH, wanted)
+
+
+def _another(task: Standing, by: Principal, change: Change, push: dict[str, Any] | None) -> Decision:
+    """The next attempt; after an end that is not known it waits until the worker is seen to be without the last one."""
+    fields = {**requeued(None, None), "push": push}
+    if task.status is Status.UNKNOWN:
         del fields["claim"]
         fields.update(BLOCKED)
     return Decision(
-        change=Change.RERUN,
+        change=change,
         guard=Guard(statuses=frozenset({task.status}), managed_by=by.names),
         fields=fields,
         attempt={"ended_at": Kept("attempt.ended_at", _LAST_WORD), "outcome": Kept("attempt.outcome", "lost")},

@@ -19,7 +19,7 @@ def on_lease_expired(task: Standing, lease_seconds: float) -> Decision:
     assert attempt is not None
     if task.status in NOT_STARTED:
         return _never_started(task, attempt)
-    if task.retry.policy == "always" and _attempts_left(task, attempt) and not task.cancel_requested:
+    if task.policy == "always" and _attempts_left(task, attempt) and not task.cancel_requested:
         told = message("attempt_silent_retried", worker=attempt.worker)
         fields = requeued("EndNotKnown", told)
         del fields["claim"]

@@ -27,6 +27,7 @@ from keruta.domain.lifecycle import ENDED, NOT_STARTED, Change, Status, sources
 from keruta.domain.messages import Message, fields_of, message, status_word
 from keruta.domain.principal import Sender
 from keruta.domain.reports import (
+    KEPT_WORK,
     TAIL_LIMIT_BYTES,
     AnyEntry,
     Ended,
@@ -36,6 +37,7 @@ from keruta.domain.reports import (
     Lost,
     Outcome,
     Preparing,
+    Pushing,
     Resumed,
     Running,
     Waiting,
@@ -114,6 +116,8 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
             return _going_on(task, task.attempt, entry, Change.ASK, {**lease, "question": entry.question})
         case Resumed():
             return _going_on(task, task.attempt, entry, Change.RESUME, {**lease, "question": None})
+        case Pushing():
+            return _pushing(task, task.attempt, entry)
         case Left():
             return _left(task, task.attempt, entry)
         case Ended():
@@ -182,6 +186,26 @@ def _going_on(
     return Decision(change=change, guard=guard, fields=fields)
 
 
+def _pushing(task: Standing, attempt: Attempt, entry: Pushing) -> Decision | Outcome:
+    """The push is on record before it is made. An attempt that is no longer wanted may not push."""
+    if attempt.execution != entry.execution or task.status not in sources(Change.FAIL):
+        return STALE
+    told = {"branch": entry.branch, "commit": entry.commit}
+    return Decision(
+        change=None,
+        guard=from_sources(Change.FAIL, attempt=attempt.number, execution=entry.execution),
+        attempt={"pushing": Extended("attempt.pushing", [told])},
+    )
+
+
+def _kept(attempt: Attempt, entry: Left | Ended) -> dict[str, Any]:
+    """Whose work is there to be pushed, where an attempt's end changes that."""
+    if any(one.path == KEPT_WORK for one in entry.artifacts):
+        return {"work_kept_by": attempt.number}
+    pushed = isinstance(entry, Ended) and entry.result_branch is not None
+    return {"work_kept_by": None} if pushed and attempt.pushes is None else {}
+
+
 def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
     """What was kept is on record before the end is; the end, which another tells, leaves it there."""
     if attempt.execution != entry.execution:
@@ -191,6 +215,7 @@ def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
     return Decision(
         change=None,
         guard=from_sources(Change.FAIL, attempt=attempt.number, execution=entry.execution),
+        fields=_kept(attempt, entry),
         attempt={
             "outputs": entry.outputs,
             "usage": entry.usage,
@@ -207,7 +232,8 @@ def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -
         change = Change.END_CANCELLED  # it never started, and no one wants it any more
     if same and entry.status == "failed" and _tried_again(task, entry, now):
         wait = 0.0 if _held_back(task, entry, now) else now.backoff_seconds
-        return _retried(attempt, entry.reason, entry.said, _result(entry, "retried"), wait_seconds=wait)
+        again = _retried(attempt, entry.reason, entry.said, _result(entry, "retried"), wait_seconds=wait)
+        return msgspec.structs.replace(again, fields={**again.fields, **_kept(attempt, entry)})
     if same and task.status in sources(change):
         return _end(attempt, entry, change)
     if same and task.status in ENDED and attempt.outcome == entry.status:
@@ -220,7 +246,14 @@ def _end(attempt: Attempt, entry: Ended, change: Change) -> Decision:
     return Decision(
         change=change,
         guard=from_sources(change, attempt=attempt.number, execution=entry.execution),
-        fields={"reason": entry.reason, **told, "exit_code": entry.exit_code, "question": None, "ended_at": NOW},
+        fields={
+            "reason": entry.reason,
+            **told,
+            "exit_code": entry.exit_code,
+            "question": None,
+            "ended_at": NOW,
+            **_kept(attempt, entry),
+        },
         attempt=_result(entry, entry.status),
     )
 
@@ -259,7 +292,7 @@ def _tried_again(task: Standing, entry: Ended, now: Circumstances) -> bool:
         return False
     again = may_retry(
         entry.reason or "",
-        policy=task.retry.policy,
+        policy=task.policy,
         started=entry.execution is not None,
         attempt=entry.attempt,
         max_attempts=task.retry.max_attempts,
@@ -268,7 +301,7 @@ def _tried_again(task: Standing, entry: Ended, now: Circumstances) -> bool:
 
 
 def _held_back(task: Standing, entry: Ended, now: Circumstances) -> bool:
-    left = entry.attempt < task.retry.max_attempts and task.retry.policy != "never"
+    left = entry.attempt < task.retry.max_attempts and task.policy != "never"
     return left and entry.execution is None and now.held_back
 
 
@@ -276,7 +309,7 @@ def _lost(task: Standing, attempt: Attempt, entry: Lost) -> Decision | Outcome:
     """The agent can't say how the script ended. What may run again does; the rest waits for a person."""
     if attempt.execution != entry.execution:
         return REPEAT
-    again = task.retry.policy == "always" and entry.attempt < task.retry.max_attempts and not task.cancel_requested
+    again = task.policy == "always" and entry.attempt < task.retry.max_attempts and not task.cancel_requested
     if again and task.status in sources(Change.RETRY):
         told = message("attempt_machine_down_retried")
         ended = {"ended_at": NOW, "reason": "EndNotKnown", **fields_of(told), "outcome": "retried"}

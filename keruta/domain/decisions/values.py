@@ -11,7 +11,7 @@ import msgspec
 
 from keruta.domain.lifecycle import ENDED, LEASED, Change, Status, sources, target
 from keruta.domain.messages import Message, fields_of
-from keruta.domain.task import HistoryEntry, RetryPolicy
+from keruta.domain.task import HistoryEntry, Policy, RetryPolicy
 
 
 class _Symbol(Enum):
@@ -61,7 +61,11 @@ Fields = Mapping[str, Any]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a task's current attempt."""
+    """What is known of a task's current attempt.
+
+    Args:
+        pushes: the earlier attempt whose kept work it pushes; it runs no script then.
+    """
 
     number: int
     id: str
@@ -71,6 +75,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    pushes: int | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +86,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         holder: the worker that has the attempt, as long as it may be at work on it.
         inputs: how many lines people have sent to the current attempt.
         managers: the names of those who may decide about the task.
+        work_kept_by: the number of the attempt whose work is kept, and can be pushed.
     """
 
     id: str
@@ -94,6 +100,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     readers: Sequence[str] = ()
     managers: Sequence[str] = ()
     history: Sequence[HistoryEntry] = ()
+    work_kept_by: int | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """What may be run again: a push always may, since what it has pushed is known as its own."""
+        return "always" if self.attempt is not None and self.attempt.pushes is not None else self.retry.policy
 
     def attempt_of(self, number: int) -> Attempt | None:
         """The current attempt, if it has this number."""

@@ -45,6 +45,9 @@ TEXTS = {
     "push_linked": "The workspace's Git directory is a link, so nothing is pushed from it.",
     "push_unreadable": "The result could not be read: {error}.",
     "push_timeout": "The branch could not be pushed within {seconds} s.",
+    "push_not_current": "keruta gave this attempt up meanwhile, so it pushes nothing.",
+    "push_work_missing": "The work that attempt {attempt} kept is not there any more.",
+    "push_work_unreadable": "The work that attempt {attempt} kept can't be read: {error}.",
     "branch_name_bad": "'{branch}' is not a name for a branch.",
     "branch_name_characters": "'{branch}' is not a name for a branch: Git refuses a character or a sequence in it.",
     "branch_name_parts": (

@@ -1,0 +1,71 @@
+"""Attempts whose script has ended: what their agent makes of the workspace, and reports."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from agent.attempt.attempt import Job
+from agent.attempt.context import World
+from agent.attempt.credentials import Opener
+from agent.attempt.directory import AttemptFile, JobDir
+from agent.runners.process.script import ProcessScript
+from agent.settings import WorkerSettings
+from keruta.domain.reports import Ended
+from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.domain.specification import Specification
+from tests.support.attempts import Recording
+from tests.support.workspaces import Workspace
+
+
+class EndedScript(ProcessScript):
+    """A script that ran before."""
+
+    def take_up(self) -> bool:
+        return True
+
+    def wait(self, seconds: float) -> bool:
+        return True
+
+    def sweep(self) -> int:
+        return 0
+
+
+def end_of(
+    root: Path, specification: Specification, script: str | None = None, *, exit_codes: str = "script 0\n",
+    reporting: Recording | None = None,
+) -> Ended:  # fmt: skip
+    """Return the end that an attempt reports.
+
+    Args:
+        root: has the agent's directories; `results` among them.
+        script: what was done in a checkout of the repository; None for an attempt that has no checkout.
+    """
+    directory = JobDir.of(root / "jobs", specification)
+    commit = specification.kept_work.commit if specification.kept_work is not None else ""
+    if script is not None:
+        workspace = Workspace(root / f"checked-out-{specification.attempt}", specification.repository.url)
+        commit = workspace.check_out()
+    directory.make(AttemptFile(specification=specification, deadline_at=time.time() + 60, commit=commit))
+    if script is not None:
+        workspace.run(script)
+        shutil.move(workspace.path, directory.workspace)
+    directory.execution("boot")
+    directory.let_start()
+    (directory.control / "exit").write_text(exit_codes)
+    (directory.control / "done").touch()
+    recording = reporting or Recording()
+    transports = DEFAULT_TRANSPORTS | {"file"}
+    world = World(
+        settings=WorkerSettings(results_dir=root / "results", worker_dir=root, transports=transports),
+        reporting=recording,
+        asking=None,  # type: ignore[arg-type]  nothing is asked of it
+        opener=Opener(root / "no-key", root),
+        script=lambda job, env: EndedScript(job, env, None),
+        boot="next",
+    )
+    Job(world, directory, specification).run()
+    end = recording.entries[-1]
+    assert isinstance(end, Ended)
+    return end
