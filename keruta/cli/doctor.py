@@ -17,6 +17,7 @@ from keruta.client import ApiError, Client
 from keruta.domain.doctor import Finding
 from keruta.errors import SettingsError
 from keruta.local import mongod
+from keruta.local.installation import start_command
 from keruta.local.state import State, find
 from keruta.local.system import mongo_answers
 from keruta.network import network
@@ -150,7 +151,7 @@ def _network() -> Iterator[Finding]:
 def _system(state: State) -> Iterator[Finding]:
     running = state.running()
     if running is None:
-        yield Finding(state="note", what="no keruta is running here", mend="make run")
+        yield Finding(state="note", what="no keruta is running here", mend=start_command())
         return
     try:
         Client(running.url, running.token).tasks(limit=1)

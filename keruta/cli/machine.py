@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keruta.errors import KerutaError
+from keruta.local.installation import start_command
 from keruta.local.state import Running, State, find
 
 
@@ -12,7 +13,7 @@ def find_state() -> State:
     """The directory of the system that runs on this machine. Raises KerutaError when there is none."""
     state = find(here())
     if state is None:
-        raise KerutaError("there is no keruta on this machine: start one with `make run`")
+        raise KerutaError(f"there is no keruta on this machine: start one with `{start_command()}`")
     return state
 
 
@@ -21,7 +22,7 @@ def find_running() -> Running:
     state = find(here())
     running = state.running() if state else None
     if running is None:
-        raise KerutaError("no keruta is running here: start one with `make run`, or `keruta login URL`")
+        raise KerutaError(f"no keruta is running here: start one with `{start_command()}`, or `keruta login URL`")
     return running
 
 

@@ -16,6 +16,7 @@ from keruta.cli.machine import here
 from keruta.client import ApiError, Client
 from keruta.domain.doctor import Isolation
 from keruta.errors import KerutaError
+from keruta.local.installation import program
 from keruta.local.state import State
 from keruta.local.system import LOOK_EVERY_SECONDS, System
 
@@ -106,5 +107,5 @@ def _say_no_fence(state: State) -> Isolation | None:
 def _say_where(system: System, state: State) -> None:
     click.echo(f"keruta is at {system.url}", err=True)
     click.echo(f"sign in there with the code  {state.sign_in_code_file.read_text()}", err=True)
-    click.echo('in another terminal:  eval "$(.venv/bin/keruta env)"; keruta list', err=True)
+    click.echo(f'in another terminal:  eval "$({program()} env)"; keruta list', err=True)
     output.note(f"logs are in {state.root}/log; Ctrl-C ends it all")

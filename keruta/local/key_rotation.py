@@ -11,6 +11,7 @@ from keruta.adapters.encryption import Sealer, new_sealing_key
 from keruta.adapters.mongo.catalog_kinds import Credentials
 from keruta.adapters.mongo.client import connect
 from keruta.errors import KerutaError
+from keruta.local.installation import start_command
 from keruta.local.state import State, write_private
 from keruta.settings import Settings
 
@@ -18,7 +19,7 @@ from keruta.settings import Settings
 def rotate(state: State) -> int:
     """Returns how many credentials are sealed anew. Raises KerutaError where no keruta runs on this directory."""
     if state.running() is None:
-        raise KerutaError("no keruta is running here: its database is needed; start it with `make run`")
+        raise KerutaError(f"no keruta is running here: its database is needed; start it with `{start_command()}`")
     mongo_url = os.environ.get("KERUTA_MONGO_URL") or state.mongo_url()
     old = state.sealing_key.read_bytes()
     new = new_sealing_key()

@@ -17,6 +17,7 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from keruta.errors import SettingsError
+from keruta.local.installation import install_command
 
 REPLICA_SET = "keruta"
 Client = pymongo.MongoClient[dict[str, Any]]
@@ -39,7 +40,9 @@ def find() -> Path:
             if not os.access(program, os.X_OK):
                 program.chmod(program.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
             return program
-    raise SettingsError("there is no mongod: run `make install`, put one on the PATH, or set KERUTA_MONGO_URL")
+    raise SettingsError(
+        f"there is no mongod: run `{install_command('mongod')}`, put one on the PATH, or set KERUTA_MONGO_URL"
+    )
 
 
 def version(program: Path) -> str:

@@ -16,12 +16,12 @@ from pymongo.errors import PyMongoError
 
 from keruta.errors import KerutaError
 from keruta.local import mongod
+from keruta.local.installation import MANIFESTS, PROJECT, install_command
 from keruta.local.knative_emulator import Config
 from keruta.local.manifests import FUNCTION, Manifests, load
 from keruta.local.state import Running, State
 from keruta.local.supervisor import Child, Supervisor
 
-PROJECT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.2
 WORKER_GRACE_SECONDS = 20.0
@@ -45,7 +45,7 @@ class System:
     ) -> None:
         self._state = state
         self._said = said
-        self._manifests_dir = manifests or PROJECT / "knative" / "base"
+        self._manifests_dir = manifests or MANIFESTS
         self._supervisor = Supervisor(said)
         self._ports: dict[str, int] = {}
         self.url = ""
@@ -177,7 +177,7 @@ def _program(command: tuple[str, ...]) -> list[str]:
     """A program of the environment that this process runs in."""
     found = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
     if found is None:
-        raise KerutaError(f"{command[0]} is not installed; run `make install`")
+        raise KerutaError(f"{command[0]} is not installed; run `{install_command()}`")
     return [found, *command[1:]]
 
 
