@@ -7,6 +7,10 @@ mutant that the tests do not notice has survived. A survivor that changes nothin
     python -m tests.mutants                               every module of TARGETS
     python -m tests.mutants keruta/domain/waiting.py      one of them
     python -m tests.mutants keruta/http/problems.py tests/integration/test_http.py    any module, with its tests
+    python -m tests.mutants --unit [--sample N] [--modules keruta/domain keruta/services]
+
+The last changes every module of these folders, has the unit tests alone notice, and says of each module, and of all,
+how many of its mutants were noticed; see `tests/unit_mutants.py`.
 """
 
 from __future__ import annotations
@@ -49,24 +53,31 @@ _FLIPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is,
 }  # fmt: skip
 # What takes the place of a keyword that is left out changes what is checked; of any other call it would be an error.
-_GUARDS = frozenset({"Guard", "from_sources", "_guard", "transition", "update_one", "update_many"})
+_GUARDS = frozenset({"Guard", "from_sources", "_guard", "update_one", "update_many"})
 _LOADED_FIRST = ("pytest", "msgspec", "hypothesis", "schemathesis.pytest.plugin", "pytest_timeout", "tenacity", "flask")
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """A module with one guard changed. `name` says where and what, and stays the same when lines move."""
+    """A module with one guard changed. `name` says where and what, and stays the same when lines move.
+
+    `lines` are those of the statement that is changed, of which some test must run one. `function` is the outermost
+    function in whose body it is; none for what is computed on import.
+    """
 
     path: str
     line: int
     name: str
     source: str
+    lines: range = range(0)
+    function: str | None = None
 
 
 def mutants(path: str, source: str) -> Iterator[Mutant]:
     """Every way to change one guard of a module."""
     tree = ast.parse(source)
     owners = _owners(tree)
+    bodies = _bodies(tree)
     of_classes = {word.value for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for word in node.keywords}
     nodes = [node for node in ast.walk(tree) if not _is_typing(node) and node not in of_classes]
     for node in nodes:
@@ -74,7 +85,9 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
             before, after = ast.unparse(node), ast.unparse(new)
             changed = _with(tree, node, new)
             name = f"{path} {owners.get(node, 'module')}: {_short(before)} -> {_short(after)}"
-            yield Mutant(path, getattr(node, "lineno", 0), name, ast.unparse(changed))
+            line = getattr(node, "lineno", 0)
+            lines = range(line, (getattr(node, "end_lineno", None) or line) + 1)
+            yield Mutant(path, line, name, ast.unparse(changed), lines, bodies.get(node))
 
 
 def _changes(node: ast.AST) -> Iterator[ast.AST]:
@@ -119,6 +132,22 @@ def _owners(tree: ast.Module) -> dict[ast.AST, str]:
     for owner in ast.walk(tree):
         if isinstance(owner, ast.FunctionDef | ast.ClassDef):
             found |= dict.fromkeys(ast.walk(owner), owner.name)
+    return found
+
+
+def _bodies(tree: ast.Module) -> dict[ast.AST, str]:
+    """The qualified name of the outermost function in whose body a node is."""
+    found: dict[ast.AST, str] = {}
+
+    def walk(owner: ast.Module | ast.ClassDef, prefix: str) -> None:
+        for node in owner.body:
+            if isinstance(node, ast.ClassDef):
+                walk(node, f"{prefix}{node.name}.")
+            elif isinstance(node, ast.FunctionDef):
+                inner = (one for statement in node.body for one in ast.walk(statement))
+                found.update(dict.fromkeys(inner, f"{prefix}{node.name}"))
+
+    walk(tree, "")
     return found
 
 
@@ -228,6 +257,10 @@ def accepted() -> dict[str, str]:
 
 def main(arguments: Sequence[str]) -> int:
     os.chdir(ROOT)
+    if "--unit" in arguments:
+        from tests import unit_mutants
+
+        return unit_mutants.main([one for one in arguments if one != "--unit"])
     for name in _LOADED_FIRST:
         importlib.import_module(name)
     chosen = {arguments[0]: list(arguments[1:]) or TARGETS[arguments[0]]} if arguments else TARGETS

@@ -11,9 +11,12 @@ from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.tasks import TARGETS, after, literal, seen_within, transition
+from keruta.adapters.mongo.decisions import update_of
+from keruta.adapters.mongo.running import RUNNING, running_on
+from keruta.adapters.mongo.tasks import after, seen_within
+from keruta.domain.decisions.assignment import on_assign
 from keruta.domain.events import Event, task_event
-from keruta.domain.lifecycle import LEASED, Change
+from keruta.domain.lifecycle import Status
 from keruta.domain.naming import NAME, new_id
 from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
 from keruta.ports import PlanOutdated, WorkerSlots
@@ -69,7 +72,7 @@ class MongoAssignment:
             workers = list(self._workers.find(match, {"slots": 1, "address": 1}))
             if not workers:
                 return []
-            held = {"holder": {"$in": [found["_id"] for found in workers]}, "status": {"$in": sorted(LEASED)}}
+            held = running_on(found["_id"] for found in workers)
             busy = self._tasks.aggregate([{"$match": held}, {"$group": {"_id": "$holder", "count": {"$sum": 1}}}])
             counts = {row["_id"]: row["count"] for row in busy}
         return [
@@ -103,9 +106,10 @@ class MongoAssignment:
 
     def running(self, lanes: Iterable[Lane]) -> Mapping[Lane, int]:
         del lanes
-        held = {"holder": {"$exists": True}, "status": {"$in": sorted(LEASED)}}
         with translated():
-            rows = list(self._tasks.aggregate([{"$match": held}, {"$group": {"_id": "$lane", "count": {"$sum": 1}}}]))
+            rows = list(
+                self._tasks.aggregate([{"$match": RUNNING}, {"$group": {"_id": "$lane", "count": {"$sum": 1}}}])
+            )
         return {Lane(**row["_id"]): row["count"] for row in rows}
 
     def limits(self, lanes: Iterable[Lane]) -> Limits:
@@ -136,10 +140,11 @@ class MongoAssignment:
         updates = []
         for choice in choices:
             event_id = new_id()
-            filter_, pipeline = self._assign(choice, event_id)
+            decision = on_assign(choice.worker, self._settings.lease_seconds)
+            filter_, pipeline = update_of(choice.task, decision, event_id)
             updates.append(UpdateOne(filter_, pipeline))
-            said: dict[str, str | int | None] = {"task": choice.task, "status": TARGETS[Change.ASSIGN]}
-            kind = task_event(TARGETS[Change.ASSIGN])
+            said: dict[str, str | int | None] = {"task": choice.task, "status": Status.ASSIGNED.value}
+            kind = task_event(Status.ASSIGNED.value)
             events.append((choice.task, Event(id=event_id, type=kind, subject=choice.task, data=said)))
         with translated(), self._client.start_session() as session:
             try:
@@ -156,30 +161,6 @@ class MongoAssignment:
                     raise PlanOutdated(f"the database asks for another try: {error.code}") from error
                 raise
         return events
-
-    def _assign(self, choice: Choice, event_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-        number = "$attempt_count"
-        attempt = {
-            "number": number,
-            "id": {"$concat": ["$_id", "-", {"$toString": number}]},
-            "worker": literal(choice.worker),
-            "execution": None,
-            "assigned_at": "$$NOW",
-            "pushes": "$push.attempt",  # absent where nothing is to be pushed
-        }
-        filter_, pipeline = transition(
-            Change.ASSIGN,
-            choice.task,
-            match={"claim": {"$exists": True}, "cancel_requested_at": None},
-            set_={
-                "attempt": attempt,
-                "holder": literal(choice.worker),
-                "lease_until": after(self._settings.lease_seconds),
-            },
-            event_id=event_id,
-        )
-        # Counted first, in a stage of its own: attempt, history and event speak of it.
-        return filter_, [{"$set": {"attempt": None, "attempt_count": {"$add": ["$attempt_count", 1]}}}, *pipeline]
 
 
 def lane_key(lane: Lane) -> dict[str, str]:

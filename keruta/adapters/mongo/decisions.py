@@ -44,13 +44,17 @@ def update_of(
     """
     fields = {name: _expression(value) for name, value in decision.fields.items()}
     of_attempt = {name: _expression(value) for name, value in decision.attempt.items()}
-    if decision.closes_attempt:
+    if decision.opens_attempt:
+        fields["attempt"] = {**_NEW_ATTEMPT, **of_attempt}
+    elif decision.closes_attempt:
         fields |= _closed(of_attempt)
     else:
         fields |= {f"attempt.{name}": value for name, value in of_attempt.items()}
     pipeline = [{"$set": fields}]
     if decision.change is not None:
         pipeline = status_change(decision.change, fields, decision.removed, event_id)
+    if decision.opens_attempt:  # counted first, in a stage of its own: attempt, history and event speak of it
+        pipeline = [{"$set": {"attempt": None, "attempt_count": {"$add": ["$attempt_count", 1]}}}, *pipeline]
     if log is not None:
         pipeline = [{"$set": {"log": log_expression(log)}}, *pipeline]
     return {"_id": task_id, **_filter(decision.guard)}, pipeline
@@ -114,7 +118,15 @@ def _filter(guard: Guard) -> Document:
         found[f"input.{guard.fewer_inputs - 1}"] = {"$exists": False}
     if guard.draws_on is not None:
         found["draws_on"] = guard.draws_on
+    if guard.claimable:
+        found["claim"] = {"$exists": True}
     return found
+
+
+_NEW_ATTEMPT = {
+    "number": "$attempt_count",
+    "id": {"$concat": ["$_id", "-", {"$toString": "$attempt_count"}]},
+}
 
 
 def _closed(of_attempt: Document) -> Document:

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.decisions import STANDING, standing
 from keruta.adapters.mongo.outage_guard import Pulse
+from keruta.adapters.mongo.running import WITH_LEASE, held_by
 from keruta.adapters.mongo.tasks import IS_BLOCKED, literal, seen_within
 from keruta.domain.decisions.values import Standing
-from keruta.domain.lifecycle import HELD, LEASED
 from keruta.ports import ClusterWorker, Document
 from keruta.settings import Settings
 
 NODE_LOST_LEASES = 1.0
 HANDED_OVER_LEASES = 0.5  # three heartbeats: before the leases of what has not started run out
 FORGOTTEN_AFTER_SECONDS = 3600
-_HELD = sorted(HELD)
 
 
 class MongoExpiry:
@@ -37,9 +36,8 @@ class MongoExpiry:
             return self._pulse.ticked()
 
     def expired(self) -> list[Standing]:
-        over = {"lease_until": {"$exists": True}, "status": {"$in": sorted(LEASED)}}
         with translated():
-            found = self._tasks.find({**over, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}, STANDING)
+            found = self._tasks.find({**WITH_LEASE, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}, STANDING)
             return [standing(document) for document in found.sort("lease_until", 1).hint("lease_until")]
 
     def release_due(self) -> None:
@@ -68,18 +66,14 @@ class MongoExpiry:
 
     def held_by(self, workers: Sequence[str]) -> list[str]:
         with translated():
-            return [row["_id"] for row in self._tasks.find(_held_by(workers), ["_id"]).hint("holder")]
+            return [row["_id"] for row in self._tasks.find(held_by(workers), ["_id"]).hint("holder")]
 
     def hand_over(self, task_id: str, workers: Sequence[str], heir: str) -> None:
         given = [{"$set": {"holder": literal(heir), "attempt.worker": literal(heir)}}]
         with translated():
-            self._tasks.update_one({"_id": task_id, **_held_by(workers)}, given)
+            self._tasks.update_one({"_id": task_id, **held_by(workers)}, given)
 
     def forget(self, workers: Sequence[str]) -> None:
         long_gone = {"$lt": ["$seen_at", {"$subtract": ["$$NOW", FORGOTTEN_AFTER_SECONDS * 1000]}]}
         with translated():
             self._workers.delete_many({"_id": {"$in": list(workers)}, "$expr": long_gone})
-
-
-def _held_by(workers: Sequence[str]) -> Document:
-    return {"holder": {"$in": list(workers)}, "status": {"$in": _HELD}}

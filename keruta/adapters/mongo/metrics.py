@@ -8,8 +8,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.running import HELD_BY_ANYONE, running_on
 from keruta.adapters.mongo.tasks import seen_within
-from keruta.domain.lifecycle import HELD, LEASED
+from keruta.domain.lifecycle import HELD
 from keruta.errors import Unavailable
 
 
@@ -40,7 +41,7 @@ class Figures(Collector):
             row["_id"]: row["count"]
             for row in tasks.aggregate(
                 [
-                    {"$match": {"holder": {"$exists": True}, "status": {"$in": sorted(HELD)}}},
+                    {"$match": HELD_BY_ANYONE},
                     {"$group": {"_id": "$status", "count": {"$sum": 1}}},
                 ],
                 hint="holder",
@@ -59,7 +60,7 @@ class Figures(Collector):
         heard = {"left_at": None, "$expr": seen_within(self._lease_seconds)}
         rows = list(self._database["workers"].find(heard, ["slots", "draining"]))
         yield GaugeMetricFamily("keruta_workers", "Workers that were heard of within a lease.", value=len(rows))
-        held = {"holder": {"$in": [row["_id"] for row in rows]}, "status": {"$in": sorted(LEASED)}}
+        held = running_on(row["_id"] for row in rows)
         busy = self._database["tasks"].count_documents(held, hint="holder")
         family = GaugeMetricFamily(
             "keruta_worker_slots", "Workers' slots, by whether they are taken.", labels=["state"]

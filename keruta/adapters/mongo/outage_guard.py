@@ -14,8 +14,8 @@ from pymongo import ReturnDocument
 from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.client import Database
+from keruta.adapters.mongo.running import WITH_LEASE
 from keruta.adapters.mongo.tasks import after
-from keruta.domain.lifecycle import LEASED
 from keruta.ports import Document
 
 
@@ -72,7 +72,7 @@ class Pulse:
     def _extend(self, gaps: int) -> None:
         lease = after(self._lease_seconds)
         self._tasks.update_many(
-            {"lease_until": {"$exists": True}, "status": {"$in": sorted(LEASED)}},
+            WITH_LEASE,
             [{"$set": {"lease_until": {"$max": ["$lease_until", lease]}}}],
         )
         self._control.update_one({"_id": "pulse"}, {"$max": {"extended": gaps}})

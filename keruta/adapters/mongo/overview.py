@@ -11,8 +11,9 @@ from typing import Any
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.running import RUNNING
 from keruta.adapters.mongo.tasks import seen_within
-from keruta.domain.lifecycle import ENDED, LEASED, OPEN
+from keruta.domain.lifecycle import ENDED, OPEN
 from keruta.domain.messages import message
 from keruta.domain.naming import earliest_id
 from keruta.domain.overview import Overview, Span, Trouble, WorkerView
@@ -111,7 +112,7 @@ class MongoOverview:
             there = {row["_id"] for row in self._workers.find({"$expr": seen_within(self._lease_seconds)}, ["_id"])}
             held = self._tasks.aggregate(
                 [
-                    {"$match": {"holder": {"$exists": True}, "status": {"$in": sorted(LEASED)}}},
+                    {"$match": RUNNING},
                     {"$group": {"_id": "$holder", "count": {"$sum": 1}}},
                 ],
                 hint="holder",

@@ -9,8 +9,8 @@ from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.assignments import MongoAssignment, lane_key
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.running import held_by
 from keruta.adapters.mongo.tasks import after, seen_within
-from keruta.domain.lifecycle import HELD
 from keruta.domain.messages import Message, fields_of
 from keruta.domain.scaling import WorkerState
 from keruta.domain.scheduling import Running, room
@@ -81,7 +81,7 @@ class MongoPool:
         heard = {"left_at": None, "$expr": seen_within(self._lease_seconds)}
         with translated():
             rows = list(self._workers.find(heard, ["draining"]))
-            held = {"holder": {"$in": [row["_id"] for row in rows]}, "status": {"$in": sorted(HELD)}}
+            held = held_by(row["_id"] for row in rows)
             counts: dict[str, int] = {
                 row["_id"]: row["count"]
                 for row in self._tasks.aggregate(

@@ -10,9 +10,9 @@ from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.outage_guard import Pulse
+from keruta.adapters.mongo.running import IS_HELD, IS_LEASED
 from keruta.adapters.mongo.specifications import NEEDED, MongoSpecifications
 from keruta.adapters.mongo.tasks import IS_BLOCKED, after, literal
-from keruta.domain.lifecycle import HELD, LEASED
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.principal import Sender
@@ -22,7 +22,6 @@ from keruta.errors import Unauthenticated
 from keruta.ports import Document
 from keruta.settings import Settings
 
-_HELD = sorted(HELD)
 _TASK_ID_LENGTH = 26  # an attempt's id begins with its task's
 RENEW_SECONDS = 1.0
 
@@ -79,7 +78,7 @@ class MongoReportStore:
         match: Document = {
             "_id": {"$in": [name[:_TASK_ID_LENGTH] for name in attempts]},
             "attempt.id": {"$in": list(attempts)},
-            "status": {"$in": sorted(LEASED)},
+            "status": IS_LEASED,
             **({"holder": sender.worker} if sender.worker else {}),
         }
         with translated():
@@ -91,7 +90,7 @@ class MongoReportStore:
             self._hints.update_many(match, [{"$set": {"claim": "$lane"}}, {"$unset": "blocked_by"}])
 
     def over(self, attempts: Sequence[str]) -> list[str]:
-        match = {"_id": {"$in": [name[:_TASK_ID_LENGTH] for name in attempts]}, "status": {"$in": _HELD}}
+        match = {"_id": {"$in": [name[:_TASK_ID_LENGTH] for name in attempts]}, "status": IS_HELD}
         with translated():
             current = {
                 (document.get("attempt") or {}).get("id") for document in self._tasks.find(match, ["attempt.id"])
@@ -99,10 +98,10 @@ class MongoReportStore:
         return [name for name in attempts if name not in current]
 
     def assigned(self, sender: Sender, known: Iterable[Held]) -> list[Assigned]:
-        match: Document = {"holder": sender.worker, "status": {"$in": _HELD}}
+        match: Document = {"holder": sender.worker, "status": IS_HELD}
         if sender.worker is None:
             own = sender.attempt or ""
-            match = {"_id": own[:_TASK_ID_LENGTH], "attempt.id": own, "status": {"$in": _HELD}}
+            match = {"_id": own[:_TASK_ID_LENGTH], "attempt.id": own, "status": IS_HELD}
         fields = {**NEEDED, "status": 1, "cancel_requested_at": 1, "input": 1}
         acknowledged = {attempt_id(one.task, one.attempt): one.input_acknowledged for one in known}
         with translated():

@@ -1,6 +1,6 @@
 """A task's document: how it begins, how it changes, how it is read.
 
-Every change of status is one conditional update made by `transition`: expected status, attempt and execution in the
+Every change of status is one conditional update (`keruta.adapters.mongo.decisions`): what must still hold in the
 filter; status, history and the event to send in one pipeline, timed by the server. Nothing reads first and writes then.
 """
 
@@ -13,9 +13,8 @@ import msgspec
 from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.client import Collection
-from keruta.domain.decisions.values import removed_by
 from keruta.domain.events import Event, task_event
-from keruta.domain.lifecycle import TRANSITIONS, Change, sources
+from keruta.domain.lifecycle import Change, Status, target
 from keruta.domain.log_text import end_of_log
 from keruta.domain.messages import Message, as_message, fields_of
 from keruta.domain.naming import new_id
@@ -29,7 +28,6 @@ Pipeline = list[dict[str, Any]]
 
 # That something is there opens its partial index, and that its worker is one finds a place in it.
 IS_BLOCKED: Document = {"blocked_by": {"$exists": True}, "blocked_by.worker": {"$gt": ""}}
-TARGETS: dict[Change, str] = {change: str(target) for (_, change), target in TRANSITIONS.items()}
 
 
 def literal(value: Any) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def new_document(new: NewTask) -> Document:
         "managers": list(new.managers),
         "facets": found_by,
         "seen_by": [key for reader in new.readers for key in (reader, *(f"{reader} {one}" for one in found_by))],
-        "status": TARGETS[Change.RERUN],
+        "status": Status.QUEUED.value,
         "name": request.name,
         "queue": request.queue,
         "priority": new.priority,
@@ -106,8 +104,8 @@ def insert_new(tasks: Collection, new: NewTask) -> tuple[Document, Event | None]
     added = {
         "created_at": "$$NOW",
         "changed_at": "$$NOW",
-        "history": [{"status": TARGETS[Change.RERUN], "at": "$$NOW", "attempt": 0}],
-        "outbox": [{"id": event_id, "status": TARGETS[Change.RERUN], "at": "$$NOW", "attempt": 0}],
+        "history": [{"status": Status.QUEUED.value, "at": "$$NOW", "attempt": 0}],
+        "outbox": [{"id": event_id, "status": Status.QUEUED.value, "at": "$$NOW", "attempt": 0}],
         "outbox_at": "$$NOW",
     }
     fresh = {"$eq": [{"$type": "$status"}, "missing"]}
@@ -129,7 +127,7 @@ def status_change(change: Change, fields: Mapping[str, Any], removed: Sequence[s
         fields: further fields, as aggregation expressions; what came from outside goes through `literal`.
         removed: fields that go.
     """
-    to = TARGETS[change]
+    to = target(change).value
     number = {"$ifNull": ["$attempt.number", "$attempt_count"]}
     said = {"status": to, "at": "$$NOW", "attempt": number}
     pipeline: Pipeline = [
@@ -147,24 +145,6 @@ def status_change(change: Change, fields: Mapping[str, Any], removed: Sequence[s
     if removed:
         pipeline.append({"$unset": list(removed)})
     return pipeline
-
-
-def transition(
-    change: Change,
-    task_id: str,
-    *,
-    match: Mapping[str, Any] | None = None,
-    set_: Mapping[str, Any] | None = None,
-    event_id: str,
-) -> tuple[Document, Pipeline]:
-    """Makes the filter and the update of one change of status.
-
-    Args:
-        match: further conditions: attempt, execution.
-        set_: further fields, as aggregation expressions; what came from outside goes through `literal`.
-    """
-    pipeline = status_change(change, set_ or {}, removed_by(change), event_id)
-    return {"_id": task_id, "status": {"$in": sources(change)}, **(match or {})}, pipeline
 
 
 def events_of(document: Mapping[str, Any]) -> list[Event]:

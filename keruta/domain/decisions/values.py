@@ -132,6 +132,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
         managed_by: one of these names may see the task, and one may decide about it.
         fewer_inputs: fewer than so many lines were sent to it.
         draws_on: an entry of the catalog that it needs.
+        claimable: it may be claimed now: it waits for no time and for no worker.
     """
 
     statuses: frozenset[Status]
@@ -142,6 +143,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     managed_by: Sequence[str] | None = None
     fewer_inputs: int | None = None
     draws_on: str | None = None
+    claimable: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +154,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         fields: what is set of the task.
         attempt: what is set of its current attempt.
         closes_attempt: the current attempt, as it is then, is put with the earlier ones, and the task has none.
+        opens_attempt: the task gets a new attempt, of the next number, with what is set of it and nothing else.
     """
 
     change: Change | None
@@ -159,6 +162,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     fields: Fields = {}
     attempt: Fields = {}
     closes_attempt: bool = False
+    opens_attempt: bool = False
 
     @property
     def removed(self) -> tuple[str, ...]:

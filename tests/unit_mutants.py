@@ -1,0 +1,243 @@
+"""How many mutants of whole folders the unit tests alone notice. `python -m tests.mutants --unit`.
+
+All unit tests are collected once, and run once to learn which of them runs which lines. Then each mutant gets a process
+of its own, forked from there, in which the changed function takes the place of the real one and the tests that run the
+changed lines are run, the most special ones first. A mutant of what is computed on import gets a new process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import pickle
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+import pytest
+
+from tests import mutants
+from tests.mutants import ROOT, Mutant
+
+FOLDERS = ["keruta/domain", "keruta/services"]
+# Tables without rules: sentences, each of which the tests of messages ask for, and the API's routes, which the tests of
+# the OpenAPI document hold.
+TABLES = ("keruta/domain/messages/texts/", "keruta/domain/api/")
+SEED = 13
+TIMEOUT_SECONDS = 120.0
+ON_IMPORT_LIMIT = 12  # so many test files, those that use the module most, for what is computed on import
+Covered = dict[str, dict[int, set[str]]]  # path, line: the tests that run it
+
+
+def chosen(folders: Sequence[str], sample: int | None) -> dict[str, list[Mutant]]:
+    """The mutants of each module, all or so many of each by a fixed seed."""
+    found = {}
+    for folder in folders:
+        paths = [ROOT / folder] if folder.endswith(".py") else sorted((ROOT / folder).rglob("*.py"))
+        for path in paths:
+            name = str(path.relative_to(ROOT))
+            if name.startswith(TABLES):
+                continue
+            made = list(mutants.mutants(name, path.read_text("utf-8")))
+            if sample is not None and len(made) > sample:
+                made = random.Random(f"{SEED} {name}").sample(made, sample)
+            if made:
+                found[name] = made
+    return found
+
+
+class Notice:
+    """A pytest plugin that runs mutants in place of the tests."""
+
+    def __init__(self, of: Mapping[str, Sequence[Mutant]]) -> None:
+        self._of = of
+        self._items: dict[str, pytest.Item] = {}
+        self._covered: Covered = {}
+        self.left: list[Mutant] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self._items = {item.nodeid: item for item in session.items}
+        began = time.monotonic()
+        self._covered = self._learn()
+        _say(f"{len(self._items)} tests, run once in {time.monotonic() - began:.0f} s")
+        known = mutants.accepted()
+        survived: dict[str, list[Mutant]] = {path: [] for path in self._of}
+        for mutant in self._survivors([one for made in self._of.values() for one in made]):
+            survived[mutant.path].append(mutant)
+        total = noticed = 0
+        for path, made in self._of.items():
+            new = [one for one in survived[path] if one.name not in known]
+            count = len(made) - len(survived[path]) + (len(survived[path]) - len(new))
+            total, noticed = total + len(made), noticed + count
+            same = len(survived[path]) - len(new)
+            _say(f"{path}: {count} of {len(made)} ({count / len(made):.0%}), {same} of them accepted")
+            for mutant in sorted(new, key=lambda mutant: mutant.line):
+                _say(f"  line {mutant.line}: {mutant.name.partition(' ')[2]}")
+            self.left += new
+        _say(f"all: {noticed} of {total} mutants noticed ({noticed / max(total, 1):.1%})")
+        return True
+
+    def _learn(self) -> Covered:
+        """Run all tests once, in a process of their own, and return which run which lines."""
+        with tempfile.NamedTemporaryFile() as told:
+            pid = os.fork()
+            if not pid:
+                _silent()
+                covered: Covered = {str(ROOT / path): {} for path in self._of}
+                failed = self._run(self._items.values(), covered)
+                Path(told.name).write_bytes(pickle.dumps((failed, covered)))
+                os._exit(0)
+            os.waitpid(pid, 0)
+            failed, covered = pickle.loads(Path(told.name).read_bytes())
+        if failed:
+            pytest.exit(f"fails without any change: {failed}", returncode=2)
+        return {str(Path(path).relative_to(ROOT)): lines for path, lines in covered.items()}
+
+    def _run(self, items: Any, covered: Covered | None = None) -> str | None:
+        """Run tests until one fails; return its name."""
+        for item in items:
+            if covered is not None:
+                sys.settrace(_tracer(covered, item.nodeid))
+            try:
+                reports = _protocol(item)
+            finally:
+                sys.settrace(None)
+            if covered is not None and any(report.failed for report in reports):
+                reports = _protocol(item)  # tracing makes it slow, which a few tests notice
+            if any(report.failed for report in reports):
+                return str(item.nodeid)
+        return None
+
+    # ------------------------------------------------------------ mutants
+
+    def _survivors(self, made: Sequence[Mutant]) -> Iterator[Mutant]:
+        waiting = list(reversed(made))
+        running: dict[int, tuple[Mutant, float]] = {}
+        while waiting or running:
+            while waiting and len(running) < mutants.AT_ONCE:
+                mutant = waiting.pop()
+                running[self._start(mutant)] = mutant, time.monotonic()
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid in running:
+                mutant, _ = running.pop(pid)
+                if os.waitstatus_to_exitcode(status) == 0:
+                    _say(f"survived: {mutant.path}:{mutant.line} {mutant.name.partition(' ')[2]}")
+                    yield mutant
+                continue
+            for hung in [one for one, (_, began) in running.items() if time.monotonic() - began > TIMEOUT_SECONDS]:
+                os.killpg(hung, signal.SIGKILL)
+            time.sleep(0.005)
+
+    def _start(self, mutant: Mutant) -> int:
+        """Fork a process that ends with 0 if no test notices the mutant."""
+        covered = self._covered[mutant.path]
+        tests = {test for line in mutant.lines for test in covered.get(line, ())}
+        if mutant.function is None or not tests:
+            return mutants._run(mutant, self._files_of(mutant.path))
+        pid = os.fork()
+        if pid:
+            return pid
+        code = 99
+        try:
+            os.setsid()
+            _silent()
+            _put_in_place(mutant)
+            ordered = sorted(tests, key=lambda test: (self._weight(mutant.path)[test], test))
+            code = 0 if self._run(self._items[name] for name in ordered) is None else 1
+        finally:
+            os._exit(code)
+
+    def _weight(self, path: str) -> Counter[str]:
+        """How many lines of a module each test runs."""
+        return Counter(test for tests in self._covered[path].values() for test in tests)
+
+    def _files_of(self, path: str) -> list[str]:
+        """The test files that name a module, and those that run most of it."""
+        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        files = sorted((ROOT / "tests/unit").glob("*.py"))
+        naming = [str(one.relative_to(ROOT)) for one in files if module in one.read_text("utf-8")]
+        lines: Counter[str] = Counter()
+        for test, count in self._weight(path).items():
+            lines[test.partition("::")[0]] += count
+        most = [name for name, _ in lines.most_common()]
+        return list(dict.fromkeys([*naming, *most]))[:ON_IMPORT_LIMIT] or ["tests/unit"]
+
+
+def _protocol(item: pytest.Item) -> list[pytest.TestReport]:
+    from _pytest.runner import runtestprotocol
+
+    return runtestprotocol(item, log=False, nextitem=None)
+
+
+def _tracer(covered: Covered, test: str) -> Any:
+    """Note the lines of these modules that a test runs."""
+
+    def on_call(frame: FrameType, event: str, argument: object) -> Any:
+        lines = covered.get(frame.f_code.co_filename)
+        if lines is None:
+            return None
+
+        def on_line(frame: FrameType, event: str, argument: object) -> Any:
+            if event == "line":
+                lines.setdefault(frame.f_lineno, set()).add(test)
+            return on_line
+
+        lines.setdefault(frame.f_lineno, set()).add(test)
+        return on_line
+
+    return on_call
+
+
+def _put_in_place(mutant: Mutant) -> None:
+    """Have every function object of this name, wherever it is held, run the changed code."""
+    changed = _codes(compile(mutant.source, mutant.path, "exec"))
+    path = str(ROOT / mutant.path)
+    found = 0
+    for one in gc.get_objects():
+        if isinstance(one, FunctionType) and one.__code__.co_filename == path:
+            name = one.__code__.co_qualname
+            if name == mutant.function:
+                one.__code__ = changed[name]
+                found += 1
+    assert found, mutant.function
+
+
+def _codes(code: CodeType) -> dict[str, CodeType]:
+    found = {}
+    for one in code.co_consts:
+        if isinstance(one, CodeType):
+            found[one.co_qualname] = one
+            found |= {name: inner for name, inner in _codes(one).items() if name not in found}
+    return found
+
+
+def _silent() -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.__stdout__, flush=True)
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants --unit")
+    parser.add_argument("--modules", nargs="+", default=FOLDERS)
+    parser.add_argument("--sample", type=int, help="so many mutants of each module, by a fixed seed; without it all")
+    asked = parser.parse_args(arguments)
+    of = chosen(asked.modules, asked.sample)
+    how = f"at most {asked.sample} of each module, seed {SEED}" if asked.sample is not None else "all of them"
+    _say(f"{sum(len(made) for made in of.values())} mutants of {len(of)} modules: {how}")
+    plugin = Notice(of)
+    code = int(pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "tests/unit"], [plugin]))
+    return code or (1 if plugin.left else 0)
