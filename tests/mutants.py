@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -25,7 +26,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -68,9 +69,13 @@ class Mutant:
     path: str
     line: int
     name: str
-    source: str
+    make_source: Callable[[], str]
     lines: range = range(0)
     function: str | None = None
+
+    @property
+    def source(self) -> str:
+        return self.make_source()
 
 
 def mutants(path: str, source: str) -> Iterator[Mutant]:
@@ -83,11 +88,11 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
     for node in nodes:
         for new in _changes(node):
             before, after = ast.unparse(node), ast.unparse(new)
-            changed = _with(tree, node, new)
             name = f"{path} {owners.get(node, 'module')}: {_short(before)} -> {_short(after)}"
             line = getattr(node, "lineno", 0)
             lines = range(line, (getattr(node, "end_lineno", None) or line) + 1)
-            yield Mutant(path, line, name, ast.unparse(changed), lines, bodies.get(node))
+            make = functools.partial(_source, tree, node, new)
+            yield Mutant(path, line, name, make, lines, bodies.get(node))
 
 
 def _changes(node: ast.AST) -> Iterator[ast.AST]:
@@ -168,6 +173,10 @@ def _with(tree: ast.Module, old: ast.AST, new: ast.AST) -> ast.Module:
     made = ast.fix_missing_locations(copied(tree))
     assert isinstance(made, ast.Module)
     return made
+
+
+def _source(tree: ast.Module, old: ast.AST, new: ast.AST) -> str:
+    return ast.unparse(_with(tree, old, new))
 
 
 def _short(text: str) -> str:

@@ -33,7 +33,7 @@ FOLDERS = ["keruta/domain", "keruta/services"]
 TABLES = ("keruta/domain/messages/texts/", "keruta/domain/api/")
 SEED = 13
 TIMEOUT_SECONDS = 120.0
-ON_IMPORT_LIMIT = 12  # so many test files, those that use the module most, for what is computed on import
+ON_IMPORT_LIMIT = 6  # so many test files, those that use the module most, for what is computed on import
 Covered = dict[str, dict[int, set[str]]]  # path, line: the tests that run it
 
 

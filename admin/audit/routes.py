@@ -10,7 +10,8 @@ import msgspec
 from admin.auth import paging, present_principal, serves
 from admin.ports import ports
 from keruta.domain.audit import AuditEntry
-from keruta.http.answers import json_answer
+from keruta.http.answers import json_answer, language_asked
+from keruta.translations import in_language
 
 blueprint = flask.Blueprint("audit", __name__)
 
@@ -32,12 +33,13 @@ def whole() -> flask.Response:
 def _lines(entries: Iterator[AuditEntry]) -> Iterator[bytes]:
     """Entries as lines, as long as who asks may read them."""
     reader = present_principal("list_audit")
+    language = language_asked()
 
     def lines() -> Iterator[bytes]:
         for number, entry in enumerate(entries):
             if number % CHECK_EVERY == 0 and reader() is None:
                 return
-            yield msgspec.json.encode(entry) + b"\n"
+            yield msgspec.json.encode(in_language(entry, language)) + b"\n"
 
     return lines()
 

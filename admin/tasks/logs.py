@@ -21,7 +21,9 @@ from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
 from keruta.domain.task_list import Chunk
 from keruta.errors import KerutaError, NotFound, Unavailable
+from keruta.http.answers import language_asked
 from keruta.ports.watching import Follower
+from keruta.translations import in_language
 
 COMMENT_EVERY_SECONDS = 15.0
 LIMITS = StreamLimits()
@@ -44,7 +46,8 @@ def answer(ports: Ports, reader: Reader, task: str, attempt: int, *, pinned: boo
     kind = flask.request.accept_mimetypes.best_match(["text/plain", "application/x-ndjson", "text/event-stream"])
     if kind == "text/event-stream":
         seen = flask.request.headers.get("Last-Event-ID", "")  # read now: the generator outlives the request's context
-        return stream(_events(ports, reader, task, attempt, seen=seen, pinned=pinned), flask.g.principal)
+        events = _events(ports, reader, task, attempt, seen=seen, pinned=pinned, language=language_asked())
+        return stream(events, flask.g.principal)
     chunks = ports.reading.chunks(task, attempt) if attempt else iter(())
     if kind == "application/x-ndjson":
         return flask.Response((msgspec.json.encode(line) + b"\n" for line in _lines(chunks)), content_type=kind)
@@ -152,7 +155,9 @@ def resumed(seen: str, attempt: int, *, pinned: bool) -> tuple[int, int]:
     return attempt, -1
 
 
-def _events(ports: Ports, reader: Reader, task: str, attempt: int, *, seen: str, pinned: bool) -> Iterator[bytes]:
+def _events(
+    ports: Ports, reader: Reader, task: str, attempt: int, *, seen: str, pinned: bool, language: str
+) -> Iterator[bytes]:
     """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
     attempt, after = resumed(seen, attempt, pinned=pinned)
     current: TaskView | None = None
@@ -169,14 +174,19 @@ def _events(ports: Ports, reader: Reader, task: str, attempt: int, *, seen: str,
                 yield event("log", text.line(found), f"{found.attempt}-{found.sequence}")
             elif current is None or found.status != current.status:
                 current = found
-                said = {"status": found.status, "reason": found.reason, "message": found.message}
-                number = len(found.attempts)
-                yield event("status", {**said, "exit_code": found.exit_code, "attempt": number})
+                yield event("status", {**status_of(found, language), "attempt": len(found.attempts)})
     except NotReadableError:
         return
     if current is not None:
         yield from _rest(text)
-        yield event("end", {"status": current.status, "exit_code": current.exit_code})
+        yield event("end", status_of(current, language))
+
+
+def status_of(task: TaskView, language: str) -> dict[str, object]:
+    """What a stream says of how a task is: its message in a language, beside its code and arguments."""
+    said = in_language(task, language)
+    names = ("status", "reason", "message", "message_code", "message_arguments", "exit_code")
+    return {name: getattr(said, name) for name in names}
 
 
 def _before(ports: Ports, task: str, attempt: int, after: int) -> bytes:

@@ -22,6 +22,7 @@ import urllib3
 
 from keruta.adapters.background import Background
 from keruta.adapters.deadlines import POOLS, HttpPool, HttpsPool, deadline
+from keruta.domain import messages
 from keruta.domain.webhooks import signature
 from keruta.errors import KerutaError
 from keruta.network import Pools, context, network
@@ -49,10 +50,16 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a try; without a status nothing was answered, and `said` is why."""
+    """What came of a try: the status and the text of the answer, or, without a status, why there is none."""
 
     status: int | None
-    said: str
+    text: str = ""
+    why: messages.Message = messages.EMPTY
+
+    @property
+    def said(self) -> messages.Message:
+        """How it went, as a sentence."""
+        return self.why if self.status is None else messages.message("webhook_answered", status=self.status)
 
     @property
     def good(self) -> bool:
@@ -144,11 +151,14 @@ class WebhookSender:
             try:
                 answered = self._post(message, headers)
             except RefusedError as error:
-                return Answered(status=None, said=str(error))
+                return Answered(status=None, why=error.message)
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-                said = "TimeoutError" if end.passed else type(error).__name__
-                return Answered(status=None, said=f"no answer: {said}")
-        return Answered(status=None, said="no answer: TimeoutError") if end.passed else answered
+                if not end.passed:
+                    why = messages.message("webhook_no_answer", error=type(error).__name__)
+                    return Answered(status=None, why=why)
+        if end.passed:
+            return Answered(status=None, why=messages.message("webhook_late", seconds=REQUEST_SECONDS))
+        return answered
 
     def _post(self, message: Message, headers: dict[str, str]) -> Answered:
         parts = urlsplit(message.url)
@@ -171,10 +181,10 @@ class WebhookSender:
                 preload_content=False, retries=False,
             )  # fmt: skip
             try:
-                said = answer.read(ANSWER_BYTES).decode("utf-8", "replace")
+                text = answer.read(ANSWER_BYTES).decode("utf-8", "replace")
             finally:
                 answer.close()
-        return Answered(status=answer.status, said=said)
+        return Answered(status=answer.status, text=text)
 
     def _post_by_proxy(self, message: Message, headers: dict[str, str], host: str, port: int) -> Answered:
         """The proxy finds the address; what is known here to be private is refused all the same."""
@@ -186,7 +196,7 @@ class WebhookSender:
             "POST", message.url, body=message.body, headers=headers, redirect=False, preload_content=False
         )
         try:
-            return Answered(status=answer.status, said=answer.read(ANSWER_BYTES).decode("utf-8", "replace"))
+            return Answered(status=answer.status, text=answer.read(ANSWER_BYTES).decode("utf-8", "replace"))
         finally:
             answer.close()
 
@@ -198,7 +208,7 @@ class WebhookSender:
             plain = getattr(one, "ipv4_mapped", None) or one
             allowed = any(plain in network for network in self._networks)
             if not allowed and (not plain.is_global or plain.is_multicast):
-                raise RefusedError("not sent: the address is a private one; KERUTA_WEBHOOK_NETWORKS allows some")
+                raise RefusedError(messages.message("webhook_private_address"))
             if not allowed and scheme != "https":
-                raise RefusedError("not sent: over http only to networks that KERUTA_WEBHOOK_NETWORKS names")
+                raise RefusedError(messages.message("webhook_plain_http"))
         return str(addresses[0])

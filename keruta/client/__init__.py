@@ -47,6 +47,8 @@ class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
     status: str | None = None
     reason: str | None = None
     message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
     exit_code: int | None = None
     system: bool = False
 

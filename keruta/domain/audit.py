@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
 from keruta.domain.catalog.kinds import KindName
+from keruta.domain.messages import Message, as_message, kind_word, message, reason_word
 
 Action = Literal[
     "create", "change", "delete", "pause", "resume",
@@ -20,10 +21,20 @@ Subject = Literal[
 ]  # fmt: skip
 
 
+# What an action is said by, but for a refusal, which has its reason.
+_CODES = frozenset({
+    "audit_create", "audit_change", "audit_delete", "audit_pause", "audit_resume",
+    "audit_cancel", "audit_retry", "audit_accept", "audit_input",
+    "audit_drain", "audit_undrain", "audit_disable", "audit_enable", "audit_give_roles", "audit_revoke",
+    "audit_replay", "audit_send_again", "audit_close_circuit", "audit_prune",
+})  # fmt: skip
+
+
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One change, or one refusal. `changes` names the fields that are other than before; never their values.
 
-    `refused` is the reason of a refusal; `offline`: it was while the identity provider was away.
+    `refused` is the reason of a refusal; `offline`: it was while the identity provider was away. `message` is the entry
+    as a sentence.
     """
 
     id: str
@@ -37,6 +48,9 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: str | None = None
     refused: str | None = None
     offline: bool = False
+    message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
 
 
 class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,3 +58,13 @@ class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
 
     items: list[AuditEntry]
     next: str | None = None
+
+
+def sentence(who: str, action: str, kind: str, of: str, refused: str | None) -> Message:
+    """Say an entry in one sentence. One of an unknown action, of another version, is said as it is written."""
+    if action == "refused":
+        return message("audit_refused", who=who, kind=kind_word(kind), of=of, reason=reason_word(refused))
+    code = f"audit_{action}"
+    if code not in _CODES:
+        return as_message(f"{who}: {action} {kind} {of}")
+    return message(code, who=who, kind=kind_word(kind), of=of)

@@ -10,7 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -78,7 +78,10 @@ class WebhookMade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One telling: how often it was tried, and what was answered last. `due_at`: when it is tried again."""
+    """One telling: how often it was tried, and what was answered last. `due_at`: when it is tried again.
+
+    `answer` is what the receiver wrote, or the English of why there is none; `message` says how the last try went.
+    """
 
     id: str
     webhook: str
@@ -91,6 +94,9 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     answered_at: datetime | None = None
     status: int | None = None
     answer: str | None = None
+    message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
 
 
 def signature(secret: str, identity: str, at: int, body: bytes) -> str:

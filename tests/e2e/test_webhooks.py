@@ -153,7 +153,7 @@ def test_nothing_is_sent_to_what_is_inside(url: str, receiver: Receiver) -> None
     answer = sender.send(Message(id="m", url=url, secret="whsec_" + "A" * 44, body=b"{}", tries=1))
 
     assert answer.status is None
-    assert "not sent" in answer.said
+    assert answer.said.code in ("webhook_private_address", "webhook_plain_http")
     allowed = WebhookSender(_Nothing(), ("127.0.0.0/8",))
     told = allowed.send(Message(id="m", url=receiver.url, secret="whsec_" + "A" * 44, body=b"{}", tries=1))
     assert told.status == 204

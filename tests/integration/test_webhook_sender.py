@@ -11,6 +11,7 @@ import pytest
 from keruta.adapters import webhooks as module
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.webhooks import Answered, Message, WebhookSender
+from keruta.domain.messages import message
 from tests.support.serving import Quiet, Serving
 
 SECRET = "whsec_" + "A" * 44
@@ -95,7 +96,7 @@ def test_a_receiver_has_so_many_seconds_for_all_of_its_answer(
     answer = WebhookSender(Due(), ["127.0.0.0/8"]).send(to(f"{receiver.url}/{where}"))
 
     assert time.monotonic() - began < 3
-    assert answer == Answered(status=None, said="no answer: TimeoutError")
+    assert answer == Answered(status=None, why=message("webhook_late", seconds=0.4))
 
 
 def test_so_has_one_with_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:

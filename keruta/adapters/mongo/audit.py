@@ -12,7 +12,8 @@ from pymongo.client_session import ClientSession
 from keruta import logs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.paging import newest_first
-from keruta.domain.audit import Action, AuditEntry, AuditPage, Subject
+from keruta.domain.audit import Action, AuditEntry, AuditPage, Subject, sentence
+from keruta.domain.messages import fields_of
 from keruta.domain.naming import new_id
 from keruta.ports import Document
 
@@ -47,6 +48,7 @@ class MongoAudit:
             "refused": refused,
             "offline": bool(logs.bound("offline")),
             "readers": list(readers),
+            **fields_of(sentence(who, action, kind, of, refused)),
         }
         pipeline = [{"$set": {**{name: {"$literal": value} for name, value in entry.items()}, "at": "$$NOW"}}]
         with translated() if session is None else contextlib.nullcontext():  # a transaction asks what went wrong
@@ -77,8 +79,12 @@ class MongoAudit:
         if of is not None:
             match["of"], hint = of, "of"
         rows, after = newest_first(self._audit, match, limit=limit, cursor=cursor, hint=hint)
-        items = [
-            msgspec.convert({**{k: v for k, v in row.items() if v is not None}, "id": row["_id"]}, AuditEntry)
-            for row in rows
-        ]
-        return AuditPage(items=items, next=after)
+        return AuditPage(items=[_entry(row) for row in rows], next=after)
+
+
+def _entry(row: Document) -> AuditEntry:
+    """An entry; one that was recorded before there were messages is put into words now."""
+    known = {name: value for name, value in row.items() if value is not None}
+    if "message_code" not in known:
+        known |= fields_of(sentence(row["who"], row["action"], row["kind"], row["of"], row.get("refused")))
+    return msgspec.convert({**known, "id": row["_id"]}, AuditEntry)

@@ -18,7 +18,7 @@ from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
 from keruta.adapters.webhooks import Answered, Message
 from keruta.domain.catalog.common import Page
 from keruta.domain.events import Event
-from keruta.domain.messages import message
+from keruta.domain.messages import fields_of, message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.webhooks import (
@@ -162,7 +162,8 @@ class MongoWebhooks:
         """How a try went: it is over, or made again after a while, or has failed for good."""
         now = datetime.now(UTC)
         said: dict[str, Any] = {
-            "answered_at": now, "status": answer.status, "answer": answer.said[:ANSWER_LETTERS], "due_at": None,
+            "answered_at": now, "status": answer.status, "due_at": None, **fields_of(answer.said),
+            "answer": (answer.text if answer.status is not None else answer.said.text)[:ANSWER_LETTERS],
         }  # fmt: skip
         if answer.good:
             said["state"] = "delivered"

@@ -6,7 +6,7 @@ by the argument of that name.
 
 from __future__ import annotations
 
-from keruta.domain.messages.texts import attempts, catalog, cluster, fields, git, http, permissions, tasks, words
+from keruta.domain.messages.texts import attempts, audit, catalog, cluster, fields, git, http, permissions, tasks, words
 
 CATALOGUE: dict[str, str] = {
     **words.TEXTS,
@@ -18,4 +18,5 @@ CATALOGUE: dict[str, str] = {
     **fields.TEXTS,
     **http.TEXTS,
     **permissions.TEXTS,
+    **audit.TEXTS,
 }

@@ -1,0 +1,31 @@
+"""What the audit record says of a change or a refusal, and of how a webhook's attempt went."""
+
+from __future__ import annotations
+
+TEXTS = {
+    "audit_create": "{who} added the {kind} '{of}'.",
+    "audit_change": "{who} changed the {kind} '{of}'.",
+    "audit_delete": "{who} deleted the {kind} '{of}'.",
+    "audit_pause": "{who} put the {kind} '{of}' on hold.",
+    "audit_resume": "{who} let the {kind} '{of}' go on.",
+    "audit_cancel": "{who} cancelled the {kind} '{of}'.",
+    "audit_retry": "{who} tried the {kind} '{of}' again.",
+    "audit_accept": "{who} accepted the {kind} '{of}' as done.",
+    "audit_input": "{who} answered the {kind} '{of}'.",
+    "audit_drain": "{who} drained the {kind} '{of}'.",
+    "audit_undrain": "{who} put the {kind} '{of}' to work again.",
+    "audit_disable": "{who} shut out the {kind} '{of}'.",
+    "audit_enable": "{who} let the {kind} '{of}' in again.",
+    "audit_give_roles": "{who} changed the roles of the {kind} '{of}'.",
+    "audit_revoke": "{who} revoked the {kind} '{of}'.",
+    "audit_replay": "{who} replayed the {kind} '{of}'.",
+    "audit_send_again": "{who} had a message of the {kind} '{of}' sent again.",
+    "audit_close_circuit": "{who} said that the {kind} '{of}' works again.",
+    "audit_prune": "{who} cleared out the {kind} '{of}'.",
+    "audit_refused": "{who} was refused the {kind} '{of}': {reason}.",
+    "webhook_answered": "The receiver answered {status}.",
+    "webhook_late": "The receiver did not answer within {seconds} seconds.",
+    "webhook_no_answer": "The receiver did not answer: {error}.",
+    "webhook_plain_http": "Not sent: over http only to networks that KERUTA_WEBHOOK_NETWORKS names.",
+    "webhook_private_address": "Not sent: the address is a private one. KERUTA_WEBHOOK_NETWORKS can allow its network.",
+}
