@@ -62,15 +62,15 @@ _LOADED_FIRST = ("pytest", "msgspec", "hypothesis", "schemathesis.pytest.plugin"
 class Mutant:
     """A module with one guard changed. `name` says where and what, and stays the same when lines move.
 
-    `lines` are those of the statement that is changed, of which some test must run one. `function` is the outermost
-    function in whose body it is; none for what is computed on import.
+    `statement` is the line where the changed statement begins. `function` is the outermost function in whose body it
+    is; none for what is computed on import.
     """
 
     path: str
     line: int
     name: str
     make_source: Callable[[], str]
-    lines: range = range(0)
+    statement: int = 0
     function: str | None = None
 
     @property
@@ -83,16 +83,15 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
     tree = ast.parse(source)
     owners = _owners(tree)
     bodies = _bodies(tree)
+    begins = {node: one.lineno for one in ast.walk(tree) if isinstance(one, ast.stmt) for node in ast.walk(one)}
     of_classes = {word.value for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for word in node.keywords}
     nodes = [node for node in ast.walk(tree) if not _is_typing(node) and node not in of_classes]
     for node in nodes:
         for new in _changes(node):
             before, after = ast.unparse(node), ast.unparse(new)
             name = f"{path} {owners.get(node, 'module')}: {_short(before)} -> {_short(after)}"
-            line = getattr(node, "lineno", 0)
-            lines = range(line, (getattr(node, "end_lineno", None) or line) + 1)
             make = functools.partial(_source, tree, node, new)
-            yield Mutant(path, line, name, make, lines, bodies.get(node))
+            yield Mutant(path, getattr(node, "lineno", 0), name, make, begins.get(node, 0), bodies.get(node))
 
 
 def _changes(node: ast.AST) -> Iterator[ast.AST]:

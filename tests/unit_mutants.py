@@ -8,6 +8,7 @@ changed lines are run, the most special ones first. A mutant of what is computed
 from __future__ import annotations
 
 import argparse
+import ast
 import gc
 import os
 import pickle
@@ -17,10 +18,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import CodeType, FrameType, FunctionType
-from typing import Any
+from types import CodeType, FunctionType
 
 import pytest
 
@@ -93,7 +93,9 @@ class Notice:
             if not pid:
                 _silent()
                 covered: Covered = {str(ROOT / path): {} for path in self._of}
-                failed = self._run(self._items.values(), covered)
+                running = [""]
+                _note_lines(covered, running)
+                failed = self._run(self._items.values(), running)
                 Path(told.name).write_bytes(pickle.dumps((failed, covered)))
                 os._exit(0)
             os.waitpid(pid, 0)
@@ -102,18 +104,12 @@ class Notice:
             pytest.exit(f"fails without any change: {failed}", returncode=2)
         return {str(Path(path).relative_to(ROOT)): lines for path, lines in covered.items()}
 
-    def _run(self, items: Any, covered: Covered | None = None) -> str | None:
+    def _run(self, items: Iterable[pytest.Item], running: list[str] | None = None) -> str | None:
         """Run tests until one fails; return its name."""
         for item in items:
-            if covered is not None:
-                sys.settrace(_tracer(covered, item.nodeid))
-            try:
-                reports = _protocol(item)
-            finally:
-                sys.settrace(None)
-            if covered is not None and any(report.failed for report in reports):
-                reports = _protocol(item)  # tracing makes it slow, which a few tests notice
-            if any(report.failed for report in reports):
+            if running is not None:
+                running[:] = [item.nodeid]
+            if any(report.failed for report in _protocol(item)):
                 return str(item.nodeid)
         return None
 
@@ -140,7 +136,7 @@ class Notice:
     def _start(self, mutant: Mutant) -> int:
         """Fork a process that ends with 0 if no test notices the mutant."""
         covered = self._covered[mutant.path]
-        tests = {test for line in mutant.lines for test in covered.get(line, ())}
+        tests = covered.get(mutant.statement, set())
         if mutant.function is None or not tests:
             return mutants._run(mutant, self._files_of(mutant.path))
         pid = os.fork()
@@ -178,37 +174,59 @@ def _protocol(item: pytest.Item) -> list[pytest.TestReport]:
     return runtestprotocol(item, log=False, nextitem=None)
 
 
-def _tracer(covered: Covered, test: str) -> Any:
-    """Note the lines of these modules that a test runs."""
+class _Noting(ast.NodeTransformer):
+    """Has every statement of every function call `__ran__` with its line first."""
 
-    def on_call(frame: FrameType, event: str, argument: object) -> Any:
-        lines = covered.get(frame.f_code.co_filename)
-        if lines is None:
-            return None
+    def __init__(self) -> None:
+        self._inside = False
 
-        def on_line(frame: FrameType, event: str, argument: object) -> Any:
-            if event == "line":
-                lines.setdefault(frame.f_lineno, set()).add(test)
-            return on_line
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        before, self._inside = self._inside, True
+        self.generic_visit(node)
+        self._inside = before
+        return node
 
-        lines.setdefault(frame.f_lineno, set()).add(test)
-        return on_line
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if self._inside:
+            for field, value in ast.iter_fields(node):
+                if isinstance(value, list) and value and isinstance(value[0], ast.stmt):
+                    noted = (([_noted(one.lineno), one]) for one in value)
+                    setattr(node, field, [one for pair in noted for one in pair])
+        return node
 
-    return on_call
+
+def _noted(line: int) -> ast.stmt:
+    return ast.Expr(ast.Call(ast.Name("__ran__", ast.Load()), [ast.Constant(line)], []))
+
+
+def _note_lines(covered: Covered, running: list[str]) -> None:
+    """Have the functions of these modules note which of their lines the test that runs now runs."""
+    for path, lines in covered.items():
+        tree = ast.fix_missing_locations(_Noting().visit(ast.parse(Path(path).read_text("utf-8"))))
+        codes = _codes(compile(tree, path, "exec"))
+
+        def ran(line: int, lines: dict[int, set[str]] = lines) -> None:
+            lines.setdefault(line, set()).add(running[0])
+
+        for one in _functions(path):
+            one.__globals__["__ran__"] = ran
+            one.__code__ = codes[one.__code__.co_qualname]
+
+
+def _functions(path: str) -> list[FunctionType]:
+    """Every function object of a module that is no function's own."""
+    found = [one for one in gc.get_objects() if isinstance(one, FunctionType) and one.__code__.co_filename == path]
+    return [one for one in found if "<" not in one.__code__.co_qualname]
 
 
 def _put_in_place(mutant: Mutant) -> None:
     """Have every function object of this name, wherever it is held, run the changed code."""
     changed = _codes(compile(mutant.source, mutant.path, "exec"))
-    path = str(ROOT / mutant.path)
-    found = 0
-    for one in gc.get_objects():
-        if isinstance(one, FunctionType) and one.__code__.co_filename == path:
-            name = one.__code__.co_qualname
-            if name == mutant.function:
-                one.__code__ = changed[name]
-                found += 1
+    found = [one for one in _functions(str(ROOT / mutant.path)) if one.__code__.co_qualname == mutant.function]
     assert found, mutant.function
+    for one in found:
+        one.__code__ = changed[one.__code__.co_qualname]
 
 
 def _codes(code: CodeType) -> dict[str, CodeType]:

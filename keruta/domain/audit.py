@@ -24,7 +24,7 @@ Subject = Literal[
 # What an action is said by, but for a refusal, which has its reason.
 _CODES = frozenset({
     "audit_create", "audit_change", "audit_delete", "audit_pause", "audit_resume",
-    "audit_cancel", "audit_retry", "audit_accept", "audit_input",
+    "audit_cancel", "audit_retry", "audit_accept", "audit_input", "audit_push",
     "audit_drain", "audit_undrain", "audit_disable", "audit_enable", "audit_give_roles", "audit_revoke",
     "audit_replay", "audit_send_again", "audit_close_circuit", "audit_prune",
 })  # fmt: skip

@@ -37,6 +37,7 @@ from keruta.ports import Changed, ClusterWorker, Document, WorkerSlots
 from keruta.testing import MemoryAssignment
 
 LANE = {"queue": "default", "submitter": "ann", "repository": "https://example.com/a.git", "profile": "shell"}
+MISSING = object()  # the value of a field that is not there, which sets nothing
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -128,7 +129,8 @@ class MemoryTasks:
         after = dict(before)
         for path, value in decision.fields.items():
             _set(after, path, self._value(before, value))
-        attempt = {name: self._value(before, value) for name, value in decision.attempt.items()}
+        values = {name: self._value(before, value) for name, value in decision.attempt.items()}
+        attempt = {name: value for name, value in values.items() if value is not MISSING}
         if decision.opens_attempt:
             number = before["attempt_count"]
             after["attempt"] = {"number": number, "id": attempt_id(before["_id"], number), **attempt}
@@ -157,15 +159,18 @@ class MemoryTasks:
                 return self.clock.now
             case Later(seconds):
                 return self.clock.now + timedelta(seconds=seconds)
+            case Kept(field, None):
+                return _get(document, field)
             case Kept(field, otherwise):
                 found = _get(document, field)
-                return self._value(document, otherwise) if found is None else found
+                return self._value(document, otherwise) if found in (None, MISSING) else found
             case NextNumber(field):
                 return len(document[field]) + 1
             case Appended(field, entry):
                 return [*document[field], {name: self._value(document, one) for name, one in entry.items()}]
             case Extended(field, more):
-                return [*(_get(document, field) or []), *more]
+                there = _get(document, field)
+                return [*([] if there in (None, MISSING) else there), *more]
         return value
 
 
@@ -176,7 +181,7 @@ def _standing(document: Document) -> Standing:
 def _get(document: Document, path: str) -> Any:
     found: Any = document
     for name in path.split("."):
-        found = found.get(name) if isinstance(found, Mapping) else None
+        found = found.get(name, MISSING) if isinstance(found, Mapping) else MISSING
     return found
 
 
@@ -186,6 +191,8 @@ def _set(document: Document, path: str, value: Any) -> None:
         inner = dict(document.get(first) or {})
         _set(inner, rest, value)
         document[first] = inner
+    elif value is MISSING:
+        document.pop(first, None)
     else:
         document[first] = value
 

@@ -15,14 +15,14 @@ import msgspec
 import pytest
 
 from keruta.domain.decisions.assignment import on_assign
-from keruta.domain.decisions.commands import Accept, Cancel, Input, Rerun, on_command, on_resource_deleted
+from keruta.domain.decisions.commands import Accept, Cancel, Input, Push, Rerun, on_command, on_resource_deleted
 from keruta.domain.decisions.leases import on_lease_expired
 from keruta.domain.decisions.reports import Circumstances, on_renewal, on_report
 from keruta.domain.decisions.values import NOW, UNCHECKED, Decision, Guard, Kept, Later, LogSummary, Standing
 from keruta.domain.lifecycle import ENDED, LEASED, NOT_STARTED, Change, Status, sources, target
 from keruta.domain.messages import message
 from keruta.domain.principal import Principal, Sender
-from keruta.domain.reports import AnyEntry, Ended, Held, Left, Lost, Preparing, Resumed, Running, Waiting
+from keruta.domain.reports import AnyEntry, Ended, Held, Left, Lost, Preparing, Pushing, Resumed, Running, Waiting
 from keruta.errors import Conflict
 from keruta.ports import Document, TaskStore
 from tests.support.memory import LANE, MemoryTasks, task_document
@@ -70,6 +70,7 @@ def decisions_about(task: Standing) -> Iterator[Decision]:
         entries: list[AnyEntry] = [
             Preparing(**same), Running(**{**run, "execution": "x"}, commit="c" * 40, notes=["a"]),
             Waiting(**run, question="?"), Resumed(**run), Lost(**run),
+            Pushing(**{**run, "execution": "x"}, branch="b", commit="c" * 40),
             Left(**run, outputs={"a": "b"}, notes=["kept"], usage={"cpu": 1.5}),
             Ended(**run, status="succeeded", exit_code=0, outputs={"a": "$b"}), Ended(**run, status="cancelled"),
             Ended(**run, status="failed", reason="ScriptFailed", message="no", exit_code=1, notes=["said"]),
@@ -79,7 +80,7 @@ def decisions_about(task: Standing) -> Iterator[Decision]:
             made = on_report(task, entry, Sender(worker="w1"), Circumstances(lease_seconds=30, backoff_seconds=now))
             if isinstance(made, Decision):
                 yield made
-    for command in (Cancel(), Rerun(), Accept(), Input(text="$a")):
+    for command in (Cancel(), Rerun(), Accept(), Push(branch="$b"), Input(text="$a")):
         with contextlib.suppress(Conflict):
             yield on_command(task, command, ANN)
     if task.status in LEASED:
@@ -232,7 +233,7 @@ class TaskStoreContract:
         for asked in (None, PAST):
             document = in_status(
                 status, retry={"policy": policy, "max_attempts": 3}, cancel_requested_at=asked, log={"bytes": 4},
-                reason="Earlier", **message_fields(),
+                reason="Earlier", work_kept_by=1, push={"attempt": 1}, **message_fields(),
             )  # fmt: skip
             memory = MemoryTasks()
             memory.add(document)

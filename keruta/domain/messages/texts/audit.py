@@ -12,6 +12,7 @@ TEXTS = {
     "audit_retry": "{who} tried the {kind} '{of}' again.",
     "audit_accept": "{who} accepted the {kind} '{of}' as done.",
     "audit_input": "{who} answered the {kind} '{of}'.",
+    "audit_push": "{who} had the work of the {kind} '{of}' pushed.",
     "audit_drain": "{who} drained the {kind} '{of}'.",
     "audit_undrain": "{who} put the {kind} '{of}' to work again.",
     "audit_disable": "{who} shut out the {kind} '{of}'.",
