@@ -18,6 +18,7 @@ from werkzeug.datastructures import MultiDict
 
 from keruta.domain.decode import convert
 from keruta.domain.messages import message
+from keruta.domain.yaml_reading import FaultyYamlError, read_plain
 from keruta.errors import Fault, fault
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -170,8 +171,8 @@ def _meant(field: Field, typed: str) -> Any:
             return dict(_pair(line) for line in typed.split("\n") if line.strip())
         case "yaml":
             try:
-                return yaml.safe_load(typed)
-            except yaml.YAMLError:
+                return read_plain(typed)
+            except FaultyYamlError:
                 return typed
         case "maybe":
             return MAYBE.get(typed.strip(), typed)

@@ -1,4 +1,7 @@
-"""How many answers that go on for long are open at once: for each person, and for this process."""
+"""How many answers that go on for long, or are long, are open at once: for each person, and for this process.
+
+How long such an answer takes is up to who reads it, and it holds a thread: a log, a file, an export.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
+import flask
+
 from keruta.domain.messages import message
-from keruta.errors import TooManyRequests, Unavailable
+from keruta.domain.principal import Principal
+from keruta.errors import KerutaError, TooManyRequests, Unavailable
 
 PER_PERSON = 20
 PER_PROCESS = 400  # of the threads that serve (640 in a cluster): the rest is for pages and health checks
@@ -46,3 +52,21 @@ class StreamLimits:
                         del self._open[subject]
 
         return give_back
+
+
+LIMITS = StreamLimits()
+
+
+def counted(response: flask.Response, reader: Principal) -> flask.Response:
+    """An answer whose reader decides how long it takes; it counts until it is closed.
+
+    Raises:
+        TooManyRequests, Unavailable: too many of them are open.
+    """
+    try:
+        give_back = LIMITS.take(reader.subject)
+    except KerutaError:
+        response.close()
+        raise
+    response.call_on_close(give_back)
+    return response

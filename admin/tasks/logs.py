@@ -15,7 +15,7 @@ import flask
 import msgspec
 
 from admin.ports import Ports
-from admin.site.stream_limits import StreamLimits
+from admin.site.stream_limits import counted
 from keruta.domain.log_text import LogDecoder
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
@@ -26,7 +26,6 @@ from keruta.ports.watching import Follower
 from keruta.translations import in_language
 
 COMMENT_EVERY_SECONDS = 15.0
-LIMITS = StreamLimits()
 Reader = Callable[[], Principal | None]
 _EVENT_ID = re.compile(r"(\d{1,7})-(\d{1,8})")
 
@@ -50,8 +49,10 @@ def answer(ports: Ports, reader: Reader, task: str, attempt: int, *, pinned: boo
         return stream(events, flask.g.principal)
     chunks = ports.reading.chunks(task, attempt) if attempt else iter(())
     if kind == "application/x-ndjson":
-        return flask.Response((msgspec.json.encode(line) + b"\n" for line in _lines(chunks)), content_type=kind)
-    return flask.Response((chunk.data for chunk in chunks), content_type="text/plain; charset=utf-8")
+        lines = (msgspec.json.encode(line) + b"\n" for line in _lines(chunks))
+        return counted(flask.Response(lines, content_type=kind), flask.g.principal)
+    text = (chunk.data for chunk in chunks)
+    return counted(flask.Response(text, content_type="text/plain; charset=utf-8"), flask.g.principal)
 
 
 class LogText:
@@ -204,11 +205,9 @@ def _rest(text: LogText) -> Iterator[bytes]:
 
 def stream(events: Iterator[bytes], reader: Principal) -> flask.Response:
     """An answer that goes on; no proxy is to hold any of it back. Raises TooManyRequests, Unavailable."""
-    give_back = LIMITS.take(reader.subject)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     response = flask.Response(events, content_type="text/event-stream; charset=utf-8", headers=headers)
-    response.call_on_close(give_back)
-    return response
+    return counted(response, reader)
 
 
 def event(kind: str, value: object, identity: str | None = None) -> bytes:

@@ -7,6 +7,7 @@ import msgspec
 
 from admin.auth import number, paging, present_principal, principal, serves
 from admin.ports import ports
+from admin.site.stream_limits import counted
 from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
 from keruta.domain.messages import message
@@ -92,7 +93,7 @@ def get_artifact(id: str, path: str) -> flask.Response:
     response.content_length = file.seek(0, 2)
     file.seek(0)
     response.make_conditional(flask.request, accept_ranges=True, complete_length=response.content_length)
-    return response
+    return counted(response, principal())
 
 
 def attempt_asked(task: TaskView) -> AttemptView:

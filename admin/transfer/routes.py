@@ -6,6 +6,7 @@ import flask
 
 from admin.auth import flag, principal, serves
 from admin.ports import ports
+from admin.site.stream_limits import counted
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_text
 from keruta.services.catalog import bring_in
@@ -17,7 +18,8 @@ BODY_LIMIT_BYTES = 32 * 1024 * 1024
 
 @serves(blueprint, "export_catalog")
 def export_catalog() -> flask.Response:
-    return flask.Response(ports().transfer.export(), content_type="application/yaml; charset=utf-8")
+    response = flask.Response(ports().transfer.export(), content_type="application/yaml; charset=utf-8")
+    return counted(response, principal())
 
 
 @serves(blueprint, "import_catalog")

@@ -202,11 +202,14 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     def exit_codes(self) -> dict[str, int]:
         """What set-up, script and check ended with, as far as is known, by those names; and `oom`, `fence`, `not_run`.
 
-        `not_run` is there where the task's command could not be executed at all.
+        `not_run` is there where the task's command could not be executed at all. In a Pod the script could have written
+        all of it: there is no fence there, so that none can have failed.
         """
         text = read_beneath(self._open, "control/exit", 4096).decode("utf-8", "replace")
         whole = [line.split() for line in text.splitlines(keepends=True) if line.endswith("\n")]
         codes = {parts[0]: int(parts[1]) for parts in whole if len(parts) == 2 and _CODE.fullmatch(parts[1])}
+        if self.shared is not None:
+            codes.pop("fence", None)
         return codes | ({"not_run": 1} if is_beneath(self._open, "interface/not-run") else {})
 
     @property

@@ -42,7 +42,7 @@ def judge(
     code, checked = codes.get("script"), codes.get("check")
     if code is None and died_by is not None and "setup" not in codes:
         code = 128 + died_by
-    if code == 0 and finished and checked in (None, 0):
+    if code == 0 and finished and (checked == 0 or (checked is None and specification.check is None)):
         return Verdict(status="succeeded", exit_code=0)
     if stopped:
         ended = checked or code

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-import socket
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
@@ -21,6 +20,7 @@ from keruta.ports import WorkerSlots
 
 log = logging.getLogger(__name__)
 
+LOOK_UP_SECONDS = 2.0
 _PATH = re.compile(r"/[A-Za-z0-9_-]{1,64}")  # a worker may take nudges at a path that only keruta knows
 
 
@@ -53,11 +53,12 @@ class HttpNudges:
 
     def _allowed(self, address: str) -> str | None:
         """The address with its host resolved, so that what was checked is what is called; None if it may not be."""
+        from keruta.adapters.deadlines import addresses_of  # loads urllib3
+
         try:
             parts = urlsplit(address)
             host, port = parts.hostname or "", parts.port or 80
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
-            ip = ipaddress.ip_address(found)
+            ip = ipaddress.ip_address(addresses_of(host, port, LOOK_UP_SECONDS)[0])
         except (OSError, ValueError, IndexError):
             return None
         if parts.scheme != "http" or not any(ip in network for network in self._networks):

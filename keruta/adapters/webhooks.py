@@ -21,7 +21,7 @@ import msgspec
 import urllib3
 
 from keruta.adapters.background import Background
-from keruta.adapters.deadlines import POOLS, HttpPool, HttpsPool, deadline
+from keruta.adapters.deadlines import POOLS, HttpPool, HttpsPool, addresses_of, deadline, time_left
 from keruta.domain import messages
 from keruta.domain.webhooks import signature
 from keruta.errors import KerutaError
@@ -202,8 +202,8 @@ class WebhookSender:
 
     def _address(self, host: str, port: int, scheme: str) -> str:
         """The address of a host, if all of its addresses may be sent to. Raises RefusedError, OSError."""
-        found = [row[4][0] for row in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-        addresses = [ipaddress.ip_address(str(one).partition("%")[0]) for one in found]
+        found = addresses_of(host, port, time_left(REQUEST_SECONDS))
+        addresses = [ipaddress.ip_address(one.partition("%")[0]) for one in found]
         for one in addresses:
             plain = getattr(one, "ipv4_mapped", None) or one
             allowed = any(plain in network for network in self._networks)

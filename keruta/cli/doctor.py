@@ -18,7 +18,7 @@ from keruta.domain.doctor import Finding
 from keruta.errors import SettingsError
 from keruta.local import mongod
 from keruta.local.installation import start_command
-from keruta.local.state import State, find
+from keruta.local.state import State, find, passed_over
 from keruta.local.system import mongo_answers
 from keruta.network import network
 
@@ -28,9 +28,9 @@ DISK_LEAST_BYTES = 2 * 1024**3
 
 def examine() -> list[Finding]:
     """Looks at everything; the wrong first."""
-    state = find(here()) or State(root=here() / ".keruta")
+    state = find(here()) or State(root=here() / (".keruta" if not passed_over(here()) else ".keruta.none"))
     machine = [*_python(), *_git(), *_mongod(), *_network()]
-    found = [*machine, *_isolation(state), *_disk(state), *_keys(state), *_system(state)]
+    found = [*machine, *_passed_over(), *_isolation(state), *_disk(state), *_keys(state), *_system(state)]
     return sorted(found, key=lambda finding: ("wrong", "note", "ok").index(finding.state))
 
 
@@ -78,6 +78,15 @@ def _mongod() -> Iterator[Finding]:
             )
     except SettingsError as error:
         yield Finding(state="wrong", what="there is no mongod that runs", mend=str(error))
+
+
+def _passed_over() -> Iterator[Finding]:
+    for directory in () if os.environ.get("KERUTA_HOME") else passed_over(here()):
+        yield Finding(
+            state="note",
+            what=f"{directory} is not used: it belongs to another user, or others may write there",
+            mend="set KERUTA_HOME to use it all the same",
+        )
 
 
 def _isolation(state: State) -> Iterator[Finding]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from keruta.errors import KerutaError
 from keruta.local.installation import start_command
-from keruta.local.state import Running, State, find
+from keruta.local.state import Running, State, find, passed_over
 
 
 def find_state() -> State:
     """The directory of the system that runs on this machine. Raises KerutaError when there is none."""
     state = find(here())
     if state is None:
-        raise KerutaError(f"there is no keruta on this machine: start one with `{start_command()}`")
+        raise KerutaError(f"there is no keruta on this machine: start one with `{start_command()}`" + _others())
     return state
 
 
@@ -22,8 +23,16 @@ def find_running() -> Running:
     state = find(here())
     running = state.running() if state else None
     if running is None:
-        raise KerutaError(f"no keruta is running here: start one with `{start_command()}`, or `keruta login URL`")
+        raise KerutaError(
+            f"no keruta is running here: start one with `{start_command()}`, or `keruta login URL`" + _others()
+        )
     return running
+
+
+def _others() -> str:
+    """Name what was found and not used."""
+    passed = passed_over(here()) if not os.environ.get("KERUTA_HOME") else []
+    return f"; {passed[0]} is not used: it belongs to another user, or others may write there" if passed else ""
 
 
 def here() -> Path:

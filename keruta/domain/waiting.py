@@ -14,10 +14,10 @@ from keruta.domain.scheduling import Bound, Lane, Limits, Running, bounds
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """A queue that somebody has paused."""
+    """A queue that somebody has paused; both are empty for who may not read the queue."""
 
-    by: str
-    reason: str
+    by: str = ""
+    reason: str = ""
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,20 +75,28 @@ def why_not_assigned(around: Surroundings) -> Message:
 def _held_back(bound: Bound, around: Surroundings) -> Message:
     if bound.kind == "queue" and around.pause is not None:
         pause = around.pause
+        if not pause.by:
+            return message("waiting_paused_unsaid", queue=around.lane.queue)
         return message("waiting_paused", queue=around.lane.queue, who=pause.by, reason=pause.reason)
     for circuit in around.circuits:
         if circuit.kind == bound.kind:
-            said = read_message(circuit.message, circuit.message_code, circuit.message_arguments)
-            return message(
-                "waiting_circuit",
-                kind=kind_word(circuit.kind),
-                name=circuit.name,
-                failures=circuit.failures,
-                reason=reason_word(circuit.reason),
-                message=said if said.code else said.text,
-                at=_clock(circuit.probe_at) if circuit.probe_at is not None else "–",
-            )
+            return _circuit_open(circuit)
     return message("waiting_limit", kind=kind_word(bound.kind), limit=bound.limit, running=bound.running)
+
+
+def _circuit_open(circuit: CircuitView) -> Message:
+    """Say that what a task draws on keeps failing, and what its last task said where the reader may know it."""
+    kind, reason = kind_word(circuit.kind), reason_word(circuit.reason)
+    at = _clock(circuit.probe_at) if circuit.probe_at is not None else "–"
+    if not circuit.last_task:
+        return message(
+            "waiting_circuit_unsaid", kind=kind, name=circuit.name, failures=circuit.failures, reason=reason, at=at
+        )
+    said = read_message(circuit.message, circuit.message_code, circuit.message_arguments)
+    return message(
+        "waiting_circuit", kind=kind, name=circuit.name, failures=circuit.failures, reason=reason, at=at,
+        message=said if said.code else said.text,
+    )  # fmt: skip
 
 
 def _clock(at: datetime) -> str:

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import socket
+import stat
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -45,8 +46,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
 
     def make(self) -> None:
+        """Raises KerutaError where it is there already and another user could have put something into it."""
         for directory in (self.root, *(self.root / name for name in ("keys", "tokens", "log", "worker", "results"))):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not is_own(directory):
+                raise KerutaError(
+                    f"{directory} belongs to another user, or others may write there: keys that lie in it may be known "
+                    "to them. Remove it, or name a directory of your own with --home"
+                )
         (self.root / ".gitignore").write_text("*\n")
 
     def lock(self) -> IO[str]:
@@ -171,14 +178,31 @@ def write_private(path: Path, content: bytes) -> None:
 
 
 def find(start: Path) -> State | None:
-    """The directory of the system that a person means: $KERUTA_HOME, or `.keruta` here or above."""
+    """The directory of the system that a person means: $KERUTA_HOME, or a `.keruta` of their own here or above."""
     home = os.environ.get("KERUTA_HOME")
     if home:
         return State(root=Path(home).absolute())
-    for directory in (start, *start.parents):
-        if (directory / ".keruta").is_dir():
-            return State(root=directory / ".keruta")
-    return None
+    own = next((root for root in _above(start) if is_own(root)), None)
+    return State(root=own) if own is not None else None
+
+
+def passed_over(start: Path) -> list[Path]:
+    """The directories `.keruta` here and above that `find` does not use, for others may have made what is in them."""
+    return [root for root in _above(start) if not is_own(root)]
+
+
+def is_own(directory: Path) -> bool:
+    """Whether a directory, and a link in its place, is of whoever runs this, and nobody else may write there."""
+    try:
+        link, found = directory.lstat(), directory.stat()
+    except OSError:
+        return False
+    return link.st_uid == found.st_uid == os.geteuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _above(start: Path) -> list[Path]:
+    places = [directory / ".keruta" for directory in (start, *start.parents)]
+    return [place for place in places if os.path.isdir(place)]
 
 
 def _free(port: int) -> bool:

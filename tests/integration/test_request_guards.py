@@ -10,6 +10,8 @@ from typing import Any
 import flask
 import pytest
 
+from admin.site import stream_limits
+from admin.site.stream_limits import StreamLimits
 from admin.tasks import logs
 from functions.report_status import handler
 from keruta.adapters.mongo.agent_access import MongoAgentAccess
@@ -195,6 +197,39 @@ def test_only_an_attempt_that_runs_stores_files_and_only_its_own(
     assert late == (403, "AttemptEnded")
     assert stored.read_bytes() == b"first"
     assert [path.name for path in settings.results_dir.rglob("*.txt")] == ["a.txt"]
+
+
+# ---------------------------------------------------------------- answers that take as long as their reader likes
+
+
+@pytest.mark.parametrize("what", ["text/plain", "application/x-ndjson", "text/event-stream", "export"])
+def test_nobody_holds_more_threads_than_their_share(
+    world: World, app: flask.Flask, ada: Browser, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A log in each of its forms, and an export, count as open until they are closed; others have their own share."""
+    monkeypatch.setattr(stream_limits, "LIMITS", StreamLimits(per_person=2, per_process=3))
+    task = world.submit()
+    world.worker()
+    world.assign()
+    world.start(task)
+    world.end(task)
+    paths = {"export": "/api/v1/export"}
+    eve, zoe = (signed_in(app, person(name, "admin")) for name in ("eve", "zoe"))
+
+    def ask(who: Browser) -> Any:
+        headers = {"Authorization": f"Bearer {who.token}", "Accept": what if "/" in what else "*/*"}
+        return who.client.get(paths.get(what, f"/api/v1/tasks/{task}/logs"), headers=headers, buffered=False)
+
+    held = [ask(ada), ask(ada)]
+    refused, others, full = ask(ada), ask(eve), ask(zoe)
+    held[0].close()
+    again = ask(ada)
+
+    assert [one.status_code for one in held] == [200, 200]
+    assert (refused.status_code, others.status_code, full.status_code, again.status_code) == (429, 200, 503, 200)
+    assert refused.headers["Retry-After"]
+    for one in (held[1], others, again):
+        one.close()
 
 
 # ---------------------------------------------------------------- streams

@@ -16,11 +16,12 @@ from werkzeug.routing import Rule
 
 from keruta.adapters.mongo.circuits import circuit_id
 from keruta.domain.catalog.access import Access, CredentialAccess
+from keruta.domain.catalog.circuits import QUEUE_OPENS_AFTER
 from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.documents import DocumentSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
-from keruta.domain.messages import as_message
+from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.reports import LogChunk
 from keruta.domain.users import ApiKeyRequest
@@ -59,8 +60,28 @@ class Half:
         catalogs["queue"].pause(self.me, f"{word}-queue", f"{word} reason")
         lane = {"repository": f"{word}-repo", "queue": f"{word}-queue", "profile": "shell"}
         for reason in ("CloneAuthFailed", "ProfileMissing") * 6:
-            catalogs.circuits.failed(lane, self.task, reason, as_message(f"{word} broke"))
+            catalogs.circuits.failed(lane, self.task, reason, message("submission_no_queue", name=f"{word} broke"))
+        self.waiting = self._waits_with_others(world)
         self.circuits = [circuit_id("repository", f"{word}-repo"), circuit_id("queue", f"{word}-queue")]
+
+    def _waits_with_others(self, world: World) -> list[str]:
+        """Tasks that are held back by what both worlds use: an address, a profile, a queue; each failed here last."""
+        word, shared = self.word, "https://shared.example.com/a.git"
+        access = Access(manage=[f"name:{self.me.name}"])
+        world.catalogs["queue"].create(ANN, QueueSpec(name=f"{word}-slow", access=access))
+        world.catalogs["repository"].create(
+            ANN, RepositorySpec(name=f"{word}-other", url=f"https://{word}.example.com/b.git", access=access)
+        )
+        asks: tuple[dict[str, Any], ...] = (
+            {"url": shared, "queue": f"{word}-slow"},
+            {"repository": f"{word}-other", "queue": "default"},
+            {"repository": f"{word}-other", "queue": "common"},
+        )
+        said = message("submission_no_queue", name=f"{self.word} broke")
+        for _ in range(QUEUE_OPENS_AFTER):
+            world.catalogs.circuits.failed({"repository": shared}, self.task, "CloneAuthFailed", said)
+            world.catalogs.circuits.failed({"queue": "common"}, self.task, "ProfileMissing", said)
+        return [world.submit(owner=self.me.subject, lookup_as=self.me.names, **ask) for ask in asks]
 
     def _task(self, world: World, word: str) -> str:
         task = world.submit(
@@ -103,6 +124,7 @@ def body_for(rule: Rule, method: str, values: dict[str, str]) -> Any:
 def test_what_someone_may_not_read_does_not_exist_for_them(world: World, app: flask.Flask) -> None:
     """No route, page, stream, count or error tells a name of the other world, or that it is there at all."""
     world.worker(slots=4)
+    world.catalogs["queue"].create(ANN, QueueSpec(name="common"))
     mine, other = Half(world, MINE), Half(world, OTHER)
     ports = app.extensions["keruta"]()
     me = signed_in(app, mine.me)
@@ -114,11 +136,12 @@ def test_what_someone_may_not_read_does_not_exist_for_them(world: World, app: fl
     seen = ""
     for rule, method in rules(app):
         if method == "GET":
-            for values in names_for(rule, MINE, [mine.task], mine.circuits):
+            waiting = mine.waiting if rule.rule.endswith("/tasks/<id>") else []  # their streams would go on
+            for values in names_for(rule, MINE, [mine.task, *waiting], mine.circuits):
                 for accept in ("", "application/x-ndjson", "text/event-stream"):
                     _, said = me.ask("GET", filled(rule, values), accept=accept)
                     assert OTHER not in said, (rule.rule, values)
-                    assert other.task not in said, (rule.rule, values)
+                    assert not [task for task in (other.task, *other.waiting) if task in said], (rule.rule, values)
                     seen += said
         if method == "GET" and not rule.arguments:
             for query in QUERIES:
@@ -134,6 +157,8 @@ def test_what_someone_may_not_read_does_not_exist_for_them(world: World, app: fl
 
     for name in (*(f"{MINE}-{kind}" for kind in KINDS), mine.task, f"{MINE} log", f"{MINE}-key", f"{MINE} broke"):
         assert name in seen, name
+    held_back = [world.reading.task(mine.me.readers, task).waiting for task in mine.waiting]
+    assert [one and one.message_code for one in held_back] == ["waiting_circuit_unsaid"] * 3
     assert world.database["circuits"].count_documents({"_id": {"$in": other.circuits}}) == 2
 
 

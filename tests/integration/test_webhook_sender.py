@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
+from keruta.adapters import deadlines
 from keruta.adapters import webhooks as module
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.webhooks import Answered, Message, WebhookSender
@@ -120,6 +123,58 @@ def test_so_has_every_other_server(receiver: Receiver, where: str) -> None:
             http.ask("GET", f"{receiver.url}/{where}")
 
     assert time.monotonic() - began < 5
+
+
+def hung_names(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Make looking up a name take until the event is set."""
+    let_go, real = threading.Event(), socket.getaddrinfo
+
+    def hang(host: str, *given: Any, **options: Any) -> Any:
+        if host.endswith(".example.com"):
+            let_go.wait(30)
+            raise socket.gaierror(socket.EAI_AGAIN, "no answer")
+        return real(host, *given, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    return let_go
+
+
+def test_looking_up_a_name_lies_within_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that does not answer holds up neither a webhook nor a question to another server."""
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.4)
+    let_go = hung_names(monkeypatch)
+    began = time.monotonic()
+
+    try:
+        answer = WebhookSender(Due(), ["127.0.0.0/8"]).send(to("https://hooks.example.com/"))
+        with pytest.raises(NoAnswerError):
+            Http(0.4).ask("GET", "http://issuer.example.com/")
+    finally:
+        let_go.set()
+
+    assert time.monotonic() - began < 5
+    assert answer.status is None
+
+
+def test_all_addresses_of_a_host_share_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that takes no connection does not give the next one the whole time again."""
+    with socket.socket() as full:  # its queue is full: a connection is neither taken nor refused
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        waiting = [socket.socket() for _ in range(8)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        monkeypatch.setattr(deadlines, "addresses_of", lambda *_: ["127.0.0.1"] * 4)
+        began = time.monotonic()
+
+        with pytest.raises(NoAnswerError):
+            Http(0.5).ask("GET", f"http://many.example.com:{port}/")
+
+        assert time.monotonic() - began < 1.5
+        for one in waiting:
+            one.close()
 
 
 def test_a_slow_receiver_delays_no_other(receiver: Receiver) -> None:

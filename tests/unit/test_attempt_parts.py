@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.attempt.directory import JobDir
 from agent.attempt.usage import measure
 from agent.attempt.verdict import judge
 from keruta.domain.catalog.profiles import ProfileSpec, PromptCommand, UsageRule, needs_cluster
@@ -53,6 +54,24 @@ def verdict(
 def test_how_an_attempt_ended(codes: dict[str, int], more: dict[str, Any], expected: tuple[Any, ...]) -> None:
     """A true end that came first wins; what failed is named."""
     assert verdict(codes, **more) == expected
+
+
+def test_a_check_that_left_no_code_has_not_passed() -> None:
+    """A script that writes down its own end in a Pod, and no word of the check, has not succeeded."""
+    checked = msgspec.structs.replace(PLAIN, check="true")
+
+    assert verdict({"script": 0}, checked) == ("failed", "CheckFailed", None)
+    assert verdict({"script": 0, "check": 0}, checked) == ("succeeded", None, 0)
+
+
+def test_a_script_in_a_pod_can_not_say_that_its_fence_failed(tmp_path: Path) -> None:
+    """There is none in a Pod: such a word would have what ran once tried again."""
+    for shared in (None, tmp_path):
+        job = JobDir(root=tmp_path, shared=shared)
+        job.control.mkdir(exist_ok=True)
+        (job.control / "exit").write_text("fence 1\nscript 3\ndone 0\n")
+
+        assert job.exit_codes() == {"script": 3, "done": 0, **({"fence": 1} if shared is None else {})}
 
 
 def test_a_command_that_is_not_there_is_said_so() -> None:

@@ -76,6 +76,17 @@ def test_a_limit_is_said_when_it_is_reached(kind: str) -> None:
     assert text == f"Its {kind} runs at most 2 tasks at once, and 2 are running."
 
 
+def test_others_words_are_left_out() -> None:
+    """Of a pause or a circuit whose words the reader may not read, only that it holds the task back is said."""
+    paused = said(limits=Limits(queues={"q": 0}), pause=Pause())
+    failing = circuit("repository", message="", last_task="")
+    broken = said(limits=Limits(repositories={"app": 0}), circuits=[failing])
+
+    assert paused == "The queue q is paused."
+    assert broken.startswith("The repository app failed 3 times in a row (")
+    assert "). One task is tried at" in broken
+
+
 def test_a_pause_is_said_with_who_and_why() -> None:
     """Also without a worker: the pause is what holds it back."""
     text = said(limits=Limits(queues={"q": 0}), pause=Pause(by="bob", reason="the release"), slots=[])

@@ -84,10 +84,12 @@ class MongoCircuits:
             rows = list(self._circuits.find().sort([("open", -1), ("_id", 1)]).limit(500))
             return self._shown(who, rows)
 
-    def open_of(self, lane: Mapping[str, str]) -> list[CircuitView]:
-        """The open circuits of what a lane draws on."""
+    def open_of(self, readers: Sequence[str], lane: Mapping[str, str]) -> list[CircuitView]:
+        """The open circuits of what a lane draws on; without the last task where these readers may not read it."""
         ids = [circuit_id(kind, lane[kind]) for kind in KINDS if lane.get(kind)]
-        return [to_circuit(row) for row in self._circuits.find({"_id": {"$in": ids}, "open": True})]
+        rows = list(self._circuits.find({"_id": {"$in": ids}, "open": True}))
+        tasks = self._readable_tasks(readers, rows)
+        return [to_circuit(row, with_task=row["last_task"] in tasks) for row in rows]
 
     def of(self, kind: str, names: Iterable[str]) -> dict[str, CircuitView]:
         """The circuits of some entries, by name, whoever asks."""
@@ -126,10 +128,7 @@ class MongoCircuits:
     def _shown(self, who: Principal, rows: Sequence[Document]) -> list[CircuitView]:
         """What someone may see of circuits: those of what they may read, and the last task if they may read it."""
         readers = {"$in": who.readers}
-        last = [row["last_task"] for row in rows]
-        tasks = {
-            row["_id"] for row in self._database["tasks"].find({"_id": {"$in": last}, "readers": readers}, ["_id"])
-        }
+        tasks = self._readable_tasks(who.readers, rows)
         entries: set[tuple[str, str]] = set()
         for kind in KINDS:
             names = [row["name"] for row in rows if row["kind"] == kind]
@@ -143,8 +142,13 @@ class MongoCircuits:
             if permissions.may_see_circuit(
                 who, row["name"], reads_entry=(row["kind"], row["name"]) in entries, reads_task=reads_task
             ):
-                shown.append(to_circuit(row if reads_task else {**row, "last_task": "", "message": ""}))
+                shown.append(to_circuit(row, with_task=reads_task))
         return shown
+
+    def _readable_tasks(self, readers: Sequence[str], rows: Sequence[Document]) -> set[str]:
+        """Those of the circuits' last tasks that someone may read."""
+        match = {"_id": {"$in": [row["last_task"] for row in rows]}, "readers": {"$in": list(readers)}}
+        return {row["_id"] for row in self._database["tasks"].find(match, ["_id"])} if rows else set()
 
     def _access(self, row: Mapping[str, Any]) -> Access | None:
         collection = self._database[CATALOG_KINDS[row["kind"]].collection]
@@ -177,8 +181,8 @@ class MongoCircuits:
         )
 
 
-def to_circuit(row: Mapping[str, Any]) -> CircuitView:
-    """What the API shows of a circuit's document."""
+def to_circuit(row: Mapping[str, Any], *, with_task: bool = True) -> CircuitView:
+    """What the API shows of a circuit's document; what its last task said belongs to that task."""
     return CircuitView(
         id=row["_id"],
         kind=row["kind"],
@@ -186,10 +190,10 @@ def to_circuit(row: Mapping[str, Any]) -> CircuitView:
         open=row["open"],
         failures=row["failures"],
         reason=row["reason"],
-        message=row["message"],
-        message_code=row.get("message_code"),
-        message_arguments=row.get("message_arguments"),
-        last_task=row["last_task"],
+        message=row["message"] if with_task else "",
+        message_code=row.get("message_code") if with_task else None,
+        message_arguments=row.get("message_arguments") if with_task else None,
+        last_task=row["last_task"] if with_task else "",
         opened_at=row.get("opened_at"),
         probe_at=row.get("probe_at"),
     )

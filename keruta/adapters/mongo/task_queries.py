@@ -77,7 +77,7 @@ class MongoReading:
         view = to_view(document)
         if document["status"] in (Status.QUEUED, Status.SUSPENDED, Status.UNKNOWN):
             with translated():
-                view = msgspec.structs.replace(view, waiting=self._waiting(document))
+                view = msgspec.structs.replace(view, waiting=self._waiting(readers, document))
         return view
 
     def may_change(self, names: Sequence[str], task_id: str) -> bool:
@@ -95,7 +95,7 @@ class MongoReading:
 
     # ------------------------------------------------------------ why it waits
 
-    def _waiting(self, document: Document) -> WaitingView:
+    def _waiting(self, readers: Sequence[str], document: Document) -> WaitingView:
         if "claim" not in document:
             said = why_not_claimed(
                 Status(document["status"]),
@@ -110,21 +110,24 @@ class MongoReading:
         position = sum(
             self._tasks.count_documents(before, hint="claim", limit=POSITION_LIMIT) for before in (first, older)
         )
-        return _view(position, why_not_assigned(self._surroundings(lane)))
+        return _view(position, why_not_assigned(self._surroundings(readers, lane)))
 
-    def _surroundings(self, claim: Mapping[str, str]) -> Surroundings:
-        """What the plan would look at for this lane alone, and the words for it."""
+    def _surroundings(self, readers: Sequence[str], claim: Mapping[str, str]) -> Surroundings:
+        """What the plan would look at for this lane alone, and of the words for it those that are the readers' to read.
+
+        Others' words are left out: what the last task of a circuit said, why a queue that they may not read is paused.
+        """
         lane = Lane(**claim)
         limits = self._assignment.limits([lane])
         limited = limits.queues or limits.repositories or limits.profiles
-        pause = (self._queues.find_one({"_id": lane.queue}, ["paused"]) or {}).get("paused")
+        queue = self._queues.find_one({"_id": lane.queue}, ["paused", "readers"]) or {}
         workers = self._workers.find({"$expr": seen_within(self._settings.lease_seconds)}, ["slots", "draining"])
         return Surroundings(
             lane=lane,
             running=Running(self._assignment.running([lane]) if limited else {}),
             limits=limits,
-            pause=Pause(by=pause["by"], reason=pause["reason"]) if pause else None,
-            circuits=self._circuits.open_of(claim),
+            pause=_pause(queue, readers),
+            circuits=self._circuits.open_of(readers, claim),
             slots=[None if worker["draining"] else worker["slots"] for worker in workers],
         )
 
@@ -158,6 +161,14 @@ class MongoReading:
                     system=row["system"],
                     data=row["data"],
                 )
+
+
+def _pause(queue: Mapping[str, Any], readers: Sequence[str]) -> Pause | None:
+    pause = queue.get("paused")
+    if not pause:
+        return None
+    told = not set(queue.get("readers") or ()).isdisjoint(readers)
+    return Pause(by=pause["by"], reason=pause["reason"]) if told else Pause()
 
 
 def _view(position: int, why: Message) -> WaitingView:

@@ -16,7 +16,7 @@ from keruta.domain import permissions
 from keruta.domain.catalog.common import ImportResult, Planned
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS
-from keruta.domain.catalog.transfer import ORDER, Entry, dump, parse
+from keruta.domain.catalog.transfer import FAULTS_MOST, ORDER, Entry, dump, parse
 from keruta.domain.messages import Message, kind_word, message
 from keruta.domain.principal import Principal
 from keruta.errors import Fault, InvalidRequest, fault
@@ -49,7 +49,7 @@ class MongoTransfer:
             faults or self._missing(entries) or [*_without_value(entries, there), *self._misdirected(entries, there)]
         )
         if faults:
-            raise InvalidRequest.of(faults)
+            raise InvalidRequest.of(faults[:FAULTS_MOST])
         plan = [(entry, self._planned(entry, there.get((entry.kind, entry.spec.name)))) for entry in entries]
         if not dry_run:
             with translated(), self._database.client.start_session() as session:
@@ -99,18 +99,18 @@ class MongoTransfer:
 
     def _missing(self, entries: Sequence[Entry]) -> list[Fault]:
         """What entries name that is neither here nor comes with them."""
-        coming = {(entry.kind, entry.spec.name) for entry in entries}
-        faults = []
+        there = {(entry.kind, entry.spec.name) for entry in entries}
+        named = [(entry, *one) for entry in entries for one in KINDS[entry.kind].references(entry.spec)]
         with translated():
-            for entry in entries:
-                for at, kind, name in KINDS[entry.kind].references(entry.spec):
-                    if (kind, name) in coming:
-                        continue
-                    if not self._database[KINDS[kind].collection].count_documents({"_id": name}, limit=1):
-                        faults.append(
-                            _fault(entry, at, message("catalog_missing_in_document", kind=kind_word(kind), name=name))
-                        )
-        return faults
+            for of in {kind for _, _, kind, _ in named}:
+                names = sorted({name for _, _, kind, name in named if kind == of and (of, name) not in there})
+                found = self._database[KINDS[of].collection].find({"_id": {"$in": names}}, ["_id"])
+                there |= {(of, row["_id"]) for row in found}
+        return [
+            _fault(entry, at, message("catalog_missing_in_document", kind=kind_word(kind), name=name))
+            for entry, at, kind, name in named
+            if (kind, name) not in there
+        ]
 
     def _misdirected(self, entries: Sequence[Entry], there: Mapping[tuple[str, str], Document]) -> list[Fault]:
         """Where entries would send a credential to an address that is none of its hosts."""

@@ -59,8 +59,13 @@ TEXTS = {
     "transfer_too_many": "There are more than {limit} entries; import them in parts.",
     "transfer_twice_at": "The {kind} '{name}' is already at line {line}.",
     "transfer_no_entry": "Expected an entry: kind, name, and its fields.",
+    "transfer_too_many_values": "There are more than {limit} values; import them in parts.",
+    "transfer_escapes_too_long": (
+        "It has escapes that are halves of a pair, as JSON writes them, and more than {limit} characters; write the "
+        "characters themselves, or import it in parts."
+    ),
     "transfer_twice": "'{name}' is written twice here.",
-    "transfer_key": "A key must be a text.",
+    "transfer_key": "A key must be a text of at most {limit} characters.",
     "transfer_unreadable": "This can't be read: {error}.",
     "transfer_not_yaml": "This is not YAML: {problem}.",
     "transfer_character": "Write the character U+{number} as {written} in double quotes.",

@@ -19,6 +19,6 @@ TEXTS = {
     "repository_address_taken": "Another repository has this address already; an address belongs to one repository.",
     "attempt_over": "This attempt has ended; nothing more is given out or stored for it.",
     "github_token_too_wide": "GitHub's token is not for {repository} alone, so it is not used.",
-    "stream_too_many": "You have {limit} log streams open; close one first.",
-    "stream_no_room": "Too many log streams are open; try again in a few seconds.",
+    "stream_too_many": "You are reading {limit} logs and files at once; close one first.",
+    "stream_no_room": "Too many logs and files are being read; try again in a few seconds.",
 }

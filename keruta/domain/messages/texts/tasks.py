@@ -24,6 +24,11 @@ TEXTS = {
     "waiting_no_worker": "There is no worker; start one, or find out why it does not register.",
     "waiting_drained": "Every worker is being drained, so none takes new tasks.",
     "waiting_paused": "The queue {queue} was paused by {who}: {reason}",
+    "waiting_paused_unsaid": "The queue {queue} is paused.",
+    "waiting_circuit_unsaid": (
+        "The {kind} {name} failed {failures} times in a row ({reason}). One task is tried at {at}; "
+        "fix the cause and close the circuit to continue."
+    ),
     "waiting_circuit": (
         "The {kind} {name} failed {failures} times in a row ({reason}): {message} One task is tried at {at}; "
         "fix the cause and close the circuit to continue."

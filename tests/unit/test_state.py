@@ -1,0 +1,113 @@
+"""The directory `.keruta`: whose it must be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from keruta.cli import machine
+from keruta.errors import KerutaError
+from keruta.local.state import Running, State, find, passed_over
+
+
+@pytest.fixture
+def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of many users with a system's directory in it, and a project of one's own below."""
+    monkeypatch.delenv("KERUTA_HOME", raising=False)
+    State(root=tmp_path / ".keruta").make()
+    (tmp_path / "project").mkdir()
+    return tmp_path
+
+
+def another_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on, all that is there belongs to somebody else."""
+    uid = os.geteuid()
+    monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+
+
+def test_ones_own_system_is_found_from_below(shared: Path) -> None:
+    """A `.keruta` in a parent directory is that of its subdirectories."""
+    found = find(shared / "project")
+
+    assert found is not None
+    assert found.root == shared / ".keruta"
+    assert passed_over(shared / "project") == []
+
+
+def test_another_users_system_is_not_used(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody sends their tasks to whoever made a `.keruta` in a directory above."""
+    State(root=shared / ".keruta").note_running(Running(url="http://127.0.0.1:1", token="t", pid=os.getpid()))
+    another_user(monkeypatch)
+    monkeypatch.chdir(shared / "project")
+
+    assert find(shared / "project") is None
+    with pytest.raises(KerutaError, match=r"\.keruta is not used"):
+        machine.find_running()
+    with pytest.raises(KerutaError, match=r"\.keruta is not used"):
+        machine.find_state()
+
+
+def test_ones_own_above_another_users_is_found(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is passed over hides nothing."""
+    other = shared / "project" / ".keruta"
+    other.mkdir(mode=0o700)
+    other.chmod(0o777)
+
+    found = find(shared / "project")
+
+    assert found is not None
+    assert found.root == shared / ".keruta"
+    assert passed_over(shared / "project") == [other]
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o1777])
+def test_what_others_may_write_to_is_not_used(shared: Path, mode: int) -> None:
+    """Its keys and addresses may be theirs."""
+    (shared / ".keruta").chmod(mode)
+
+    assert find(shared / "project") is None
+
+
+def test_a_link_of_another_users_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A link is as good as who made it, even to a directory of one's own."""
+    monkeypatch.delenv("KERUTA_HOME", raising=False)
+    State(root=tmp_path / "real" / ".keruta").make()
+    (tmp_path / ".keruta").symlink_to(tmp_path / "real" / ".keruta")
+    assert find(tmp_path) is not None
+    link, real = (tmp_path / ".keruta").lstat(), Path.lstat
+
+    def of_others(path: Path) -> os.stat_result:
+        if path != tmp_path / ".keruta":
+            return real(path)
+        fields = list(link)
+        fields[4] = link.st_uid + 1
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(Path, "lstat", of_others)
+
+    assert find(tmp_path) is None
+
+
+def test_a_directory_that_is_named_is_used_whoever_made_it(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """$KERUTA_HOME is a decision of the person's own."""
+    another_user(monkeypatch)
+    monkeypatch.setenv("KERUTA_HOME", str(shared / ".keruta"))
+
+    found = find(shared)
+
+    assert found is not None
+    assert found.root == shared / ".keruta"
+
+
+@pytest.mark.parametrize("name", ["", "keys"])
+def test_no_keys_are_made_where_others_may_write(tmp_path: Path, name: str) -> None:
+    """A directory that somebody has made ready in a shared place, to know the keys, is refused."""
+    root = tmp_path / ".keruta"
+    (root / name).mkdir(parents=True)
+    root.chmod(0o700)
+    (root / name).chmod(0o777)
+
+    with pytest.raises(KerutaError, match="belongs to another user, or others may write there"):
+        State(root=root).make()
