@@ -88,6 +88,10 @@ bench: $(STAMP) ## the figures, each beside its baseline, as a table and as benc
 	$(COMPILE)
 	$(BIN)/python -m bench
 
+.PHONY: bench-paths
+bench-paths: $(STAMP) ## a checkout of some directories of a large repository beside a full shallow clone
+	$(BIN)/python -m bench.paths
+
 .PHONY: bench-cluster
 bench-cluster: $(STAMP) ## the figures of a real cluster, where the lab is
 	$(BIN)/python -m bench.cluster

@@ -11,6 +11,7 @@ _NAMES = {
     "push_credential": marked("Credential to push"), "setup": marked("Set-up commands"),
     "default_profile": marked("Profile by default"), "submodules": marked("With submodules"),
     "depth": marked("Commits of history"),
+    "paths": marked("Directories"),
     "lfs": marked("With large files (Git LFS)"), "allowed_refs": marked("Branches and tags that are allowed"),
     "max_running": marked("Tasks at once, at most"), "access": marked("Only for some people"),
     "read": marked("May look"), "run": marked("May run tasks"), "manage": marked("May change it"),
@@ -54,6 +55,7 @@ _HELP = {
     "kubernetes_secret": marked("In place of a value: the name of a Secret in the cluster, keruta-job-…"),
     "hosts": marked("For example git.example.com, git.example.com:8443 or https://git.example.com/team, one a line. "
                     "Without any, only administrators can use it."),
+    "paths": marked("Only these are checked out, one a line, such as services/api; empty for everything."),
     "depth": marked("A number, or full for all branches with their whole history."),
     "documents": marked("Names, or tag: and a tag, one a line."),
     "labels": marked("key=value, one a line."),

@@ -32,12 +32,13 @@ REF = forms.Field(path="ref", kind="text")
 SUBMODULES = forms.Field(path="submodules", kind="yes")
 DEPTH = forms.Field(path="depth", kind="number")
 TAGS = forms.Field(path="tags", kind="maybe", choices=("", *forms.MAYBE))
+PATHS = forms.Field(path="paths", kind="lines")
 IF_EXISTS = forms.Field(path="if_exists", kind="choice", choices=get_args(IfExists), default="fail")
-SHOWN = (REPOSITORY, REF, SUBMODULES, DEPTH, TAGS, IF_EXISTS, *FIELDS.values())
+SHOWN = (REPOSITORY, REF, SUBMODULES, DEPTH, TAGS, PATHS, IF_EXISTS, *FIELDS.values())
 
 # Where a fault of the document is in the form.
 _PLACES = {
-    "/repository/ref": "/ref", "/repository/depth": "/depth", "/repository/tags": "/tags",
+    **{f"/repository/{name}": f"/{name}" for name in ("ref", "depth", "tags", "paths")},
     "/result/branch": "/result_branch", "/result/if_exists": "/if_exists",
 }  # fmt: skip
 
@@ -101,7 +102,7 @@ def _document(form: MultiDict[str, str]) -> dict[str, Any]:
             asked["ref"] = ref
         if form.get("submodules"):
             asked["submodules"] = True
-        asked |= forms.document((DEPTH, TAGS), form)
+        asked |= forms.document((DEPTH, TAGS, PATHS), form)
         made["repository"] = asked
     if (branch := made.get("result_branch")) and (if_exists := form.get("if_exists", "").strip()):
         made["result"] = {"branch": branch, "if_exists": if_exists}
@@ -115,7 +116,7 @@ def _like(task: TaskView) -> dict[str, str]:
     place = {
         "repository": task.repository.name or task.repository.url, "ref": task.repository.ref or "",
         "submodules": "1" if task.repository.submodules else "",
-        **forms.filled((DEPTH, TAGS), plain["repository"]),
+        **forms.filled((DEPTH, TAGS, PATHS), plain["repository"]),
         "if_exists": task.result.if_exists if task.result is not None else "",
     }  # fmt: skip
     return {**forms.filled(tuple(FIELDS.values()), plain), **place}

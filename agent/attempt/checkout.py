@@ -6,7 +6,6 @@ transfer: the workspace gets a copy of what it holds, verified, and shares no fi
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,9 +21,10 @@ from tenacity import (
     wait_random,
 )
 
+from agent.attempt import large_files, sparse
 from agent.attempt.clone_cache import CloneCache
-from agent.attempt.clone_layout import make_repository, set_refs
-from keruta.adapters.git.command import Git
+from agent.attempt.clone_layout import FILTER, make_repository, set_refs
+from keruta.adapters.git.command import QUIET, Git
 from keruta.adapters.git.faults import TransientError
 from keruta.adapters.git.remote import Resolved, refs_under, resolve
 from keruta.domain.messages import message
@@ -35,12 +35,6 @@ from keruta.errors import PhaseError
 T = TypeVar("T")
 TRIES = 3
 PAUSE_SECONDS = 1.0
-# Git LFS does nothing where its filter is not set up; no configuration of this machine's is asked.
-LFS_FILTER = (
-    "-c", "filter.lfs.clean=git-lfs clean -- %f", "-c", "filter.lfs.smudge=git-lfs smudge -- %f",
-    "-c", "filter.lfs.process=git-lfs filter-process", "-c", "filter.lfs.required=true", "-c", "credential.helper=",
-)  # fmt: skip
-_QUIET = ("-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 _ONE_PACK = ("-c", "fetch.unpackLimit=1")  # what is fetched stays one pack, which the clone cache can copy
 
 
@@ -75,14 +69,17 @@ def checkout(
     git = git_in(workspace)
     tried = three_tries(stop or threading.Event())
     resolved = tried(lambda: resolve(repository, git))
-    make_repository(workspace, repository.url, resolved)
+    make_repository(workspace, repository.url, resolved, partial=bool(repository.paths))
     tried(lambda: _fetch(git, repository, resolved, allowed_refs, cache))
-    git(*_QUIET, "checkout", "-q", "--detach", resolved.commit, reason="CheckoutRefused")
+    if repository.paths:
+        sparse.check_out(git, repository.paths, resolved, tried, lfs=lfs)
+    else:
+        git(*QUIET, "checkout", "-q", "--detach", resolved.commit, reason="CheckoutRefused")
     set_refs(workspace, resolved)
     if repository.submodules:
         tried(lambda: git("submodule", "update", "-q", "--init", "--recursive", *_depth(repository)))
-    if lfs:
-        _fetch_lfs(git)
+    if lfs and not repository.paths:
+        large_files.fetch(git)
     return resolved.commit
 
 
@@ -117,9 +114,10 @@ def _fetch(
         (directory / "shallow").unlink()
     for part in (directory / "objects" / "pack").glob("tmp_*"):
         part.unlink()  # of a try that broke off
+    fewer, remote = ([f"--filter={FILTER}"], "origin") if repository.paths else ([], repository.url)
     git(
-        *_ONE_PACK, "fetch", "-q", *_depth(repository), "--no-tags", "--no-write-fetch-head", "--stdin", "--",
-        repository.url, wanted, stdin=_refspecs(git, repository, allowed_refs),
+        *_ONE_PACK, "fetch", "-q", *fewer, *_depth(repository), "--no-tags", "--no-write-fetch-head", "--stdin", "--",
+        remote, wanted, stdin=_refspecs(git, repository, allowed_refs),
     )  # fmt: skip
     if cache is not None:
         cache.keep(git, wanted)
@@ -147,17 +145,3 @@ def _refspecs(git: Git, repository: RepositoryRef, allowed_refs: Sequence[str]) 
             if ref_fault(name) is None and ref_allowed(name, allowed_refs)
         ]
     return "".join(f"{one}\n" for one in wanted).encode()
-
-
-def _fetch_lfs(git: Git) -> None:
-    """The files that Git LFS keeps are there in place of their pointers. Raises PhaseError: LfsFailed."""
-    # Git LFS itself tries each file up to nine times.
-    if shutil.which("git-lfs") is None:
-        raise PhaseError("LfsFailed", message("checkout_no_lfs"))
-    try:
-        git(*LFS_FILTER, "lfs", "pull", reason="LfsFailed")
-    except PhaseError as error:
-        if error.reason == "CertificateRefused":
-            raise
-        said = message("checkout_lfs_failed", said=error.message)
-        raise PhaseError("LfsFailed", said) from error

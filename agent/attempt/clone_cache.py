@@ -56,8 +56,8 @@ class CloneCache(msgspec.Struct, frozen=True, kw_only=True):
 
     @staticmethod
     def serves(repository: RepositoryRef) -> bool:
-        """Says whether what is asked for is what an entry holds: one commit without its history, and no other ref."""
-        return repository.depth == 1 and not repository.tags and not repository.submodules
+        """Says whether what is asked for is what an entry holds: one whole commit, no history and no other ref."""
+        return repository.depth == 1 and not (repository.tags or repository.submodules or repository.paths)
 
     def fill(self, git: Git, commit: str) -> bool:
         """Copies the pack of a commit into a repository and verifies it there; returns whether it was there.

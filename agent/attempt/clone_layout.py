@@ -7,6 +7,7 @@ from pathlib import Path
 from keruta.adapters.git.remote import Resolved
 from keruta.domain.repository import ref_fault
 
+FILTER = "blob:none"
 _EXCLUDE = (
     "# git ls-files --others --exclude-from=.git/info/exclude\n"
     "# Lines that start with '#' are comments.\n# For a project mostly in C, the following would be a good set of\n"
@@ -14,8 +15,12 @@ _EXCLUDE = (
 )
 
 
-def make_repository(workspace: Path, url: str, resolved: Resolved) -> None:
+def make_repository(workspace: Path, url: str, resolved: Resolved, *, partial: bool = False) -> None:
     """Make what `git init` makes, without a process and without templates or hooks.
+
+    Args:
+        partial: contents of files are fetched from `origin` when they are needed, as in a clone that was made with
+            `--filter=blob:none`.
 
     Source: gitrepository-layout(5).
     """
@@ -25,11 +30,15 @@ def make_repository(workspace: Path, url: str, resolved: Resolved) -> None:
     (directory / "info" / "exclude").write_text(_EXCLUDE)
     (directory / "description").write_text("Unnamed repository; edit this file 'description' to name the repository.\n")
     (directory / "HEAD").write_text("ref: refs/heads/main\n")
-    sha256 = len(resolved.commit) == 64
+    extensions = [
+        *(["\tobjectFormat = sha256"] if len(resolved.commit) == 64 else []),
+        *(["\tpartialClone = origin"] if partial else []),
+    ]
     lines = [
-        "[core]", f"\trepositoryformatversion = {int(sha256)}", "\tfilemode = true", "\tbare = false",
-        "\tlogallrefupdates = true", *(("[extensions]", "\tobjectFormat = sha256") if sha256 else ()),
+        "[core]", f"\trepositoryformatversion = {int(bool(extensions))}", "\tfilemode = true", "\tbare = false",
+        "\tlogallrefupdates = true", *(["[extensions]", *extensions] if extensions else []),
         '[remote "origin"]', f'\turl = "{_quoted(url)}"', "\tfetch = +refs/heads/*:refs/remotes/origin/*",
+        *(["\tpromisor = true", f"\tpartialclonefilter = {FILTER}"] if partial else []),
     ]  # fmt: skip
     if (branch := _branch(resolved.ref)) is not None:
         lines += [

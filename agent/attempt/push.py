@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 import tenacity
 
+from agent.attempt import large_files
 from agent.attempt.commits import read_commits
 from agent.attempt.result_repository import ResultRepository, Work, check_new
-from agent.attempt.snapshot import LFS_FILTER
 from keruta.adapters.git.command import Git, Output
-from keruta.adapters.git.faults import TransientError, fault, remote_lines
+from keruta.adapters.git.faults import TransientError, fault, own_lines, remote_lines
 from keruta.domain.messages import message
 from keruta.domain.task import ResultBranch
 from keruta.errors import PhaseError
@@ -28,6 +28,8 @@ _HEADS = "refs/heads/"
 # Git's own words on the server, when it can't change a ref.
 _LOCK = re.compile(r"failed to update ref|cannot lock ref|failed to lock|incorrect old value|reference already exists")
 _MOVED = re.compile(r"reference already exists|but expected|incorrect old value")
+# What Git says when an object that it wants to send is not there.
+_NOT_HERE = re.compile(r"(fatal|error): (unable to read|missing|bad object|could not read) ", re.IGNORECASE)
 _QUIET = (
     "-c",
     "core.hooksPath=/dev/null",
@@ -57,11 +59,12 @@ class Pusher:
     Args:
         git: with what opens the server.
         say: told what the server says.
+        partial: whether files outside the checkout may not be there.
         announce: told the branch and the commit before they are pushed; what it raises ends the push.
     """
 
     def __init__(
-        self, repository: ResultRepository, url: str, git: Git, *, lfs: bool = False,
+        self, repository: ResultRepository, url: str, git: Git, *, lfs: bool = False, partial: bool = False,
         say: Callable[[str], None] = lambda _: None, announce: Callable[[str, str], None] = lambda *_: None,
         sleep: Callable[[float], None] | None = None,
     ) -> None:  # fmt: skip
@@ -69,6 +72,7 @@ class Pusher:
         self._url = url
         self._git = repository.over_network(git)
         self._lfs = lfs
+        self._partial = partial
         self._say = say
         self._announce = announce
         self._sleep = sleep or self._wait
@@ -119,14 +123,16 @@ class Pusher:
         if self._lfs:
             self._push_large()
         self._announce(name, work.head)
+        # Where no branch of the server is at the base commit, it is asked what it has: the rest may not be here.
+        negotiated = ("-c", "push.negotiate=true") if self._partial and work.base not in there.values() else ()
         done = self._git.run(
-            *_QUIET, "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no",
+            *_QUIET, *negotiated, "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no",
             f"--force-with-lease={_HEADS}{name}:{lease}", "--", self._url, f"{work.head}:{_HEADS}{name}",
         )  # fmt: skip
         for line in remote_lines(done.err.decode("utf-8", "replace")):
             self._say(f"remote: {line}")
         if done.exit_code != 0:
-            raise self._refused(done, name)
+            raise self._refused(done, name, work)
         return Pushed(name, work.head)
 
     def _branches(self) -> dict[str, str]:
@@ -200,19 +206,32 @@ class Pusher:
         ends = read_commits(self._repository.git).shallow
         (self._repository.bare / "shallow").write_text("".join(f"{one}\n" for one in ends))
 
+    def _fetch_whole(self, work: Work) -> None:
+        """All files of the base commit are here: the server no longer has it, and must get them."""
+        self._git(
+            *_QUIET, "fetch", "-q", "--refetch", "--depth=1", "--no-tags", "--", self._url, work.base,
+            reason="PushFailed",
+        )  # fmt: skip
+
     def _push_large(self) -> None:
         """What Git LFS keeps goes first: a branch must not name files that nobody has."""
         objects = self._repository.bare / "lfs" / "objects"
         if large := sorted(file.name for file in objects.rglob("*") if file.is_file()):
-            self._git(*LFS_FILTER, *_QUIET, "lfs", "push", "--object-id", self._url, *large, reason="PushFailed")
+            self._git(
+                *large_files.FILTER, *_QUIET, "lfs", "push", "--object-id", self._url, *large, reason="PushFailed"
+            )
 
     # ------------------------------------------------------------ refusals
 
-    def _refused(self, done: Output, branch: str) -> Exception:
+    def _refused(self, done: Output, branch: str, work: Work) -> Exception:
         """The error for a push that failed, from the lines that are Git's own."""
         said = done.err.decode("utf-8", "replace")
         status = _status(done.out.decode("utf-8", "replace"))
         if not status:
+            if self._partial and any(_NOT_HERE.match(line) for line in own_lines(said)):
+                self._partial = False
+                self._fetch_whole(work)
+                return _Moved()
             return fault(said, "PushFailed")
         self._say(f"! {status}")
         words = " ".join(remote_lines(said))

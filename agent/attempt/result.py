@@ -133,7 +133,7 @@ class AttemptResult:
             with self._access.opened("push") as env:
                 pusher = Pusher(
                     repository, self._url, git.with_env(env), lfs=self._spec.lfs, say=self._say,
-                    announce=self._announce,
+                    partial=bool(self._spec.repository.paths), announce=self._announce,
                 )  # fmt: skip
                 self.pushed = pusher.push(work, target, ours)
         except PhaseError as error:

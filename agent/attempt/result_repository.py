@@ -228,11 +228,12 @@ class ResultRepository:
         self.git("bundle", "create", "-q", str(bundle), *tips, *known, reason="PushFailed")
         kept = [bundle]
         if work.head != self.base and known:
-            self.git(
-                "diff", "--binary", "--full-index", "--no-ext-diff", "--no-textconv", "--no-color",
-                f"--output={patch}", self.base, work.head, reason="PushFailed",
+            done = self.git.run(
+                "diff", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
+                f"--output={patch}", self.base, work.head,
             )  # fmt: skip
-            if 0 < patch.stat().st_size <= PATCH_LIMIT_BYTES:
+            # A file of a partial clone that was removed without ever being there: the bundle says it, no patch can.
+            if done.exit_code == 0 and 0 < patch.stat().st_size <= PATCH_LIMIT_BYTES:
                 kept.append(patch)
         return kept
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent.attempt import large_files
 from agent.attempt.copies import RULES_LIMIT_BYTES, Copies, directories_above, parent, shown, unreadable
 from agent.attempt.git_directory import is_repository, nested_head, submodule_paths
 from agent.attempt.git_index import GITLINK, MODES, TREE, IndexEntry
@@ -24,10 +25,6 @@ from agent.attempt.workspace_files import Beneath, parts
 from keruta.adapters.git.command import Git
 
 SHOWN_PATHS = 20
-LFS_FILTER = (
-    "-c", "filter.lfs.clean=git-lfs clean -- %f", "-c", "filter.lfs.smudge=git-lfs smudge -- %f",
-    "-c", "filter.lfs.process=git-lfs filter-process", "-c", "filter.lfs.required=true",
-)  # fmt: skip
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,7 +56,7 @@ class Snapshot:
         self._copies = Copies(files, directory)
         self._git = git.with_env({**git.env, "GIT_WORK_TREE": str(directory)}, directory)
         self._base = baseline
-        self._filters = LFS_FILTER if lfs else ()
+        self._filters = large_files.FILTER if lfs else ()
         self._entries: dict[bytes, tuple[int, str]] = {}
         self._modules = submodule_paths(files.read(b".gitmodules", RULES_LIMIT_BYTES) or b"")
         self.left_out: list[str] = []

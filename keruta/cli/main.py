@@ -54,6 +54,9 @@ def cli() -> None:
 @click.option("--submodules", is_flag=True, help="Fetch submodules, too.")
 @click.option("--depth", type=NumberOrWord(), metavar="NUMBER|full", help="How much history is fetched; by default 1.")
 @click.option("--tags/--no-tags", default=None, help="Fetch all tags, too.")
+@click.option(
+    "--path", "paths", multiple=True, metavar="DIRECTORY", help="Check out this directory only, and what lies above."
+)
 @click.option("--idempotency-key", help="Submitted twice under one key, it is one task.")
 @click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
 @click.argument("command", nargs=-1)
@@ -85,6 +88,8 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     if options["submodules"]:
         task["repository"]["submodules"] = True
     task["repository"] |= {name: options[name] for name in ("depth", "tags") if options[name] is not None}
+    if options.get("paths"):
+        task["repository"]["paths"] = list(options["paths"])
     if command:
         task["command"] = list(command)
     for name in ("script", "check"):

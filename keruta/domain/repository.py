@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -20,12 +20,18 @@ Depth = (
     Annotated[int, Meta(ge=1, le=1_000_000, description="how many commits; or full: all branches, all of it")]
     | Literal["full"]
 )
+PATHS_MOST = 100
+Paths = Annotated[
+    list[Annotated[str, Meta(min_length=1, max_length=1000)]],
+    Meta(max_length=PATHS_MOST, description="directories such as services/api; only they are checked out"),
+]
 DEFAULT_TRANSPORTS = frozenset({"https", "http", "ssh"})
 
 _UNSEEN = re.compile(r"[\x00-\x20\x7f]")
 _SCP = re.compile(r"(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!/?/)[^\s:][^\s]*")
 _REF = re.compile(r"(?!-)(?!/)(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]{1,255}(?<![./])")
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
 
 
@@ -81,6 +87,22 @@ def branch_fault(branch: str) -> Message | None:
     if any(part.startswith(".") or part.endswith(".lock") or not part for part in name.split("/")):
         return message("branch_name_parts", branch=branch)
     return None
+
+
+def path_fault(path: str) -> Message | None:
+    """Says what is wrong with a directory of a repository, or None; a slash may stand at its end."""
+    parts = path.removesuffix("/").split("/")
+    wrong = _CONTROL.search(path) or any(
+        part in ("", ".", "..") or part.lower() == ".git" or len(part.encode()) > 255 for part in parts
+    )
+    return message("field_repository_path") if wrong else None
+
+
+def paths_faults(paths: Sequence[str] | None) -> Iterator[tuple[str, Message]]:
+    """Yield what is wrong with the directories that are asked for, each with where it is."""
+    for number, path in enumerate(paths or ()):
+        if wrong := path_fault(path):
+            yield f"/paths/{number}", wrong
 
 
 def is_commit(ref: str) -> bool:

@@ -95,9 +95,12 @@ def grant_missing(found: Found, names: Sequence[str]) -> Message | None:
 def _resolved(request: TaskRequest, known: RepositorySpec | None, profile: ProfileSpec) -> RepositoryRef:
     ask = asked(request)
     depth, tags = _history(ask, known, profile)
+    paths = _paths(ask, known, profile)
     if known is None:
         assert ask.url is not None
-        return RepositoryRef(url=ask.url, ref=ask.ref, submodules=bool(ask.submodules), depth=depth, tags=tags)
+        return RepositoryRef(
+            url=ask.url, ref=ask.ref, submodules=bool(ask.submodules), depth=depth, tags=tags, paths=paths
+        )
     return RepositoryRef(
         name=known.name,
         url=known.url,
@@ -105,6 +108,7 @@ def _resolved(request: TaskRequest, known: RepositorySpec | None, profile: Profi
         submodules=known.submodules if ask.submodules is None else ask.submodules,
         depth=depth,
         tags=tags,
+        paths=paths,
     )
 
 
@@ -116,6 +120,12 @@ def _history(ask: RepositoryAsk, known: RepositorySpec | None, profile: ProfileS
     rows = [row for row in (ask, known, profile) if row is not None]
     depth = next((row.depth for row in rows if row.depth is not None), 1)
     return depth, next((row.tags for row in rows if row.tags is not None), depth == "full")
+
+
+def _paths(ask: RepositoryAsk, known: RepositorySpec | None, profile: ProfileSpec) -> tuple[str, ...]:
+    """Which directories: the task says, where an empty list is all of it; else the repository, else the profile."""
+    said = ask.paths if ask.paths is not None else (known and known.paths) or profile.paths
+    return tuple(dict.fromkeys(path.removesuffix("/") for path in said))
 
 
 def _repository_faults(request: TaskRequest, known: RepositorySpec | None, transports: frozenset[str]) -> list[Fault]:

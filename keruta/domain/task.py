@@ -13,7 +13,7 @@ from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ENV_LIMIT_BYTES, environment_bytes
 from keruta.domain.messages import Message, message
 from keruta.domain.naming import ENV_NAME, LABEL_KEY, NAME, holds_control
-from keruta.domain.repository import Depth, branch_fault, ref_fault, url_fault
+from keruta.domain.repository import Depth, Paths, branch_fault, paths_faults, ref_fault, url_fault
 
 SCRIPT_LIMIT_BYTES = 256 * 1024
 BODY_LIMIT_BYTES = 1024 * 1024
@@ -38,6 +38,7 @@ class RepositoryRef(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         depth: how many commits of the ref are fetched; `full`: all branches with their whole history.
         tags: whether all tags are fetched.
+        paths: the directories that are checked out, with the files beside and above them; empty for all.
     """
 
     url: str
@@ -45,6 +46,7 @@ class RepositoryRef(msgspec.Struct, frozen=True, kw_only=True):
     submodules: bool = False
     depth: Depth = 1
     tags: bool = False
+    paths: tuple[str, ...] = ()
     name: str | None = None
 
 
@@ -59,6 +61,7 @@ class RepositoryAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     submodules: bool | None = None
     depth: Depth | None = None
     tags: bool | None = None
+    paths: Paths | None = None
 
     def faults(self) -> Problems:
         if (self.name is None) == (self.url is None):
@@ -69,6 +72,7 @@ class RepositoryAsk(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             yield "/name", NAME_SAID
         if self.ref is not None and (wrong := ref_fault(self.ref)):
             yield "/ref", wrong
+        yield from paths_faults(self.paths)
 
 
 class ResultBranch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -87,6 +87,21 @@ def test_how_much_history_the_task_says_else_the_repository_else_the_profile(wor
     assert history(repository=RepositoryAsk(name="other", depth=1, tags=True), profile="release") == (1, True)
 
 
+def test_which_directories_the_task_says_else_the_repository_else_the_profile(world: World) -> None:
+    """An empty list is everything; a slash at the end says nothing."""
+    repository(world, paths=["services/api/", "libs", "libs"])
+    world.catalogs["profile"].create(ANN, ProfileSpec(name="narrow", paths=["docs"]))
+
+    def paths(**fields: Any) -> tuple[str, ...]:
+        return specification(world, world.submit(**fields)).repository.paths
+
+    assert paths(url="https://example.com/none.git") == ()
+    assert paths(url="https://example.com/none.git", profile="narrow") == ("docs",)
+    assert paths(repository="app", profile="narrow") == ("services/api", "libs")
+    assert paths(repository=RepositoryAsk(name="app", paths=["web"])) == ("web",)
+    assert paths(repository=RepositoryAsk(name="app", paths=[])) == ()
+
+
 def test_what_a_repository_allows_reaches_the_agent(world: World) -> None:
     """So all history does not bring branches that no task may name."""
     repository(world, allowed_refs=["main", "release/*"])

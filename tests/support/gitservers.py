@@ -41,6 +41,7 @@ class GitHttp(Serving):
         self.slow_seconds = 0.0
         self.faults: list[str] = []
         self.away = False
+        self.old_protocol = False  # answers as a server that knows version 0 alone
         self.requests = 0
         self.unavailable = 0  # so many requests are answered with 503
         server = self
@@ -113,7 +114,7 @@ class GitHttp(Serving):
             "CONTENT_TYPE": request.headers.get("Content-Type", ""),
             "CONTENT_LENGTH": str(len(body)),
             "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": "" if self.old_protocol else request.headers.get("Git-Protocol", ""),
             "REMOTE_USER": user or "anonymous",
             "PATH": os.environ["PATH"],
             "GIT_CONFIG_NOSYSTEM": "1",

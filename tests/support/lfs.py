@@ -15,6 +15,7 @@ class LfsStore:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
+        self.downloads = 0
 
     def add(self, content: bytes) -> bytes:
         """Keeps a file; returns the pointer that stands for it in Git."""
@@ -39,6 +40,7 @@ class LfsStore:
             self.files[path.rsplit("/", 1)[-1]] = body
             self._answer(request, b"")
             return
+        self.downloads += 1
         self._answer(request, self.files[path.rsplit("/", 1)[-1]], "application/octet-stream")
 
     @staticmethod

@@ -18,7 +18,7 @@ from agent.attempt.result_repository import ResultRepository, Work
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import Credential, environment
 from keruta.domain.commit_rules import CommitIdentity
-from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.domain.repository import DEFAULT_TRANSPORTS, Depth
 from keruta.domain.task import RepositoryRef, ResultBranch
 from tests.support.repositories import ENV
 
@@ -40,6 +40,7 @@ class Workspace:
         self.credential = credential
         self.lfs = lfs
         self.base = ""
+        self.partial = False
         self.said: list[str] = []
         self.slept: list[float] = []
         self.stop = threading.Event()
@@ -48,10 +49,13 @@ class Workspace:
     def git_in(self, directory: Path, env: Mapping[str, str], seconds: float = 120) -> Git:
         return Git(directory, env, self.stop, time.monotonic() + seconds)
 
-    def check_out(self, ref: str | None = None, *, submodules: bool = False) -> str:
+    def check_out(
+        self, ref: str | None = None, *, submodules: bool = False, paths: tuple[str, ...] = (), depth: Depth = 1
+    ) -> str:
+        self.partial = bool(paths)
         with environment(self.credential, self.root / "private", url=self.url, transports=TRANSPORTS, own=False) as env:
             self.base = checkout(
-                RepositoryRef(url=self.url, ref=ref, submodules=submodules),
+                RepositoryRef(url=self.url, ref=ref, submodules=submodules, paths=paths, depth=depth),
                 self.path,
                 lambda directory: self.git_in(directory, env),
                 transports=TRANSPORTS,
@@ -100,6 +104,7 @@ class Workspace:
                 self.url,
                 self.git_in(self.root, env),
                 lfs=self.lfs,
+                partial=self.partial,
                 say=self.said.append,
                 sleep=self.slept.append,
             )

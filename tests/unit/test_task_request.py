@@ -130,6 +130,22 @@ def test_addresses_that_hold_what_they_must_not(url: str) -> None:
     assert url_fault(url)
 
 
+@pytest.mark.parametrize("path", ["a", "a/b/", "日本 語", "a*[b]", ".github", '"x"'])
+def test_good_paths(path: str) -> None:
+    """Directories of any name."""
+    assert faults(repository={"url": "https://example.com/a.git", "paths": [path]}) == {}
+
+
+@pytest.mark.parametrize("path", ["/a", "a//b", "../a", "a/./b", "a\nb", ".git", "a/.GIT/b", "/", "a" * 256, "\ud800"])
+def test_bad_paths(path: str) -> None:
+    """What leads elsewhere, or could not be in any repository."""
+    found = faults(repository={"url": "https://example.com/a.git", "paths": ["ok", path]})
+
+    assert found == {
+        "/repository/paths/1": "Name a directory by its path from the top of the repository, such as services/api."
+    }
+
+
 @pytest.mark.parametrize("ref", ["main", "feature/x", "v1.0", "refs/heads/main", "a" * 40, "日本語"])
 def test_good_refs(ref: str) -> None:
     assert ref_fault(ref) is None

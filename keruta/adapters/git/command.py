@@ -17,6 +17,7 @@ import msgspec
 from keruta.adapters.git.faults import fault
 
 LOOK_EVERY_SECONDS = 0.2
+QUIET = ("-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 
 
 class Interrupted(Exception):  # noqa: N818  not an error of Git's

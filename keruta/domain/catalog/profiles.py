@@ -16,7 +16,7 @@ from keruta.domain.catalog.patterns import pattern_fault
 from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
 from keruta.domain.naming import ENV_NAME
-from keruta.domain.repository import Depth
+from keruta.domain.repository import Depth, Paths, paths_faults
 
 PROMPT_PLACE = "{prompt}"
 FILE_PLACE = "{prompt_file}"
@@ -123,12 +123,14 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     usage: Annotated[list[UsageRule], Meta(max_length=20)] = []
     depth: Depth | None = None
     tags: bool | None = None
+    paths: Paths = []
     commit: CommitRules | None = None
 
     def faults(self) -> Problems:
         if self.image is not None and not _IMAGE.fullmatch(self.image):
             yield "/image", message("field_image")
         yield from command_faults("/setup", self.setup)
+        yield from paths_faults(self.paths)
         if self.prompt is not None:
             yield from ((f"/prompt{at}", message) for at, message in self.prompt.faults())
         if self.commit is not None:

@@ -13,7 +13,7 @@ from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
 from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
-from keruta.domain.repository import Depth, ref_allowed, ref_fault, url_fault
+from keruta.domain.repository import Depth, Paths, paths_faults, ref_allowed, ref_fault, url_fault
 
 
 class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,6 +31,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     lfs: bool = False
     depth: Depth | None = None
     tags: bool | None = None
+    paths: Paths = []
     allowed_refs: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=255)]],
         Meta(max_length=100, description="patterns such as main or release/*; empty for all"),
@@ -47,6 +48,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         elif self.default_ref is not None and not self.allows(self.default_ref):
             yield "/default_ref", message("field_default_ref")
         yield from command_faults("/setup", self.setup)
+        yield from paths_faults(self.paths)
         if self.commit is not None:
             yield from ((f"/commit{at}", said) for at, said in self.commit.faults())
 

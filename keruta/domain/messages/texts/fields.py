@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 TEXTS = {
+    "field_repository_path": "Name a directory by its path from the top of the repository, such as services/api.",
     "field_nul_in_shell": "This contains a NUL character, which no shell accepts.",
     "field_document_too_large": "This is more than 1 MiB; keep it in a repository and name that in the task.",
     "field_title": "A title contains no control characters.",

@@ -39,6 +39,7 @@ TEXTS = {
     "git_app_key": "The App's private key is not a readable RSA key.",
     "git_app_away": "GitHub did not answer: {error}.",
     "git_app_no_token": "GitHub's answer contains no token.",
+    "checkout_path_is_file": "{path} is a file; name its directory instead, since only directories can be asked for.",
     "checkout_timeout": "The checkout took longer than timeout_seconds, {seconds}.",
     "checkout_transport": "The repository's address uses a transport that is not allowed here.",
     "checkout_no_lfs": "Git LFS is not installed on the worker; install git-lfs there.",
