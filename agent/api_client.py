@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-import msgspec
-
 from agent.reporter import HttpTransport
+from keruta import structs
 from keruta.domain.messages import Message, message
 from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
@@ -25,12 +24,12 @@ class HttpAsking:
         body = self._get(
             f"/agent/v1/tasks/{task}/attempts/{attempt}", "CredentialMissing", message("attempt_its_credentials")
         )
-        return msgspec.json.decode(body, type=Specification)
+        return structs.from_json(body, type=Specification)
 
     def for_job(self, task: str, attempt: int) -> Specification:
         """The specification with the attempt's own token, for the agent beside its script, and no other token."""
         path = f"/agent/v1/tasks/{task}/attempts/{attempt}?minted=false"
-        return msgspec.json.decode(
+        return structs.from_json(
             self._get(path, "InternalError", message("attempt_its_specification")), type=Specification
         )
 

@@ -17,6 +17,7 @@ from typing import Protocol
 import msgspec
 import urllib3
 
+from keruta import structs
 from keruta.domain.reports import AnyEntry, Held, LogChunk, Outcome, Report, ReportAnswer
 from keruta.network import Pools
 
@@ -210,7 +211,7 @@ class HttpTransport:
         if response.status != 200:
             raise OSError(f"answered {response.status}: {_detail(response.data)}")
         try:
-            return msgspec.json.decode(response.data, type=ReportAnswer)
+            return structs.from_json(response.data, type=ReportAnswer)
         except msgspec.DecodeError as error:
             raise OSError("the answer is none of keruta's") from error
 

@@ -22,7 +22,7 @@ import msgspec
 from agent.api_client import HttpAsking
 from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.settings import ClusterSettings, WorkerSettings
-from keruta import __version__, metrics
+from keruta import __version__, metrics, structs
 from keruta.adapters.identity.service_account import service_account
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.reports import AnyEntry, Assigned, Attempts, Held, Input, Registration, ReportAnswer, Session
@@ -153,7 +153,7 @@ class Worker:
             token = self._account.token()
             response = self._transport.request("PUT", f"/agent/v1/workers/{settings.worker_id}", body, token)
             if response.status == 200:
-                self._take_session(msgspec.json.decode(response.data, type=Session))
+                self._take_session(structs.from_json(response.data, type=Session))
                 log.info("registered", extra={"action": "worker_registered", "slots": settings.worker_slots})
                 self._reporter.nudge()
                 return True
@@ -179,7 +179,7 @@ class Worker:
             raise KerutaError(f"keruta does not answer: {error}") from error
         if response.status != 200:
             raise KerutaError(f"keruta answered {response.status}")
-        return msgspec.json.decode(response.data, type=Attempts).attempts
+        return structs.from_json(response.data, type=Attempts).attempts
 
     def _held(self) -> list[Held]:
         with self._lock:

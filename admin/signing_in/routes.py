@@ -19,6 +19,7 @@ from admin.ports import ports
 from admin.site import sessions
 from admin.site.language import COOKIE, LANGUAGES, gettext, language
 from admin.site.pages import go, here, page
+from keruta import structs
 from keruta.domain.messages import message
 from keruta.domain.sign_in import Tokens
 from keruta.errors import KerutaError, Problem, ProviderAwayError, ProviderRefusedError, Unauthenticated
@@ -167,7 +168,7 @@ def choose_language() -> flask.Response:
 def _under_way(state: str) -> UnderWay | None:
     """The sign-in that this browser has begun, when what came back is of that one."""
     try:
-        found = msgspec.json.decode(bytes.fromhex(sessions.cookie("sign-in")), type=UnderWay)
+        found = structs.from_json(bytes.fromhex(sessions.cookie("sign-in")), type=UnderWay)
     except (ValueError, msgspec.DecodeError):
         return None
     return found if hmac.compare_digest(found.state.encode(), state.encode()) else None

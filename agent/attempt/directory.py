@@ -27,6 +27,7 @@ from pathlib import Path
 import msgspec
 
 from agent.attempt.beneath import is_beneath, open_beneath, read_beneath
+from keruta import structs
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.specification import Specification
 
@@ -175,7 +176,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     def load(self) -> AttemptFile | None:
         """What is on record, or None where a crash left nothing to go by."""
         try:
-            return msgspec.json.decode((self.root / "attempt.json").read_bytes(), type=AttemptFile)
+            return structs.from_json((self.root / "attempt.json").read_bytes(), type=AttemptFile)
         except (OSError, msgspec.DecodeError):
             return None
 

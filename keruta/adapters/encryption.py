@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from keruta import structs
 from keruta.domain.messages import message
 from keruta.errors import KerutaError, SettingsError
 
@@ -53,7 +54,7 @@ class Sealer:
         from cryptography.fernet import InvalidToken
 
         try:
-            found = msgspec.json.decode(self._fernet().decrypt(sealed), type=_Sealed)
+            found = structs.from_json(self._fernet().decrypt(sealed), type=_Sealed)
         except (InvalidToken, msgspec.DecodeError) as error:
             raise CannotOpenError(message("credential_no_key", name=name)) from error
         if found.name != name:

@@ -11,6 +11,7 @@ import time
 import jwt
 import msgspec
 
+from keruta import structs
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.domain.address import parse_address
 from keruta.domain.messages import message
@@ -56,7 +57,7 @@ def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | 
     try:
         answer = _http.ask("POST", address, body=msgspec.json.encode(wanted), headers=headers)
         if answer.status == 201:
-            made = msgspec.json.decode(answer.body, type=_Minted)
+            made = structs.from_json(answer.body, type=_Minted)
             wanted_name = f"{match[1]}/{match[2]}".lower()
             if [one.full_name.lower() for one in made.repositories] != [wanted_name]:
                 raise NotMintedError(message("github_token_too_wide", repository=f"{match[1]}/{match[2]}"))

@@ -17,6 +17,7 @@ import click
 import msgspec
 import urllib3
 
+from keruta import structs
 from keruta.adapters.identity.provider import Provider
 from keruta.cli.machine import find_state
 from keruta.domain.sign_in import Tokens
@@ -55,7 +56,7 @@ def signed_in(url: str | None = None) -> SignedIn | None:
     """
     with _locked() as path:
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=SignedIn)
+            found = structs.from_json(path.read_bytes(), type=SignedIn)
         except (OSError, msgspec.DecodeError):
             return None
         if url is not None and found.url != url.rstrip("/"):
@@ -123,7 +124,7 @@ def logout() -> None:
     """Sign out: what `keruta login` left here is revoked and gone."""
     with _locked() as path:
         try:
-            found = msgspec.json.decode(path.read_bytes(), type=SignedIn)
+            found = structs.from_json(path.read_bytes(), type=SignedIn)
         except (OSError, msgspec.DecodeError):
             click.echo("Nobody is signed in here.", err=True)
             return

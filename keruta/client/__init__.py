@@ -17,6 +17,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 import urllib3
 
+from keruta import structs
 from keruta.client.transport import ApiError, Transport, server_sent_events
 from keruta.domain.audit import AuditPage
 from keruta.domain.catalog.circuits import CircuitView
@@ -132,7 +133,7 @@ class Client:
                 for name, identity, data in server_sent_events(answer):
                     last = identity or last
                     if name:
-                        yield (event := msgspec.convert(data | {"kind": name}, LogEvent))
+                        yield (event := structs.from_plain(data | {"kind": name}, LogEvent))
                         waits.note(event)
                     if name == "end":
                         return

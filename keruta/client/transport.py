@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 import urllib3
 
+from keruta import structs
 from keruta.errors import KerutaError
 from keruta.network import Pools
 
@@ -49,7 +50,7 @@ class Transport:
 
     def decoded(self, answer: urllib3.BaseHTTPResponse, cls: type[T]) -> T:
         try:
-            return msgspec.json.decode(answer.data, type=cls)
+            return structs.from_json(answer.data, type=cls)
         except msgspec.MsgspecError as error:
             kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
             raise ApiError(
@@ -115,7 +116,7 @@ class Transport:
 
     def _problem(self, answer: urllib3.BaseHTTPResponse) -> ApiError:
         try:
-            said = msgspec.json.decode(answer.data, type=_Problem)
+            said = structs.from_json(answer.data, type=_Problem)
             return ApiError(said.detail, status=answer.status, reason=said.reason, faults=said.faults)
         except (msgspec.MsgspecError, urllib3.exceptions.HTTPError):
             kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
+from keruta import structs
 from keruta.domain.messages import Message, message
 from keruta.errors import Fault, fault
 
@@ -89,7 +90,7 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
     if struct is not None and isinstance(raw, dict):
         return convert(raw, struct, at)
     try:
-        return msgspec.convert(raw, kind, strict=True), _first(_unkeepable(raw, at), at)
+        return structs.from_plain(raw, kind, strict=True), _first(_unkeepable(raw, at), at)
     except msgspec.ValidationError as error:
         if isinstance(raw, dict) and len(raw) > 1:  # msgspec does not say under which key
             each = (found for key, value in raw.items() for found in _convert_field({key: value}, kind, at)[1])

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import msgspec
-
+from keruta import structs
 from keruta.domain.address import may_be_sent
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access, CredentialAccess
@@ -126,7 +125,7 @@ def hosts_of(credential: Fields) -> list[str]:
 
 def _credential_access(credential: Fields) -> CredentialAccess | None:
     found = credential.get("access")
-    return msgspec.convert(found, CredentialAccess) if found is not None else None
+    return structs.from_plain(found, CredentialAccess) if found is not None else None
 
 
 def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from keruta import structs
 from keruta.domain.messages import Message, as_message, fields_of, message, read_message
 from keruta.domain.specification import Specification
 from keruta.domain.task import Artifact
@@ -181,7 +182,7 @@ class RawReport(msgspec.Struct, frozen=True, kw_only=True):
         bad: dict[int, Outcome] = {}
         for place, raw in enumerate(self.entries):
             try:
-                entries.append(msgspec.json.decode(raw, type=AnyEntry))
+                entries.append(structs.from_json(raw, type=AnyEntry))
             except (msgspec.DecodeError, RecursionError) as error:
                 bad[place] = refused("InvalidEntry", message("http_batch_fault", error=str(error)))
         return Report(entries=entries, held=self.held), bad

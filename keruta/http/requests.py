@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import flask
 import msgspec
 
+from keruta import structs
 from keruta.domain.decode import convert, decode_json
 from keruta.domain.messages import message
 from keruta.errors import InvalidRequest, TooLarge, UnsupportedMedia
@@ -45,7 +46,7 @@ def read_text(request: flask.Request, kind: str, limit_bytes: int) -> str:
 def read_batch(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
     """The body of an agent, decoded in one go: it is a program's, so the first fault is enough."""
     try:
-        return msgspec.json.decode(_read_bytes(request, limit_bytes), type=cls)
+        return structs.from_json(_read_bytes(request, limit_bytes), type=cls)
     except msgspec.ValidationError as error:
         raise InvalidRequest(message("http_batch_fault", error=str(error))) from error
     except (msgspec.DecodeError, RecursionError) as error:

@@ -21,7 +21,7 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from keruta import logs
+from keruta import logs, structs
 from keruta.domain.events import PING, Event
 from keruta.domain.naming import new_id
 from keruta.local.manifests import Delivery, Manifests, Ping, Trigger, load
@@ -158,7 +158,7 @@ async def _serve(handler: web._RequestHandler, port: int) -> None:  # type: igno
 
 def main(path: str) -> None:
     logs.configure("standin")
-    config = msgspec.json.decode(Path(path).read_bytes(), type=Config)
+    config = structs.from_json(Path(path).read_bytes(), type=Config)
     try:
         asyncio.run(StandIn(config, load(Path(config.manifests))).run())
     except KeyboardInterrupt:

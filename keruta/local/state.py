@@ -14,6 +14,7 @@ from typing import IO
 
 import msgspec
 
+from keruta import structs
 from keruta.adapters.encryption import new_sealing_key
 from keruta.adapters.tokens import Issuer, new_key
 from keruta.domain.doctor import ISOLATION_FILE, Isolation
@@ -142,7 +143,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         """What the worker that runs here wrote down about its fence. None: it has not done so yet, or none runs."""
         running = self.running()
         try:
-            written = msgspec.json.decode((self.root / "worker" / ISOLATION_FILE).read_bytes(), type=Isolation)
+            written = structs.from_json((self.root / "worker" / ISOLATION_FILE).read_bytes(), type=Isolation)
         except (OSError, msgspec.DecodeError):
             return None
         return written if running is not None and running.processes.get("worker") == written.pid else None
@@ -150,7 +151,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     def running(self) -> Running | None:
         """The system that runs on this directory, if one does."""
         try:
-            running = msgspec.json.decode((self.root / "run.json").read_bytes(), type=Running)
+            running = structs.from_json((self.root / "run.json").read_bytes(), type=Running)
             os.kill(running.pid, 0)
         except (OSError, msgspec.DecodeError):
             return None

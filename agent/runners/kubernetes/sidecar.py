@@ -27,6 +27,7 @@ from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.runners.kubernetes.manifests import ACCOUNT_FILES
 from agent.runners.process.script import START
 from agent.settings import WorkerSettings
+from keruta import structs
 from keruta.domain.naming import attempt_id, parse_attempt_id
 from keruta.domain.reports import Held, ReportAnswer
 from keruta.domain.specification import Specification
@@ -201,7 +202,7 @@ def _fetch(transport: HttpTransport, task: str, number: int, over: threading.Eve
         try:
             response = transport.request("GET", f"/agent/v1/tasks/{task}/attempts/{number}", None)
             if response.status == 200:
-                return msgspec.json.decode(response.data, type=Specification)
+                return structs.from_json(response.data, type=Specification)
             if response.status in (401, 403, 404):
                 return None
             log.warning("no specification yet: %d", response.status, extra={"action": "specification_failed"})

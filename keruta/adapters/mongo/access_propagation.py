@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access
@@ -51,7 +50,7 @@ class Spreading:
     def _access(self, kind: str, name: str) -> Access | None:
         row = self._database[COLLECTIONS[kind]].find_one({"_id": name}, ["spec.access"])
         found = ((row or {}).get("spec") or {}).get("access")
-        return msgspec.convert(found, Access) if found is not None else None
+        return structs.from_plain(found, Access) if found is not None else None
 
 
 def _update(repository: Access | None, queue: Access | None) -> list[Document]:

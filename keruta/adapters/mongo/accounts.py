@@ -8,8 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import msgspec
-
+from keruta import structs
 from keruta.adapters.identity.verifier import KEY_PREFIX
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
@@ -142,9 +141,9 @@ class MongoAccounts:
 
 def _user(row: Mapping[str, Any]) -> UserView:
     fields = {name: value for name, value in row.items() if name in UserView.__struct_fields__}
-    return msgspec.convert({**fields, "subject": row["_id"]}, UserView)
+    return structs.from_plain({**fields, "subject": row["_id"]}, UserView)
 
 
 def _key(row: Mapping[str, Any]) -> ApiKeyView:
     fields = {name: value for name, value in row.items() if name in ApiKeyView.__struct_fields__}
-    return msgspec.convert({**fields, "id": row["_id"]}, ApiKeyView)
+    return structs.from_plain({**fields, "id": row["_id"]}, ApiKeyView)

@@ -6,10 +6,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import msgspec
 from pymongo.client_session import ClientSession
 
-from keruta import logs
+from keruta import logs, structs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.paging import newest_first
 from keruta.domain.audit import Action, AuditEntry, AuditPage, Subject, sentence
@@ -87,4 +86,4 @@ def _entry(row: Document) -> AuditEntry:
     known = {name: value for name, value in row.items() if value is not None}
     if "message_code" not in known:
         known |= fields_of(sentence(row["who"], row["action"], row["kind"], row["of"], row.get("refused")))
-    return msgspec.convert({**known, "id": row["_id"]}, AuditEntry)
+    return structs.from_plain({**known, "id": row["_id"]}, AuditEntry)

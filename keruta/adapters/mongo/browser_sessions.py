@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 import msgspec
 from cryptography.fernet import Fernet, InvalidToken
 
+from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.sign_in import BrowserSession, Tokens, derived
 from keruta.ports import Document
@@ -52,7 +53,7 @@ class BrowserSessions:
             return None
         try:
             opened = Fernet(_fernet_key(secret)).decrypt(row["sealed"])
-            return BrowserSession(secret=secret, tokens=msgspec.json.decode(opened, type=Tokens))
+            return BrowserSession(secret=secret, tokens=structs.from_json(opened, type=Tokens))
         except (InvalidToken, msgspec.DecodeError):
             return None
 

@@ -15,6 +15,7 @@ from pymongo import ReturnDocument
 from pymongo.client_session import ClientSession
 from pymongo.errors import DuplicateKeyError
 
+from keruta import structs
 from keruta.adapters.mongo.access_propagation import Spreading
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.catalog_entries import new_entry, seen_by
@@ -55,7 +56,7 @@ class Extras:
 
     def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
         """What is shown of entries to someone, as `view` or `item` of the kind."""
-        return [msgspec.convert({**row["spec"], "meta": kept(row), **self.shown(row)}, kind) for row in rows]
+        return [structs.from_plain({**row["spec"], "meta": kept(row), **self.shown(row)}, kind) for row in rows]
 
     def shown(self, row: Document) -> Document:
         return {}
@@ -307,7 +308,7 @@ class MongoCatalog:
             wanted.setdefault(kind, set()).add(name)
         there = {kind: named(self._database, kind, sorted(names), session) for kind, names in wanted.items()}
         # What an entry has named already need not be visible to who changes the rest of it.
-        kept = set(self.kind.references(msgspec.convert(before, self.kind.spec))) if before is not None else set()
+        kept = set(self.kind.references(structs.from_plain(before, self.kind.spec))) if before is not None else set()
         faults = [
             fault(at, message("catalog_missing", kind=kind_word(kind), name=name))
             for at, kind, name in self.kind.references(spec)

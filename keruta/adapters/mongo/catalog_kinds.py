@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from pymongo.client_session import ClientSession
 
+from keruta import structs
 from keruta.adapters.encryption import Sealer
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.catalog import Extras, MongoCatalog, kept
@@ -91,7 +92,7 @@ class Credentials(Extras):
     def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
         users = used_by(self._database, "credential", [row["_id"] for row in rows], who.readers)
         return [
-            msgspec.convert(
+            structs.from_plain(
                 {
                     **row["spec"],
                     "meta": kept(row),
@@ -165,7 +166,7 @@ class Documents(Extras):
         shown = [{**row["spec"], "size_bytes": row["size_bytes"], "meta": kept(row)} for row in rows]
         if kind is not DocumentView:
             shown = [{name: value for name, value in one.items() if name != "text"} for one in shown]
-        return [msgspec.convert(one, kind) for one in shown]
+        return [structs.from_plain(one, kind) for one in shown]
 
     def hidden(self) -> Document:
         return {"spec.text": 0, "grams": 0, "letters": 0}
@@ -204,7 +205,7 @@ class Documents(Extras):
         if row is None:
             raise NotFound(message("catalog_no_version"), reason="VersionNotFound")
         meta = {"revision": number, "created_at": row["of"], "updated_at": row["at"], "updated_by": row["by"]}
-        return msgspec.convert({**row["spec"], "size_bytes": row["size_bytes"], "meta": meta}, DocumentView)
+        return structs.from_plain({**row["spec"], "size_bytes": row["size_bytes"], "meta": meta}, DocumentView)
 
     def text(self, name: str, number: int) -> str | None:
         """A version's text, for an attempt that has it; None where it is gone."""

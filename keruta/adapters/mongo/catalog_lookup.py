@@ -11,8 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-
+from keruta import structs
 from keruta.adapters.mongo.catalog_kinds import Documents
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.address import same_address
@@ -65,7 +64,7 @@ class MongoLookup:
             return spec
         seen = {**wanted, "readers": {"$in": list(readers)}}
         row = self._database[kind.collection].find_one(seen, ["spec"], sort=[("_id", 1)])
-        spec = msgspec.convert(row["spec"], kind.spec) if row is not None else None
+        spec = structs.from_plain(row["spec"], kind.spec) if row is not None else None
         if seconds := _remembered_seconds(kind, spec):
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()

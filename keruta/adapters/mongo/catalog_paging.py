@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from pymongo import ASCENDING, DESCENDING
 
+from keruta import structs
 from keruta.errors import InvalidRequest
 from keruta.ports import Document
 
@@ -23,7 +24,7 @@ def cursor_of(row: Document, key: str) -> str:
 def after(cursor: str, key: str, direction: int) -> list[Document]:
     more = "$gt" if direction == ASCENDING else "$lt"
     try:
-        name, *rest = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=list[Any])
+        name, *rest = structs.from_json(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=list[Any])
         if key == "_id" and not rest and isinstance(name, str):
             return [{"_id": {more: name}}]
         at = datetime.datetime.fromtimestamp(rest[0] / 1000, datetime.UTC)

@@ -9,8 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
+from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import literal, message_fields
 from keruta.domain import permissions
@@ -154,7 +153,7 @@ class MongoCircuits:
         collection = self._database[CATALOG_KINDS[row["kind"]].collection]
         entry = collection.find_one({"_id": row["name"]}, ["spec.access"]) or {}
         found = (entry.get("spec") or {}).get("access")
-        return msgspec.convert(found, Access) if found is not None else None
+        return structs.from_plain(found, Access) if found is not None else None
 
     def _count(self, kind: CircuitKind, name: str, task_id: str, reason: str, message: Message) -> None:
         limit = opens_after(kind)

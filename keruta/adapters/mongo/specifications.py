@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from keruta import structs
 from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.catalog.profiles import ProfileSpec, needs_cluster
@@ -108,7 +109,7 @@ class MongoSpecifications:
             "attempt": document["attempt"]["number"],
             "pushed_earlier": _pushed_earlier(document),
         }
-        made = msgspec.convert({**known, **own, "log_limit_bytes": self._settings.log_limit_bytes}, Specification)
+        made = structs.from_plain({**known, **own, "log_limit_bytes": self._settings.log_limit_bytes}, Specification)
         profile, name = profiles.get(made.profile), made.repository.name
         if profile is None:
             return _broken(made, "ProfileMissing", message("catalog_profile_gone", profile=made.profile))
@@ -173,7 +174,7 @@ def _with_commits(
 ) -> Specification:
     """Who commits and with what message: the profile says, else the repository, else the submitter's name."""
     rows = [row["spec"].get("commit") for row in (profile, repository) if row is not None]
-    rules = [msgspec.convert(one, CommitRules) for one in rows if one is not None]
+    rules = [structs.from_plain(one, CommitRules) for one in rows if one is not None]
     submitter = document["owner"]
     who = identity(rules, submitter)
     command = shlex.join(made.command) if made.command is not None else None
@@ -189,7 +190,7 @@ def _with_commits(
 
 
 def _with_profile(made: Specification, row: Document, credentials: dict[str, Document], url: str) -> Specification:
-    profile = msgspec.convert(row["spec"], ProfileSpec)
+    profile = structs.from_plain(row["spec"], ProfileSpec)
     return msgspec.structs.replace(
         made,
         profile_revision=row["revision"],
@@ -210,7 +211,7 @@ def _with_profile(made: Specification, row: Document, credentials: dict[str, Doc
 
 
 def _with_repository(made: Specification, row: Document, credentials: dict[str, Document]) -> Specification:
-    repository = msgspec.convert(row["spec"], RepositorySpec)
+    repository = structs.from_plain(row["spec"], RepositorySpec)
     read = _access(repository.read_credential, credentials, repository.url) if repository.read_credential else None
     push = _access(repository.push_credential, credentials, repository.url) if repository.push_credential else read
     for access in (read, push):

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from pymongo import ReturnDocument
 
+from keruta import structs
 from keruta.adapters.mongo.client import Collection
 from keruta.domain.events import Event, task_event
 from keruta.domain.lifecycle import Change, Status, target
@@ -188,7 +188,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
     attempts = [*document.get("past_attempts", []), *([current] if current else [])]
     last = attempts[-1] if attempts else {}
     log = document.get("log") or {}
-    return msgspec.convert(
+    return structs.from_plain(
         {
             **_common(document, last.get("started_at")),
             **{name: spec.get(name) for name in ("script", "command", "prompt", "check", "result_branch", "result")},
@@ -220,7 +220,7 @@ def _attempt(attempt: Mapping[str, Any], log: Mapping[str, Any]) -> dict[str, An
 
 def to_summary(document: Mapping[str, Any]) -> TaskSummary:
     """Makes what a list shows of a task's document."""
-    return msgspec.convert(_common(document, (document.get("attempt") or {}).get("started_at")), TaskSummary)
+    return structs.from_plain(_common(document, (document.get("attempt") or {}).get("started_at")), TaskSummary)
 
 
 def _common(document: Mapping[str, Any], started_at: Any) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import msgspec
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 
+from keruta import structs
 from keruta.adapters.encryption import Sealer
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
@@ -182,9 +183,9 @@ def _wants(spec: Mapping[str, Any], task: Mapping[str, Any]) -> bool:
 
 def _webhook(row: Mapping[str, Any]) -> WebhookView:
     fields = {**row["spec"], "created_at": row["created_at"], "created_by": row["created_by"]}
-    return msgspec.convert(fields, WebhookView)
+    return structs.from_plain(fields, WebhookView)
 
 
 def _delivery(row: Mapping[str, Any]) -> Delivery:
     fields = {name: value for name, value in row.items() if name in Delivery.__struct_fields__}
-    return msgspec.convert({**fields, "id": row["_id"], "event": row["type"]}, Delivery)
+    return structs.from_plain({**fields, "id": row["_id"], "event": row["type"]}, Delivery)
