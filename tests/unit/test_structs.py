@@ -11,22 +11,30 @@ import pytest
 
 PROJECT = Path(__file__).parents[2]
 
-# Each run is a new process, since a type is prepared once. Without the lock nearly every run ends by a segmentation fault.
+# Each run is a new process, since a type is prepared once. Without the lock nearly every run is a segmentation fault.
 AT_ONCE = """
-import random, threading, time
+import random, sys, threading, time
+import keruta.client
 import msgspec
 from keruta.domain.task import TaskPage, TaskView
 from keruta.structs import from_json, from_plain
 
-task = {"id": "01m8cwvd6dxmjjges9xbjy6mrg", "status": "queued", "repository": {"url": "https://example.com/a"}}
+sys.setswitchinterval(1e-4)
+at = "2026-01-01T00:00:00Z"
+task = {
+    "id": "01m8cwvd6dxmjjges9xbjy6mrg", "status": "queued", "submitted_at": at, "script": "x",
+    "repository": {"url": "https://example.com/a"}, "history": [{"status": "queued", "at": at}],
+}
+given = [(kind, value, msgspec.json.encode(value)) for kind, value in ((TaskView, task), (TaskPage, {"items": [task]}))]
 barrier = threading.Barrier(24)
 
 def use(number):
+    kind, value, encoded = given[number % 2]
     barrier.wait()
     time.sleep(random.random() * 0.01)
-    for make, encoded in ((from_json, msgspec.json.encode), (from_plain, dict)):
+    for make, source in ((from_json, encoded), (from_plain, value)) * 2:
         try:
-            make(encoded(task if number % 2 else {"items": [task]}), TaskView if number % 2 else TaskPage)
+            make(source, kind)
         except msgspec.ValidationError:
             pass
 
