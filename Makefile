@@ -73,13 +73,19 @@ mutants: $(STAMP) ## guards that no test misses: each is changed, and the tests 
 images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag, PREFIX=… for their names
 	PREFIX=$(or $(PREFIX),dev.local/) knative/images.sh $(or $(TAG),$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
 
+.PHONY: release
+release: sbom ## the images of a release (as `images`; PUSH=1 pushes them), and what the lock and each image hold: build/sbom*.json
+	SBOM=build PYTHON=$(BIN)/python PREFIX=$(or $(PREFIX),dev.local/) \
+	  knative/images.sh $(or $(TAG),$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
+
 .PHONY: cluster-trial
 cluster-trial: $(STAMP) ## keruta on the cluster that kubectl speaks to, for trying out, with a first task; see knative/trial.sh
 	KERUTA=$(BIN)/keruta knative/trial.sh
 
 .PHONY: sbom
-sbom: $(STAMP) ## what keruta is made of, from its lock, as a CycloneDX document: build/sbom.json
+sbom: $(STAMP) ## what the lock holds, and IMAGES="ARCHIVE…", as CycloneDX documents: build/sbom.json, build/sbom-images.json
 	@mkdir -p build
+	$(if $(IMAGES),$(BIN)/python knative/sbom.py $(IMAGES) > build/sbom-images.json)
 	$(BIN)/python -W ignore::UserWarning $(BIN)/cyclonedx-py requirements requirements.lock --pyproject pyproject.toml \
 	  --output-reproducible --of JSON -o build/sbom.json
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds keruta's images. Usage: images.sh TAG; BASE=… for another base image, PREFIX=… for the images' names before "keruta-"
 # (a registry's, to push them there with PUSH=1; dev.local/ is what Knative takes without asking a registry). LOAD=1 loads them
-# into the node of kind or k3s.
+# into the node of kind or k3s. SBOM=DIRECTORY writes there what each image holds, as CycloneDX documents.
 set -eu
 cd "$(dirname "$0")/.."
 for tool in buildah podman docker; do command -v "$tool" >/dev/null && break; tool=; done
@@ -13,16 +13,24 @@ case $tool in
   docker) dated="--build-arg SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH" ;;
   *) dated="--timestamp $SOURCE_DATE_EPOCH" ;;
 esac
+save() { # save NAME FILE: the image as an archive
+  if [ "$tool" = buildah ]; then buildah push "$1" "docker-archive:$2:$1" >&2; else "$tool" save -o "$2" "$1"; fi
+}
 for target in functions agent; do
   name="${PREFIX:-}keruta-$target:$1"
   # shellcheck disable=SC2086  (two words)
   "$tool" build $dated ${base:+--build-arg "BASE=$base"} --target "$target" -t "$name" -f knative/Dockerfile .
   echo "$name: $("$tool" inspect --type image --format '{{.Size}}' "$name" 2>/dev/null || "$tool" images --format '{{.Size}}' "$name")"
-  case $tool in buildah) storage=containers-storage ;; *) storage= ;; esac
+  if [ -n "${SBOM:-}" ]; then
+    mkdir -p "$SBOM"
+    save "$name" "$SBOM/keruta-$target.tar"
+    "${PYTHON:-python3}" knative/sbom.py "$SBOM/keruta-$target.tar" >"$SBOM/sbom-$target.json"
+    rm -f "$SBOM/keruta-$target.tar"
+  fi
   [ "${PUSH:-}" = 1 ] && { "$tool" push ${INSECURE:+--tls-verify=false} "$name" >&2 || exit 1; }
   [ "${LOAD:-}" = 1 ] || continue
   archive=$(mktemp)
-  if [ -n "$storage" ]; then "$tool" push "$name" "docker-archive:$archive:$name" >&2; else "$tool" save -o "$archive" "$name"; fi
+  save "$name" "$archive"
   if command -v kind >/dev/null; then kind load image-archive "$archive"
   elif command -v k3s >/dev/null; then k3s ctr images import "$archive"
   else echo "$name is not loaded: there is no kind and no k3s; set REGISTRY, or load it into the nodes yourself" >&2; fi

@@ -6,6 +6,7 @@ named here.
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any, ClassVar
 from urllib.parse import quote
@@ -15,8 +16,12 @@ import pytest
 from werkzeug.datastructures import ImmutableMultiDict
 
 from admin.documents.pages import markdown
+from keruta.adapters.tokens import Sessions, new_key
+from keruta.domain.api.agents import AGENTS
+from keruta.domain.roles import AGENT
+from tests.support import functions
 from tests.support.admin import Browser, filled, rules, signed_in
-from tests.support.world import person
+from tests.support.world import World, person
 
 ADMIN = person("ada", "admin", "developer", "viewer")
 SECONDS = 3.0  # of CPU time, for one request; the worst ones took 8 s and more
@@ -134,6 +139,80 @@ def test_every_body_has_a_bound(app: flask.Flask, ada: Browser) -> None:
         kind = "application/yaml" if rule.rule.endswith("/import") else "application/json"
         for body in BODIES:
             ask(ada, method, address, data=body, content_type=kind)
+
+
+FORMS: tuple[str, ...] = (
+    "", "x" * 9000, "(" * 9000, "[" * 9000, "- " * 4000, "&a [*a]", "a: &a [1]\nb: [*a, *a]", "!!python/object:x {}",
+    "1" + ":1" * 4000, "9" * 9000, "\0", "\ud7ff￿", "=" * 9000, '"' * 9000, "\n" * 9000, "1e999", "-1", "nan",
+)  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("world")
+def test_every_form_has_a_bound(app: flask.Flask, ada: Browser) -> None:
+    """What is typed into whichever field of whichever form: neither an error of ours, nor a long or slow page."""
+    forms = fields = 0
+    for rule, method in rules(app):
+        if method != "POST" or rule.rule.startswith("/api/v1"):
+            continue
+        address = filled(rule, {name: "1" if name in ("version", "n") else "shell" for name in rule.arguments})
+        Noted.names.clear()
+        ask(ada, "POST", address, data={})
+        names = sorted(Noted.names)
+        for value in FORMS:
+            ask(ada, "POST", address, data={**dict.fromkeys(names, value), "name": "made"})
+        many = b"&".join(b"a%d=1" % number for number in range(50_000))
+        for body in (b"a=" + b"x" * 2_000_000, many, b"=&" * 50_000):
+            ask(ada, "POST", address, data=body, content_type="application/x-www-form-urlencoded")
+        forms, fields = forms + 1, fields + len(names)
+
+    assert forms > 20
+    assert fields > 50
+
+
+AGENT_ANSWER_BYTES = 4 * 1024 * 1024  # an outcome for each of 10,000 entries
+REPORTS: tuple[bytes, ...] = (
+    b'{"entries":[' + b",".join([b"{}"] * 10_000) + b"]}", b'{"entries":[' + b",".join([b"{}"] * 10_001) + b"]}",
+    b'{"entries":[' + b",".join([b'{"kind":"x"}'] * 9_000) + b"]}", b'{"entries":[' + b"[" * 100_000 + b"]}",
+    b'{"attempts":[' + b",".join([b'"' + b"x" * 80 + b'"'] * 50_000) + b"]}",
+    b'{"held":[' + b",".join([b'{"task":"%026d","attempt":1}' % number for number in range(10_000)]) + b"]}",
+    b'{"slots":1,"boot":"' + b"x" * 1_000_000 + b'"}', b'{"slots":9999999999999999999999,"boot":"x"}',
+)  # fmt: skip
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("part", ["create_task", "report_status"])
+def test_every_body_of_the_functions_has_a_bound(world: World, app: flask.Flask, part: str) -> None:
+    """The same for what people submit and what agents report."""
+    verifier = app.extensions["keruta"]().verifier
+    world.worker()
+    sessions = Sessions(new_key())
+    worker = person("worker", "worker")
+    if part == "create_task":
+        function, routes = functions.create_task(world, verifier), functions.SUBMITS
+    else:
+        function, routes = functions.report_status(world, verifier, sessions), AGENTS
+    walked = 0
+    for route in routes:
+        if route.method in ("GET", "DELETE"):
+            continue
+        address = re.sub(r"\{(\w+)\}", lambda found: "1" if found[1] == "n" else "w1", route.path)
+        for body in (*BODIES, *REPORTS):
+            token = signed_in(app, ADMIN if part == "create_task" else worker).token
+            if route.roles == AGENT:
+                token = sessions.for_worker("w1", world.sessions["w1"])[0]
+            headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": "k"}
+            began = time.process_time()
+            answer = function.test_client().open(
+                address, method=route.method, data=body, content_type="application/json", headers=headers
+            )
+            asked = (route.name, body[:60], answer.status_code, answer.text[:300])
+            assert answer.status_code < 500, asked
+            assert time.process_time() - began < SECONDS, asked
+            assert len(answer.data) < (AGENT_ANSWER_BYTES if route.name == "report" else ANSWER_BYTES), asked
+            walked += 1
+
+    assert walked >= len(BODIES)
 
 
 @pytest.mark.parametrize(

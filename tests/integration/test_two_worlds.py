@@ -5,6 +5,7 @@ The routes come from the app itself, so a new one is asked without being named h
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from keruta.domain.naming import new_id
 from keruta.domain.reports import LogChunk
 from keruta.domain.users import ApiKeyRequest
 from tests.support.admin import Browser, filled, rules, signed_in
+from tests.support.functions import SUBMITS, create_task
 from tests.support.world import ANN, World, person
 
 MINE, OTHER, NOWHERE = "crimson", "cobaltt", "nowhere"  # of one length: they must not change how a page is laid out
@@ -176,3 +178,54 @@ def compare(me: Browser, method: str, real: str, made_up: str, *bodies: Any) -> 
 def plain(text: str) -> str:
     text = _VARIES.sub("·", text.replace(OTHER, NOWHERE))
     return re.sub(r"\b[01]{20}\b|\b[0-9a-f]{20}\b", "·", text)
+
+
+def submits() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Ways to name what is the other world's in a submit: each with `{}` where its word is."""
+    plain: dict[str, Any] = {"repository": {"url": "https://free.example.com/a.git"}, "script": "true"}
+    yield "repository", {**plain, "repository": "{}-repo"}
+    yield "address", {**plain, "repository": {"url": "https://{}.example.com/a.git"}}
+    yield "both", {**plain, "repository": {"name": "{}-repo", "url": "https://{}.example.com/a.git"}}
+    yield "queue", {**plain, "queue": "{}-queue"}
+    yield "profile", {**plain, "profile": "{}-profile"}
+    yield "document", {**plain, "documents": ["{}-doc"]}
+    yield "tag", {**plain, "documents": ["tag:{}-tag"]}
+    yield "credential", {**plain, "repository": "{}-cred"}
+    yield "everything", {**plain, "repository": "{}-repo", "queue": "{}-queue", "documents": ["{}-doc"], "prompt": "x"}
+
+
+def test_a_submit_tells_nothing_of_the_other_world(world: World, app: flask.Flask) -> None:
+    """Neither by what it refuses, nor by what it answers, nor by a key that the other has used."""
+    world.worker(slots=4)
+    world.catalogs["queue"].create(ANN, QueueSpec(name="common"))
+    mine, other = Half(world, MINE), Half(world, OTHER)
+    verifier = app.extensions["keruta"]().verifier
+    function = create_task(world, verifier)
+    tokens = {half.word: signed_in(app, half.me).token for half in (mine, other)}
+
+    def submit(who: Half, body: dict[str, Any], key: str | None = None) -> tuple[int, str]:
+        headers = {"Authorization": f"Bearer {tokens[who.word]}", **({"Idempotency-Key": key} if key else {})}
+        answer = function.test_client().post("/api/v1/tasks", json=body, headers=headers)
+        return answer.status_code, answer.text + answer.headers.get("Location", "")
+
+    for route in SUBMITS:
+        assert (route.method, route.path) == ("POST", "/api/v1/tasks")
+    for what, body in submits():
+        real, made_up = (json.loads(json.dumps(body).replace("{}", word)) for word in (OTHER, NOWHERE))
+        for key in (None, f"key-{what}"):
+            status, said = submit(mine, real, key)
+            instead = submit(mine, made_up, f"{key}-none" if key else None)
+            assert (status, plain_submit(said)) == (instead[0], plain_submit(instead[1])), what
+
+    named = {"repository": f"{OTHER}-repo", "script": "true", "queue": "common"}
+    first = submit(other, named, "shared-key")
+    stranger = submit(mine, {"repository": f"{MINE}-repo", "script": "true", "queue": "common"}, "shared-key")
+    assert (first[0], stranger[0]) == (201, 201)
+    assert json.loads(first[1].rpartition("}")[0] + "}")["id"] not in stranger[1]
+    assert OTHER not in stranger[1]
+    for half in (mine, other):
+        assert submit(half, {**named, "repository": f"{half.word}-repo", "queue": f"{half.word}-slow"})[0] == 201
+
+
+def plain_submit(text: str) -> str:
+    return plain(text).replace(f"{NOWHERE}", "·")

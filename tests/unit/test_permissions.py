@@ -8,6 +8,7 @@ import pytest
 
 from keruta.domain import permissions
 from keruta.domain.catalog.access import Access
+from keruta.domain.lifecycle import Status
 from keruta.domain.principal import Principal
 from keruta.domain.users import ApiKeyRequest
 
@@ -125,3 +126,52 @@ def test_who_may_run_tasks_on_an_entry_closes_its_circuit() -> None:
     assert permissions.close_refusal(DEV, "queue", "q", granted) is None
     assert permissions.close_refusal(OTHER, "queue", "q", granted) is not None
     assert permissions.close_refusal(OTHER, "queue", "q", None) is None
+
+
+def test_what_has_other_readers_does_not_exist_for_someone() -> None:
+    """One name in common is enough, the person's own or a role's."""
+    assert permissions.may_read(DEV, ["name:olga", "name:dan"])
+    assert permissions.may_read(DEV, ["role:developer"])
+    assert not permissions.may_read(DEV, ["name:olga", "role:admin"])
+    assert not permissions.may_read(DEV, [])
+
+
+def test_only_its_managers_change_an_entry() -> None:
+    """Everybody else is told that it is not theirs."""
+    assert permissions.change_refusal(DEV, "queue", "q", ["name:dan"]) is None
+    assert permissions.change_refusal(OTHER, "queue", "q", ["name:dan"]) is not None
+    assert permissions.change_refusal(OTHER, "queue", "q", []) is not None
+
+
+def test_administrators_see_all_keys() -> None:
+    """Others their own."""
+    assert permissions.sees_all_keys(ADMIN)
+    assert not permissions.sees_all_keys(DEV)
+
+
+def test_an_attempt_is_over_when_nobody_can_hold_it() -> None:
+    """One whose outcome is not known may still come back."""
+    over = {status for status in Status if permissions.attempt_is_over(status)}
+
+    assert {"succeeded", "failed", "cancelled", "queued", "suspended"} <= over
+    assert not over & {"assigned", "preparing", "running", "waiting", "unknown"}
+
+
+def test_a_credential_without_hosts_is_sent_where_it_was_named() -> None:
+    """An administrator named it there; one with hosts goes to these alone."""
+    assert permissions.sending_refusal(credential(hosts=[]), ELSEWHERE) is None
+    assert permissions.sending_refusal({"name": "old", "type": "token"}, ELSEWHERE) is None
+    assert permissions.sending_refusal(credential(), URL) is None
+    assert permissions.sending_refusal(credential(), ELSEWHERE) is not None
+
+
+def test_a_new_profile_names_credentials_like_any_other() -> None:
+    """It sends them nowhere: their hosts are not looked at."""
+    secret = {"bot": credential(type="secret")}
+
+    assert permissions.naming_refusal(OTHER, "profile", None, {"secrets": {"A": "bot"}}, secret) is not None
+    assert (
+        permissions.naming_refusal(OTHER, "profile", {"secrets": None}, {"secrets": {"A": "bot"}}, secret) is not None
+    )
+    assert permissions.naming_refusal(OTHER, "profile", None, {"secrets": None}, {}) is None
+    assert permissions.address_faults("profile", None, {"secrets": {"A": "bot"}}, {"bot": credential()}) == []

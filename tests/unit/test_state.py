@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -111,3 +114,34 @@ def test_no_keys_are_made_where_others_may_write(tmp_path: Path, name: str) -> N
 
     with pytest.raises(KerutaError, match="belongs to another user, or others may write there"):
         State(root=root).make()
+
+
+NOBODY = 65534
+
+
+def test_another_user_of_the_machine_reads_nothing_of_it() -> None:
+    """Tried as another user: neither a key, nor a token, nor which files there are."""
+    if os.geteuid() != 0:
+        pytest.skip("SKIPPED LOUDLY: only root can try it as another user")
+    place = Path(tempfile.mkdtemp(prefix="keruta-shared-"))
+    try:
+        place.chmod(0o777)
+        state = State(root=place / ".keruta")
+        state.make()
+        state.write_identity()
+        state.mongod_access()
+        files = [path for path in state.root.rglob("*") if path.is_file()]
+
+        for path in (*files, state.root):
+            tool = "ls" if path.is_dir() else "cat"
+            tried = subprocess.run(
+                [tool, path], user=NOBODY, group=NOBODY, extra_groups=[], capture_output=True, check=False
+            )
+            assert (tried.returncode != 0, tried.stdout) == (True, b""), path
+        assert len(files) > 6
+        assert [path for path in files if path.stat().st_mode & 0o077 and path.parent.name in ("keys", "tokens")] in (
+            [],
+            [state.root / "keys" / "trusted.json"],
+        )
+    finally:
+        shutil.rmtree(place)

@@ -1,0 +1,50 @@
+"""The HTTP functions in this process, with real ports but for those that no test asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import flask
+
+from functions.create_task import handler as submits
+from functions.report_status import handler as reports
+from keruta.adapters.mongo.agent_access import MongoAgentAccess
+from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.results import Results
+from keruta.adapters.tokens import Sessions
+from keruta.adapters.tracing import SILENT
+from keruta.domain.api.agents import AGENTS
+from keruta.domain.api.route import Route
+from keruta.domain.api.tasks import TASKS
+from keruta.http.function import Function
+from tests.support.world import World
+
+METHODS = ["GET", "POST", "PUT", "DELETE"]
+SUBMITS: tuple[Route, ...] = tuple(route for route in TASKS if route.name == "create_task")
+
+
+def served(function: Function[Any]) -> flask.Flask:
+    app = flask.Flask("function")
+    app.add_url_rule(
+        "/<path:path>", view_func=lambda path: function(flask.request._get_current_object()),  # type: ignore[attr-defined]
+        methods=METHODS, provide_automatic_options=False,
+    )  # fmt: skip
+    return app
+
+
+def create_task(world: World, verifier: Any) -> flask.Flask:
+    ports = submits.Ports(
+        settings=world.settings, verifier=verifier, lookup=world.lookup, intake=world.intake, tracing=SILENT,
+        audit=MongoAudit(world.database), check=lambda: None,
+    )  # fmt: skip
+    handlers = {"create_task": submits.create_task}
+    return served(Function("create_task", world.settings, lambda _: ports, TASKS, handlers))
+
+
+def report_status(world: World, verifier: Any, sessions: Sessions) -> flask.Flask:
+    ports = reports.Ports(
+        settings=world.settings, verifier=verifier, sessions=sessions, access=MongoAgentAccess(world.database),
+        reports=world.reports, results=Results(world.settings.results_dir), mint=lambda found: found,
+        document_text=lambda name, version: None, check=lambda: None,
+    )  # fmt: skip
+    return served(Function("report_status", world.settings, lambda _: ports, AGENTS, reports.HANDLERS))
