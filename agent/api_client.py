@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from agent.reporter import HttpTransport
 from keruta import structs
@@ -10,8 +10,18 @@ from keruta.domain.messages import Message, message
 from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
 
-TRIES = 5
-AGAIN_SECONDS = 1.0
+
+class _UnwellError(Exception):
+    """keruta answered that it can't answer now."""
+
+
+# Five times, a second apart: four seconds in all, and what the answers take.
+_AGAIN = Retrying(
+    retry=retry_if_exception_type((OSError, _UnwellError)),
+    wait=wait_fixed(1.0),
+    stop=stop_after_attempt(5),
+    reraise=True,
+)
 
 
 class HttpAsking:
@@ -41,17 +51,16 @@ class HttpAsking:
         )
 
     def _get(self, path: str, reason: str, what: Message) -> bytes:
-        """Asked five times within some seconds; then it is keruta that is away, and another attempt may help."""
-        for left in reversed(range(TRIES)):
-            try:
-                response = self._transport.request("GET", path, None)
-            except OSError:
-                pass
-            else:
-                if response.status == 200:
-                    return response.data
-                if response.status < 500:
-                    raise PhaseError(reason, message("attempt_fetch_failed", what=what, status=response.status))
-            if left:
-                time.sleep(AGAIN_SECONDS)
-        raise PhaseError("InternalError", message("attempt_fetch_away", what=what))
+        """Return what is there. Without an answer it is keruta that is away, and another attempt may help."""
+        try:
+            return _AGAIN(self._get_once, path, reason, what)
+        except (OSError, _UnwellError) as error:
+            raise PhaseError("InternalError", message("attempt_fetch_away", what=what)) from error
+
+    def _get_once(self, path: str, reason: str, what: Message) -> bytes:
+        response = self._transport.request("GET", path, None)
+        if response.status >= 500:
+            raise _UnwellError
+        if response.status != 200:
+            raise PhaseError(reason, message("attempt_fetch_failed", what=what, status=response.status))
+        return response.data

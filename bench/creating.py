@@ -26,7 +26,7 @@ from keruta.domain.task_list import TaskFilter
 from keruta.services.scheduler import assign
 from keruta.settings import Settings, load
 from tests.support.mongod import free_port
-from tests.support.world import READERS, World, closed
+from tests.support.world import ANN, World, closed
 
 CREATE_TASK = ROOT / "functions/create_task/main.py"
 BARE_VIEW = "bare"
@@ -213,10 +213,10 @@ def _times(url: str, running: int, finished: int) -> dict[str, float]:
             assert assign(store, world.outbox, world.nudges, only=worker) == 1
             took["assignment"].append(time.perf_counter() - began)
             began = time.perf_counter()
-            reading.page(READERS, TaskFilter(), limit=50, cursor=None)
+            reading.page(ANN, TaskFilter(), limit=50, cursor=None)
             took["list"].append(time.perf_counter() - began)
             began = time.perf_counter()
-            reading.task(READERS, task_id)
+            reading.task(ANN, task_id)
             took["show"].append(time.perf_counter() - began)
             world.database["workers"].update_one({"_id": worker}, {"$set": {"seen_at": datetime.fromtimestamp(0, UTC)}})
             began = time.perf_counter()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -83,10 +85,31 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     return directory.as_uri()
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--shuffle", type=int, metavar="SEED", help="run the files, and the tests in each, in another order"
+    )
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is for a release runs only where it is asked for."""
+    """What is for a release runs only where it is asked for; no test depends on those that run before it."""
+    if (seed := config.option.shuffle) is not None:
+        _shuffle(items, random.Random(seed))
     if config.option.markexpr:
         return
     left_out = [item for item in items if item.get_closest_marker("release")]
     items[:] = [item for item in items if item not in left_out]
     config.hook.pytest_deselected(items=left_out)
+
+
+def _shuffle(items: list[pytest.Item], chance: random.Random) -> None:
+    """Put files into another order, and the tests of each; what a file's tests share is still made once."""
+    by_file: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        by_file.setdefault(item.path, []).append(item)
+    files = list(by_file.values())
+    chance.shuffle(files)
+    for tests in files:
+        chance.shuffle(tests)
+    items[:] = [item for tests in files for item in tests]

@@ -111,11 +111,11 @@ def watch(
                 asked = attempt if pinned else None
                 number, more, status = told.shared.once(
                     ("state", tuple(principal.readers), asked),
-                    functools.partial(ports.reading.log_attempt, principal.readers, task, asked),
+                    functools.partial(ports.reading.log_attempt, principal, task, asked),
                 )
                 attempt = attempt or number
                 if current is None or current.status != status:  # the whole of it is read only when it has changed
-                    current = ports.reading.task(principal.readers, task)
+                    current = ports.reading.task(principal, task)
                     yield current
                 if attempt:
                     for chunk in _since(ports, told, task, attempt, after):
@@ -132,7 +132,7 @@ def watch(
                 attempt, after = attempt + 1, -1
                 continue
             if not more:
-                yield ports.reading.task(principal.readers, task)
+                yield ports.reading.task(principal, task)
                 return
             if not told.wait(COMMENT_EVERY_SECONDS):
                 told.shared.changed()  # as far as anybody knows

@@ -39,10 +39,10 @@ def tasks() -> flask.Response:
         return go(f"/tasks/{asked}")
     wrong: Message | None = None
     try:
-        found = ports().reading.page(principal().readers, filter_asked(), **paging())
+        found = ports().reading.page(principal(), filter_asked(), **paging())
     except InvalidRequest as error:
         wrong = error.message
-        found = ports().reading.page(principal().readers, TaskFilter(), limit=50, cursor=None)
+        found = ports().reading.page(principal(), TaskFilter(), limit=50, cursor=None)
     template = "tasks/rows.html" if flask.request.headers.get("X-Part") == "rows" else "tasks/list.html"
     return page(
         template, 422 if wrong else 200, found=found, wrong=wrong, statuses=list(Status),
@@ -72,12 +72,12 @@ def many() -> flask.Response:
 def task(id: str) -> flask.Response:
     view = task_asked(id)
     asked = number("attempt", None, 1_000_000)
-    attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    attempt, _, _ = ports().reading.log_attempt(principal(), id, asked)
     part = flask.request.headers.get("X-Part") == "now"
     return page(
         "tasks/now.html" if part else "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
-        may_change=ports().reading.may_change(principal().names, id),
+        may_change=ports().reading.may_change(principal(), id),
         forge=forge_links(view), stages=stages(view), if_exists=get_args(IfExists),
     )  # fmt: skip
 
@@ -86,7 +86,7 @@ def task(id: str) -> flask.Response:
 def log_stream(id: str) -> flask.Response:
     """The log as lines of HTML, as it comes, and the changes of the task's status."""
     asked = number("attempt", None, 1_000_000)
-    attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    attempt, _, _ = ports().reading.log_attempt(principal(), id, asked)
     seen = flask.request.headers.get("Last-Event-ID", "")
     return logs.stream(
         _lines(ports(), present_principal("task_logs"), id, attempt, seen, pinned=asked is not None), principal()

@@ -23,7 +23,7 @@ blueprint = flask.Blueprint("tasks", __name__)
 
 @serves(blueprint, "list_tasks")
 def list_tasks() -> flask.Response:
-    return json_answer(ports().reading.page(principal().readers, filter_asked(), **paging()))
+    return json_answer(ports().reading.page(principal(), filter_asked(), **paging()))
 
 
 @serves(blueprint, "show_task")
@@ -34,7 +34,7 @@ def show_task(id: str) -> flask.Response:
 @serves(blueprint, "task_logs")
 def task_logs(id: str) -> flask.Response:
     asked = number("attempt", None, 1_000_000)
-    attempt, _, _ = ports().reading.log_attempt(principal().readers, id, asked)
+    attempt, _, _ = ports().reading.log_attempt(principal(), id, asked)
     return log_answers.answer(ports(), present_principal("task_logs"), id, attempt, pinned=asked is not None)
 
 
@@ -106,4 +106,4 @@ def attempt_asked(task: TaskView) -> AttemptView:
 
 
 def task_asked(task_id: str) -> TaskView:
-    return ports().reading.task(principal().readers, task_id)
+    return ports().reading.task(principal(), task_id)

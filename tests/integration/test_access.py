@@ -55,7 +55,7 @@ def submit(world: World, who: Principal, **fields: Any) -> str:
 
 
 def listed(world: World, who: Principal, **wanted: Any) -> list[str]:
-    page = world.reading.page(who.names, TaskFilter(**wanted), limit=50, cursor=None)
+    page = world.reading.page(who, TaskFilter(**wanted), limit=50, cursor=None)
     return [item.id for item in page.items]
 
 
@@ -68,14 +68,14 @@ def test_what_may_not_be_seen_does_not_exist(world: World) -> None:
         assert world.catalogs["repository"].show(who, "app").name == "app"
         assert listed(world, who) == [task_id]
         assert listed(world, who, facets=["repository=app"]) == [task_id]
-        assert world.reading.task(who.names, task_id).id == task_id
+        assert world.reading.task(who, task_id).id == task_id
     with pytest.raises(NotFound):
         world.catalogs["repository"].show(STRANGER, "app")
     assert listed(world, STRANGER) == []
     assert listed(world, STRANGER, status="queued") == []
-    for look in (world.reading.task, lambda names, one: world.reading.log_attempt(names, one, None)):
+    for look in (world.reading.task, lambda who, one: world.reading.log_attempt(who, one, None)):
         with pytest.raises(NotFound):
-            look(STRANGER.names, task_id)
+            look(STRANGER, task_id)
 
 
 def test_who_may_see_and_not_run(world: World) -> None:

@@ -22,7 +22,7 @@ from keruta.domain.task_list import TaskFilter
 from keruta.services.scheduler import assign
 from keruta.settings import Settings
 from tests.support.mongod import Mongod
-from tests.support.world import READERS, World, closed
+from tests.support.world import ANN, READERS, World, closed
 
 FINISHED = 50_000
 NOW = datetime.now(UTC)
@@ -195,7 +195,7 @@ def test_a_page_far_back_costs_the_same(watched: tuple[World, Commands]) -> None
     middle = world.database["tasks"].find({}, {"_id": 1}).sort("_id", 1).skip(FINISHED // 2).limit(1)[0]["_id"]
     commands.seen.clear()
 
-    assert len(reading.page(READERS, TaskFilter(), limit=20, cursor=middle).items) == 20
+    assert len(reading.page(ANN, TaskFilter(), limit=20, cursor=middle).items) == 20
 
     check(world, commands.seen, most=22)
 
@@ -224,7 +224,7 @@ def test_showing_a_task_and_its_place_in_the_queue(watched: tuple[World, Command
     assert queued is not None
     commands.seen.clear()
 
-    MongoReading(world.database, world.settings).task(READERS, queued["_id"])
+    MongoReading(world.database, world.settings).task(ANN, queued["_id"])
 
     check(world, commands.seen, most=10)
 

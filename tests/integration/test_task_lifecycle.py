@@ -19,7 +19,7 @@ from keruta.services import task_commands
 from keruta.services.reports import apply
 from keruta.services.task_commands import cancel, retry, send_input
 from keruta.settings import Settings
-from tests.support.world import ANN, World
+from tests.support.world import ANN, BOB, World
 
 
 def chunk(task: str, sequence: int, data: bytes, offset: int = 0, attempt: int = 1) -> LogChunk:
@@ -495,9 +495,9 @@ def test_what_a_person_may_not_see_is_not_there(world: World) -> None:
     from keruta.domain.task_list import TaskFilter
 
     with pytest.raises(NotFound):
-        world.reading.task(["everyone", "user:bob"], task_id)
-    assert world.reading.page(["everyone", "user:bob"], TaskFilter(), limit=10, cursor=None).items == []
-    assert [t.id for t in world.reading.page(["user:ann"], TaskFilter(), limit=10, cursor=None).items] == [task_id]
+        world.reading.task(BOB, task_id)
+    assert world.reading.page(BOB, TaskFilter(), limit=10, cursor=None).items == []
+    assert [t.id for t in world.reading.page(ANN, TaskFilter(), limit=10, cursor=None).items] == [task_id]
 
 
 @pytest.mark.parametrize("ends", ["failed", "lost", "cancelled while unknown", "lease", "tried again"])

@@ -93,7 +93,7 @@ class World:
         return assign(self.store, self.outbox, self.nudges)
 
     def task(self, task_id: str) -> TaskView:
-        return self.reading.task(READERS, task_id)
+        return self.reading.task(ANN, task_id)
 
     def document(self, task_id: str) -> dict[str, Any]:
         found = self.database["tasks"].find_one({"_id": task_id})

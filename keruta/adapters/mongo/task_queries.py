@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +14,7 @@ from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summ
 from keruta.domain.lifecycle import OPEN, Status
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
+from keruta.domain.principal import Principal
 from keruta.domain.scheduling import Lane, Running
 from keruta.domain.task import TaskPage, TaskView, WaitingView
 from keruta.domain.task_list import Chunk, TaskFilter
@@ -27,7 +28,7 @@ POSITION_LIMIT = 10_000
 
 
 class MongoReading:
-    """Reads for those whose `readers` names are given."""
+    """`keruta.ports.watching.TaskQueries` on MongoDB."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._tasks = database["tasks"]
@@ -38,8 +39,9 @@ class MongoReading:
         self._circuits = MongoCircuits(database)
         self._settings = settings
 
-    def page(self, readers: Sequence[str], wanted: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage:
+    def page(self, who: Principal, wanted: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage:
         """One page, by when they were submitted. Raises InvalidRequest for a cursor that is none of ours."""
+        readers = who.readers
         match: dict[str, Any] = {}
         span = {
             **({"$gte": earliest_id(wanted.since)} if wanted.since is not None else {}),
@@ -58,11 +60,11 @@ class MongoReading:
             if rest:
                 match["$and"] = rest
         elif wanted.status is None:
-            match["seen_by"] = {"$in": list(readers)}
+            match["seen_by"] = {"$in": readers}
         if wanted.status is not None:
             match["status"] = {"$in": sorted(OPEN)} if wanted.status == "open" else wanted.status
             if not wanted.facets:
-                match["readers"] = {"$in": list(readers)}
+                match["readers"] = {"$in": readers}
         hint = "readers_status" if "readers" in match else "seen_by"
         order = 1 if wanted.oldest_first else -1
         with translated():
@@ -71,24 +73,24 @@ class MongoReading:
         items = [to_summary(document) for document in found[:limit]]
         return TaskPage(items=items, next=items[-1].id if more else None)
 
-    def task(self, readers: Sequence[str], task_id: str) -> TaskView:
+    def task(self, who: Principal, task_id: str) -> TaskView:
         """One task, with why it waits. Raises NotFound, also for what the reader may not see."""
-        document = self._document(readers, task_id)
+        document = self._document(who, task_id)
         view = to_view(document)
         if document["status"] in (Status.QUEUED, Status.SUSPENDED, Status.UNKNOWN):
             with translated():
                 view = msgspec.structs.replace(view, waiting=self._waiting(readers, document))
         return view
 
-    def may_change(self, names: Sequence[str], task_id: str) -> bool:
+    def may_change(self, who: Principal, task_id: str) -> bool:
         """Whether it is theirs to cancel, retry and answer."""
         with translated():
-            found = self._tasks.find_one({"_id": task_id, "managers": {"$in": list(names)}}, ["_id"])
+            found = self._tasks.find_one({"_id": task_id, "managers": {"$in": who.names}}, ["_id"])
         return found is not None
 
-    def _document(self, readers: Sequence[str], task_id: str, projection: Any = None) -> Document:
+    def _document(self, who: Principal, task_id: str, projection: Any = None) -> Document:
         with translated():
-            document = self._tasks.find_one({"_id": task_id, "readers": {"$in": list(readers)}}, projection)
+            document = self._tasks.find_one({"_id": task_id, "readers": {"$in": who.readers}}, projection)
         if document is None:
             raise NotFound(message("task_missing"), reason="TaskNotFound")
         return document
@@ -133,13 +135,13 @@ class MongoReading:
 
     # ------------------------------------------------------------ the log
 
-    def log_attempt(self, readers: Sequence[str], task_id: str, attempt: int | None) -> tuple[int, bool, str]:
+    def log_attempt(self, who: Principal, task_id: str, attempt: int | None) -> tuple[int, bool, str]:
         """Which attempt's log is meant (0 before the first), whether more may still come, and the task's status.
 
         Raises:
             NotFound.
         """
-        document = self._document(readers, task_id, {"status": 1, "attempt_count": 1, "attempt.number": 1})
+        document = self._document(who, task_id, {"status": 1, "attempt_count": 1, "attempt.number": 1})
         last = int(document["attempt_count"])
         number = last if attempt is None else attempt
         if number > last:
