@@ -69,6 +69,10 @@ test-release: $(STAMP) ## what takes too long for each change
 mutants: $(STAMP) ## guards that no test misses: each is changed, and the tests concerned must notice
 	$(BIN)/python -m tests.mutants
 
+.PHONY: mutants-unit
+mutants-unit: $(STAMP) ## how many mutants of keruta/domain and keruta/services the unit tests alone notice; SAMPLE=30 of each module
+	$(BIN)/python -m tests.mutants --unit $(if $(SAMPLE),--sample $(SAMPLE))
+
 .PHONY: images
 images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag, PREFIX=… for their names
 	PREFIX=$(or $(PREFIX),dev.local/) knative/images.sh $(or $(TAG),$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))

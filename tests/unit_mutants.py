@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import CodeType, FunctionType
 
@@ -33,6 +33,7 @@ FOLDERS = ["keruta/domain", "keruta/services"]
 TABLES = ("keruta/domain/messages/texts/", "keruta/domain/api/")
 SEED = 13
 TIMEOUT_SECONDS = 120.0
+PYTEST = ["-q", "-p", "no:cacheprovider", "-p", "no:faulthandler", "tests/unit"]
 ON_IMPORT_LIMIT = 6  # so many test files, those that use the module most, for what is computed on import
 Covered = dict[str, dict[int, set[str]]]  # path, line: the tests that run it
 
@@ -54,91 +55,41 @@ def chosen(folders: Sequence[str], sample: int | None) -> dict[str, list[Mutant]
     return found
 
 
-class Notice:
-    """A pytest plugin that runs mutants in place of the tests."""
+class Learn:
+    """A pytest plugin that runs all tests once and writes down which of them runs which lines of some modules."""
 
-    def __init__(self, of: Mapping[str, Sequence[Mutant]]) -> None:
-        self._of = of
+    def __init__(self, paths: Iterable[str], told: Path) -> None:
+        self._paths = list(paths)
+        self._told = told
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        covered: Covered = {str(ROOT / path): {} for path in self._paths}
+        running = [""]
+        _note_lines(covered, running)
+        failed = _first_failure(session.items, running)
+        by_path = {str(Path(path).relative_to(ROOT)): lines for path, lines in covered.items()}
+        self._told.write_bytes(pickle.dumps((failed, len(session.items), by_path)))
+        return True
+
+
+class Notice:
+    """A pytest plugin that runs mutants of functions in place of the tests."""
+
+    def __init__(self, made: Sequence[Mutant], covered: Covered) -> None:
+        self._made = made
+        self._covered = covered
         self._items: dict[str, pytest.Item] = {}
-        self._covered: Covered = {}
         self.left: list[Mutant] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._items = {item.nodeid: item for item in session.items}
-        began = time.monotonic()
-        self._covered = self._learn()
-        _say(f"{len(self._items)} tests, run once in {time.monotonic() - began:.0f} s")
-        known = mutants.accepted()
-        survived: dict[str, list[Mutant]] = {path: [] for path in self._of}
-        for mutant in self._survivors([one for made in self._of.values() for one in made]):
-            survived[mutant.path].append(mutant)
-        total = noticed = 0
-        for path, made in self._of.items():
-            new = [one for one in survived[path] if one.name not in known]
-            count = len(made) - len(survived[path]) + (len(survived[path]) - len(new))
-            total, noticed = total + len(made), noticed + count
-            same = len(survived[path]) - len(new)
-            _say(f"{path}: {count} of {len(made)} ({count / len(made):.0%}), {same} of them accepted")
-            for mutant in sorted(new, key=lambda mutant: mutant.line):
-                _say(f"  line {mutant.line}: {mutant.name.partition(' ')[2]}")
-            self.left += new
-        _say(f"all: {noticed} of {total} mutants noticed ({noticed / max(total, 1):.1%})")
+        self.left = _survivors(self._made, self._start)
         return True
-
-    def _learn(self) -> Covered:
-        """Run all tests once, in a process of their own, and return which run which lines."""
-        with tempfile.NamedTemporaryFile() as told:
-            pid = os.fork()
-            if not pid:
-                _silent()
-                covered: Covered = {str(ROOT / path): {} for path in self._of}
-                running = [""]
-                _note_lines(covered, running)
-                failed = self._run(self._items.values(), running)
-                Path(told.name).write_bytes(pickle.dumps((failed, covered)))
-                os._exit(0)
-            os.waitpid(pid, 0)
-            failed, covered = pickle.loads(Path(told.name).read_bytes())
-        if failed:
-            pytest.exit(f"fails without any change: {failed}", returncode=2)
-        return {str(Path(path).relative_to(ROOT)): lines for path, lines in covered.items()}
-
-    def _run(self, items: Iterable[pytest.Item], running: list[str] | None = None) -> str | None:
-        """Run tests until one fails; return its name."""
-        for item in items:
-            if running is not None:
-                running[:] = [item.nodeid]
-            if any(report.failed for report in _protocol(item)):
-                return str(item.nodeid)
-        return None
-
-    # ------------------------------------------------------------ mutants
-
-    def _survivors(self, made: Sequence[Mutant]) -> Iterator[Mutant]:
-        waiting = list(reversed(made))
-        running: dict[int, tuple[Mutant, float]] = {}
-        while waiting or running:
-            while waiting and len(running) < mutants.AT_ONCE:
-                mutant = waiting.pop()
-                running[self._start(mutant)] = mutant, time.monotonic()
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid in running:
-                mutant, _ = running.pop(pid)
-                if os.waitstatus_to_exitcode(status) == 0:
-                    _say(f"survived: {mutant.path}:{mutant.line} {mutant.name.partition(' ')[2]}")
-                    yield mutant
-                continue
-            for hung in [one for one, (_, began) in running.items() if time.monotonic() - began > TIMEOUT_SECONDS]:
-                os.killpg(hung, signal.SIGKILL)
-            time.sleep(0.005)
 
     def _start(self, mutant: Mutant) -> int:
         """Fork a process that ends with 0 if no test notices the mutant."""
-        covered = self._covered[mutant.path]
-        tests = covered.get(mutant.statement, set())
-        if mutant.function is None or not tests:
-            return mutants._run(mutant, self._files_of(mutant.path))
         pid = os.fork()
         if pid:
             return pid
@@ -147,25 +98,59 @@ class Notice:
             os.setsid()
             _silent()
             _put_in_place(mutant)
-            ordered = sorted(tests, key=lambda test: (self._weight(mutant.path)[test], test))
-            code = 0 if self._run(self._items[name] for name in ordered) is None else 1
+            weight = _weight(self._covered[mutant.path])
+            tests = self._covered[mutant.path][mutant.statement]
+            ordered = sorted(tests, key=lambda test: (weight[test], test))
+            code = 0 if _first_failure([self._items[name] for name in ordered]) is None else 1
         finally:
             os._exit(code)
 
-    def _weight(self, path: str) -> Counter[str]:
-        """How many lines of a module each test runs."""
-        return Counter(test for tests in self._covered[path].values() for test in tests)
 
-    def _files_of(self, path: str) -> list[str]:
-        """The test files that name a module, and those that run most of it."""
-        module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        files = sorted((ROOT / "tests/unit").glob("*.py"))
-        naming = [str(one.relative_to(ROOT)) for one in files if module in one.read_text("utf-8")]
-        lines: Counter[str] = Counter()
-        for test, count in self._weight(path).items():
-            lines[test.partition("::")[0]] += count
-        most = [name for name, _ in lines.most_common()]
-        return list(dict.fromkeys([*naming, *most]))[:ON_IMPORT_LIMIT] or ["tests/unit"]
+def _survivors(made: Sequence[Mutant], start: Callable[[Mutant], int]) -> list[Mutant]:
+    """Run mutants side by side, each in a process; one that hangs has been noticed."""
+    waiting, left = list(reversed(made)), []
+    running: dict[int, tuple[Mutant, float]] = {}
+    while waiting or running:
+        while waiting and len(running) < mutants.AT_ONCE:
+            mutant = waiting.pop()
+            running[start(mutant)] = mutant, time.monotonic()
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid in running:
+            mutant, _ = running.pop(pid)
+            if os.waitstatus_to_exitcode(status) == 0:
+                left.append(mutant)
+            continue
+        for hung in [one for one, (_, began) in running.items() if time.monotonic() - began > TIMEOUT_SECONDS]:
+            os.killpg(hung, signal.SIGKILL)
+        time.sleep(0.005)
+    return left
+
+
+def _first_failure(items: Iterable[pytest.Item], running: list[str] | None = None) -> str | None:
+    """Run tests until one fails; return its name."""
+    for item in items:
+        if running is not None:
+            running[:] = [item.nodeid]
+        if any(report.failed for report in _protocol(item)):
+            return str(item.nodeid)
+    return None
+
+
+def _weight(lines: Mapping[int, set[str]]) -> Counter[str]:
+    """How many lines of a module each test runs."""
+    return Counter(test for tests in lines.values() for test in tests)
+
+
+def _files_of(path: str, lines: Mapping[int, set[str]]) -> list[str]:
+    """The test files that name a module, and those that run most of it."""
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    files = sorted((ROOT / "tests/unit").glob("*.py"))
+    naming = [str(one.relative_to(ROOT)) for one in files if module in one.read_text("utf-8")]
+    counted: Counter[str] = Counter()
+    for test, count in _weight(lines).items():
+        counted[test.partition("::")[0]] += count
+    most = [name for name, _ in counted.most_common()]
+    return list(dict.fromkeys([*naming, *most]))[:ON_IMPORT_LIMIT] or ["tests/unit"]
 
 
 def _protocol(item: pytest.Item) -> list[pytest.TestReport]:
@@ -248,6 +233,38 @@ def _say(text: str) -> None:
     print(text, file=sys.__stdout__, flush=True)
 
 
+def _learned(paths: Iterable[str]) -> Covered:
+    """Run all tests once in a process of their own: this one imports nothing that is changed later."""
+    began = time.monotonic()
+    with tempfile.NamedTemporaryFile() as told:
+        pid = os.fork()
+        if not pid:
+            _silent()
+            os._exit(int(pytest.main(PYTEST, [Learn(paths, Path(told.name))])))
+        os.waitpid(pid, 0)
+        failed, count, covered = pickle.loads(Path(told.name).read_bytes())
+    if failed:
+        raise SystemExit(f"fails without any change: {failed}")
+    _say(f"{count} tests, run once in {time.monotonic() - began:.0f} s")
+    found: Covered = covered
+    return found
+
+
+def _report(of: Mapping[str, Sequence[Mutant]], survived: Sequence[Mutant]) -> int:
+    """Say what was noticed, by module and in all; return how many were not, and have no reason."""
+    known, total, bad = mutants.accepted(), 0, 0
+    for path, made in of.items():
+        left = [one for one in survived if one.path == path]
+        new = [one for one in left if one.name not in known]
+        count = len(made) - len(new)
+        _say(f"{path}: {count} of {len(made)} ({count / len(made):.0%}), {len(left) - len(new)} of them accepted")
+        for mutant in sorted(new, key=lambda mutant: mutant.line):
+            _say(f"  line {mutant.line}: {mutant.name.partition(' ')[2]}")
+        total, bad = total + len(made), bad + len(new)
+    _say(f"all: {total - bad} of {total} mutants noticed or accepted ({(total - bad) / max(total, 1):.1%})")
+    return bad
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants --unit")
     parser.add_argument("--modules", nargs="+", default=FOLDERS)
@@ -255,7 +272,12 @@ def main(arguments: Sequence[str]) -> int:
     asked = parser.parse_args(arguments)
     of = chosen(asked.modules, asked.sample)
     how = f"at most {asked.sample} of each module, seed {SEED}" if asked.sample is not None else "all of them"
-    _say(f"{sum(len(made) for made in of.values())} mutants of {len(of)} modules: {how}")
-    plugin = Notice(of)
-    code = int(pytest.main(["-q", "-s", "-p", "no:cacheprovider", "-p", "no:faulthandler", "tests/unit"], [plugin]))
-    return code or (1 if plugin.left else 0)
+    made = [one for some in of.values() for one in some]
+    _say(f"{len(made)} mutants of {len(of)} modules: {how}")
+    covered = _learned(of)
+    called = [one for one in made if one.function is not None and one.statement in covered[one.path]]
+    imported = [one for one in made if one not in called]
+    left = _survivors(imported, lambda one: mutants._run(one, _files_of(one.path, covered[one.path])))
+    plugin = Notice(called, covered)
+    code = int(pytest.main([*PYTEST, "-s"], [plugin]))
+    return code or (1 if _report(of, [*left, *plugin.left]) else 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from keruta.domain.decisions.assignment import on_assign
+from keruta.domain.decisions.values import Standing
 from keruta.domain.lifecycle import Status
+from keruta.domain.task import RetryPolicy
 from tests.support.memory import LANE
 from tests.support.memory_world import LEASE_SECONDS, MemoryWorld
 
@@ -42,3 +44,8 @@ def test_only_what_may_be_claimed_is_assigned(case: str) -> None:
 
     assert world.tasks.write(task, on_assign("w2", LEASE_SECONDS)) is None
     assert world.document(task) == before
+
+
+def test_a_task_in_the_queue_has_the_policy_that_it_asked_for() -> None:
+    """Only an attempt that pushes may always be made again."""
+    assert Standing(id="t", status=Status.QUEUED, retry=RetryPolicy(policy="never")).policy == "never"

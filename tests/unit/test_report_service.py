@@ -10,8 +10,21 @@ from prometheus_client import REGISTRY
 
 from keruta.domain.decisions.reports import LOG_SLACK_BYTES
 from keruta.domain.lifecycle import Status
+from keruta.domain.messages import fields_of, message
 from keruta.domain.principal import Sender
-from keruta.domain.reports import Ended, Held, Left, LogChunk, Lost, Outcome, Preparing, Registration, Running, Waiting
+from keruta.domain.reports import (
+    Ended,
+    Held,
+    Left,
+    LogChunk,
+    Lost,
+    Outcome,
+    Preparing,
+    Pushing,
+    Registration,
+    Running,
+    Waiting,
+)
 from keruta.errors import Forbidden, NotFound
 from keruta.services import reports
 from keruta.services.reports import BROKEN, LATE
@@ -548,3 +561,37 @@ def test_the_time_of_a_chunk_is_its_own(world: MemoryWorld) -> None:
     world.report(chunk(world, task, at=at))
 
     assert world.logs.chunks[task, 1, 0].at == at
+
+
+# ---------------------------------------------------------------- notes and pushes
+
+
+def test_notes_of_an_end_follow_those_of_the_start(world: MemoryWorld) -> None:
+    """As texts, and with their codes and arguments."""
+    task = world.add(Status.RUNNING)
+    told = fields_of(message("script_timeout", seconds=9))
+    first = {"message": "first", "message_code": None, "message_arguments": None}
+    world.tasks.documents[task]["attempt"] |= {"notes": ["first"], "noted": [first]}
+
+    world.report(ended(task, notes=[told["message"]], noted=[told]))
+
+    attempt = world.document(task)["attempt"]
+    assert attempt["notes"] == ["first", told["message"]]
+    assert attempt["noted"] == [first, told]
+
+
+def test_a_push_is_on_record_before_it_is_made(world: MemoryWorld) -> None:
+    """Of the execution that is on record, as long as it has not ended; the status stays."""
+    task, done = world.add(Status.RUNNING), world.add(Status.SUCCEEDED, "d")
+    said: dict[str, Any] = {"attempt": 1, "branch": "b", "commit": "c" * 40}
+
+    mine, other, late = world.report(
+        Pushing(task=task, execution="x1", **said),
+        Pushing(task=task, execution="other", **said),
+        Pushing(task=done, execution="x1", **said),
+    )
+
+    assert mine == OK
+    assert [other.reason, late.reason] == ["StaleAttempt", "StaleAttempt"]
+    assert world.document(task)["attempt"]["pushing"] == [{"branch": "b", "commit": "c" * 40}]
+    assert world.events() == []

@@ -139,3 +139,25 @@ def test_a_tick_without_an_address_that_answers_notes_no_report(world: MemoryWor
     tick(world.ticks(reports_arrive=lambda: False))
 
     assert "note_report" not in world.expiry.calls
+
+
+@pytest.mark.parametrize(("status", "becomes"), [(Status.ASSIGNED, "cancelled"), (Status.RUNNING, "unknown")])
+def test_a_task_whose_cancellation_is_asked_for_expires_too(world: MemoryWorld, status: Status, becomes: str) -> None:
+    """It is not run again: it is cancelled before its start, and its end is not known after it."""
+    task = world.add(status, cancel_requested_at=world.clock.now, retry={"policy": "always", "max_attempts": 3})
+    world.clock.go_on(1)
+
+    assert expired(world) == 1
+    assert world.status(task) == becomes
+
+
+def test_a_push_of_kept_work_is_tried_again_whatever_its_policy(world: MemoryWorld) -> None:
+    """What it has pushed is known as its own; a script under the same policy is not run again."""
+    never = {"policy": "never", "max_attempts": 3}
+    push, script = world.add(Status.RUNNING, "p", retry=never), world.add(Status.RUNNING, "s", retry=never)
+    world.tasks.documents[push]["attempt"]["pushes"] = 1
+    world.clock.go_on(1)
+
+    expired(world)
+
+    assert [world.status(task) for task in (push, script)] == ["queued", "unknown"]
