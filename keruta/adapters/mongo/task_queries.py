@@ -14,6 +14,7 @@ from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summ
 from keruta.domain.lifecycle import OPEN, Status
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
+from keruta.domain.permissions import may_read
 from keruta.domain.principal import Principal
 from keruta.domain.scheduling import Lane, Running
 from keruta.domain.task import TaskPage, TaskView, WaitingView
@@ -79,7 +80,7 @@ class MongoReading:
         view = to_view(document)
         if document["status"] in (Status.QUEUED, Status.SUSPENDED, Status.UNKNOWN):
             with translated():
-                view = msgspec.structs.replace(view, waiting=self._waiting(readers, document))
+                view = msgspec.structs.replace(view, waiting=self._waiting(who, document))
         return view
 
     def may_change(self, who: Principal, task_id: str) -> bool:
@@ -97,7 +98,7 @@ class MongoReading:
 
     # ------------------------------------------------------------ why it waits
 
-    def _waiting(self, readers: Sequence[str], document: Document) -> WaitingView:
+    def _waiting(self, who: Principal, document: Document) -> WaitingView:
         if "claim" not in document:
             said = why_not_claimed(
                 Status(document["status"]),
@@ -112,10 +113,10 @@ class MongoReading:
         position = sum(
             self._tasks.count_documents(before, hint="claim", limit=POSITION_LIMIT) for before in (first, older)
         )
-        return _view(position, why_not_assigned(self._surroundings(readers, lane)))
+        return _view(position, why_not_assigned(self._surroundings(who, lane)))
 
-    def _surroundings(self, readers: Sequence[str], claim: Mapping[str, str]) -> Surroundings:
-        """What the plan would look at for this lane alone, and of the words for it those that are the readers' to read.
+    def _surroundings(self, who: Principal, claim: Mapping[str, str]) -> Surroundings:
+        """What the plan would look at for this lane alone, and of the words for it those that are theirs to read.
 
         Others' words are left out: what the last task of a circuit said, why a queue that they may not read is paused.
         """
@@ -128,8 +129,8 @@ class MongoReading:
             lane=lane,
             running=Running(self._assignment.running([lane]) if limited else {}),
             limits=limits,
-            pause=_pause(queue, readers),
-            circuits=self._circuits.open_of(readers, claim),
+            pause=_pause(queue, who),
+            circuits=self._circuits.open_of(who.readers, claim),
             slots=[None if worker["draining"] else worker["slots"] for worker in workers],
         )
 
@@ -165,11 +166,11 @@ class MongoReading:
                 )
 
 
-def _pause(queue: Mapping[str, Any], readers: Sequence[str]) -> Pause | None:
+def _pause(queue: Mapping[str, Any], who: Principal) -> Pause | None:
     pause = queue.get("paused")
     if not pause:
         return None
-    told = not set(queue.get("readers") or ()).isdisjoint(readers)
+    told = may_read(who, queue.get("readers") or ())
     return Pause(by=pause["by"], reason=pause["reason"]) if told else Pause()
 
 
