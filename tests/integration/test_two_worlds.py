@@ -159,7 +159,7 @@ def test_what_someone_may_not_read_does_not_exist_for_them(world: World, app: fl
 
     for name in (*(f"{MINE}-{kind}" for kind in KINDS), mine.task, f"{MINE} log", f"{MINE}-key", f"{MINE} broke"):
         assert name in seen, name
-    held_back = [world.reading.task(mine.me.readers, task).waiting for task in mine.waiting]
+    held_back = [world.reading.task(mine.me, task).waiting for task in mine.waiting]
     assert [one and one.message_code for one in held_back] == ["waiting_circuit_unsaid"] * 3
     assert world.database["circuits"].count_documents({"_id": {"$in": other.circuits}}) == 2
 
