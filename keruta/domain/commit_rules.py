@@ -30,8 +30,8 @@ class CommitRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Args:
         name, email: what Git takes as `user.name` and `user.email`, for the script's commits and for keruta's own.
-        message: of keruta's own commit, for what the script did not commit. {what} is the task's name or the beginning
-            of what it runs; {task}, {attempt} and {submitter} are there too.
+        message: of keruta's own commit, for what the script did not commit. {what} is the task's name, else the first
+            line of its prompt, else `Result of task ID`; {task}, {attempt} and {submitter} are there too.
         trailers: lines at its end, such as `Co-authored-by: Dana <dana@example.com>`.
     """
 
@@ -74,14 +74,13 @@ def commit_message(rules: Iterable[CommitRules | None], values: Mapping[str, str
     return "\n".join([text, *([""] if trailers else []), *trailers, ""])
 
 
-def purpose(name: str | None, *texts: str | None) -> str:
-    """Return in one line what a task is for: its name, else the first line of what it runs."""
-    for text in (name, *texts):
-        lines = [line.strip() for line in (text or "").splitlines()]
-        for line in lines:
-            if line and not line.startswith("#!"):
-                return line if len(line) <= SUBJECT_LENGTH else f"{line[: SUBJECT_LENGTH - 1]}…"
-    return "Result of a task"
+def purpose(task: str, name: str | None, prompt: str | None) -> str:
+    """Return in one line what a task is for: its name, else its prompt's first line, else which task it is."""
+    for text in (name, prompt):
+        line = next((line.strip() for line in (text or "").splitlines() if line.strip()), "")
+        if line:
+            return line if len(line) <= SUBJECT_LENGTH else f"{line[: SUBJECT_LENGTH - 1]}…"
+    return f"Result of task {task}"
 
 
 def _filled(template: str, values: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.specifications import MongoSpecifications
@@ -267,9 +269,16 @@ def test_what_is_gone_is_the_attempts_fault(world: World, gone: tuple[str, str],
     assert gone[1] in fault.message
 
 
+APP_KEY = (
+    rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    .decode()
+)
+
+
 def test_an_apps_key_stays_and_a_token_is_made_for_one_attempt(world: World) -> None:
     """The specification holds neither the key nor, before it is asked for, a token."""
-    app = {"type": "github_app", "app_id": "1", "installation_id": "2", "private_key": "the-apps-key"}
+    app = {"type": "github_app", "app_id": "1", "installation_id": "2", "private_key": APP_KEY}
     credential(world, "app", **app, hosts=["example.com"])
     repository(world, read_credential="app")
     made = specification(world, world.submit(repository="app"))

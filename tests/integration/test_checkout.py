@@ -15,6 +15,7 @@ from agent.attempt.checkout import checkout
 from agent.attempt.clone_cache import CloneCache
 from keruta.adapters.git.command import Git, Stopped, TimedOut
 from keruta.adapters.git.credentials import Credential, environment
+from keruta.adapters.git.faults import TransientError
 from keruta.adapters.git.remote import Resolved
 from keruta.domain.repository import DEFAULT_TRANSPORTS, Depth
 from keruta.domain.task import RepositoryRef
@@ -709,6 +710,41 @@ def test_ssh_from_a_directory_with_any_sign(tmp_path: Path, ssh: GitSsh, name: s
     credential = Credential(name="ssh", ssh_key=ssh.key, known_hosts=ssh.known_hosts.replace("\n", "\r\n"))
 
     assert place.checkout(ssh.url(tmp_path / "a.git"), credential) == base
+
+
+def test_a_repository_of_another_format_is_told_as_one(place: Place, tmp_path: Path) -> None:
+    """As a reftable is to a Git that does not know it; in a sentence that says what to do."""
+    make_repository(tmp_path / "a.git")
+    git(tmp_path / "a.git", "config", "core.repositoryformatversion", "1")
+    git(tmp_path / "a.git", "config", "extensions.ofthefuture", "true")
+
+    error = reason_of(place.checkout, (tmp_path / "a.git").as_uri(), transports=frozenset({"file"}))
+
+    assert (error.reason, error.message.code) == ("CloneFailed", "git_format_unknown"), error.message
+
+
+@pytest.mark.parametrize("until", [0, 60])
+def test_an_ssh_server_that_stalls_is_given_up(place: Place, ssh: GitSsh, tmp_path: Path, until: int) -> None:
+    """Before its first byte, or after some: ssh's own questions are answered all the while."""
+    make_repository(tmp_path / "a.git")
+    ssh.run_instead(f"eval $SSH_ORIGINAL_COMMAND </dev/null | head -c {until}; exec sleep 8")
+    credential = Credential(name="ssh", ssh_key=ssh.key, known_hosts=ssh.known_hosts)
+    began = time.monotonic()
+
+    error = reason_of(place.checkout, ssh.url(tmp_path / "a.git"), credential, stall_seconds=1)
+
+    assert isinstance(error, TransientError)
+    assert (error.reason, "sent nothing for 1 s" in error.message.text) == ("CloneFailed", True), error.message
+    assert 3 <= time.monotonic() - began < 20  # three tries
+
+
+def test_an_ssh_server_that_is_slow_and_goes_on_is_waited_for(place: Place, ssh: GitSsh, tmp_path: Path) -> None:
+    """As long as it sends something, and while Git itself is at work."""
+    commit = make_repository(tmp_path / "a.git", {"large": os.urandom(3_000_000)})
+    credential = Credential(name="ssh", ssh_key=ssh.key, known_hosts=ssh.known_hosts)
+    ssh.run_instead("eval $SSH_ORIGINAL_COMMAND | { head -c 20; sleep 1.8; head -c 20; sleep 1.8; cat; }")
+
+    assert place.checkout(ssh.url(tmp_path / "a.git"), credential, stall_seconds=3) == commit
 
 
 def test_a_mounted_key_that_ssh_cannot_read_says_why(place: Place, ssh: GitSsh, tmp_path: Path) -> None:

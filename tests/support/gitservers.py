@@ -183,6 +183,11 @@ class GitSsh:
         user = os.environ.get("USER") or "root"
         return f"ssh://{user}@127.0.0.1:{self.port}{path}"
 
+    def run_instead(self, command: str) -> None:
+        """Run a shell command for each connection, with what was asked for in $SSH_ORIGINAL_COMMAND."""
+        public = (self._directory / "client.pub").read_text()
+        (self._directory / "authorized_keys").write_text(f'command="{command}" {public}')
+
     def __enter__(self) -> GitSsh:
         authorized = self._directory / "authorized_keys"
         authorized.write_text((self._directory / "client.pub").read_text())

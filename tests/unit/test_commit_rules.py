@@ -38,9 +38,10 @@ def test_a_template_is_filled_once_and_trailers_follow() -> None:
 
 def test_the_purpose_is_the_name_or_the_first_line_that_says_something() -> None:
     """In one line, not longer than a subject is."""
-    assert purpose("Mend it", "prompt") == "Mend it"
-    assert purpose(None, None, "#!/bin/sh\n\nmake all\n") == "make all"
-    assert len(purpose(None, "x" * 500)) == 72
+    assert purpose("01k", "Mend it", "prompt") == "Mend it"
+    assert purpose("01k", None, "\n prompt\nmore") == "prompt"
+    assert purpose("01k", None, None) == "Result of task 01k"
+    assert len(purpose("01k", None, "x" * 500)) == 72
 
 
 @pytest.mark.parametrize("field", [{"name": "a\nb"}, {"email": "<x>"}, {"trailers": ["no trailer"]}, {"name": " "}])

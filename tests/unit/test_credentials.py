@@ -87,6 +87,43 @@ def test_a_key_that_ssh_cannot_read_is_refused_with_what_to_do(key: str, said: s
     assert not any(line in str(faults[0][1]) for line in key.splitlines()[1:-1] if line)
 
 
+@pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_the_key_of_an_app_is_taken(form: PrivateFormat, end: str) -> None:
+    """As GitHub gives it, or converted; line ends do not matter to what reads it."""
+    spec = CredentialSpec(
+        name="x", type="github_app", app_id="1", installation_id="2",
+        private_key=text("rsa", form).replace("\n", end),
+    )  # fmt: skip
+
+    assert list(spec.faults()) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (text("ecdsa", PrivateFormat.PKCS8), "RSA key in PEM"),
+        (text("ed25519", PrivateFormat.PKCS8), "RSA key in PEM"),
+        (text("ecdsa", PrivateFormat.TraditionalOpenSSL), "RSA key in PEM"),
+        (text("rsa", PrivateFormat.OpenSSH), "RSA key in PEM"),
+        (text("rsa", PrivateFormat.PKCS8, LOCK), "passphrase"),
+        (text("rsa", PrivateFormat.TraditionalOpenSSL, LOCK), "passphrase"),
+        (text("rsa", PrivateFormat.PKCS8).replace("\n", "\\n"), "one line"),
+        ("\n".join(text("rsa", PrivateFormat.TraditionalOpenSSL).splitlines()[:-1]), "cut off"),
+        (RSA.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode(), "not a private key"),
+        ("hunter2", "not a private key"),
+    ],
+)
+def test_a_key_that_no_app_has_is_refused_at_creation(key: str, said: str) -> None:
+    """Not hours later, when the first token is asked for."""
+    spec = CredentialSpec(name="x", type="github_app", app_id="1", installation_id="2", private_key=key)
+
+    faults = list(spec.faults())
+
+    assert [at for at, _ in faults] == ["/private_key"]
+    assert said in str(faults[0][1])
+
+
 def test_known_hosts_without_a_host_are_refused() -> None:
     for known_hosts in ("github.com", "# a comment\n", "SHA256:abc"):
         spec = CredentialSpec(name="x", type="ssh", private_key=KEY, known_hosts=known_hosts)

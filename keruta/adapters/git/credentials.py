@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 
+from keruta.adapters.git import ssh_guard
 from keruta.domain.catalog.ssh_keys import ssh_key_fault
 from keruta.domain.repository import transport
 from keruta.errors import PhaseError
@@ -85,18 +87,20 @@ def environment(
         "PATH": os.environ.get("PATH", "/usr/bin:/bin"),
     }
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    guard = f"{shlex.quote(sys.executable)} -I -S {shlex.quote(ssh_guard.__file__)} {stall_seconds}"
+    env["GIT_SSH_VARIANT"] = "ssh"  # Git would ask what program this is
     alive = f"-o ServerAliveInterval={max(1, stall_seconds // 3)} -o ServerAliveCountMax=3"
     if own and credential is None:
         kept = ("HOME", "SSH_AUTH_SOCK", "USER", "SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
         env |= {name: os.environ[name] for name in kept if name in os.environ}
-        env["GIT_SSH_COMMAND"] = f"ssh -o BatchMode=yes -o ConnectTimeout=10 {alive}"
+        env["GIT_SSH_COMMAND"] = f"{guard} ssh -o BatchMode=yes -o ConnectTimeout=10 {alive}"
     else:
         ssh = "ssh -F none -o BatchMode=yes -o ConnectTimeout=10 -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes"
         ssh = f"{ssh} {alive}"
         env |= {"HOME": str(directory), "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
         files = {"UserKnownHostsFile": directory / "known_hosts", "IdentityFile": directory / "key"}
         options = " ".join(f"-o {shlex.quote(f'{name}={_ssh_path(path)}')}" for name, path in files.items())
-        env["GIT_SSH_COMMAND"] = f"{ssh} {options}"
+        env["GIT_SSH_COMMAND"] = f"{guard} {ssh} {options}"
     reach = reach or network()
     try:
         env |= reach.variables(_bundle(reach, directory))

@@ -40,6 +40,7 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     (r"fatal: (repository )?'.*' does not exist", "RepositoryNotFound", "git_no_repository_here"),
     (r"(error|fatal): invalid path", "CheckoutRefused", "git_path_outside"),
     (r"(error|fatal): .*beyond a symbolic link", "CheckoutRefused", "git_path_outside"),
+    (r"fatal: .*(unknown repository extension|expected git repo version)", "CloneFailed", "git_format_unknown"),
     (r"fatal: detected dubious ownership", "RepositoryNotFound", "git_other_owner"),
     (r"(error|fatal): .*no space left on device", "WorkspaceFailed", "git_disk_full"),
 )

@@ -6,7 +6,6 @@ agent reports it as the attempt's end, with its reason.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -177,9 +176,8 @@ def _with_commits(
     rules = [structs.from_plain(one, CommitRules) for one in rows if one is not None]
     submitter = document["owner"]
     who = identity(rules, submitter)
-    command = shlex.join(made.command) if made.command is not None else None
     values = {
-        "what": purpose(document.get("name"), made.prompt, made.script, command),
+        "what": purpose(made.task, document.get("name"), made.prompt),
         "task": made.task,
         "attempt": str(made.attempt),
         "submitter": submitter,

@@ -13,7 +13,7 @@ from msgspec import Meta
 from keruta.domain.address import host_fault
 from keruta.domain.catalog.access import CredentialAccess
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
-from keruta.domain.catalog.ssh_keys import ssh_key_fault
+from keruta.domain.catalog.ssh_keys import app_key_fault, ssh_key_fault
 from keruta.domain.messages import message
 
 SECRET_PREFIX = "keruta-job-"  # noqa: S105  a name's beginning
@@ -89,6 +89,8 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         if self.type == "token" and self.token is not None and any(c in self.token.strip() for c in "\r\n\0"):
             yield "/token", message("credential_line_break")
         if self.type == "ssh" and self.private_key is not None and (wrong := ssh_key_fault(self.private_key)):
+            yield "/private_key", wrong
+        if self.type == "github_app" and self.private_key is not None and (wrong := app_key_fault(self.private_key)):
             yield "/private_key", wrong
         if self.type == "ssh" and self.known_hosts is not None and not _names_a_host(self.known_hosts):
             yield "/known_hosts", message("credential_known_hosts")

@@ -40,6 +40,24 @@ def ssh_key_fault(text: str) -> Message | None:
     return _body_fault(lines[1:-1], openssh=begin[1] == "OPENSSH ")
 
 
+def app_key_fault(text: str) -> Message | None:
+    """Says in a sentence why no GitHub App has this private key, or None: an RSA key in PEM, without a passphrase.
+
+    Sources: RFC 7468; RFC 8017, appendix A.1.2; RFC 5958, section 2.
+    """
+    plain = text.strip().replace("\r\n", "\n")
+    begin = _BEGIN.match(plain)
+    if begin is not None and begin[1] not in ("", "RSA ", "ENCRYPTED "):
+        return message("credential_app_key_kind")
+    if (wrong := ssh_key_fault(plain)) is not None:
+        return wrong
+    content = base64.b64decode("".join(plain.split("\n")[1:-1]))
+    if begin is not None and begin[1] == "" and _RSA_ENCRYPTION not in content[:40]:
+        return message("credential_app_key_kind")
+    return None
+
+
+_RSA_ENCRYPTION = bytes.fromhex("06092a864886f70d010101")  # the object identifier, as DER
 _ENCRYPTED = message("credential_passphrase")
 _DAMAGED = message("credential_key_damaged")
 

@@ -84,6 +84,7 @@ TEXTS = {
     "credential_line_break": "This contains a line break, which no token has. Enter the token alone.",
     "credential_known_hosts": "This contains no host's key. Each line is a host, a key type and a key (ssh-keyscan HOST).",
     "credential_passphrase": 'The private key has a passphrase, which nobody can type while a task runs. Create a key without one for keruta (ssh-keygen -t ed25519 -N "").',
+    "credential_app_key_kind": "A GitHub App's private key is an RSA key in PEM, as GitHub gives it for download; this is another.",
     "credential_key_damaged": "The private key is damaged, so its content can't be read. Enter the file's content again, unchanged.",
     "credential_key_windows": "The private key has Windows line ends (CR LF). Save it with Unix line ends (LF) and enter it again.",
     "credential_key_putty": "The private key is in PuTTY's format. Export it in the OpenSSH format (puttygen -O private-openssh).",

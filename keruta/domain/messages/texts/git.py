@@ -20,6 +20,10 @@ TEXTS = {
     "git_no_repository": "There is no such repository, or these credentials can't see it.",
     "git_no_repository_here": "There is no repository at this address.",
     "git_path_outside": "The repository contains a path that points outside the workspace.",
+    "git_format_unknown": (
+        "The repository has a format that Git on this machine does not know, such as reftable; update Git here, or convert "
+        "the repository to the files format."
+    ),
     "git_other_owner": "The repository belongs to another user of this machine.",
     "git_disk_full": "The worker's disk is full.",
     "git_failed": "Git failed: {said}",
