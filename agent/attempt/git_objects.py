@@ -139,3 +139,14 @@ def _open(files: Beneath, path: bytes) -> int | None:
         return files.open(path)
     except PermissionError:
         return None
+
+
+def tree_rows(listed: bytes) -> dict[bytes, tuple[int, str]]:
+    """Return mode and object id by path, of what `git ls-tree -r -z` lists."""
+    found = {}
+    for row in listed.split(b"\0"):
+        told, tab, path = row.partition(b"\t")
+        if tab:
+            mode, _, oid = told.split(b" ")
+            found[path] = (int(mode, 8), oid.decode())
+    return found

@@ -17,8 +17,8 @@ import msgspec
 from agent.attempt.commits import Commits, amended_base, read_commits, with_parents
 from agent.attempt.git_directory import GitDirectory
 from agent.attempt.git_index import IndexUnreadableError, parse
-from agent.attempt.git_objects import take_objects
-from agent.attempt.snapshot import SHOWN_PATHS, Baseline, Snapshot, tree_rows
+from agent.attempt.git_objects import take_objects, tree_rows
+from agent.attempt.snapshot import SHOWN_PATHS, Baseline, Snapshot
 from agent.attempt.workspace_files import Beneath
 from keruta.adapters.git.command import Git
 from keruta.domain.commit_rules import CommitIdentity

@@ -21,6 +21,7 @@ from agent.attempt import large_files
 from agent.attempt.copies import RULES_LIMIT_BYTES, Copies, directories_above, parent, shown, unreadable
 from agent.attempt.git_directory import is_repository, nested_head, submodule_paths
 from agent.attempt.git_index import GITLINK, MODES, TREE, IndexEntry
+from agent.attempt.git_objects import tree_rows
 from agent.attempt.workspace_files import Beneath, parts
 from keruta.adapters.git.command import Git
 
@@ -264,17 +265,6 @@ class Snapshot:
             "cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=_text(wanted), reason="PushFailed"
         )
         return {row[:-5] for row in out.splitlines() if row.endswith(" blob")}
-
-
-def tree_rows(listed: bytes) -> dict[bytes, tuple[int, str]]:
-    """Return mode and object id by path, of what `git ls-tree -r -z` lists."""
-    found = {}
-    for row in listed.split(b"\0"):
-        told, tab, path = row.partition(b"\t")
-        if tab:
-            mode, _, oid = told.split(b" ")
-            found[path] = (int(mode, 8), oid.decode())
-    return found
 
 
 def _mode(found: os.stat_result) -> int:
