@@ -234,7 +234,7 @@ class Pusher:
                 return _Moved()
             return fault(said, "PushFailed")
         self._say(f"! {status}")
-        words = " ".join(remote_lines(said))
+        words = " ".join(line for line in remote_lines(said) if line != "error:")
         if "stale info" in status or (_LOCK.search(status) and _MOVED.search(f"{status} {words}")):
             return _Moved()
         return _sentence(branch, status, words)
@@ -244,6 +244,10 @@ class Pusher:
 _REFUSALS = (
     (r"without `?workflows?`? (permission|scope)|workflow scope", "branch_workflow"),
     (r"protected branch|branch is protected|GH006|GH013", "branch_protected"),
+    (
+        r"permission denied for writing|not authorized to write|does not have write access|not allowed to push",
+        "branch_no_write_right",
+    ),
     (r"cannot lock ref|(directory/file|file/directory) conflict|exists; cannot create", "branch_clash_unnamed"),
     (r"shallow update not allowed", "branch_unrelated"),
 )
@@ -252,7 +256,8 @@ _REFUSALS = (
 def _sentence(branch: str, status: str, words: str) -> PhaseError:
     both = f"{status} {words}"
     code = next((code for words_, code in _REFUSALS if re.search(words_, both, re.IGNORECASE)), "branch_refused")
-    return PhaseError("BranchRefused", message(code, branch=branch, said=(words or status)[:SAID_LIMIT]))
+    reason = "PushRefused" if code == "branch_no_write_right" else "BranchRefused"
+    return PhaseError(reason, message(code, branch=branch, said=(words or status)[:SAID_LIMIT]))
 
 
 def _status(porcelain: str) -> str:

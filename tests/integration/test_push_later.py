@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import flask
 import pytest
 
 from keruta.domain.messages import message
@@ -13,6 +14,7 @@ from keruta.domain.specification import EarlierPush, KeptWork, Specification
 from keruta.domain.task import Artifact, PushRequest, RepositoryRef, ResultBranch
 from keruta.errors import Conflict, Forbidden, NotFound
 from keruta.services import task_commands
+from tests.support.admin import signed_in
 from tests.support.attempts import Recording
 from tests.support.ended_attempts import end_of
 from tests.support.repositories import commit_on, git, make_repository
@@ -321,3 +323,34 @@ def test_a_task_without_kept_work_is_not_pushed(world: World) -> None:
         task_commands.push(world.commands, ANN, task_id, PushRequest())
 
     assert error.value.reason == "NoWorkKept"
+
+
+# ------------------------------------------------------------ on its page
+
+
+def test_the_page_of_a_task_pushes_its_work(world: World, app: flask.Flask) -> None:
+    """The form is there for whoever may retry the task; a name that is none is told, and nothing is queued."""
+    task_id = failed_with_work(world)
+    ann, bob = signed_in(app, ANN), signed_in(app, person("bob", "developer"))
+    address = f"/tasks/{task_id}/push"
+    assert address in ann.ask("GET", f"/tasks/{task_id}")[1]
+    assert address not in bob.ask("GET", f"/tasks/{task_id}")[1]
+
+    wrong, said = ann.ask("POST", address, {"branch": "a..b", "if_exists": "fail"})
+    done, _ = ann.ask("POST", address, {"branch": "fix/two", "if_exists": "suffix"})
+
+    assert (wrong, "a..b" in said, done) == (422, True, 303)
+    assert world.document(task_id)["push"] == {"attempt": 1, "branch": "fix/two", "if_exists": "suffix"}
+    assert address not in ann.ask("GET", f"/tasks/{task_id}")[1]
+
+
+def test_the_route_pushes_and_says_what_is_wrong(world: World, app: flask.Flask) -> None:
+    """The task as it is then; a fault with its place."""
+    task_id = failed_with_work(world)
+    ann = signed_in(app, ANN)
+
+    status, said = ann.ask("POST", f"/api/v1/tasks/{task_id}/push", {"branch": "HEAD"})
+    assert (status, '"/branch"' in said) == (422, True), said
+
+    status, said = ann.ask("POST", f"/api/v1/tasks/{task_id}/push", {})
+    assert (status, '"status":"queued"' in said) == (200, True), said

@@ -27,6 +27,13 @@ _SAID: tuple[tuple[str, str, str], ...] = (
         "CloneFailed",
         "git_proxy_failed",
     ),
+    # What forges write over ssh before Git speaks, in place of what they refuse.
+    (
+        r"error: .*(not authorized to write|marked as read.only|does not have write access|not allowed to push"
+        r"|permission to .* denied)",
+        "CloneAuthFailed",
+        "git_no_write_right",
+    ),
     (r"([^ ]+: )?permission denied \(", "CloneAuthFailed", "git_key_refused"),
     (r"fatal: authentication failed|(fatal|error): .*error: 401", "CloneAuthFailed", "git_token_refused"),
     (r"fatal: could not read (username|password)", "CloneAuthFailed", "git_credentials_wanted"),
@@ -98,5 +105,5 @@ def remote_lines(said: str) -> list[str]:
 def last_line(said: str) -> str:
     """Return the line that tells most of what went wrong."""
     lines = own_lines(said)
-    fatal = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    fatal = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     return (fatal or lines or ["it said nothing"])[0][:SAID_LIMIT]

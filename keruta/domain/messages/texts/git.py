@@ -14,6 +14,7 @@ TEXTS = {
     "git_token_refused": "The Git server refused the user name or token.",
     "git_credentials_wanted": "The Git server requires credentials and none are configured for it.",
     "git_not_permitted": "The Git server does not permit this with these credentials.",
+    "git_no_write_right": "The push credential may only read this repository; give it the right to write.",
     "git_no_ref": "The repository has no such branch or tag.",
     "git_no_commit": "The repository has no such commit, or does not allow fetching it.",
     "git_transport_refused": "The address, or a submodule's, uses a transport that is not allowed.",
@@ -70,6 +71,9 @@ TEXTS = {
     "branch_protected": (
         "The branch {branch} is protected on the Git server; name another, or let the push credential push "
         "to it. The server said: {said}"
+    ),
+    "branch_no_write_right": (
+        "The push credential may not push {branch}; give it the right to write to the repository. The server said: {said}"
     ),
     "branch_workflow": (
         "The push credential may not change workflow files, and the result for {branch} does; give it that "

@@ -1,0 +1,167 @@
+"""What only a forge says of a push: protected branches, read-only deploy keys, missing rights; on a real Gitea."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import urllib3
+
+from keruta.adapters.git.credentials import Credential
+from keruta.errors import PhaseError
+from tests.support.cluster import LAB, lab
+from tests.support.repositories import git, make_repository
+from tests.support.workspaces import Workspace
+
+PASSWORD = "Keruta-test-1"
+
+
+class Gitea:
+    """A forge with a repository `lab/app`, and what an administrator does with it."""
+
+    def __init__(self, url: str, token: str, ssh_port: str) -> None:
+        self.url, self._token, self._ssh_port = url, token, ssh_port
+
+    def call(self, method: str, path: str, body: Any = None, expected: int | None = None) -> Any:
+        headers = {"Authorization": f"token {self._token}"}
+        answer = urllib3.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers, redirect=False)
+        assert answer.status in ((expected,) if expected else (200, 201, 204)), answer.data
+        return answer.json() if answer.data else None
+
+    @property
+    def repository(self) -> str:
+        return f"{self.url}/lab/app.git"
+
+    @property
+    def over_ssh(self) -> str:
+        return f"ssh://git@127.0.0.1:{self._ssh_port}/lab/app.git"
+
+    @property
+    def owner(self) -> Credential:
+        return Credential(name="owner", username="lab", token=self._token)
+
+    def person(self, name: str, permission: str | None) -> Credential:
+        """A new user, who may `read` or `write` the repository, or does not see it."""
+        body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD, "must_change_password": False}
+        self.call("POST", "/admin/users", body)
+        if permission is not None:
+            self.call("PUT", f"/repos/lab/app/collaborators/{name}", {"permission": permission})
+        return Credential(name=name, username=name, token=PASSWORD)
+
+    def deploy_key(self, directory: Path, *, read_only: bool) -> Credential:
+        key = directory / f"key-{read_only}"
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+        public = key.with_suffix(".pub").read_text()
+        self.call("POST", "/repos/lab/app/keys", {"title": key.name, "key": public, "read_only": read_only})
+        scanned = subprocess.run(
+            ["ssh-keyscan", "-p", self._ssh_port, "127.0.0.1"], capture_output=True, text=True, check=True
+        ).stdout
+        return Credential(name=key.name, ssh_key=key.read_text(), known_hosts=scanned)
+
+
+@pytest.fixture(scope="module")
+def gitea(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gitea]:
+    if not LAB.exists():
+        pytest.skip("SKIPPED LOUDLY: no lab beside this checkout; set KERUTA_LAB to its command to try a forge")
+    lab("gitea", "up")
+    try:
+        folder = Path(os.environ.get("KERUTA_LAB_DIR", "/var/tmp/keruta-lab"))
+        port = os.environ.get("KERUTA_LAB_GITEA_PORT", "13100")
+        ssh_port = os.environ.get("KERUTA_LAB_GITEA_SSH_PORT", "13122")
+        made = Gitea(f"http://127.0.0.1:{port}", (folder / "gitea" / "token").read_text().strip(), ssh_port)
+        made.call("POST", "/user/repos", {"name": "app", "private": True, "default_branch": "main"})
+        root = tmp_path_factory.mktemp("forge")
+        make_repository(root / "seed.git")
+        token = made.owner.token
+        host = urlsplit(made.url).netloc
+        git(root / "seed.git.work", "push", "-q", f"http://lab:{token}@{host}/lab/app.git", "main")
+        made.call("POST", "/repos/lab/app/branch_protections", {"rule_name": "release/*", "enable_push": False})
+        yield made
+    finally:
+        lab("gitea", "down")
+
+
+def workspace(tmp_path: Path, url: str, credential: Credential) -> Workspace:
+    made = Workspace(tmp_path / "attempt", url, credential)
+    made.check_out()
+    made.run("echo new > new.txt")
+    return made
+
+
+def refused(made: Workspace, branch: str) -> PhaseError:
+    with pytest.raises(PhaseError) as caught:
+        made.push(branch)
+    return caught.value
+
+
+def test_a_result_is_pushed(gitea: Gitea, tmp_path: Path) -> None:
+    """With a token, by a forge that checks what it gets."""
+    pushed = workspace(tmp_path, gitea.repository, gitea.owner).push("results/one")
+
+    assert gitea.call("GET", "/repos/lab/app/branches/results%2Fone")["commit"]["id"] == pushed.commit
+
+
+def test_a_protected_branch_is_told(gitea: Gitea, tmp_path: Path) -> None:
+    """In a sentence of its own, with the forge's words; it is not tried again."""
+    made = workspace(tmp_path, gitea.repository, gitea.owner)
+
+    error = refused(made, "release/1")
+
+    assert (error.reason, error.message.code) == ("BranchRefused", "branch_protected"), error.message
+    assert "release/1" in error.message.text
+    assert made.slept == []
+
+
+def test_a_reader_may_not_push(gitea: Gitea, tmp_path: Path) -> None:
+    """The credential is refused, not the branch."""
+    made = workspace(tmp_path, gitea.repository, gitea.person("reader", "read"))
+
+    error = refused(made, "results/reader")
+
+    assert error.reason == "PushRefused", error.message
+    assert made.slept == []
+
+
+def test_who_sees_no_repository_is_told_so(gitea: Gitea, tmp_path: Path) -> None:
+    """A forge says of a private repository that it is not there."""
+    stranger = gitea.person("stranger", None)
+
+    with pytest.raises(PhaseError) as caught:
+        workspace(tmp_path, gitea.repository, stranger)
+
+    assert caught.value.reason in ("RepositoryNotFound", "CloneAuthFailed"), caught.value.message
+
+
+def test_a_deploy_key_that_may_only_read(gitea: Gitea, tmp_path: Path) -> None:
+    """It checks out, and its push is refused as the credential's fault."""
+    made = workspace(tmp_path, gitea.over_ssh, gitea.deploy_key(tmp_path, read_only=True))
+
+    error = refused(made, "results/read-only")
+
+    assert error.reason == "PushRefused", error.message
+    assert made.slept == []
+
+
+def test_a_deploy_key_that_may_write(gitea: Gitea, tmp_path: Path) -> None:
+    """Checks out and pushes."""
+    pushed = workspace(tmp_path, gitea.over_ssh, gitea.deploy_key(tmp_path, read_only=False)).push("results/key")
+
+    assert gitea.call("GET", "/repos/lab/app/branches/results%2Fkey")["commit"]["id"] == pushed.commit
+
+
+def test_directories_alone_out_of_a_forge(gitea: Gitea, tmp_path: Path) -> None:
+    """It filters, so the contents of other files are not transferred; the result keeps them."""
+    made = Workspace(tmp_path / "attempt", gitea.repository, gitea.owner)
+    made.check_out(paths=("src",))
+    assert (made.path / "src" / "a.txt").exists()
+    made.run("echo more >> src/a.txt")
+
+    pushed = made.push("results/paths")
+
+    found = gitea.call("GET", f"/repos/lab/app/git/trees/{pushed.commit}?recursive=true")["tree"]
+    assert {one["path"] for one in found} == {"README.md", "src", "src/a.txt"}
