@@ -10,8 +10,9 @@ from admin.auth import refuse
 from keruta.domain.lifecycle import Status
 from keruta.domain.messages import message
 from keruta.domain.task_list import TaskFilter, parse_label
-from keruta.domain.words import grams
+from keruta.domain.words import terms
 
+TERMS = 50
 FACETS = ("queue", "repository", "profile", "owner")
 
 
@@ -27,13 +28,13 @@ def filter_asked() -> TaskFilter:
     facets = [f"{name}={query[name]}" for name in FACETS if name in query]
     if "label" in query:
         facets.insert(0, parse_label(query["label"]))
-    words = grams(query.get("q", "")).split()
-    if query.get("q") and not words:
+    wanted = terms(query.get("q", ""))
+    if query.get("q") and not wanted:
         refuse("q", message("http_no_word"))
-    facets[:0] = [f"word={word}" for word in words]
     return TaskFilter(
-        status=status, facets=facets, oldest_first=sort == "created", since=_moment("since"), until=_moment("until")
-    )
+        status=status, facets=facets, terms=wanted[:TERMS], oldest_first=sort == "created", since=_moment("since"),
+        until=_moment("until"),
+    )  # fmt: skip
 
 
 def _moment(name: str) -> datetime | None:

@@ -17,13 +17,14 @@ import msgspec
 from admin.ports import Ports
 from admin.site.stream_limits import counted
 from keruta.domain.log_text import LogDecoder
+from keruta.domain.messages import Message, message
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
 from keruta.domain.task_list import Chunk
 from keruta.errors import KerutaError, NotFound, Unavailable
 from keruta.http.answers import language_asked
 from keruta.ports.watching import Follower
-from keruta.translations import in_language
+from keruta.translations import in_language, render
 
 COMMENT_EVERY_SECONDS = 15.0
 Reader = Callable[[], Principal | None]
@@ -31,7 +32,16 @@ _EVENT_ID = re.compile(r"(\d{1,7})-(\d{1,8})")
 
 
 class NotReadableError(KerutaError):
-    """The reader's token has run out or was revoked, or the task is no longer theirs to read."""
+    """The reader's token has run out or was revoked, or the task is no longer theirs to read.
+
+    Args:
+        message: the sentence for them; the task goes on.
+        reason: a stable word for it.
+    """
+
+    def __init__(self, message: Message, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def answer(ports: Ports, reader: Reader, task: str, attempt: int, *, pinned: bool) -> flask.Response:
@@ -107,7 +117,7 @@ def watch(
             try:
                 principal = reader()
                 if principal is None:
-                    raise NotReadableError
+                    raise NotReadableError(message("stream_sign_in_over"), "SignInEnded")
                 asked = attempt if pinned else None
                 number, more, status = told.shared.once(
                     ("state", tuple(principal.readers), asked),
@@ -122,7 +132,7 @@ def watch(
                         after = chunk.sequence
                         yield chunk
             except NotFound as error:
-                raise NotReadableError from error
+                raise NotReadableError(message("stream_task_gone"), "TaskNotFound") from error
             except Unavailable:  # the database is away for now: the client keeps what it has
                 told.wait(1)
                 told.shared.changed()
@@ -159,7 +169,10 @@ def resumed(seen: str, attempt: int, *, pinned: bool) -> tuple[int, int]:
 def _events(
     ports: Ports, reader: Reader, task: str, attempt: int, *, seen: str, pinned: bool, language: str
 ) -> Iterator[bytes]:
-    """Chunks as they come (`log`), changes of status (`status`), and at last `end`."""
+    """Chunks as they come (`log`), changes of status (`status`), and at last `end`.
+
+    Where the reader may read no more, `closed` comes instead of `end`, with the reason: the task goes on.
+    """
     attempt, after = resumed(seen, attempt, pinned=pinned)
     current: TaskView | None = None
     text, text_of = LogText(_before(ports, task, attempt, after)), attempt
@@ -176,7 +189,9 @@ def _events(
             elif current is None or found.status != current.status:
                 current = found
                 yield event("status", {**status_of(found, language), "attempt": len(found.attempts)})
-    except NotReadableError:
+    except NotReadableError as error:
+        yield from _rest(text)
+        yield closed(error, language)
         return
     if current is not None:
         yield from _rest(text)
@@ -201,6 +216,11 @@ def _before(ports: Ports, task: str, attempt: int, after: int) -> bytes:
 def _rest(text: LogText) -> Iterator[bytes]:
     if (rest := text.rest()) is not None:
         yield event("log", rest)
+
+
+def closed(error: NotReadableError, language: str) -> bytes:
+    """The event that says why a reader gets no more."""
+    return event("closed", {"reason": error.reason, "message": render(error.message, language)})
 
 
 def stream(events: Iterator[bytes], reader: Principal) -> flask.Response:

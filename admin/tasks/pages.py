@@ -11,6 +11,7 @@ import msgspec
 
 from admin.auth import number, paging, present_principal, principal
 from admin.ports import Ports, ports
+from admin.site.language import language
 from admin.site.pages import go, here, page, shows
 from admin.tasks import logs, words
 from admin.tasks.asked import filter_asked
@@ -89,7 +90,8 @@ def log_stream(id: str) -> flask.Response:
     attempt, _, _ = ports().reading.log_attempt(principal(), id, asked)
     seen = flask.request.headers.get("Last-Event-ID", "")
     return logs.stream(
-        _lines(ports(), present_principal("task_logs"), id, attempt, seen, pinned=asked is not None), principal()
+        _lines(ports(), present_principal("task_logs"), id, attempt, seen, pinned=asked is not None, spoken=language()),
+        principal(),
     )
 
 
@@ -140,8 +142,10 @@ def _tail(view: TaskView, attempt: int) -> list[str]:
     return [*lines, *([terminal.partial] if terminal.partial else [])][-TAIL_LINES:]
 
 
-def _lines(watched: Ports, me: logs.Reader, task_id: str, attempt: int, seen: str, *, pinned: bool) -> Iterator[bytes]:
-    """`lines`: some of the log, each line as HTML; `status`: what is said of the task; `end`.
+def _lines(
+    watched: Ports, me: logs.Reader, task_id: str, attempt: int, seen: str, *, pinned: bool, spoken: str
+) -> Iterator[bytes]:
+    """`lines`: some of the log, each line as HTML; `status`: what is said of the task; `end`, or `closed` with why.
 
     A reader who comes back gets nothing twice: what they have is gone through once more, since colours and a line that
     was not whole go on from there.
@@ -164,7 +168,8 @@ def _lines(watched: Ports, me: logs.Reader, task_id: str, attempt: int, seen: st
                 if last is None or last.status != found.status:
                     yield logs.event("status", {"status": found.status, "attempt": len(found.attempts)})
                 last = found
-    except logs.NotReadableError:
+    except logs.NotReadableError as error:
+        yield logs.closed(error, spoken)
         return
     if last is not None:
         yield logs.event("end", {"status": last.status})

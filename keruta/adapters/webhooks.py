@@ -21,6 +21,7 @@ import msgspec
 import urllib3
 
 from keruta.adapters.background import Background
+from keruta.adapters.connection_faults import fault_of
 from keruta.adapters.deadlines import POOLS, HttpPool, HttpsPool, addresses_of, deadline, time_left
 from keruta.domain import messages
 from keruta.domain.webhooks import signature
@@ -50,7 +51,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a try: the status and the text of the answer, or, without a status, why there is none."""
+    """What came of a try: the status and the text of the answer, and why that is no success; without a status, there is
+    no answer.
+    """
 
     status: int | None
     text: str = ""
@@ -59,7 +62,8 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def said(self) -> messages.Message:
         """How it went, as a sentence."""
-        return self.why if self.status is None else messages.message("webhook_answered", status=self.status)
+        answered = messages.message("webhook_answered", status=self.status or 0)
+        return answered if self.good else self.why
 
     @property
     def good(self) -> bool:
@@ -154,15 +158,14 @@ class WebhookSender:
                 return Answered(status=None, why=error.message)
             except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 if not end.passed:
-                    why = messages.message("webhook_no_answer", error=type(error).__name__)
-                    return Answered(status=None, why=why)
+                    return Answered(status=None, why=fault_of(error, *_place(message.url), REQUEST_SECONDS))
         if end.passed:
-            return Answered(status=None, why=messages.message("webhook_late", seconds=REQUEST_SECONDS))
+            return Answered(status=None, why=fault_of(TimeoutError(), *_place(message.url), REQUEST_SECONDS))
         return answered
 
     def _post(self, message: Message, headers: dict[str, str]) -> Answered:
         parts = urlsplit(message.url)
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        host, port = _place(message.url)
         if parts.scheme == "https" and not network().direct(host):
             return self._post_by_proxy(message, headers, host, port)
         address = self._address(host, port, parts.scheme)
@@ -184,7 +187,7 @@ class WebhookSender:
                 text = answer.read(ANSWER_BYTES).decode("utf-8", "replace")
             finally:
                 answer.close()
-        return Answered(status=answer.status, text=text)
+        return _answered(answer, text)
 
     def _post_by_proxy(self, message: Message, headers: dict[str, str], host: str, port: int) -> Answered:
         """The proxy finds the address; what is known here to be private is refused all the same."""
@@ -196,7 +199,7 @@ class WebhookSender:
             "POST", message.url, body=message.body, headers=headers, redirect=False, preload_content=False
         )
         try:
-            return Answered(status=answer.status, text=answer.read(ANSWER_BYTES).decode("utf-8", "replace"))
+            return _answered(answer, answer.read(ANSWER_BYTES).decode("utf-8", "replace"))
         finally:
             answer.close()
 
@@ -212,3 +215,18 @@ class WebhookSender:
             if not allowed and scheme != "https":
                 raise RefusedError(messages.message("webhook_plain_http"))
         return str(addresses[0])
+
+
+def _place(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _answered(answer: urllib3.BaseHTTPResponse, text: str) -> Answered:
+    """How an answer counts: redirects are not followed, and only 2xx is a success."""
+    location = answer.headers.get("Location")
+    if 300 <= answer.status < 400 and location:
+        why = messages.message("webhook_redirect", status=answer.status, location=location[:300])
+    else:
+        why = messages.message("webhook_status", status=answer.status)
+    return Answered(status=answer.status, text=text, why=why)

@@ -58,7 +58,7 @@ def event(event: LogEvent, *, as_json: bool) -> None:
         else:
             sys.stdout.write(event.text)
         sys.stdout.flush()
-    elif event.kind in ("waiting", "lost"):
+    elif event.kind in ("waiting", "lost", "closed"):
         note(event.message or "")
     elif event.kind == "status" and event.status not in ("succeeded", "failed", "cancelled"):
         why = f": {event.message}" if event.message else ""

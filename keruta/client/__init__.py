@@ -36,7 +36,8 @@ LOST = ("NoAnswer", "AnswerCutShort")  # a follower asks again
 
 
 class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a followed task: a part of the log (`log`), a change (`status`), or its end (`end`).
+    """One event of a followed task: a part of the log (`log`), a change (`status`), its end (`end`), or why no more is
+    to be read of it (`closed`).
 
     Args:
         base64: the bytes of `text`, in base64, where they are not UTF-8.
@@ -118,12 +119,14 @@ class Client:
         """Yield the log as it comes, until the task has ended.
 
         A stream that breaks is resumed where it was; each loss of the connection is one event of the kind `lost`. While
-        the task waits, each new reason is one event of the kind `waiting`.
+        the task waits, each new reason is one event of the kind `waiting`. When this reader may read no
+        more, one event of the kind `closed` says so before ApiError is raised.
 
         Raises:
             ApiError: the first connection failed, or keruta refused a later one.
         """
         last, begun, lost = "", False, False
+        closed: LogEvent | None = None
         waits = _Waits(self, task_id)
         while True:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
@@ -132,6 +135,9 @@ class Client:
                 begun, lost = True, False
                 for name, identity, data in server_sent_events(answer):
                     last = identity or last
+                    if name == "closed":
+                        closed = msgspec.convert(data | {"kind": name}, LogEvent)
+                        break
                     if name:
                         yield (event := structs.from_plain(data | {"kind": name}, LogEvent))
                         waits.note(event)
@@ -143,7 +149,12 @@ class Client:
                 pass
             except ApiError as error:
                 if not begun or (error.reason not in LOST and error.status not in (429, 502, 503, 504)):
+                    if closed is not None:
+                        yield closed
                     raise
+            if closed is not None and not lost:  # a token that was renewed meanwhile goes on at once
+                lost = True
+                continue
             if not lost:
                 yield LogEvent(kind="lost", message=f"The connection to {self._api.url} was lost; trying again.")
             lost = True

@@ -17,13 +17,15 @@ class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         status: one of them, or `open` for all that have not ended.
-        facets: as `queue=…`, `repository=…`, `owner=…`, `label=key=value`, `word=…`; all of them hold.
+        facets: as `queue=…`, `repository=…`, `owner=…`, `label=key=value`; all of them hold.
+        terms: parts of the name or of the id, as `keruta.domain.words.terms` makes them; all of them are there.
         since, until: submitted from then on, and before then.
     """
 
     status: str | None = None
     oldest_first: bool = False
     facets: Sequence[str] = msgspec.field(default_factory=tuple)
+    terms: Sequence[str] = ()
     since: datetime | None = None
     until: datetime | None = None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-WORDS_OF_A_NAME = 20
+PART_LETTERS = 8  # what is searched for by an index; of a longer word the first ones
 
 # Runs of letters that are written without spaces between words: kanji, kana, hangul and their like.
 _UNSPACED = re.compile(r"[\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af"
@@ -50,6 +50,23 @@ def normalized(text: str) -> str:
     return unicodedata.normalize("NFKC", text).casefold()
 
 
-def words_of_name(name: str) -> list[str]:
-    """By which words a thing of that name is found, each once."""
-    return list(dict.fromkeys(grams(name).split()))[:WORDS_OF_A_NAME]
+def terms(text: str) -> list[str]:
+    """What of a text is searched for, each once: its words, and its runs of letters that are written without spaces."""
+    return list(dict.fromkeys(_runs(normalized(text))))
+
+
+def parts(*texts: str) -> list[str]:
+    """By what a thing of these names is found, each once: what begins at each of their letters, cut after some.
+
+    A part of a word is the beginning of one of these, so a range of an index finds it.
+    """
+    runs = [run for text in texts for run in _runs(normalized(text))]
+    return list(dict.fromkeys(run[at : at + PART_LETTERS] for run in runs for at in range(len(run))))
+
+
+def _runs(folded: str) -> list[str]:
+    found, end = [], 0
+    for run in _UNSPACED.finditer(folded):
+        found += [*_WORD.findall(folded[end : run.start()]), run.group()]
+        end = run.end()
+    return found + _WORD.findall(folded[end:])

@@ -53,6 +53,14 @@ class TaskStore(Protocol):
         """The queued tasks that need an entry of the catalog, named as `kind:name`."""
         ...
 
+    def without_entries(self, task_id: str) -> Sequence[tuple[str, str]]:
+        """The entries of the catalog that a task names and that were deleted, as (kind, name), whoever has the name."""
+        ...
+
+    def orphans(self) -> Sequence[tuple[str, str]]:
+        """The tasks that wait to be assigned in a queue that is not there, as (task, queue)."""
+        ...
+
     def worker(self, name: str) -> WorkerSlots | None:
         """A worker with its address."""
         ...

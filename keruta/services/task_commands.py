@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from keruta.domain.decisions.commands import (
@@ -16,10 +18,10 @@ from keruta.domain.decisions.commands import (
 )
 from keruta.domain.decisions.values import Decision, Standing
 from keruta.domain.lifecycle import LEASED
-from keruta.domain.messages import message
+from keruta.domain.messages import kind_word, message
 from keruta.domain.principal import Principal
 from keruta.domain.task import PushRequest
-from keruta.errors import NotFound
+from keruta.errors import Conflict, NotFound
 from keruta.ports import Audit, Changed, Nudges
 from keruta.services.changes import TaskPorts, settle, write
 
@@ -45,8 +47,18 @@ def cancel(ports: CommandPorts, by: Principal, task_id: str) -> None:
 
 
 def retry(ports: CommandPorts, by: Principal, task_id: str) -> None:
-    """Queue another attempt. Raises NotFound, Forbidden, Conflict: it has succeeded, or is still on its way."""
-    _carry_out(ports, by, task_id, Rerun())
+    """Queue another attempt.
+
+    Raises:
+        NotFound, Forbidden.
+        Conflict: it has succeeded, is still on its way, or what it needs of the catalog was deleted.
+    """
+
+    def check() -> None:
+        for kind, name in ports.changes.tasks.without_entries(task_id):
+            raise Conflict(message("task_needs_gone", kind=kind_word(kind), name=name), reason="ResourceDeleted")
+
+    _carry_out(ports, by, task_id, Rerun(), check)
 
 
 def accept(ports: CommandPorts, by: Principal, task_id: str) -> None:
@@ -72,11 +84,17 @@ def refuse_queued(ports: CommandPorts, by: Principal, kind: str, name: str) -> i
     return sum(write(ports.changes, task_id, decision) is not None for task_id in waiting)
 
 
-def _carry_out(ports: CommandPorts, by: Principal, task_id: str, command: Command) -> Changed:
+def _carry_out(
+    ports: CommandPorts, by: Principal, task_id: str, command: Command, check: Callable[[], None] = lambda: None
+) -> Changed:
+    """Decide and write; `check` is asked in between, of a task that the command is possible for."""
+
     def decide(task: Standing | None) -> Decision:
         if task is None:
             raise NotFound(message("task_missing"), reason="TaskNotFound")
-        return on_command(task, command, by)
+        decision = on_command(task, command, by)
+        check()
+        return decision
 
     changed: Changed = settle(
         lambda: ports.changes.tasks.standing(task_id, by.readers),

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import msgspec
 
 from keruta import metrics
+from keruta.domain.decisions.commands import on_queue_missing
 from keruta.domain.decisions.leases import heirs, on_lease_expired
 from keruta.domain.decisions.values import Standing
 from keruta.ports import AssignmentStore, ExpiryStore, Nudges, SweptOutbox
@@ -57,9 +58,16 @@ def expire(changes: TaskPorts, store: ExpiryStore, lease_seconds: float, *, repo
     store.release_due()
     store.release_from_lost_workers()
     _hand_over(store)
+    refuse_orphans(changes)
     if not store.note_tick():
         return 0
     return sum(_expire(changes, task, lease_seconds) for task in store.expired())
+
+
+def refuse_orphans(changes: TaskPorts) -> int:
+    """Fail the tasks that came back to a queue which was deleted while they ran; return how many they were."""
+    waiting = changes.tasks.orphans()
+    return sum(write(changes, task, on_queue_missing(queue)) is not None for task, queue in waiting)
 
 
 def _expire(changes: TaskPorts, task: Standing, lease_seconds: float) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from keruta.client import ApiError, Client
+from keruta.client import ApiError, Client, LogEvent
 from tests.support.mongod import free_port
 from tests.support.serving import Quiet, Serving
 
@@ -67,11 +67,27 @@ class Answers(Quiet):
             self.answer(200, {"hello": ["world"]})
         elif kind == "stream":
             self.stream()
+        elif kind == "closed":
+            self.closed()
         else:
             self.answer(404, {"detail": "There is no such task.", "reason": "TaskNotFound"})
 
     def do_POST(self) -> None:
         self.do_GET()
+
+    def closed(self) -> None:
+        """Serve a stream that its reader may not read any more, and refuse the next."""
+        if not self.path.endswith("/logs"):
+            self.answer(200, WAITING_TASK)
+        elif "Last-Event-ID" in self.headers:
+            self.answer(401, {"detail": "This account is disabled.", "reason": "Unauthenticated"})
+        else:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(b'id: 1-0\nevent: log\ndata: {"text": "one\\n"}\n\n')
+            self.wfile.write(b'event: closed\ndata: {"reason": "SignInEnded", "message": "You see no more."}\n\n')
+            self.close_connection = True
 
     def stream(self) -> None:
         """Serve a task that waits, a log that breaks off, and the rest of it to who asks again."""
@@ -160,6 +176,18 @@ def test_a_follower_is_told_why_the_task_waits_and_that_the_connection_broke(ser
     assert [event.kind for event in events] == ["status", "waiting", "log", "lost", "log", "end"]
     assert events[1].message == "Every worker is busy."
     assert b"".join(event.data for event in events if event.kind == "log") == b"one\n" + "二\n".encode("cp932")
+
+
+def test_a_follower_who_may_read_no_more_is_told_so(server: Serving) -> None:
+    """And not that the task has ended, or that the connection was lost."""
+    events: list[LogEvent] = []
+    with pytest.raises(ApiError, match="disabled"):
+        events.extend(Client(f"{server.url}/closed", "token").follow(TASK))
+    done = run("logs", TASK, "--follow", url=f"{server.url}/closed")
+
+    assert (done.returncode, done.stdout) == (1, b"one\n")
+    assert b"You see no more." in done.stderr
+    assert b"This account is disabled." in done.stderr
 
 
 def test_an_error_with_json_is_json(server: Serving) -> None:

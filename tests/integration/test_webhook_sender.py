@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -14,7 +17,9 @@ from keruta.adapters import deadlines
 from keruta.adapters import webhooks as module
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.webhooks import Answered, Message, WebhookSender
-from keruta.domain.messages import message
+from keruta.network import Network
+from tests.support.authority import Authority
+from tests.support.mongod import free_port
 from tests.support.serving import Quiet, Serving
 
 SECRET = "whsec_" + "A" * 44
@@ -99,7 +104,7 @@ def test_a_receiver_has_so_many_seconds_for_all_of_its_answer(
     answer = WebhookSender(Due(), ["127.0.0.0/8"]).send(to(f"{receiver.url}/{where}"))
 
     assert time.monotonic() - began < 3
-    assert answer == Answered(status=None, why=message("webhook_late", seconds=0.4))
+    assert (answer.status, answer.said.code) == (None, "connection_timeout")
 
 
 def test_so_has_one_with_a_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -194,3 +199,119 @@ def test_a_slow_receiver_delays_no_other(receiver: Receiver) -> None:
     assert time.monotonic() - began < module.REQUEST_SECONDS
     assert {answer.status for answer in due.answers.values()} == {204}
     assert len(due.messages) == 9
+
+
+# ---------------------------------------------------------------- what is wrong with a receiver
+
+
+class Odd(Quiet):
+    """Answers as its path says."""
+
+    def do_POST(self) -> None:
+        self.body()
+        status = int(self.path[1:])
+        self.answer(status, None, {"Location": "https://new.example.com/hook"} if 300 <= status < 400 else {})
+
+
+class NoHttp(Quiet):
+    """Speaks, but not HTTP."""
+
+    def handle(self) -> None:
+        self.rfile.readline()
+        self.wfile.write(b"220 mail.example.com ESMTP\r\n")
+
+
+class HangsUp(Quiet):
+    def handle(self) -> None:
+        self.rfile.readline()
+
+
+def fault(url: str, networks: Sequence[str] = ("127.0.0.0/8", "::1/128")) -> str:
+    """The code of what is said of a receiver."""
+    answered = WebhookSender(Due(), networks).send(to(url))
+    assert not answered.good
+    assert urlsplit(url).path not in str(answered.said), "an address may hold a secret"
+    return answered.said.code
+
+
+@pytest.mark.parametrize(
+    ("when", "names", "code"),
+    [
+        ((-3600, 3600), ("127.0.0.1",), "connection_untrusted"),
+        ((-3600, 3600), ("other.example.com",), "connection_untrusted"),
+        ((-7200, -3600), ("127.0.0.1",), "connection_untrusted"),
+    ],
+)
+def test_a_certificate_of_nobody_known_is_told_as_that(
+    tmp_path: Path, when: tuple[int, int], names: Sequence[str], code: str
+) -> None:
+    with Serving(Odd, tls=Authority(tmp_path).server(*names, when=when)) as serving:
+        assert fault(f"https://127.0.0.1:{serving.port}/200") == code
+
+
+@pytest.mark.parametrize(
+    ("when", "names", "code"),
+    [
+        ((-3600, 3600), ("127.0.0.2",), "connection_other_name"),
+        ((-3600, 3600), ("other.example.com",), "connection_other_name"),
+        ((-7200, -3600), ("127.0.0.1",), "connection_expired"),
+        ((3600, 7200), ("127.0.0.1",), "connection_not_yet_valid"),
+    ],
+)
+def test_each_fault_of_a_trusted_certificate_has_its_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: tuple[int, int], names: Sequence[str], code: str
+) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setattr(module, "network", lambda: Network(ca_file=authority.file))
+    with Serving(Odd, tls=authority.server(*names, when=when)) as serving:
+        assert fault(f"https://127.0.0.1:{serving.port}/200") == code
+
+
+def test_a_receiver_of_another_tls_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = Authority(tmp_path)
+    monkeypatch.setattr(module, "network", lambda: Network(ca_file=authority.file))
+    context = authority.server("127.0.0.1")
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("AES128-SHA:@SECLEVEL=0")
+    with Serving(Odd, tls=context) as serving:
+        assert fault(f"https://127.0.0.1:{serving.port}/200") == "connection_tls"
+
+
+def test_https_to_a_port_of_plain_http_is_told_as_that() -> None:
+    with Serving(Odd) as serving:
+        assert fault(f"https://127.0.0.1:{serving.port}/200") == "connection_no_tls"
+
+
+@pytest.mark.parametrize("handler", [NoHttp, HangsUp])
+def test_a_receiver_that_is_no_web_server_is_told_as_that(handler: type[Quiet]) -> None:
+    with Serving(handler) as serving:
+        assert fault(f"http://127.0.0.1:{serving.port}/200") == "connection_cut"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_receiver_that_does_not_run_is_told_as_that(host: str) -> None:
+    assert fault(f"http://{host}:{free_port()}/x") == "connection_refused"
+
+
+def test_a_host_without_an_address_is_told_as_that() -> None:
+    assert fault("https://nowhere.invalid/x") == "connection_no_address"
+
+
+def test_a_receiver_that_says_nothing_is_told_as_that(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REQUEST_SECONDS", 0.2)
+    assert fault(f"{receiver.url}/silent") == "connection_timeout"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [(301, "webhook_redirect"), (308, "webhook_redirect"), (401, "webhook_status"), (410, "webhook_status"),
+     (500, "webhook_status")],
+)  # fmt: skip
+def test_an_answer_that_is_no_success_is_told_as_that(status: int, code: str) -> None:
+    with Serving(Odd) as serving:
+        assert fault(f"{serving.url}/{status}") == code
+
+
+def test_a_private_address_is_told_as_that() -> None:
+    assert fault("https://127.0.0.1/x", networks=()) == "webhook_private_address"
+    assert fault("http://93.184.216.34/x", networks=()) == "webhook_plain_http"

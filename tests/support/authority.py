@@ -31,15 +31,19 @@ class Authority:
         self.file = directory / "company.pem"
         self.file.write_text(self.pem)
 
-    def server(self, *names: str) -> ssl.SSLContext:
-        """For a server of these names, with a certificate of this authority."""
+    def server(self, *names: str, when: tuple[int, int] = (-3600, 3600)) -> ssl.SSLContext:
+        """For a server of these names, with a certificate of this authority.
+
+        Args:
+            when: from and until when it is valid, in seconds from now.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         listed: list[x509.GeneralName] = [
             x509.IPAddress(ipaddress.ip_address(one)) if one[0].isdigit() or ":" in one else x509.DNSName(one)
             for one in names
         ]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        made = self._builder(subject, key).add_extension(x509.SubjectAlternativeName(listed), critical=False)
+        made = self._builder(subject, key, when).add_extension(x509.SubjectAlternativeName(listed), critical=False)
         file = self._directory / "server.pem"
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         file.write_bytes(pem + made.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
@@ -47,9 +51,11 @@ class Authority:
         context.load_cert_chain(file)
         return context
 
-    def _builder(self, subject: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, when: tuple[int, int] = (-3600, 3600)
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return x509.CertificateBuilder(
-            self._name, subject, key.public_key(), x509.random_serial_number(), now - datetime.timedelta(hours=1),
-            now + datetime.timedelta(hours=1),
+            self._name, subject, key.public_key(), x509.random_serial_number(),
+            now + datetime.timedelta(seconds=when[0]), now + datetime.timedelta(seconds=when[1]),
         )  # fmt: skip

@@ -167,6 +167,11 @@ function connect() {
     if (!log) view.replaceChildren(Object.assign(document.createElement("p"), { className: "quiet m-2", textContent: section.dataset.nothing }));
     document.dispatchEvent(new Event("keruta:changed"));
   });
+  source.addEventListener("closed", (message) => {  // the reader may read no more; the task goes on
+    over = true;
+    source.close();
+    said.textContent = JSON.parse(message.data).message;
+  });
   source.addEventListener("error", () => {
     said.textContent = section.dataset.connecting;
     if (source.readyState === EventSource.CLOSED) { source = null; setTimeout(again, 2000); }  // the browser gave up: a server that is just starting

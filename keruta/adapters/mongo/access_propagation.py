@@ -10,6 +10,7 @@ from typing import Any
 
 from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.task_search import SEARCHED_ANEW
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access
 from keruta.domain.principal import EVERYONE
@@ -67,6 +68,7 @@ def _update(repository: Access | None, queue: Access | None) -> list[Document]:
         },
         {
             "$set": {
+                **SEARCHED_ANEW,
                 "seen_by": {
                     "$reduce": {
                         "input": "$readers",
@@ -85,7 +87,7 @@ def _update(repository: Access | None, queue: Access | None) -> list[Document]:
                             ]
                         },
                     }
-                }
+                },
             }
         },
     ]

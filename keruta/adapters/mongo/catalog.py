@@ -80,6 +80,7 @@ class MongoCatalog:
         self._database = database
         self._entries = database[kind.collection]
         self._tasks = database["tasks"]
+        self._gone = database["deleted_entries"]
         self._audit = audit
         self._spreading = Spreading(database)
 
@@ -142,7 +143,12 @@ class MongoCatalog:
     # ------------------------------------------------------------ changing
 
     def create(self, who: Principal, spec: Any) -> Any:
-        """The entry is there, at revision 1. Raises Conflict when the name is taken, InvalidRequest."""
+        """The entry is there, at revision 1, or after the last one of a deleted entry of its name.
+
+        Raises:
+            Conflict: the name is taken.
+            InvalidRequest.
+        """
         return self._changed(who, lambda session: self.create_in(session, who, spec))
 
     def create_in(self, session: ClientSession, who: Principal, spec: Any) -> Document:
@@ -159,7 +165,8 @@ class MongoCatalog:
             "seen_by": seen_by(self.kind, self.kind.readers(spec), spec),
             **_set_beside(beside),
         }
-        update = new_entry(fields)
+        gone = self._gone.find_one({"_id": f"{self.kind.name}:{spec.name}"}, session=session)
+        update = new_entry(fields, (gone["revision"] if gone is not None else 0) + 1)
         before = self._entries.find_one_and_update({"_id": spec.name}, update, upsert=True, session=session)
         if before is not None:
             raise Conflict(
@@ -261,6 +268,9 @@ class MongoCatalog:
                     message("catalog_needed", count=count, kind=kind_word(self.kind.name), name=name),
                     reason="InUse",
                 )
+            # A name and a revision are one entry's for ever: tasks, caches and readers' changes know it by them.
+            past = {"$max": {"revision": row["revision"]}}
+            self._gone.update_one({"_id": f"{self.kind.name}:{name}"}, past, upsert=True)
             if self._entries.delete_one({"_id": name, "revision": row["revision"]}).deleted_count != 1:
                 raise self._outdated(self._row(who, name), None)
             self._audit.record(who.name, "delete", self.kind.name, name, readers=row["readers"])

@@ -21,9 +21,9 @@ def seen_by(kind: Kind, readers: Sequence[str], spec: Any) -> list[str]:
     return [f"{reader}{facet}" for reader in readers for facet in ("", *facets)]
 
 
-def new_entry(fields: Document) -> list[Document]:
-    """The update that makes an entry of these fields at revision 1, timed by the server; one that is there stays."""
+def new_entry(fields: Document, revision: int = 1) -> list[Document]:
+    """The update that makes an entry of these fields at a revision, timed by the server; one that is there stays."""
     missing = {"$eq": [{"$type": "$revision"}, "missing"]}
-    own = {"_id": "$_id", "revision": 1, "created_at": "$$NOW", "updated_at": "$$NOW"}
+    own = {"_id": "$_id", "revision": revision, "created_at": "$$NOW", "updated_at": "$$NOW"}
     made = {"$mergeObjects": [{"$literal": fields}, own]}
     return [{"$replaceWith": {"$cond": [missing, made, "$$ROOT"]}}]

@@ -149,11 +149,14 @@ class Documents(Extras):
             "readers": entry["readers"],
             "of": entry["created_at"],
         }
-        # A document that was deleted and made anew begins at 1 again: its older namesake's version makes room.
         own = {"_id": version_id(entry["_id"], entry["revision"])}
         self._versions.replace_one(own, version, upsert=True, session=session)
-        # Earlier versions are visible to those who may see the entry now.
-        self._versions.update_many({"document": entry["_id"]}, {"$set": {"readers": entry["readers"]}}, session=session)
+        # Earlier versions are visible to those who may see the entry now; a deleted namesake's stay as they were.
+        self._versions.update_many(
+            {"document": entry["_id"], "of": entry["created_at"]},
+            {"$set": {"readers": entry["readers"]}},
+            session=session,
+        )
 
     def search(self, text: str) -> Document:
         terms = words.query(text)

@@ -27,9 +27,9 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from keruta.adapters.mongo.catalog_entries import new_entry, seen_by
 from keruta.adapters.mongo.default_entries import ready_entries
+from keruta.adapters.mongo.task_search import SEARCH_INDEX, search_fields
 from keruta.domain.address import same_address
 from keruta.domain.catalog.kinds import KINDS
-from keruta.domain.words import words_of_name
 
 log = logging.getLogger(__name__)
 
@@ -139,8 +139,18 @@ def _browsers(database: Database[dict[str, Any]]) -> None:
 
 
 def _words(database: Database[dict[str, Any]]) -> None:
-    """Tasks are found by the words of their names."""
+    """Nothing: tasks were found by whole words of their names. `_parts` replaced it."""
+
+
+def _parts(database: Database[dict[str, Any]]) -> None:
+    """Tasks are found by parts of their names and ids."""
     tasks = database["tasks"]
+    tasks.create_index(SEARCH_INDEX, name="search")
+    old = {"facets": "^word=", "seen_by": " word="}
+    kept = {
+        name: {"$filter": {"input": f"${name}", "cond": {"$not": {"$regexMatch": {"input": "$$this", "regex": words}}}}}
+        for name, words in old.items()
+    }
     changes: list[UpdateOne] = []
 
     def write() -> None:
@@ -148,12 +158,11 @@ def _words(database: Database[dict[str, Any]]) -> None:
             tasks.bulk_write(changes, ordered=False)
             changes.clear()
 
-    for row in tasks.find({"name": {"$type": "string"}}, ["name", "readers"]):
-        words = [f"word={word}" for word in words_of_name(row["name"])]
-        found = [f"{reader} {word}" for reader in row["readers"] for word in words]
-        changes.append(
-            UpdateOne({"_id": row["_id"]}, {"$addToSet": {"facets": {"$each": words}, "seen_by": {"$each": found}}})
-        )
+    for row in tasks.find({"search": {"$exists": False}}, ["name", "readers"]):
+        found_by = search_fields(row["_id"], row.get("name"), row["readers"])
+        fields = {name: {"$literal": value} for name, value in found_by.items()}
+        # What was read must still hold: who may see it may change meanwhile.
+        changes.append(UpdateOne({"_id": row["_id"], "readers": row["readers"]}, [{"$set": {**kept, **fields}}]))
         if len(changes) == BATCH:
             write()
     write()
@@ -196,6 +205,16 @@ def _addresses(database: Database[dict[str, Any]]) -> None:
             log.warning("the repository %s has the address of another one; tasks find it by its name only", row["_id"])
 
 
+def _deleted_entries(database: Database[dict[str, Any]]) -> None:
+    """A document that is made anew begins after the versions that are kept of a deleted one of its name."""
+    last = [{"$group": {"_id": "$document", "revision": {"$max": "$version"}}}]
+    there = set(database["documents"].distinct("_id"))
+    for row in database["document_versions"].aggregate(last):
+        if row["_id"] not in there:
+            past = {"$max": {"revision": row["revision"]}}
+            database["deleted_entries"].update_one({"_id": f"document:{row['_id']}"}, past, upsert=True)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -211,6 +230,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     _names,
     _no_scans,
     _addresses,
+    _deleted_entries,
+    _parts,
 )
 
 

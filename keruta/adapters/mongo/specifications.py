@@ -17,7 +17,7 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.catalog.profiles import ProfileSpec, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.commit_rules import CommitRules, commit_message, identity, purpose
-from keruta.domain.messages import Message, as_message, fields_of, message
+from keruta.domain.messages import Message, as_message, fields_of, kind_word, message
 from keruta.domain.permissions import sending_refusal
 from keruta.domain.specification import Access, Fault, KeptWork, Placement, Specification
 from keruta.domain.task import ResultBranch
@@ -31,7 +31,17 @@ _OF_EARLIER = (
     "message_arguments", "exit_code",
 )  # fmt: skip
 NEEDED = dict.fromkeys(
-    ["spec", "attempt", "owner", "name", "push", *(f"past_attempts.{name}" for name in _OF_EARLIER)], 1
+    [
+        "spec",
+        "attempt",
+        "owner",
+        "name",
+        "push",
+        "created_at",
+        "queue",
+        *(f"past_attempts.{name}" for name in _OF_EARLIER),
+    ],
+    1,
 )
 
 
@@ -45,6 +55,7 @@ class MongoSpecifications:
         self._profiles = database["profiles"]
         self._repositories = database["repositories"]
         self._credentials = database["credentials"]
+        self._queues = database["queues"]
         self._settings = settings
         self._sealer = Sealer(settings.credentials_key)
 
@@ -54,10 +65,15 @@ class MongoSpecifications:
             return []
         profiles = self._read(self._profiles, (d["spec"]["profile"] for d in documents))
         repositories = self._read(self._repositories, (d["spec"]["repository"].get("name") for d in documents))
+        queues = self._read(self._queues, (d["queue"] for d in documents))
         named = {name for row in repositories.values() for name in _credentials_of_repository(row)}
         named |= {name for row in profiles.values() for name in row["spec"]["secrets"].values()}
         credentials = self._read(self._credentials, named)
-        return [self._one(document, profiles, repositories, credentials) for document in documents]
+        return [
+            anew or self._one(document, profiles, repositories, credentials)
+            for document in documents
+            for anew in [self._made_anew(document, queues, profiles, repositories)]
+        ]
 
     def minted(self, specification: Specification, mint: Callable[..., str]) -> Specification:
         """The same, with each short-lived token made; where none could be made, with the fault.
@@ -94,13 +110,19 @@ class MongoSpecifications:
         wanted = sorted({name for name in names if name})
         return {row["_id"]: row for row in collection.find({"_id": {"$in": wanted}})} if wanted else {}
 
-    def _one(
-        self,
-        document: Document,
-        profiles: dict[str, Document],
-        repositories: dict[str, Document],
-        credentials: dict[str, Document],
-    ) -> Specification:
+    def _made_anew(self, document: Document, *entries: dict[str, Document]) -> Specification | None:
+        """A specification with its fault, where an entry that the task named was deleted, and another has its name now:
+        that one may be another team's, with other credentials.
+        """
+        names = (document["queue"], document["spec"]["profile"], document["spec"]["repository"].get("name"))
+        for kind, name, rows in zip(("queue", "profile", "repository"), names, entries, strict=True):
+            if name in rows and rows[name]["created_at"] > document["created_at"]:
+                said = message("task_needs_gone", kind=kind_word(kind), name=name)
+                return _broken(self._bare(document), "ResourceDeleted", said)
+        return None
+
+    def _bare(self, document: Document) -> Specification:
+        """What the task itself says."""
         asked: Document = document["spec"]
         known = {name: asked[name] for name in _AS_ASKED if asked.get(name) is not None}
         own = {
@@ -108,7 +130,16 @@ class MongoSpecifications:
             "attempt": document["attempt"]["number"],
             "pushed_earlier": _pushed_earlier(document),
         }
-        made = structs.from_plain({**known, **own, "log_limit_bytes": self._settings.log_limit_bytes}, Specification)
+        return structs.from_plain({**known, **own, "log_limit_bytes": self._settings.log_limit_bytes}, Specification)
+
+    def _one(
+        self,
+        document: Document,
+        profiles: dict[str, Document],
+        repositories: dict[str, Document],
+        credentials: dict[str, Document],
+    ) -> Specification:
+        made = self._bare(document)
         profile, name = profiles.get(made.profile), made.repository.name
         if profile is None:
             return _broken(made, "ProfileMissing", message("catalog_profile_gone", profile=made.profile))

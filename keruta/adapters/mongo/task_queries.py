@@ -10,6 +10,7 @@ import msgspec
 from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.task_search import rare
 from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summary, to_view
 from keruta.domain.lifecycle import OPEN, Status
 from keruta.domain.messages import Message, fields_of, message
@@ -55,18 +56,26 @@ class MongoReading:
             span[bound] = nearer(cursor, span.get(bound, cursor))
         if span:
             match["_id"] = span
+        few = None
+        if wanted.terms:
+            with translated():
+                few = rare(self._tasks, readers, wanted.terms)
+            match["$and"] = [{"searched": {"$regex": term}} for term in wanted.terms]
+            if few is not None:
+                match["$and"].append({"_id": {"$in": few}})
         if wanted.facets:
             match["seen_by"] = {"$in": [f"{reader} {wanted.facets[0]}" for reader in readers]}
             rest = [{"seen_by": {"$in": [f"{r} {facet}" for r in readers]}} for facet in wanted.facets[1:]]
-            if rest:
-                match["$and"] = rest
+            match.setdefault("$and", []).extend(rest)
+            if not match["$and"]:
+                del match["$and"]
         elif wanted.status is None:
             match["seen_by"] = {"$in": readers}
         if wanted.status is not None:
             match["status"] = {"$in": sorted(OPEN)} if wanted.status == "open" else wanted.status
             if not wanted.facets:
                 match["readers"] = {"$in": readers}
-        hint = "readers_status" if "readers" in match else "seen_by"
+        hint = "_id_" if few is not None else "readers_status" if "readers" in match else "seen_by"
         order = 1 if wanted.oldest_first else -1
         with translated():
             found = list(self._tasks.find(match, SUMMARY_PROJECTION).sort("_id", order).hint(hint).limit(limit + 1))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 from pymongo import ReturnDocument
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.decisions import CHANGED, STANDING, changed, standing, update_of
+from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.decisions.values import Decision, LogSummary, Standing
 from keruta.domain.lifecycle import Status
 from keruta.domain.naming import new_id
@@ -18,6 +20,7 @@ class MongoTaskStore:
     """`keruta.ports.TaskStore` on MongoDB."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._tasks = database["tasks"]
         self._workers = database["workers"]
 
@@ -47,6 +50,33 @@ class MongoTaskStore:
         match = {"draws_on": entry, "status": Status.QUEUED.value}
         with translated():
             return [row["_id"] for row in self._tasks.find(match, ["_id"]).hint("draws_on")]
+
+    def without_entries(self, task_id: str) -> list[tuple[str, str]]:
+        with translated():
+            task = self._tasks.find_one({"_id": task_id}, ["named", "created_at"])
+            if task is None:
+                return []
+            named = [tuple(entry.split(":", 1)) for entry in task.get("named") or ()]
+            return [(kind, name) for kind, name in named if not self._there(kind, name, task["created_at"])]
+
+    def _there(self, kind: str, name: str, before: datetime) -> bool:
+        """Whether an entry is there that was there at that time already."""
+        match = {"_id": name, "created_at": {"$lte": before}}
+        return self._database[KINDS[kind].collection].find_one(match, ["_id"]) is not None
+
+    def orphans(self) -> list[tuple[str, str]]:
+        """One seek of the index for each lane, as the assigner makes it."""
+        with translated():
+            lanes = self._tasks.aggregate(
+                [{"$match": {"claim": {"$type": "object"}}}, {"$sort": {"claim": 1}}, {"$group": {"_id": "$claim"}}],
+                hint="claim",
+            )
+            wanted = sorted({row["_id"]["queue"] for row in lanes})
+            if not wanted:
+                return []
+            there = {row["_id"] for row in self._database["queues"].find({"_id": {"$in": wanted}}, ["_id"])}
+            return [(task, name) for name in wanted if name not in there
+                    for task in self.queued_drawing_on(f"queue:{name}")]  # fmt: skip
 
     def worker(self, name: str) -> WorkerSlots | None:
         with translated():

@@ -13,6 +13,7 @@ from pymongo import ReturnDocument
 
 from keruta import structs
 from keruta.adapters.mongo.client import Collection
+from keruta.adapters.mongo.task_search import search_fields
 from keruta.domain.events import Event, task_event
 from keruta.domain.lifecycle import Change, Status, target
 from keruta.domain.log_text import end_of_log
@@ -20,7 +21,6 @@ from keruta.domain.messages import Message, as_message, fields_of
 from keruta.domain.naming import new_id
 from keruta.domain.reports import TAIL_LIMIT_BYTES
 from keruta.domain.task import AttemptView, NewTask, TaskSummary, TaskView
-from keruta.domain.words import words_of_name
 from keruta.ports import Document
 
 HISTORY_LIMIT = 200
@@ -62,6 +62,7 @@ def new_document(new: NewTask) -> Document:
         "managers": list(new.managers),
         "facets": found_by,
         "seen_by": [key for reader in new.readers for key in (reader, *(f"{reader} {one}" for one in found_by))],
+        **search_fields(new.id, request.name, new.readers),
         "status": Status.QUEUED.value,
         "name": request.name,
         "queue": request.queue,
@@ -89,7 +90,6 @@ def facets(new: NewTask) -> list[str]:
         f"profile={new.profile}",
         f"owner={new.owner}",
         *(f"label={key}={value}" for key, value in request.labels.items()),
-        *(f"word={word}" for word in words_of_name(request.name or "")),
     ]
 
 

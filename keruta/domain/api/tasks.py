@@ -36,7 +36,7 @@ TASKS: tuple[Route, ...] = (
             Parameter(name="profile", description="only tasks with this profile"),
             Parameter(name="owner", description="only tasks of this submitter"),
             Parameter(name="label", description="only tasks with this label, as key=value"),
-            Parameter(name="q", description="only tasks with these words in their names"),
+            Parameter(name="q", description="only tasks with all of these words or parts of words in name or id"),
             Parameter(name="since", description="only tasks submitted from then on", schema=_MOMENT),
             Parameter(name="until", description="only tasks submitted before then", schema=_MOMENT),
             Parameter(

@@ -89,6 +89,15 @@ def on_resource_deleted(kind: str, name: str, by: Principal) -> Decision:
     )
 
 
+def on_queue_missing(queue: str) -> Decision:
+    """Decide what becomes of a task that would wait for ever, as its queue is not there: it has failed."""
+    told = message("task_needs_gone", kind=kind_word("queue"), name=queue)
+    guard = from_sources(Change.REFUSE, draws_on=f"queue:{queue}")
+    return Decision(
+        change=Change.REFUSE, guard=guard, fields={"reason": "ResourceDeleted", **fields_of(told), "ended_at": NOW}
+    )
+
+
 def _word(command: Command) -> Argument:
     return action_word(command.action)
 

@@ -6,7 +6,19 @@ by the argument of that name.
 
 from __future__ import annotations
 
-from keruta.domain.messages.texts import attempts, audit, catalog, cluster, fields, git, http, permissions, tasks, words
+from keruta.domain.messages.texts import (
+    attempts,
+    audit,
+    catalog,
+    cluster,
+    connections,
+    fields,
+    git,
+    http,
+    permissions,
+    tasks,
+    words,
+)
 
 CATALOGUE: dict[str, str] = {
     **words.TEXTS,
@@ -15,6 +27,7 @@ CATALOGUE: dict[str, str] = {
     **git.TEXTS,
     **cluster.TEXTS,
     **catalog.TEXTS,
+    **connections.TEXTS,
     **fields.TEXTS,
     **http.TEXTS,
     **permissions.TEXTS,

@@ -25,8 +25,6 @@ TEXTS = {
     "audit_prune": "{who} cleared out the {kind} '{of}'.",
     "audit_refused": "{who} was refused the {kind} '{of}': {reason}.",
     "webhook_answered": "The receiver answered {status}.",
-    "webhook_late": "The receiver did not answer within {seconds} seconds.",
-    "webhook_no_answer": "The receiver did not answer: {error}.",
     "webhook_plain_http": "Not sent: over http only to networks that KERUTA_WEBHOOK_NETWORKS names.",
     "webhook_private_address": "Not sent: the address is a private one. KERUTA_WEBHOOK_NETWORKS can allow its network.",
 }

@@ -59,5 +59,13 @@ TEXTS = {
     ),
     "worker_other_session": "This session belongs to another worker.",
     "worker_only": "Only a worker may ask about attempts.",
+    "stream_sign_in_over": (
+        "You see no more of this: your sign-in has ended, or your account was disabled. The task goes on; sign in again."
+    ),
+    "stream_task_gone": "You see no more of this: the task was removed, or you may not read it any more.",
+    "task_needs_gone": (
+        "The {kind} {name} that this task was submitted with is not there any more, even if another has its name now; "
+        "submit a new task."
+    ),
     "log_limit": "MongoDB keeps at most {limit} bytes of a log.",
 }
