@@ -11,7 +11,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -108,6 +108,7 @@ class Kept(msgspec.Struct, kw_only=True):
     artifacts: list[Artifact] = []
     left: list[Message] = []
     left_count: int = 0
+    own: frozenset[str] = frozenset({LOG_NAME})
     full: str = ""
     total_bytes: int = 0
     path_bytes: int = 0
@@ -127,9 +128,13 @@ def keep_files(files: Sequence[Path], target: Path) -> list[Artifact]:
     return kept
 
 
-def keep_artifacts(source: Path, target: Path) -> Kept:
-    """Copy what is in $KERUTA_ARTIFACTS. What the storage does not take whole is not left there in part."""
-    kept = Kept()
+def keep_artifacts(source: Path, target: Path, own: Iterable[str] = ()) -> Kept:
+    """Copy what is in $KERUTA_ARTIFACTS. What the storage does not take whole is not left there in part.
+
+    Args:
+        own: names of files of the agent's own that will be beside them.
+    """
+    kept = Kept(own=frozenset({LOG_NAME, *own}))
     for found in walk(source):
         path = as_text(found.path)
         if found.descriptor < 0:
@@ -154,7 +159,7 @@ def _refusal(path: str, size: int, kept: Kept) -> Message | None:
     """Why a file is not to be kept; None where it is."""
     if safe_parts(path) is None:
         return message("file_why_long")
-    if path == LOG_NAME:
+    if path.partition("/")[0] in kept.own:
         return message("file_why_log")
     if len(kept.artifacts) >= ARTIFACTS_LIMIT - 1:
         return message("file_why_many", limit=ARTIFACTS_LIMIT)
@@ -202,18 +207,18 @@ def keep_log(log: BinaryIO, target: Path, masker: Masker) -> Artifact:
     return Artifact(path=LOG_NAME, size_bytes=to.stat().st_size, sha256=digest)
 
 
-def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[str, str], list[str]]:
+def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[str, str], list[Message]]:
     """The name=value lines of $KERUTA_OUTPUTS, and a sentence for each line that is none."""
     try:
         opened = open_outputs()
     except FileNotFoundError:
         return {}, []
     except OSError:
-        return {}, ["$KERUTA_OUTPUTS is no longer a file"]
+        return {}, [message("outputs_no_file")]
     with os.fdopen(opened, "rb") as file:
         data = file.read(OUTPUTS_LIMIT_BYTES + 1)
     if len(data) > OUTPUTS_LIMIT_BYTES:
-        return {}, [f"$KERUTA_OUTPUTS has more than {OUTPUTS_LIMIT_BYTES // 1024} KiB: none of it is taken"]
+        return {}, [message("outputs_too_large", limit=OUTPUTS_LIMIT_BYTES // 1024)]
     return parse_outputs(masker.text(data.decode("utf-8", "replace")))
 
 

@@ -346,6 +346,7 @@ class Job:
                     else result.push_kept(verdict, kept_work, target)
                 )
             kept, notes, full = self._keep(streamer, result.files)
+            notes = [*notes, *wrong][:NOTES_MOST]
             if full and verdict.status == "succeeded":
                 said = message("result_not_stored", error=full)
                 verdict = Verdict(status="failed", reason="ArtifactsFailed", message=said, exit_code=0)
@@ -453,14 +454,12 @@ class Job:
         """What could be kept of what the script left, notes of what could not, and why the storage took no more."""
         target = self._world.settings.results_dir / self._spec.task / str(self._spec.attempt)
         artifacts.forget(target)
-        kept = artifacts.keep_artifacts(self._dir.artifacts, target)
+        kept = artifacts.keep_artifacts(self._dir.artifacts, target, own=[path.name for path in work])
         notes = [changed(one, self._masker.text) for one in kept.left]
         for note in notes:
             streamer.say(f"[keruta] {note}")
         try:
-            ours = artifacts.keep_files(work, target)
-            names = {one.path for one in ours}
-            kept.artifacts = [*(one for one in kept.artifacts if one.path not in names), *ours]
+            kept.artifacts += artifacts.keep_files(work, target)
         except OSError as error:
             kept.full = kept.full or error.strerror or str(error)
         try:

@@ -10,6 +10,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from keruta.domain.messages import Message, message
 from keruta.domain.reports import OUTPUT_LENGTH_LIMIT, OUTPUTS_LIMIT
 
 OUTPUT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}")
@@ -17,10 +18,10 @@ FAULTS_TOLD = 20
 _OPENING = re.compile(rf"({OUTPUT_NAME.pattern})<<(\S{{1,200}})")
 
 
-def parse_outputs(text: str) -> tuple[dict[str, str], list[str]]:
+def parse_outputs(text: str) -> tuple[dict[str, str], list[Message]]:
     """Return the outputs by name, the last of each, and a sentence for each line that is none."""
     outputs: dict[str, str] = {}
-    wrong: list[str] = []
+    wrong: list[Message] = []
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     places: dict[str, list[int]] = {}
     for number, line in enumerate(lines):
@@ -36,22 +37,20 @@ def parse_outputs(text: str) -> tuple[dict[str, str], list[str]]:
             name, value = opening[1], "\n".join(lines[at:end])
             at = end + 1
         elif opening:
-            wrong.append(f"$KERUTA_OUTPUTS, line {number}: no line {opening[2]} ends the value of {opening[1]}")
+            wrong.append(message("outputs_no_end", line=number, end=opening[2], name=opening[1]))
             continue
         elif not equals or not OUTPUT_NAME.fullmatch(name):
-            wrong.append(f"$KERUTA_OUTPUTS, line {number}: not name=value")
+            wrong.append(message("outputs_no_output", line=number))
             continue
         if len(value) > OUTPUT_LENGTH_LIMIT:
-            wrong.append(
-                f"$KERUTA_OUTPUTS, line {number}: the value of {name} is longer than {OUTPUT_LENGTH_LIMIT} characters"
-            )
+            wrong.append(message("outputs_value_long", line=number, name=name, limit=OUTPUT_LENGTH_LIMIT))
             continue
         if len(outputs) >= OUTPUTS_LIMIT and name not in outputs:
-            wrong.append(f"$KERUTA_OUTPUTS has more than {OUTPUTS_LIMIT} names: the rest is left out")
+            wrong.append(message("outputs_many_names", limit=OUTPUTS_LIMIT))
             break
         outputs[name] = value
     if len(wrong) > FAULTS_TOLD:
-        wrong[FAULTS_TOLD:] = [f"$KERUTA_OUTPUTS has {len(wrong) - FAULTS_TOLD} more lines like these"]
+        wrong[FAULTS_TOLD:] = [message("outputs_more", count=len(wrong) - FAULTS_TOLD)]
     return outputs, wrong
 
 

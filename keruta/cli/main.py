@@ -21,7 +21,7 @@ from keruta.cli.machine import find_running
 from keruta.cli.option_types import NumberOrWord
 from keruta.client import Client
 from keruta.domain.naming import NAME
-from keruta.domain.task import IfExists, TaskView
+from keruta.domain.task import AttemptView, IfExists, TaskView
 
 TASK_LIMIT = 200
 Action = Callable[[Client, str], TaskView]
@@ -211,7 +211,7 @@ def logs(context: Context, task_id: str, follow: bool, attempt: int | None) -> N
     """Shows a task's log."""
     client = connect()
     if follow:
-        sys.exit(follow_to_end(client, task_id, as_json=context.json))
+        sys.exit(follow_to_end(client, task_id, as_json=context.json, attempt=attempt))
     kind = "application/x-ndjson" if context.json else "text/plain"
     for block in client.logs(task_id, kind=kind, attempt=attempt):
         sys.stdout.buffer.write(block)
@@ -233,16 +233,37 @@ def input_(context: Context, task_id: str, text: str) -> None:
 @cli.command()
 @click.argument("task_id", metavar="ID")
 @click.argument("path", required=False)
+@click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
 @json_option
 @pass_context
-def artifacts(context: Context, task_id: str, path: str | None) -> None:
+def artifacts(context: Context, task_id: str, path: str | None, attempt: int | None) -> None:
     """Lists what a script left behind, or writes one file of it to standard output."""
     client = connect()
     if path is not None:
-        client.artifact(task_id, path, sys.stdout.buffer)
+        client.artifact(task_id, path, sys.stdout.buffer, attempt=attempt)
         sys.stdout.flush()
         return
-    output.artifacts(client.task(task_id), as_json=context.json)
+    output.artifacts(_left_by(client.task(task_id), attempt).artifacts, as_json=context.json)
+
+
+@cli.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
+@json_option
+@pass_context
+def outputs(context: Context, task_id: str, attempt: int | None) -> None:
+    """Lists the outputs that a script wrote."""
+    output.outputs(_left_by(connect().task(task_id), attempt).outputs, as_json=context.json)
+
+
+def _left_by(task: TaskView, attempt: int | None) -> TaskView | AttemptView:
+    """What has a script's files and outputs: the task, which has its last attempt's, or one of its attempts."""
+    if attempt is None:
+        return task
+    found = next((one for one in task.attempts if one.number == attempt), None)
+    if found is None:
+        raise click.ClickException(f"{task.id} has no attempt {attempt}; it has {len(task.attempts)}")
+    return found
 
 
 @cli.command()

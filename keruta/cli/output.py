@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ import msgspec
 
 from keruta.client import LogEvent
 from keruta.domain.doctor import Finding
-from keruta.domain.task import AttemptView, TaskPage, TaskView
+from keruta.domain.task import Artifact, AttemptView, TaskPage, TaskView
 
 COLOURS = {
     "succeeded": "green",
@@ -120,14 +121,25 @@ def task(task: TaskView, *, as_json: bool) -> None:
             click.echo(f"{name:<11} {value}")
 
 
-def artifacts(task: TaskView, *, as_json: bool) -> None:
+def artifacts(found: Sequence[Artifact], *, as_json: bool) -> None:
     """What a script left behind."""
-    for artifact in task.artifacts:
+    for artifact in found:
         if as_json:
             click.echo(msgspec.json.encode(artifact))
         else:
             click.echo(f"{artifact.size_bytes:>12}  {artifact.sha256[:12]}  {artifact.path}")
-    if not task.artifacts and not as_json:
+    if not found and not as_json:
+        note("nothing")
+
+
+def outputs(found: Mapping[str, str], *, as_json: bool) -> None:
+    """A script's outputs, each as name=value."""
+    if as_json:
+        click.echo(msgspec.json.encode(found))
+        return
+    for name, value in found.items():
+        click.echo(f"{name}={value}")
+    if not found:
         note("nothing")
 
 

@@ -92,7 +92,7 @@ def _first_task(client: Client) -> int:
     task = client.submit({"repository": {"url": repository}, "script": FIRST_SCRIPT, "name": "first task"})
     output.note(f"first task {task.id} on {repository}")
     code = follow_to_end(client, task.id, as_json=False)
-    output.artifacts(client.task(task.id), as_json=False)
+    output.artifacts(client.task(task.id).artifacts, as_json=False)
     return code
 
 

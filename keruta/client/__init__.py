@@ -109,14 +109,15 @@ class Client:
         answer = self._api.request("GET", _task(task_id, f"/logs{query}"), headers={"Accept": kind}, stream=True)
         yield from self._api.blocks(answer, 65536)
 
-    def artifact(self, task_id: str, path: str, to: BinaryIO) -> None:
-        """Writes a file that the script left behind."""
-        answer = self._api.request("GET", _task(task_id, f"/artifacts/{quote(path)}"), stream=True)
+    def artifact(self, task_id: str, path: str, to: BinaryIO, *, attempt: int | None = None) -> None:
+        """Writes a file that the script left behind, in the last attempt or in that one."""
+        query = f"?attempt={attempt}" if attempt else ""
+        answer = self._api.request("GET", _task(task_id, f"/artifacts/{quote(path)}{query}"), stream=True)
         for block in self._api.blocks(answer, 1 << 20):
             to.write(block)
 
-    def follow(self, task_id: str) -> Iterator[LogEvent]:
-        """Yield the log as it comes, until the task has ended.
+    def follow(self, task_id: str, *, attempt: int | None = None) -> Iterator[LogEvent]:
+        """Yield the log as it comes, until the task, or the attempt that is named, has ended.
 
         A stream that breaks is resumed where it was; each loss of the connection is one event of the kind `lost`. While
         the task waits, each new reason is one event of the kind `waiting`. When this reader may read no
@@ -131,7 +132,8 @@ class Client:
         while True:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
             try:
-                answer = self._api.request("GET", _task(task_id, "/logs"), headers=headers, stream=True)
+                where = _task(task_id, f"/logs?attempt={attempt}" if attempt else "/logs")
+                answer = self._api.request("GET", where, headers=headers, stream=True)
                 begun, lost = True, False
                 for name, identity, data in server_sent_events(answer):
                     last = identity or last

@@ -95,19 +95,23 @@ def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path) -> None:
     (source / "inner" / "link").symlink_to("/etc/passwd")
     (source / "directory").symlink_to("/etc")
     os.mkfifo(source / "pipe")
-    (source / "log.gz").touch()
+    (source / "log.gz").mkdir()
+    (source / "log.gz" / "of-my-own").touch()
+    for name in ("result.bundle", "result.patch"):
+        (source / name).touch()
     with (source / "large").open("wb") as file:
         file.truncate(2 << 30)
 
-    kept = keep_artifacts(source, tmp_path / "target")
+    kept = keep_artifacts(source, tmp_path / "target", own=["result.bundle"])
 
-    assert kept.artifacts == []
+    assert [one.path for one in kept.artifacts] == ["result.patch"]
     assert [str(one).removeprefix("Not kept of $KERUTA_ARTIFACTS: ") for one in kept.left] == [
         "directory, a symbolic link.",
         "inner/link, a symbolic link.",
         "large, too large with 2147483648 bytes.",
-        "log.gz, whose name belongs to the whole log.",
+        "log.gz/of-my-own, whose name is that of a file of keruta's own.",
         "pipe, a named pipe.",
+        "result.bundle, whose name is that of a file of keruta's own.",
     ]
 
 

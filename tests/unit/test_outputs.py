@@ -44,7 +44,7 @@ def test_a_line_that_is_no_output_is_named(text: str, said: str) -> None:
     """What can't be read is told by its line; the rest is kept."""
     outputs, wrong = parse_outputs(text + "b=2\n")
 
-    assert said in wrong[0]
+    assert said in str(wrong[0])
     assert outputs["b"] == "2"
 
 

@@ -27,7 +27,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from keruta.adapters.mongo.catalog_entries import new_entry, seen_by
 from keruta.adapters.mongo.default_entries import ready_entries
-from keruta.adapters.mongo.task_search import SEARCH_INDEX, search_fields
+from keruta.adapters.mongo.task_search import search_fields
 from keruta.domain.address import same_address
 from keruta.domain.catalog.kinds import KINDS
 
@@ -145,7 +145,7 @@ def _words(database: Database[dict[str, Any]]) -> None:
 def _parts(database: Database[dict[str, Any]]) -> None:
     """Tasks are found by parts of their names and ids."""
     tasks = database["tasks"]
-    tasks.create_index(SEARCH_INDEX, name="search")
+    tasks.create_index([("search", ASCENDING), ("_id", DESCENDING)], name="search")
     old = {"facets": "^word=", "seen_by": " word="}
     kept = {
         name: {"$filter": {"input": f"${name}", "cond": {"$not": {"$regexMatch": {"input": "$$this", "regex": words}}}}}

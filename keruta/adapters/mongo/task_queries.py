@@ -10,7 +10,7 @@ import msgspec
 from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.task_search import rare
+from keruta.adapters.mongo.task_search import has_term, rare
 from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summary, to_view
 from keruta.domain.lifecycle import OPEN, Status
 from keruta.domain.messages import Message, fields_of, message
@@ -60,7 +60,7 @@ class MongoReading:
         if wanted.terms:
             with translated():
                 few = rare(self._tasks, readers, wanted.terms)
-            match["$and"] = [{"searched": {"$regex": term}} for term in wanted.terms]
+            match["$and"] = [has_term(term) for term in wanted.terms]
             if few is not None:
                 match["$and"].append({"_id": {"$in": few}})
         if wanted.facets:

@@ -1,7 +1,7 @@
 """Search in tasks' names and ids, for parts of words: `search` holds what begins at each letter, for each reader.
 
 The index on it answers which tasks have a rare term. Where every term is common, the list is read in its own order, and
-what lacks a term is passed over.
+what lacks a term is passed over. Of ids, `search` has pieces of four letters: a part of seven has one of them whole.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bson import MaxKey
-from pymongo import ASCENDING, DESCENDING
 
+from keruta.domain.naming import ID_LETTERS
 from keruta.domain.principal import EVERYONE
 from keruta.domain.words import PART_LETTERS, normalized, parts
 from keruta.ports import Document
@@ -19,10 +19,11 @@ from keruta.ports import Document
 if TYPE_CHECKING:
     from keruta.adapters.mongo.client import Collection
 
-SEARCH_INDEX = [("search", ASCENDING), ("_id", DESCENDING)]
-RARE = 2000  # so many tasks, and a term is looked for by the index
+RARE = 1000  # so many tasks, and a term is looked for by the index
 LOOKED_UP = 6  # terms, the longest ones
+ID_PIECE, ID_PART = 4, 7
 _SPLIT = "\n"  # no name has one
+_AFTER = "\U0010ffff"
 
 
 def search_fields(task_id: str, name: str | None, readers: Iterable[str]) -> Document:
@@ -32,11 +33,22 @@ def search_fields(task_id: str, name: str | None, readers: Iterable[str]) -> Doc
     """
     text = normalized(name or "")
     who = [EVERYONE] if EVERYONE in (listed := list(readers)) else listed
-    found = parts(text, task_id)
+    # An id's first piece is the same for months: it is found by the id itself.
+    pieces = [f"#{task_id[at : at + ID_PIECE]}" for at in range(ID_PIECE, len(task_id) - ID_PIECE + 1, ID_PIECE)]
+    found = [*parts(text), *dict.fromkeys(pieces)]
     return {
-        "searched": f"{text}{_SPLIT}{task_id}",
+        "searched": f"{task_id}{_SPLIT}{text}",
         "search": [f"{reader}{_SPLIT}{part}" for reader in who for part in found],
     }
+
+
+def has_term(term: str) -> Document:
+    """The condition that a term is in a task's name or id; a short one is in an id only where it begins it."""
+    return {"searched": {"$regex": term if _of_id(term) else f"(^|{_SPLIT}.*){term}"}}
+
+
+def _of_id(term: str) -> bool:
+    return len(term) >= ID_PART and set(term) <= ID_LETTERS
 
 
 def _anew() -> Document:
@@ -51,32 +63,51 @@ def _anew() -> Document:
 SEARCHED_ANEW = _anew()
 
 
+class _CommonError(Exception):
+    """More tasks have it than are looked up."""
+
+
 def rare(tasks: Collection, readers: Sequence[str], terms: Sequence[str]) -> list[str] | None:
     """The tasks that may have all of these terms, where one of them is rare among what these readers see; else None."""
     found: set[str] | None = None
     for term in sorted(terms, key=len, reverse=True)[:LOOKED_UP]:
-        ids = _having(tasks, readers, term[:PART_LETTERS])
-        if ids is not None:
-            found = ids if found is None else found & ids
-        if found is not None and len(found) <= RARE // 10:
+        try:
+            ids = _having(tasks, readers, term)
+        except _CommonError:
+            continue
+        found = ids if found is None else found & ids
+        if len(found) <= RARE // 10:
             break
     return sorted(found) if found is not None else None
 
 
-def _having(tasks: Collection, readers: Sequence[str], part: str) -> set[str] | None:
-    """The ids of tasks with such a part; None if they are many. Read from the index alone."""
-    found: set[str] = set()
+def _having(tasks: Collection, readers: Sequence[str], term: str) -> set[str]:
+    """The tasks that may have a term. Raises _CommonError."""
+    found = _ids(tasks, "_id_", [("_id", term)], [("_id", term + _AFTER)]) if set(term) <= ID_LETTERS else set()
+    pieces = () if found or not _of_id(term) else _pieces(term)  # what begins an id is not looked for within others
     for reader in readers:
-        begin, end = f"{reader}{_SPLIT}{part}", f"{reader}{_SPLIT}{part}\U0010ffff"
-        # By the index's own bounds: a condition on a field with many values would have each task fetched.
-        rows = tasks.find({}, {"_id": 1}).hint(SEARCH_INDEX)
-        rows = rows.min(_place(begin)).max(_place(end))
-        found.update(row["_id"] for row in rows.limit(RARE + 1))
-        if len(found) > RARE:
-            return None
+        for part in (term[:PART_LETTERS], *pieces):
+            begin = f"{reader}{_SPLIT}{part}"
+            found |= _ids(tasks, "search", [("search", begin), ("_id", MaxKey())],
+                          [("search", begin + _AFTER), ("_id", MaxKey())])  # fmt: skip
+    if len(found) > RARE:
+        raise _CommonError
     return found
 
 
-def _place(key: str) -> list[Any]:
-    """Where in the index a key's tasks begin."""
-    return [("search", key), ("_id", MaxKey())]
+def _pieces(term: str) -> list[str]:
+    """The keys of ids with that part: one of its pieces is whole wherever it is; the last is the least common."""
+    starts = [range(at, len(term) - ID_PIECE + 1, ID_PIECE)[-1] for at in range(ID_PIECE)]
+    return [f"#{term[at : at + ID_PIECE]}" for at in starts]
+
+
+def _ids(tasks: Collection, index: str, begin: Sequence[Any], end: Sequence[Any]) -> set[str]:
+    """By an index alone and its own bounds: two conditions on a field with many values may hold for two of them.
+
+    Raises _CommonError.
+    """
+    rows = tasks.find({}, {"_id": 1}).hint(index).min(begin).max(end).limit(RARE + 1)
+    found = {str(row["_id"]) for row in rows}
+    if len(found) > RARE:
+        raise _CommonError
+    return found
