@@ -69,6 +69,7 @@ class MemoryTasks:
         self.documents: dict[str, Document] = {}
         self.addresses: dict[str, str | None] = {}
         self.before_write: list[Callable[[], object]] = []
+        self.deleted: list[tuple[str, str]] = []  # entries of the catalog that are not there any more
         self.reads = 0
 
     def add(self, document: Document) -> None:
@@ -97,6 +98,14 @@ class MemoryTasks:
         self.documents[task_id] = document
         inputs = {"inputs": len(document.get("input") or [])}
         return changed({**document, **inputs}, decision.change, event_id)
+
+    def without_entries(self, task_id: str) -> Sequence[tuple[str, str]]:
+        named = self.documents[task_id].get("named", ()) if task_id in self.documents else ()
+        return [(kind, name) for kind, name in self.deleted if f"{kind}:{name}" in named]
+
+    def orphans(self) -> Sequence[tuple[str, str]]:
+        queues = [name for kind, name in self.deleted if kind == "queue"]
+        return [(task, name) for name in queues for task in self.queued_drawing_on(f"queue:{name}")]
 
     def queued_drawing_on(self, entry: str) -> Sequence[str]:
         rows = self.documents.values()
