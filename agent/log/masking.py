@@ -12,6 +12,8 @@ from urllib.parse import quote, quote_plus
 MASK = b"***"
 SHORTEST_BYTES = 4
 SHORTEST_IN_BASE64_BYTES = 8  # what base64 makes of fewer bytes stands in other text by chance
+SHORTEST_LINE_BYTES = 8  # of a secret of several lines; a shorter one is in other text by chance
+HEX_LINE_WIDTH = 60  # of `xxd -p`
 BASE64_LINE_WIDTHS = (76, 64)  # of base64(1) and MIME (RFC 2045), and of PEM (RFC 7468)
 _FIRST_BYTES = 4
 
@@ -70,6 +72,7 @@ def _begun(form: bytes, data: bytes) -> int:
 def _forms(secret: bytes) -> Iterator[bytes]:
     """Yield a secret as it is, and as programs commonly write it."""
     yield secret
+    yield from _lines(secret)
     text = secret.decode("utf-8", "surrogateescape")
     for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
         yield quoted.encode()
@@ -85,6 +88,10 @@ def _forms(secret: bytes) -> Iterator[bytes]:
     if len(secret) >= SHORTEST_IN_BASE64_BYTES:
         yield secret.hex().encode()
         yield secret.hex().upper().encode()
+        yield from _wrapped(secret.hex().encode(), HEX_LINE_WIDTH)
+        yield base64.b32encode(secret).rstrip(b"=")
+        yield json.dumps(json.dumps(text))[3:-3].encode()
+        yield quote(quote(secret, safe=""), safe="").encode()
         yield from _in_base64(secret)
 
 
@@ -99,8 +106,26 @@ def _in_base64(secret: bytes) -> Iterator[bytes]:
         yield inner.replace(b"+", b"-").replace(b"/", b"_")
     encoded = base64.b64encode(secret)
     for width in BASE64_LINE_WIDTHS:
-        lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
-        yield from (line for line in lines if len(line) >= 16 and len(lines) > 1)
+        yield from _wrapped(encoded, width)
+
+
+def _wrapped(encoded: bytes, width: int) -> Iterator[bytes]:
+    """Yield the lines that a program writes of what is longer than one."""
+    lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
+    yield from (line for line in lines if len(line) >= 16 and len(lines) > 1)
+
+
+def _lines(secret: bytes) -> Iterator[bytes]:
+    """Yield a secret of several lines as `$(...)` gives it on, and each line: indented, or with other line ends.
+
+    Not what begins and ends PEM, nor brackets of JSON: they are in much that is no secret.
+    """
+    stripped = secret.strip()
+    if len(stripped) >= SHORTEST_BYTES:
+        yield stripped
+    lines = [line.strip() for line in stripped.splitlines()]
+    if len(lines) > 1:
+        yield from (line for line in lines if len(line) >= SHORTEST_LINE_BYTES and not line.startswith(b"-----"))
 
 
 def _lower_escapes(quoted: str) -> str:

@@ -76,3 +76,30 @@ def test_a_part_of_a_long_secret_is_held_back() -> None:
     assert masker.held_back(b"word " + b"x" * 500 + b"y" * 100) == 600
     assert masker.held_back(b"word xx") == 2
     assert masker.held_back(b"word") == 0
+
+
+@pytest.mark.parametrize(
+    "printed",
+    [
+        "{}", "{stripped}\n", "{crlf}", "{indented}", "{line}\n", "{base32}", "{xxd}", "{json_twice}", "{url_twice}",
+    ],
+)  # fmt: skip
+def test_a_secret_of_several_lines_is_masked_however_it_is_printed(printed: str) -> None:
+    """`$(...)` drops its last line end, YAML indents it, tools print a line of it; none shows a line."""
+    lines = ["".join(chr(65 + (n * 7 + m * 3) % 26) for m in range(48)) for n in range(4)]
+    secret = "\n".join(["-----BEGIN KEY-----", *lines, "-----END KEY-----", ""])
+    hexed = secret.encode().hex()
+    text = printed.replace("{}", secret).format(
+        stripped=secret.strip(), crlf=secret.replace("\n", "\r\n"), indented=secret.replace("\n", "\n    "),
+        line=lines[1], base32=base64.b32encode(secret.encode()).decode(),
+        xxd="\n".join(hexed[at : at + 60] for at in range(0, len(hexed), 60)),
+        json_twice=json.dumps(json.dumps(secret)),
+        url_twice=quote(quote(secret, safe=""), safe=""),
+    )  # fmt: skip
+
+    masked = Masker([secret.encode()]).text(text)
+
+    assert "***" in masked
+    assert not [line for line in lines if line in masked]
+    assert lines[2].encode().hex()[4:40] not in masked
+    assert base64.b32encode(secret.encode()).decode()[8:40] not in masked
