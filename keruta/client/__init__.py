@@ -138,7 +138,7 @@ class Client:
                 for name, identity, data in server_sent_events(answer):
                     last = identity or last
                     if name == "closed":
-                        closed = msgspec.convert(data | {"kind": name}, LogEvent)
+                        closed = structs.from_plain(data | {"kind": name}, LogEvent)
                         break
                     if name:
                         yield (event := structs.from_plain(data | {"kind": name}, LogEvent))
