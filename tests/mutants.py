@@ -85,7 +85,8 @@ def mutants(path: str, source: str) -> Iterator[Mutant]:
     bodies = _bodies(tree)
     begins = {node: one.lineno for one in ast.walk(tree) if isinstance(one, ast.stmt) for node in ast.walk(one)}
     of_classes = {word.value for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for word in node.keywords}
-    nodes = [node for node in ast.walk(tree) if not _is_typing(node) and node not in of_classes]
+    logged = {inner for node in ast.walk(tree) if _is_log_line(node) for inner in ast.walk(node)}
+    nodes = [node for node in ast.walk(tree) if not _is_typing(node) and node not in of_classes and node not in logged]
     for node in nodes:
         for new in _changes(node):
             before, after = ast.unparse(node), ast.unparse(new)
@@ -128,6 +129,14 @@ def _called(node: ast.Call) -> str:
 
 def _is_typing(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def _is_log_line(node: ast.AST) -> bool:
+    """Recognise `log.info(…)`: the fields of a log line decide nothing."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=ast.Name(id="log"))):
+            return True
+    return False
 
 
 def _owners(tree: ast.Module) -> dict[ast.AST, str]:

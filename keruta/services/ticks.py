@@ -77,8 +77,9 @@ def _expire(changes: TaskPorts, task: Standing, lease_seconds: float) -> bool:
     if changed is None:
         return False
     number = task.attempt.number if task.attempt is not None else 0
-    told = {"task": task.id, "attempt": number, "action": "lease_expired"}
-    log.warning("lease ran out: %s", decision.change, extra=told)
+    log.warning(
+        "lease ran out: %s", decision.change, extra={"task": task.id, "attempt": number, "action": "lease_expired"}
+    )
     metrics.LEASES_EXPIRED.labels(status=changed.task.status).inc()
     return True
 
