@@ -72,6 +72,7 @@ class Job:
         self._gone = False  # no longer ours: nothing is to be reported
         self.ended = threading.Event()
         self._execution: str | None = None
+        self._asked: str | None = None  # the execution whose start keruta was asked for, whatever it answered
         self._streamer: Streamer | None = None
         self._masker = Masker(())
         self._secrets: dict[str, str] = {}
@@ -165,6 +166,7 @@ class Job:
             notes=[str(note) for note in notes],
             noted=[fields_of(note) for note in notes],
         )
+        self._asked = execution
         outcome = world.reporting.ask(entry, self._stop)
         if outcome is None:
             raise Stopped
@@ -483,7 +485,8 @@ class Job:
         return Ended(
             task=self._spec.task,
             attempt=self._spec.attempt,
-            execution=self._execution,
+            execution=self._execution or self._asked,
+            never_started=self._execution is None and self._asked is not None,
             status="failed",
             reason=reason,
             **self._masked(said),
@@ -500,6 +503,8 @@ class Job:
         return Ended(
             task=self._spec.task,
             attempt=self._spec.attempt,
+            execution=self._asked,
+            never_started=self._asked is not None,
             status="cancelled",
             reason="Cancelled",
             **fields_of(message("attempt_cancelled")),

@@ -116,10 +116,15 @@ class Left(ScriptResults, frozen=True, kw_only=True, tag="left"):
 
 
 class Ended(ScriptResults, frozen=True, kw_only=True, tag="ended"):
-    """The attempt is over. `execution` is null if the script never started."""
+    """The attempt is over. `execution` is null if the script never started.
+
+    `never_started`: the agent asked for this execution and did not start it, for it had to stop before the answer came.
+    So the start may be on record or not.
+    """
 
     status: Literal["succeeded", "failed", "cancelled"]
     execution: Execution | None = None
+    never_started: bool = False
     reason: Annotated[str, Meta(max_length=100)] | None = None
     message: Annotated[str, Meta(max_length=4096)] | dict[str, Any] | None = None
     message_code: str | None = None
@@ -129,6 +134,10 @@ class Ended(ScriptResults, frozen=True, kw_only=True, tag="ended"):
     commit: Annotated[str, Meta(max_length=64)] | None = None
     result_branch: Annotated[str, Meta(max_length=255)] | None = None
     result_commit: Annotated[str, Meta(max_length=64)] | None = None
+
+    @property
+    def script_started(self) -> bool:
+        return self.execution is not None and not self.never_started
 
     @property
     def said(self) -> Message | None:

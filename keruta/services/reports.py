@@ -240,7 +240,7 @@ def _circumstances(ports: ReportPorts, task: Standing | None, entry: AnyEntry) -
         return Circumstances(lease_seconds=ports.lease_seconds)
     return Circumstances(
         lease_seconds=ports.lease_seconds,
-        held_back=entry.execution is None and ports.circuits.holds(task.lane, entry.reason or ""),
+        held_back=not entry.script_started and ports.circuits.holds(task.lane, entry.reason or ""),
         backoff_seconds=backoff_seconds(entry.attempt, rng=_JITTER),
     )
 
@@ -272,10 +272,7 @@ def _note_successes(
         [
             tasks[entry.task].lane
             for entry, outcome in zip(entries, outcomes, strict=True)
-            if isinstance(entry, Ended)
-            and outcome is ACCEPTED
-            and entry.execution is not None
-            and entry.reason not in BLAMED
+            if isinstance(entry, Ended) and outcome is ACCEPTED and entry.script_started and entry.reason not in BLAMED
         ]
     )
 

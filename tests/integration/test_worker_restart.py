@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,10 @@ from agent.attempt.directory import AttemptFile, JobDir
 from agent.runners.process.script import ProcessScript
 from agent.settings import WorkerSettings
 from keruta.domain.naming import new_id
-from keruta.domain.reports import AnyEntry, Ended, Lost
+from keruta.domain.reports import AnyEntry, Ended, Lost, Outcome, Running
 from keruta.domain.specification import Specification
 from keruta.domain.task import RepositoryRef
-from tests.support.attempts import Recording
+from tests.support.attempts import Ask, Attempt, Recording
 
 
 @pytest.fixture
@@ -48,6 +50,41 @@ def take_up(left: JobDir, tmp_path: Path) -> AnyEntry:
     assert attempt is not None
     Job(world, left, attempt.specification).run()
     return reporting.entries[-1]
+
+
+class StoppedWhileAsking(Recording):
+    """keruta does not answer the question whether the script may start before the attempt has to stop."""
+
+    def __init__(self, stop: Callable[[Job], None]) -> None:
+        super().__init__()
+        self.job: Job | None = None
+        self.made = threading.Event()
+        self._stop = stop
+
+    def ask(self, entry: AnyEntry, stop: threading.Event) -> Outcome | None:
+        if not isinstance(entry, Running):
+            return super().ask(entry, stop)
+        self.entries.append(entry)
+        assert self.made.wait(10)
+        assert self.job is not None
+        self._stop(self.job)
+        return None
+
+
+@pytest.mark.parametrize(("stop", "status"), [(Job.shut_down, "failed"), (Job.stop, "cancelled")])
+def test_an_attempt_that_stops_while_its_start_is_asked_for_says_that_nothing_was_started(
+    stop: Callable[[Job], None], status: str, tmp_path: Path, repository: str
+) -> None:
+    """By the execution that it asked for, since the start may be on record by then."""
+    recording = StoppedWhileAsking(stop)
+    attempt = Attempt(Ask(state=str(tmp_path / "state"), repository=repository), recording)
+    recording.job = attempt.job
+    recording.made.set()
+    attempt.ends()
+    (asked,) = [one for one in recording.entries if isinstance(one, Running)]
+    end = recording.entries[-1]
+    assert isinstance(end, Ended)
+    assert (end.status, end.execution, end.never_started) == (status, asked.execution, True)
 
 
 def test_a_script_that_is_gone_without_a_word_is_lost(left: JobDir, tmp_path: Path) -> None:

@@ -93,8 +93,8 @@ class Recording:
 class Attempt:
     """One attempt at work."""
 
-    def __init__(self, ask: Ask) -> None:
-        self.recording = Recording()
+    def __init__(self, ask: Ask, recording: Recording | None = None) -> None:
+        self.recording = recording or Recording()
         root = Path(ask.state)
         settings = WorkerSettings(
             worker_dir=root / "worker",

@@ -224,6 +224,36 @@ def test_an_end(status: Status, end: Any, execution: str | None, cancelled: bool
         assert found.message == f"This attempt is on record as {status}."
 
 
+@pytest.mark.parametrize("on_record", [None, "x"])
+@pytest.mark.parametrize(("policy", "change"), [("if_not_started", Change.RETRY), ("never", Change.FAIL)])
+def test_a_start_that_was_asked_for_and_not_made_counts_as_no_start(
+    on_record: str | None, policy: Policy, change: Change
+) -> None:
+    """Whether keruta has recorded the start or not; the agent had to stop before it was answered."""
+    status = Status.PREPARING if on_record is None else Status.RUNNING
+    standing = task(status, on_record, retry=RetryPolicy(policy=policy, max_attempts=3))
+    entry = Ended(**SAME, status="failed", reason="WorkerStopped", execution="x", never_started=True)
+
+    found = on_report(standing, entry, WORKER, CALM)
+
+    assert isinstance(found, Decision)
+    assert (found.change, found.guard.execution) == (change, on_record)
+
+
+@pytest.mark.parametrize("on_record", [None, "x"])
+def test_a_cancelled_start_that_was_asked_for_ends_the_task(on_record: str | None) -> None:
+    standing = task(Status.PREPARING if on_record is None else Status.RUNNING, on_record, cancel_requested=True)
+    entry = Ended(**SAME, status="cancelled", reason="Cancelled", execution="x", never_started=True)
+    found = on_report(standing, entry, WORKER, CALM)
+    assert isinstance(found, Decision)
+    assert (found.change, found.guard.execution) == (Change.END_CANCELLED, on_record)
+
+
+def test_the_start_of_another_execution_is_not_ended_by_one_that_was_not_made() -> None:
+    entry = Ended(**SAME, status="failed", reason="WorkerStopped", execution="other", never_started=True)
+    assert refusal(task(Status.RUNNING, "x"), entry)[0] == "AlreadyEnded"
+
+
 @pytest.mark.parametrize(("status", "end"), every(WITH_ATTEMPT, ("succeeded", "failed")))
 def test_the_end_of_another_execution_is_refused(status: Status, end: Any) -> None:
     """Whatever the reason, and whatever is on record."""

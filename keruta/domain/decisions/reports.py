@@ -226,9 +226,9 @@ def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
 
 
 def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -> Decision | Outcome:
-    same = attempt.execution == entry.execution
+    same = attempt.execution == entry.execution or (entry.never_started and attempt.execution is None)
     change = _END_CHANGES[entry.status]
-    if entry.execution is None and task.cancel_requested:
+    if not entry.script_started and task.cancel_requested:
         change = Change.END_CANCELLED  # it never started, and no one wants it any more
     if same and entry.status == "failed" and _tried_again(task, entry, now):
         wait = 0.0 if _held_back(task, entry, now) else now.backoff_seconds
@@ -245,7 +245,7 @@ def _end(attempt: Attempt, entry: Ended, change: Change) -> Decision:
     told = fields_of(entry.said)
     return Decision(
         change=change,
-        guard=from_sources(change, attempt=attempt.number, execution=entry.execution),
+        guard=from_sources(change, attempt=attempt.number, execution=attempt.execution),
         fields={
             "reason": entry.reason,
             **told,
@@ -293,7 +293,7 @@ def _tried_again(task: Standing, entry: Ended, now: Circumstances) -> bool:
     again = may_retry(
         entry.reason or "",
         policy=task.policy,
-        started=entry.execution is not None,
+        started=entry.script_started,
         attempt=entry.attempt,
         max_attempts=task.retry.max_attempts,
     )
@@ -302,7 +302,7 @@ def _tried_again(task: Standing, entry: Ended, now: Circumstances) -> bool:
 
 def _held_back(task: Standing, entry: Ended, now: Circumstances) -> bool:
     left = entry.attempt < task.retry.max_attempts and task.policy != "never"
-    return left and entry.execution is None and now.held_back
+    return left and not entry.script_started and now.held_back
 
 
 def _lost(task: Standing, attempt: Attempt, entry: Lost) -> Decision | Outcome:
