@@ -117,7 +117,7 @@ def make_plan(
     slots = [(-count, worker) for worker, count in free.items() if count > 0]
     heapq.heapify(slots)
     choices: list[Choice] = []
-    while waiting and slots and len(choices) < most:
+    while slots and len(choices) < most:
         open_lanes = [lane for lane in waiting if not blocked(lane, running, limits)]
         if not open_lanes:
             break

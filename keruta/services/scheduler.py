@@ -61,8 +61,7 @@ def _rounds(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, 
 
 
 def _note_outdated(state: RetryCallState) -> None:
-    outdated = state.outcome.exception() if state.outcome is not None else None
-    log.info("plan made anew: %s", outdated, extra={"action": "plan_outdated"})
+    log.info("plan made anew: %s", state.outcome and state.outcome.exception(), extra={"action": "plan_outdated"})
 
 
 # Five plans for a round, at once: something has moved since. Then the next event or tick assigns what is left.

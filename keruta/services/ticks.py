@@ -76,9 +76,10 @@ def _expire(changes: TaskPorts, task: Standing, lease_seconds: float) -> bool:
     changed = write(changes, task.id, decision)
     if changed is None:
         return False
-    number = task.attempt.number if task.attempt is not None else 0
     log.warning(
-        "lease ran out: %s", decision.change, extra={"task": task.id, "attempt": number, "action": "lease_expired"}
+        "lease ran out: %s",
+        decision.change,
+        extra={"task": task.id, "attempt": task.attempt and task.attempt.number, "action": "lease_expired"},
     )
     metrics.LEASES_EXPIRED.labels(status=changed.task.status).inc()
     return True

@@ -15,6 +15,7 @@ from keruta.domain.decisions.commands import (
     Push,
     Rerun,
     on_command,
+    on_queue_missing,
     on_resource_deleted,
 )
 from keruta.domain.decisions.values import (
@@ -219,6 +220,15 @@ def test_a_queued_task_fails_when_what_it_needs_is_deleted() -> None:
         "The queue night was deleted by Ann while it waited; submit it again with another."
     )
     assert decision.fields["ended_at"] is NOW
+
+
+def test_a_task_whose_queue_is_missing_fails_if_it_still_waits_there() -> None:
+    decision = on_queue_missing("night")
+    assert decision.change is Change.REFUSE
+    assert decision.guard.draws_on == "queue:night"
+    assert decision.fields["reason"] == "ResourceDeleted"
+    assert decision.fields["ended_at"] is NOW
+    assert "night" in decision.fields["message"]
 
 
 def test_a_guard_checks_nothing_of_an_attempt_unless_told() -> None:

@@ -14,6 +14,22 @@ RETRIED = {
 }  # fmt: skip
 
 
+USERS = {
+    "ArtifactsFailed", "BranchExists", "BranchRefused", "Cancelled", "CertificateRefused", "CheckFailed",
+    "CheckoutRefused", "CloneAuthFailed", "CommandNotFound", "ContainerNotStarted", "CredentialMissing",
+    "DeadlineExceeded", "DocumentMissing", "EndNotKnown", "HostKeyUnknown", "ImageNotRunnable", "LfsFailed",
+    "MountFailed", "OutOfMemory", "OutputTooLarge", "PodRefused", "ProfileMissing", "PushFailed", "PushRefused",
+    "QuotaExceeded", "RefNotFound", "RepositoryEmpty", "RepositoryMissing", "RepositoryNotFound", "ResourceDeleted",
+    "ScriptFailed", "SetupFailed", "SpoolFull", "TransportRefused", "Unschedulable", "WorkMissing",
+}  # fmt: skip
+
+
+def test_every_reason_is_explained() -> None:
+    """A reason that is missing here has no sentence on the pages and in the documents."""
+    assert set(REASONS) == RETRIED | USERS
+    assert all(reason.means.endswith(".") for reason in REASONS.values())
+
+
 @pytest.mark.parametrize("reason", sorted(REASONS))
 def test_a_reason_is_tried_again_only_if_it_is_not_the_users(reason: str) -> None:
     assert may_retry(reason, policy="always", started=True, attempt=1, max_attempts=3) is (reason in RETRIED)

@@ -81,6 +81,26 @@ def test_a_worker_that_asks_for_more_and_has_no_slot_gets_none() -> None:
     assert made.choices == []
 
 
+def test_a_worker_that_asks_for_more_takes_the_assigner_without_a_look_at_the_others() -> None:
+    """Whether it has a free slot is read once, for the plan."""
+    made = Counting({"w1": 1}, {lane(): [Candidate(rank=0, id="a")]})
+    Assigned(made, only="w1")
+    assert made.asked == ["w1"]
+
+
+def test_nothing_is_planned_or_written_without_a_free_slot() -> None:
+    """Limits and what runs are not read for it."""
+    made = Counting({"w1": 0, "w2": 1}, {lane(): [Candidate(rank=0, id="a")]}, Limits(queues={"default": 5}))
+    Assigned(made, only="w1")
+    assert (made.ran, made.written) == (0, [])
+
+
+def test_nothing_is_written_where_every_lane_is_at_its_limit() -> None:
+    made = Counting({"w1": 1}, {lane(): [Candidate(rank=0, id="a")]}, Limits(queues={"default": 0}))
+    assert Assigned(made).count == 0
+    assert made.written == []
+
+
 def test_more_than_a_batch_is_assigned_in_rounds() -> None:
     """Each of at most 64."""
     made = Counting({"w1": 200}, {lane(): [Candidate(rank=n, id=f"{n:03}") for n in range(BATCH * 2 + 1)]})
@@ -97,6 +117,11 @@ class Counting(MemoryAssignment):
         self.written: list[int] = []
         self.ran = 0
         self.read: list[Lane] = []
+        self.asked: list[str | None] = []
+
+    def free_slots(self, only: str | None) -> Any:
+        self.asked.append(only)
+        return super().free_slots(only)
 
     def write(self, epoch: int, choices: Sequence[Choice]) -> Any:
         self.written.append(len(choices))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -124,3 +125,8 @@ def test_more_than_a_batch_is_assigned_in_several_writes() -> None:
 
     assert assign(store, outbox, RecordedNudges()) == 150
     assert len(outbox.sent) == 150
+
+
+@pytest.mark.parametrize("most", [0, 1, 2])
+def test_no_more_is_chosen_than_asked_for(most: int) -> None:
+    assert len(make_plan({lane(): tasks("t", 4)}, {"w": 4}, Running({}), Limits(), most=most)) == most

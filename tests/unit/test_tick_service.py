@@ -9,7 +9,7 @@ from prometheus_client import REGISTRY
 
 from keruta.domain.lifecycle import Status
 from keruta.ports import ClusterWorker
-from keruta.services.ticks import expire, tick
+from keruta.services.ticks import expire, refuse_orphans, tick
 from tests.support.memory_world import LEASE_SECONDS, MemoryWorld
 
 
@@ -75,6 +75,25 @@ def test_an_address_that_answers_is_as_good_as_a_report(world: MemoryWorld) -> N
     expired(world, reports_arrive=True)
 
     assert world.expiry.calls == ["note_report", "release_due", "release_from_lost_workers", "note_tick"]
+
+
+def test_tasks_of_a_deleted_queue_are_refused_and_counted(world: MemoryWorld) -> None:
+    """Those that wait there, and no others."""
+    gone = world.add(Status.QUEUED, "g", draws_on=["queue:gone"], named=["queue:gone"])
+    kept = world.add(Status.QUEUED, "k", draws_on=["queue:kept"], named=["queue:kept"])
+    world.tasks.deleted.append(("queue", "gone"))
+
+    assert refuse_orphans(world.changes) == 1
+
+    assert (world.status(gone), world.status(kept)) == ("failed", "queued")
+    assert world.document(gone)["reason"] == "ResourceDeleted"
+
+
+def test_nothing_is_read_of_attempts_while_all_workers_are_alive(world: MemoryWorld) -> None:
+    """A tick comes every few seconds."""
+    world.expiry.cluster = [ClusterWorker(id="w1", alive=True, slots=2)]
+    world.expiry.held_by = lambda workers: pytest.fail("attempts were read")  # type: ignore[method-assign]
+    expired(world)
 
 
 def test_the_attempts_of_a_worker_that_is_gone_go_to_those_that_are_there(world: MemoryWorld) -> None:
