@@ -70,6 +70,8 @@ def _code_of(command: Callable[[], object]) -> int:
     try:
         command()
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # Click ends with 1 then
+            return BROKEN_PIPE
         return end.code if isinstance(end.code, int) else 0
     return 0
 

@@ -40,7 +40,7 @@ class Change(StrEnum):
     ASSIGN = "assign"  # the assigner gave it a worker
     PREPARE = "prepare"  # the agent says it has begun
     START = "start"  # the agent asks for the start to be put on record
-    ASK = "ask"  # the script wants input
+    ASK = "ask"  # the script wants input; or word came from an attempt that wants it and was given up
     RESUME = "resume"  # it got it; or word came from an attempt that was given up
     SUCCEED = "succeed"  # the agent reports the end
     FAIL = "fail"
@@ -63,7 +63,7 @@ TRANSITIONS: dict[tuple[Status, Change], Status] = {
     (S.QUEUED, C.REFUSE): S.FAILED,
     (S.ASSIGNED, C.PREPARE): S.PREPARING,
     **{(s, C.START): S.RUNNING for s in (S.ASSIGNED, S.PREPARING)},
-    (S.RUNNING, C.ASK): S.WAITING,
+    **{(s, C.ASK): S.WAITING for s in (S.RUNNING, S.UNKNOWN)},
     **{(s, C.RESUME): S.RUNNING for s in (S.WAITING, S.UNKNOWN)},
     **{(s, C.SUCCEED): S.SUCCEEDED for s in (S.RUNNING, S.WAITING, S.UNKNOWN)},
     **{(s, C.FAIL): S.FAILED for s in (*sorted(LEASED), S.UNKNOWN)},

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import bson
+
 from keruta.adapters.mongo.decisions import changed, standing
 from keruta.domain.decisions.assignment import on_assign
 from keruta.domain.decisions.values import (
@@ -184,7 +186,8 @@ class MemoryTasks:
 
 
 def _standing(document: Document) -> Standing:
-    return standing({**document, "inputs": len(document.get("input") or []), "history": []})
+    counted = {"inputs": len(document.get("input") or []), "size_bytes": len(bson.encode(document))}
+    return standing({**document, **counted, "history": []})
 
 
 def _get(document: Document, path: str) -> Any:

@@ -18,11 +18,13 @@ from keruta.domain.decisions.assignment import on_assign
 from keruta.domain.decisions.commands import Accept, Cancel, Input, Push, Rerun, on_command, on_resource_deleted
 from keruta.domain.decisions.leases import on_lease_expired
 from keruta.domain.decisions.reports import Circumstances, on_renewal, on_report
+from keruta.domain.decisions.room import FULL_BYTES
 from keruta.domain.decisions.values import NOW, UNCHECKED, Decision, Guard, Kept, Later, LogSummary, Standing
 from keruta.domain.lifecycle import ENDED, LEASED, NOT_STARTED, Change, Status, sources, target
 from keruta.domain.messages import message
 from keruta.domain.principal import Principal, Sender
 from keruta.domain.reports import AnyEntry, Ended, Held, Left, Lost, Preparing, Pushing, Resumed, Running, Waiting
+from keruta.domain.task import Artifact
 from keruta.errors import Conflict
 from keruta.ports import Document, TaskStore
 from tests.support.memory import LANE, MemoryTasks, task_document
@@ -93,6 +95,34 @@ def decisions_about(task: Standing) -> Iterator[Decision]:
 
 class TaskStoreContract:
     """The tests of a task store."""
+
+    def test_a_document_holds_the_results_of_any_number_of_attempts(self, stored: Stored) -> None:
+        """Each leaves as much as a report can tell; MongoDB takes no document of more than 16 MiB."""
+        file = "a" * 400
+        left: dict[str, Any] = {
+            "outputs": {f"o{n}": "x" * 60_000 for n in range(60)},
+            "artifacts": [Artifact(path=f"{n}{file}", size_bytes=1, sha256="0" * 64) for n in range(8000)],
+        }
+        stored.put(in_status(Status.QUEUED, claim=LANE, attempt_count=0))
+        sender = Sender(worker="w1")
+        now = Circumstances(lease_seconds=30)
+
+        for number in range(1, 9):
+            assert stored.store.write(ID, on_assign("w1", 30))
+            same: dict[str, Any] = {"task": ID, "attempt": number, "execution": "x"}
+            for entry in (Running(**same), Left(**same, **left), Ended(**same, status="failed", **left)):
+                task = stored.store.standing(ID)
+                made = on_report(task, entry, sender, now)
+                assert isinstance(made, Decision)
+                assert stored.store.write(ID, made)
+            task = stored.store.standing(ID)
+            assert task is not None
+            assert task.size_bytes < FULL_BYTES
+            assert stored.store.write(ID, on_command(task, Rerun(), ANN))
+
+        attempts = stored.read(ID)["past_attempts"]
+        assert len(attempts) == 8
+        assert all(one["outputs"] and one["notes"] for one in attempts)
 
     def test_a_task_stands_as_its_document_says(self, stored: Stored) -> None:
         """And one that is not there, or that the names may not see, is none."""

@@ -177,19 +177,44 @@ def test_a_start_records_what_the_agent_says_of_it() -> None:
 
 @pytest.mark.parametrize(("status", "asks"), every(WITH_ATTEMPT, (False, True)))
 def test_waiting_and_going_on(status: Status, asks: bool) -> None:
-    """A question makes a running task wait; going on makes it run again, also one that was given up."""
+    """A question makes a task wait, and going on makes it run again; also one whose attempt was given up."""
     entry: AnyEntry = Waiting(**SAME, execution="x", question="$why?") if asks else Resumed(**SAME, execution="x")
-    allowed = {Status.RUNNING} if asks else {Status.WAITING, Status.UNKNOWN}
+    allowed = {Status.RUNNING, Status.UNKNOWN} if asks else {Status.WAITING, Status.UNKNOWN}
+    gone = dict.fromkeys(["reason", "message", "message_code", "message_arguments"])
 
-    found = on_report(task(status, "x"), entry, WORKER, CALM)
+    found = on_report(task(status, "x", question="$why?"), entry, WORKER, CALM)
 
     if status in allowed:
         assert isinstance(found, Decision)
         assert found.change is (Change.ASK if asks else Change.RESUME)
-        assert found.fields == {"lease_until": Later(30), "question": "$why?" if asks else None}
+        said = {"lease_until": Later(30), "question": "$why?" if asks else None}
+        assert found.fields == said | (gone if status is Status.UNKNOWN else {})
     else:
         assert found is REPEAT
     assert on_report(task(status, "other"), entry, WORKER, CALM) is STALE
+
+
+def test_a_new_question_takes_the_place_of_the_one_that_waits() -> None:
+    """The script may ask another before it had an answer; the same again is a repeat."""
+    standing = task(Status.WAITING, "x", question="one?")
+
+    found = on_report(standing, Waiting(**SAME, execution="x", question="two?"), WORKER, CALM)
+
+    assert isinstance(found, Decision)
+    assert (found.change, found.fields["question"]) == (None, "two?")
+    assert found.guard.statuses == {Status.WAITING}
+    assert on_report(standing, Waiting(**SAME, execution="x", question="one?"), WORKER, CALM) is REPEAT
+
+
+def test_an_attempt_that_waited_when_it_was_given_up_waits_again() -> None:
+    """Its agent tells a question once; a heartbeat afterwards must not make the task run without it."""
+    held = Held(task=ID, attempt=2, execution="x")
+
+    found = on_renewal(task(Status.UNKNOWN, "x", question="why?"), held, 30)
+
+    assert found is not None
+    assert found.change is Change.ASK
+    assert "question" not in found.fields
 
 
 # ---------------------------------------------------------------- ends
@@ -402,7 +427,7 @@ def test_holding_an_attempt_brings_back_a_task_that_was_given_up(status: Status)
         assert found is not None
         assert found.change is Change.RESUME
         assert (found.guard.attempt, found.guard.execution) == (2, "x")
-        assert found.guard.statuses == {Status.UNKNOWN, Status.WAITING}
+        assert found.guard.statuses == {Status.UNKNOWN}
         assert found.fields == {
             "reason": None, "message": None, "message_code": None, "message_arguments": None,
             "lease_until": Later(30),

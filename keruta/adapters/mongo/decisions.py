@@ -28,7 +28,9 @@ from keruta.ports import Changed, Document
 STANDING = {
     **dict.fromkeys(["status", "attempt", "cancel_requested_at", "retry", "lane", "holder", "readers", "managers"], 1),
     "work_kept_by": 1,
+    "question": 1,
     "inputs": {"$size": {"$ifNull": ["$input", []]}},
+    "size_bytes": {"$bsonSize": "$$ROOT"},
 }
 CHANGED = {**STANDING, "outbox": 1, "history": 1}
 
@@ -75,6 +77,8 @@ def standing(document: Mapping[str, Any]) -> Standing:
         readers=tuple(document["readers"]),
         managers=tuple(document["managers"]),
         work_kept_by=document.get("work_kept_by"),
+        size_bytes=document.get("size_bytes", 0),
+        question=document.get("question"),
         history=[
             HistoryEntry(status=e["status"], at=e["at"], attempt=e.get("attempt", 0))
             for e in document.get("history", ())

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from keruta.domain.audit import Action
+from keruta.domain.decisions.room import FULL_BYTES
 from keruta.domain.decisions.values import (
     BLOCKED,
     NOW,
@@ -154,6 +155,7 @@ def _push(task: Standing, command: Push, by: Principal) -> Decision | None:
 
 def _another(task: Standing, by: Principal, change: Change, push: dict[str, Any] | None) -> Decision:
     """The next attempt; after an end that is not known it waits until the worker is seen to be without the last one."""
+    _need_room(task)
     fields = {**requeued(None, None), "push": push}
     if task.status is Status.UNKNOWN:
         del fields["claim"]
@@ -165,6 +167,12 @@ def _another(task: Standing, by: Principal, change: Change, push: dict[str, Any]
         attempt={"ended_at": Kept("attempt.ended_at", _LAST_WORD), "outcome": Kept("attempt.outcome", "lost")},
         closes_attempt=True,
     )
+
+
+def _need_room(task: Standing) -> None:
+    """Raises Conflict: all that is known of the task is nearly as much as the database holds of one."""
+    if task.size_bytes > FULL_BYTES:
+        raise Conflict(message("task_full", limit=FULL_BYTES // 1024 // 1024), reason="TaskFull")
 
 
 def _accept(task: Standing, by: Principal) -> Decision | None:
@@ -179,8 +187,11 @@ def _accept(task: Standing, by: Principal) -> Decision | None:
 
 
 def _input(task: Standing, command: Input, by: Principal) -> Decision | None:
-    if task.status not in STARTED or task.inputs >= INPUTS_LIMIT:
+    if task.status not in STARTED:
         return None
+    if task.inputs >= INPUTS_LIMIT:
+        raise Conflict(message("task_many_inputs", limit=INPUTS_LIMIT), reason="TaskFull")
+    _need_room(task)
     entry = {"number": NextNumber("input"), "text": command.text, "at": NOW}
     return Decision(
         change=None,

@@ -11,11 +11,13 @@ from typing import Any
 
 import msgspec
 
+from keruta.domain.decisions.room import FULL_BYTES, listed
 from keruta.domain.decisions.values import (
     NOW,
     Attempt,
     Decision,
     Extended,
+    Guard,
     Kept,
     Later,
     LogSummary,
@@ -113,7 +115,7 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
         case Running():
             return _running(task, task.attempt, entry, lease)
         case Waiting():
-            return _going_on(task, task.attempt, entry, Change.ASK, {**lease, "question": entry.question})
+            return _waiting(task, task.attempt, entry, lease)
         case Resumed():
             return _going_on(task, task.attempt, entry, Change.RESUME, {**lease, "question": None})
         case Pushing():
@@ -128,12 +130,12 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
 
 
 def on_renewal(task: Standing, held: Held, lease_seconds: float) -> Decision | None:
-    """Decide what it makes of a task that its agent still has the attempt: one that was given up goes on."""
+    """Decide what it makes of a task that its agent still has the attempt: one that was given up goes on, or waits on."""
     if task.status is not Status.UNKNOWN:
         return None
     return Decision(
-        change=Change.RESUME,
-        guard=from_sources(Change.RESUME, attempt=held.attempt, execution=held.execution),
+        change=Change.RESUME if task.question is None else Change.ASK,
+        guard=Guard(statuses=frozenset({Status.UNKNOWN}), attempt=held.attempt, execution=held.execution),
         fields={"reason": None, **fields_of(None), "lease_until": Later(lease_seconds)},
     )
 
@@ -175,6 +177,14 @@ def _running(task: Standing, attempt: Attempt, entry: Running, lease: dict[str, 
     )
 
 
+def _waiting(task: Standing, attempt: Attempt, entry: Waiting, lease: dict[str, Any]) -> Decision | Outcome:
+    """A question is kept of whatever attempt asks it: one that was given up waits with it, and another replaces it."""
+    if task.status is Status.WAITING and attempt.execution == entry.execution and entry.question != (task.question or ""):
+        guard = Guard(statuses=frozenset({Status.WAITING}), attempt=attempt.number, execution=entry.execution)
+        return Decision(change=None, guard=guard, fields={**lease, "question": entry.question})
+    return _going_on(task, attempt, entry, Change.ASK, {**lease, "question": entry.question})
+
+
 def _going_on(
     task: Standing, attempt: Attempt, entry: Waiting | Resumed, change: Change, fields: dict[str, Any]
 ) -> Decision | Outcome:
@@ -183,13 +193,16 @@ def _going_on(
     if task.status not in sources(change):
         return REPEAT
     guard = from_sources(change, attempt=attempt.number, execution=entry.execution)
-    return Decision(change=change, guard=guard, fields=fields)
+    gone = {"reason": None, **fields_of(None)} if task.status is Status.UNKNOWN else {}
+    return Decision(change=change, guard=guard, fields={**fields, **gone})
 
 
 def _pushing(task: Standing, attempt: Attempt, entry: Pushing) -> Decision | Outcome:
     """The push is on record before it is made. An attempt that is no longer wanted may not push."""
     if attempt.execution != entry.execution or task.status not in sources(Change.FAIL):
         return STALE
+    if task.size_bytes > FULL_BYTES:
+        return refused("TaskFull", message("task_full", limit=FULL_BYTES // 1024 // 1024))
     told = {"branch": entry.branch, "commit": entry.commit}
     return Decision(
         change=None,
@@ -212,15 +225,16 @@ def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
         return STALE
     if task.status not in sources(Change.FAIL):
         return refused("AlreadyEnded", message("attempt_on_record", status=status_word(attempt.outcome or task.status)))
+    shown = listed(entry, task.size_bytes)
     return Decision(
         change=None,
         guard=from_sources(Change.FAIL, attempt=attempt.number, execution=entry.execution),
         fields=_kept(attempt, entry),
         attempt={
-            "outputs": entry.outputs,
+            "outputs": shown.outputs,
             "usage": entry.usage,
-            "artifacts": msgspec.to_builtins(entry.artifacts),
-            **_more_notes(entry.told),
+            "artifacts": msgspec.to_builtins(shown.artifacts),
+            **_more_notes(task, [*entry.told, *shown.said]),
         },
     )
 
@@ -232,16 +246,16 @@ def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -
         change = Change.END_CANCELLED  # it never started, and no one wants it any more
     if same and entry.status == "failed" and _tried_again(task, entry, now):
         wait = 0.0 if _held_back(task, entry, now) else now.backoff_seconds
-        again = _retried(attempt, entry.reason, entry.said, _result(entry, "retried"), wait_seconds=wait)
+        again = _retried(attempt, entry.reason, entry.said, _result(task, entry, "retried"), wait_seconds=wait)
         return msgspec.structs.replace(again, fields={**again.fields, **_kept(attempt, entry)})
     if same and task.status in sources(change):
-        return _end(attempt, entry, change)
+        return _end(task, attempt, entry, change)
     if same and task.status in ENDED and attempt.outcome == entry.status:
         return REPEAT
     return refused("AlreadyEnded", message("attempt_on_record", status=status_word(attempt.outcome or task.status)))
 
 
-def _end(attempt: Attempt, entry: Ended, change: Change) -> Decision:
+def _end(task: Standing, attempt: Attempt, entry: Ended, change: Change) -> Decision:
     told = fields_of(entry.said)
     return Decision(
         change=change,
@@ -254,12 +268,13 @@ def _end(attempt: Attempt, entry: Ended, change: Change) -> Decision:
             "ended_at": NOW,
             **_kept(attempt, entry),
         },
-        attempt=_result(entry, entry.status),
+        attempt=_result(task, entry, entry.status),
     )
 
 
-def _result(entry: Ended, outcome: str) -> dict[str, Any]:
+def _result(task: Standing, entry: Ended, outcome: str) -> dict[str, Any]:
     """What is kept of an attempt that has ended, whether another follows or not."""
+    shown = listed(entry, task.size_bytes)
     return {
         "outcome": outcome,
         "reason": entry.reason,
@@ -268,17 +283,17 @@ def _result(entry: Ended, outcome: str) -> dict[str, Any]:
         "signal": entry.signal,
         "result_branch": entry.result_branch,
         "result_commit": entry.result_commit,
-        "outputs": entry.outputs or Kept("attempt.outputs", {}),
+        "outputs": shown.outputs or Kept("attempt.outputs", {}),
         "usage": entry.usage or Kept("attempt.usage", {}),
-        "artifacts": msgspec.to_builtins(entry.artifacts) or Kept("attempt.artifacts", []),
+        "artifacts": msgspec.to_builtins(shown.artifacts) or Kept("attempt.artifacts", []),
         **({"commit": entry.commit} if entry.commit else {}),
-        **_more_notes(entry.told),
+        **_more_notes(task, [*entry.told, *shown.said]),
         "ended_at": NOW,
     }
 
 
-def _more_notes(notes: Sequence[Message]) -> dict[str, Any]:
-    if not notes:
+def _more_notes(task: Standing, notes: Sequence[Message]) -> dict[str, Any]:
+    if not notes or task.size_bytes > FULL_BYTES:
         return {}
     return {
         "notes": Extended("attempt.notes", [note.text for note in notes]),

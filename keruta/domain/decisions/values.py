@@ -87,6 +87,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         inputs: how many lines people have sent to the current attempt.
         managers: the names of those who may decide about the task.
         work_kept_by: the number of the attempt whose work is kept, and can be pushed.
+        size_bytes: of all that is stored of it.
+        question: what its script wants to know, or wanted when the attempt was given up.
     """
 
     id: str
@@ -101,6 +103,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     managers: Sequence[str] = ()
     history: Sequence[HistoryEntry] = ()
     work_kept_by: int | None = None
+    size_bytes: int = 0
+    question: str | None = None
 
     @property
     def policy(self) -> Policy:

@@ -18,6 +18,7 @@ from keruta.domain.messages.catalogue import CATALOGUE
 TEXT_LIMIT = 4096
 ARGUMENT_LIMIT = 1000
 ARGUMENTS_LIMIT = 20
+LENGTH_LIMIT = 8192  # of a message with all its arguments; tasks keep it
 DEPTH_LIMIT = 3  # of words within words: "a text or a number" in a sentence
 
 _PLACE = re.compile(r"\{([a-z_]\w*)(?::([^{}|]*)\|([^{}|]*))?\}")
@@ -105,7 +106,8 @@ def read_message(text: object, code: object, arguments: object) -> Message:
 
     A known code whose arguments fit is put into words anew. Of any other, the text counts; without one, its code.
     """
-    return _read(text, code, arguments, DEPTH_LIMIT)
+    found = _read(text, code, arguments, DEPTH_LIMIT)
+    return found if _length(found) <= LENGTH_LIMIT else Message(text=found.text)
 
 
 def _read(text: object, code: object, arguments: object, depth: int) -> Message:
@@ -118,6 +120,13 @@ def _read(text: object, code: object, arguments: object, depth: int) -> Message:
     found = Message(code=code, arguments=clean, text=given or _listed(code, clean))
     worded = rendered(found, CATALOGUE)
     return found if worded is None else Message(code=code, arguments=clean, text=worded)
+
+
+def _length(said: Message) -> int:
+    """Return how many characters a message has with its arguments, and theirs."""
+    return len(said.text) + sum(
+        _length(value) if isinstance(value, Message) else len(str(value)) for value in said.arguments.values()
+    )
 
 
 def _clean(arguments: object, depth: int) -> dict[str, Argument] | None:

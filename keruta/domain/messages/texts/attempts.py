@@ -59,6 +59,12 @@ TEXTS = {
     "attempt_no_fence": "This worker has no fence: the script has all the rights of the user that runs the worker.",
     "file_not_kept": "Not kept of $KERUTA_ARTIFACTS: {path}, {why}.",
     "files_not_kept": "{count} more files were not kept; the log names them.",
+    "results_files_unlisted": (
+        "{count} more {count:file is|files are} kept with the results and not listed here: a task's record is full."
+    ),
+    "results_outputs_unlisted": (
+        "{count} {count:output is|outputs are} not kept, since a task's record is full: {names}."
+    ),
     "file_why_link": "a symbolic link",
     "file_why_pipe": "a named pipe",
     "file_why_socket": "a socket",

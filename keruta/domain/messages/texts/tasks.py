@@ -10,6 +10,11 @@ TEXTS = {
         "Only administrators, its submitter and those who manage its repository or queue may do this ({action})."
     ),
     "task_wrong_status": 'A task whose status is "{status}" can\'t be {acted}.',
+    "task_full": (
+        "The record of this task, with what its attempts left and what was sent to it, has more than {limit} MiB; "
+        "submit it anew."
+    ),
+    "task_many_inputs": "{limit} lines were sent to this attempt; it takes no more.",
     "task_no_work": "No work of this task is kept that could be pushed.",
     "task_cancelled_by": "Cancelled by {who}.",
     "task_accepted_by": "Its end was not known; {who} checked and accepted it.",
