@@ -24,6 +24,7 @@ from keruta.client import ApiError
 from keruta.errors import KerutaError
 
 INTERRUPTED, BROKEN_PIPE = 130, 141
+DIRECTORY_GONE = "The current directory is gone; change to one that is there."
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -67,10 +68,11 @@ def run(command: Callable[[], object], arguments: Sequence[str]) -> NoReturn:
 
 
 def _code_of(command: Callable[[], object]) -> int:
+    output = sys.stdout
     try:
         command()
     except SystemExit as end:
-        if isinstance(end.__context__, BrokenPipeError):  # Click ends with 1 then
+        if sys.stdout is not output:  # Click puts another in its place when the pipe breaks, and ends with 1
             return BROKEN_PIPE
         return end.code if isinstance(end.code, int) else 0
     return 0
@@ -89,10 +91,21 @@ def failure_of(error: Exception) -> Failure:
         return Failure(reason="NotUtf8", message=f"This is not UTF-8 text: {shown}")
     if isinstance(error, UnicodeError):
         return Failure(reason="NotUtf8", message="What was read is not UTF-8 text.")
+    if isinstance(error, FileNotFoundError) and not error.filename and _is_gone():
+        return Failure(reason="CommandFailed", message=DIRECTORY_GONE)
     if isinstance(error, OSError):
         where = os.fsencode(error.filename).decode("utf-8", "backslashreplace") if error.filename else "Input or output"
         return Failure(reason="SystemError", message=f"{where}: {error.strerror or error}")
     return Failure(reason="CommandFailed", message=f"{type(error).__name__}: {error}")
+
+
+def _is_gone() -> bool:
+    """Whether the current directory was removed."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def prepare_streams() -> None:

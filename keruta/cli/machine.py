@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from keruta.cli.errors import DIRECTORY_GONE
 from keruta.errors import KerutaError
 from keruta.local.installation import start_command
 from keruta.local.state import Running, State, find, passed_over
@@ -40,4 +41,4 @@ def here() -> Path:
     try:
         return Path.cwd()
     except OSError as error:
-        raise KerutaError("The current directory is gone; change to one that is there.") from error
+        raise KerutaError(DIRECTORY_GONE) from error

@@ -238,17 +238,18 @@ def test_a_full_disk_behind_standard_output_is_told(server: Serving) -> None:
 
 def test_a_reader_that_has_enough_ends_the_command_quietly(server: Serving) -> None:
     """`| head` ends with 141 and without a word."""
-    done = run("--help", url=server.url, shell='"$@" | true; exit 0')
+    done = run("--help", url=server.url, shell='{ "$@"; echo "code $?" >&2; } | true')
 
-    assert done.stderr == b""
+    assert done.stderr == b"code 141\n"
 
 
-def test_a_directory_that_is_gone_is_told(server: Serving, tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [("list",), ("run", "--repo", ".", "--", "true")])
+def test_a_directory_that_is_gone_is_told(server: Serving, tmp_path: Path, arguments: tuple[str, ...]) -> None:
     """A current directory that was removed is a sentence."""
     gone = tmp_path / "gone"
     gone.mkdir()
 
-    done = run("list", url="", shell=f'rmdir "{gone}"; "$@"', cwd=gone, env={"KERUTA_TOKEN": ""})
+    done = run(*arguments, url="", shell=f'rmdir "{gone}"; "$@"', cwd=gone, env={"KERUTA_TOKEN": ""})
 
     assert done.returncode == 1
     assert b"The current directory is gone" in done.stderr

@@ -130,7 +130,7 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
 
 
 def on_renewal(task: Standing, held: Held, lease_seconds: float) -> Decision | None:
-    """Decide what it makes of a task that its agent still has the attempt: one that was given up goes on, or waits on."""
+    """Decide what a heartbeat makes of a task whose attempt was given up: it goes on, or waits with its question."""
     if task.status is not Status.UNKNOWN:
         return None
     return Decision(
@@ -179,7 +179,8 @@ def _running(task: Standing, attempt: Attempt, entry: Running, lease: dict[str, 
 
 def _waiting(task: Standing, attempt: Attempt, entry: Waiting, lease: dict[str, Any]) -> Decision | Outcome:
     """A question is kept of whatever attempt asks it: one that was given up waits with it, and another replaces it."""
-    if task.status is Status.WAITING and attempt.execution == entry.execution and entry.question != (task.question or ""):
+    new = entry.question != (task.question or "")
+    if new and task.status is Status.WAITING and attempt.execution == entry.execution:
         guard = Guard(statuses=frozenset({Status.WAITING}), attempt=attempt.number, execution=entry.execution)
         return Decision(change=None, guard=guard, fields={**lease, "question": entry.question})
     return _going_on(task, attempt, entry, Change.ASK, {**lease, "question": entry.question})

@@ -1,4 +1,4 @@
-"""Room in a task's document for what its attempts left: MongoDB's documents hold 16 MiB, all attempts' results together.
+"""Room in a task's document for what its attempts left: one of MongoDB holds 16 MiB, with the results of all attempts.
 
 Files stay where they are kept, whether a document lists them or not.
 """
