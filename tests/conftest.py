@@ -26,8 +26,15 @@ hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 
+SHARED_NAME = os.environ.get("KERUTA_TESTS_DATABASE", "shared")  # another one where several runs share a mongod
+
+
 @pytest.fixture(scope="session")
 def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
+    """The one whose port is in `KERUTA_TESTS_MONGOD`, for runs that follow each other; else one of this run's own."""
+    if port := os.environ.get("KERUTA_TESTS_MONGOD"):
+        yield Mongod(tmp_path_factory.mktemp("mongod"), port=int(port))
+        return
     directory = in_memory(tmp_path_factory.mktemp("mongod"))
     try:
         with Mongod(directory) as running:
@@ -38,7 +45,7 @@ def mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
 
 @pytest.fixture(scope="session")
 def shared_database(mongod: Mongod) -> Iterator[SharedDatabase]:
-    shared = SharedDatabase(Settings(mongo_url=mongod.url, mongo_database="shared"))
+    shared = SharedDatabase(Settings(mongo_url=mongod.url, mongo_database=SHARED_NAME))
     yield shared
     shared.close()
 
@@ -50,7 +57,7 @@ def settings(request: pytest.FixtureRequest, mongod: Mongod, tmp_path_factory: p
     write_private(key, new_sealing_key())
     return Settings(
         mongo_url=mongod.url,
-        mongo_database=f"t{new_id()}" if request.node.get_closest_marker("own_database") else "shared",
+        mongo_database=f"t{new_id()}" if request.node.get_closest_marker("own_database") else SHARED_NAME,
         results_dir=results,
         lease_seconds=30,
         credentials_key=key,

@@ -16,6 +16,7 @@ how many of its mutants were noticed; see `tests/unit_mutants.py`.
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import functools
 import importlib
@@ -23,10 +24,12 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import os
+import shutil
 import signal
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -36,7 +39,7 @@ ACCEPTED = Path(__file__).with_name("mutants_accepted.txt")
 AT_ONCE = os.cpu_count() or 1
 TIMEOUT_SECONDS = 300.0
 
-# Which tests must notice a change in which module: the quick ones, without a database.
+# Which tests must notice a change in which module: the quick ones.
 TARGETS: dict[str, list[str]] = {
     "keruta/domain/decisions/commands.py": ["tests/unit/test_command_decisions.py"],
     "keruta/domain/decisions/leases.py": ["tests/unit/test_lease_decisions.py"],
@@ -47,6 +50,7 @@ TARGETS: dict[str, list[str]] = {
     ],
     "keruta/domain/waiting.py": ["tests/unit/test_waiting.py"],
     "keruta/domain/lifecycle.py": ["tests/unit/test_lifecycle.py", "tests/unit/test_docs.py"],
+    "keruta/domain/permissions.py": ["tests/unit/test_permissions.py"],
 }  # fmt: skip
 
 _FLIPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -233,6 +237,7 @@ def _run(mutant: Mutant | None, tests: Sequence[str]) -> int:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
+        os.environ["KERUTA_TESTS_DATABASE"] = f"m{os.getpid()}"
         if mutant is not None:
             sys.meta_path.insert(0, _Finder(mutant))
         import pytest
@@ -281,6 +286,29 @@ def main(arguments: Sequence[str]) -> int:
     for name in _LOADED_FIRST:
         importlib.import_module(name)
     chosen = {arguments[0]: list(arguments[1:]) or TARGETS[arguments[0]]} if arguments else TARGETS
+    with _database(any("tests/integration" in test for tests in chosen.values() for test in tests)):
+        return _look(chosen)
+
+
+@contextlib.contextmanager
+def _database(needed: bool) -> Iterator[None]:
+    """A mongod for all runs together: starting one takes longer than most tests."""
+    if not needed:
+        yield
+        return
+    from tests.support.mongod import Mongod, in_memory
+
+    with tempfile.TemporaryDirectory() as otherwise:
+        directory = in_memory(Path(otherwise))
+        try:
+            with Mongod(directory) as mongod:
+                os.environ["KERUTA_TESTS_MONGOD"] = str(mongod.port)
+                yield
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def _look(chosen: Mapping[str, Sequence[str]]) -> int:
     known, bad, total = accepted(), 0, 0
     for path, tests in chosen.items():
         _, status = os.waitpid(_run(None, tests), 0)
@@ -290,7 +318,8 @@ def main(arguments: Sequence[str]) -> int:
         found = list(mutants(path, (ROOT / path).read_text("utf-8")))
         left = survivors(found, tests)
         new = [mutant for mutant in left if mutant.name not in known]
-        print(f"{path}: {len(found)} mutants, {len(left)} survived, {len(left) - len(new)} of them accepted")
+        said = f"{path}: {len(found)} mutants, {len(left)} survived, {len(left) - len(new)} of them accepted"
+        print(said, flush=True)
         for mutant in sorted(new, key=lambda mutant: mutant.line):
             print(f"  line {mutant.line}: {mutant.name.partition(' ')[2]}")
         bad, total = bad + len(new), total + len(found)

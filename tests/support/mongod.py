@@ -37,9 +37,11 @@ def in_memory(otherwise: Path) -> Path:
 
 
 class Mongod:
-    def __init__(self, directory: Path) -> None:
+    """A mongod on a free port, or, where a port is given, the one that somebody else has started there."""
+
+    def __init__(self, directory: Path, port: int = 0) -> None:
         self._directory = directory
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = mongod.url(self.port)
         self._process: subprocess.Popen[bytes] | None = None
 
