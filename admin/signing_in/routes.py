@@ -105,7 +105,7 @@ def by_code() -> flask.Response:
         return _page(wanted, gettext("Here you sign in at the identity provider."), 403)
     try:
         code = settings.sign_in_code_file.read_text().strip()
-        if hmac.compare_digest(_plain(given), _plain(code)):
+        if _plain(code) and hmac.compare_digest(_plain(given), _plain(code)):  # a file cut short is no code
             given = settings.sign_in_token_file.read_text().strip()
     except OSError:
         return _page(wanted, gettext("The code's file can't be read; see the log of admin."), 503)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import flask
+from werkzeug.wsgi import ClosingIterator
 
 from keruta.domain.messages import message
 from keruta.domain.principal import Principal
@@ -68,5 +69,6 @@ def counted(response: flask.Response, reader: Principal) -> flask.Response:
     except KerutaError:
         response.close()
         raise
-    response.call_on_close(give_back)
+    # Not by `call_on_close`: of a file that is passed on as it is, the server closes the iterator alone.
+    response.response = ClosingIterator(response.response, give_back)
     return response

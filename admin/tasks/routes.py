@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import flask
 import msgspec
 
@@ -83,17 +85,20 @@ def list_artifacts(id: str) -> flask.Response:
 def get_artifact(id: str, path: str) -> flask.Response:
     """The file as it was stored, never to be shown inside a page of ours: a script made it."""
     attempt = attempt_asked(task_asked(id))
-    file = ports().results.open(attempt_id(id, attempt.number), path)
-    response = flask.send_file(
-        file, mimetype="application/octet-stream", as_attachment=True, download_name=path.rsplit("/", 1)[-1]
-    )
     known = next((artifact for artifact in attempt.artifacts if artifact.path == path), None)
-    if known is not None:
-        response.set_etag(known.sha256)
-    response.content_length = file.seek(0, 2)
-    file.seek(0)
-    response.make_conditional(flask.request, accept_ranges=True, complete_length=response.content_length)
-    return counted(response, principal())
+    with contextlib.ExitStack() as on_refusal:
+        file = on_refusal.enter_context(ports().results.open(attempt_id(id, attempt.number), path))
+        response = flask.send_file(
+            file, mimetype="application/octet-stream", as_attachment=True, download_name=path.rsplit("/", 1)[-1]
+        )
+        if known is not None:
+            response.set_etag(known.sha256)
+        response.content_length = file.seek(0, 2)
+        file.seek(0)
+        response.make_conditional(flask.request, accept_ranges=True, complete_length=response.content_length)
+        answer = counted(response, principal())
+        on_refusal.pop_all()
+    return answer
 
 
 def attempt_asked(task: TaskView) -> AttemptView:

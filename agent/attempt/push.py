@@ -218,7 +218,14 @@ class Pusher:
         objects = self._repository.bare / "lfs" / "objects"
         if large := sorted(file.name for file in objects.rglob("*") if file.is_file()):
             self._git(
-                *large_files.FILTER, *_QUIET, "lfs", "push", "--object-id", self._url, *large, reason="PushFailed"
+                *large_files.options(self._git),
+                *_QUIET,
+                "lfs",
+                "push",
+                "--object-id",
+                self._url,
+                *large,
+                reason="PushFailed",
             )
 
     # ------------------------------------------------------------ refusals

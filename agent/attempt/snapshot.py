@@ -57,7 +57,7 @@ class Snapshot:
         self._copies = Copies(files, directory)
         self._git = git.with_env({**git.env, "GIT_WORK_TREE": str(directory)}, directory)
         self._base = baseline
-        self._filters = large_files.FILTER if lfs else ()
+        self._filters = large_files.options(git) if lfs else ()
         self._entries: dict[bytes, tuple[int, str]] = {}
         self._modules = submodule_paths(files.read(b".gitmodules", RULES_LIMIT_BYTES) or b"")
         self.left_out: list[str] = []

@@ -37,7 +37,7 @@ def check_out(git: Git, paths: Sequence[str], resolved: Resolved, tried: Tried, 
     smudge: tuple[str, ...] = ()
     if lfs:  # as it is checked out: a search for all pointers would fetch every file
         large_files.need_program()
-        smudge = large_files.FILTER
+        smudge = large_files.options(git)
         git = git.with_env({**git.env, "GIT_LFS_SKIP_SMUDGE": "0"})
 
     def check_out_once() -> None:

@@ -24,7 +24,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         port = "" if self.port == DEFAULT_PORTS.get(self.scheme) else f":{self.port}"
-        return f"{self.scheme}://{self.host}{port}{self.path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}{port}{self.path}"
 
 
 def parse_address(url: str) -> Address:
@@ -80,7 +81,10 @@ def host_fault(pattern: str) -> bool:
 
 
 def _matches(pattern: str, address: Address) -> bool:
-    scheme, host, port, path = _parts(pattern)
+    try:
+        scheme, host, port, path = _parts(pattern)
+    except ValueError:  # stored by a version that did not refuse it
+        return False
     if host != address.host:
         return False
     if scheme is None:
@@ -106,11 +110,27 @@ def _parts(pattern: str) -> tuple[str | None, str, int | None, str]:
 
 
 def _host(host: str) -> str:
+    """A host as it is compared. Raises ValueError for one that programs may take for different hosts.
+
+    Of an international name that is one for which the two rules for such names differ (`ß` is `ss` by the older one, and
+    a letter of its own by the newer one, which curl follows), and one that only looks like another (full-width letters,
+    signs of no width). An escape is one that curl decodes and others don't.
+    Source: https://www.unicode.org/reports/tr46/#IDNAComparison
+    """
     plain = host.lower().rstrip(".")
-    try:
-        return plain.encode("idna").decode() if not plain.isascii() else plain
-    except UnicodeError:
+    if "%" in plain:
+        raise ValueError("not a host")
+    if plain.isascii():
         return plain
+    named = plain.encode("idna").decode()
+    if named.encode().decode("idna") != plain:
+        raise ValueError("not a host")
+    return named
+
+
+def host_of(url: str) -> str:
+    """Return the host of an address with a scheme, as it is compared. Raises ValueError as `parse_address` does."""
+    return _host(urlsplit(url).hostname or "")
 
 
 def _path(path: str) -> str:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from keruta.domain.address import host_of
 from keruta.domain.messages import Message, message
 
 TRANSPORTS = ("https", "http", "ssh", "file")
@@ -63,6 +64,10 @@ def url_fault(url: str) -> Message | None:
             return message("field_repository_host")
         if parts.password is not None or (parts.username and kind != "ssh"):
             return message("field_address_password")
+        try:
+            host_of(url)
+        except ValueError:
+            return message("field_repository_host_unclear")
     return None
 
 

@@ -282,8 +282,7 @@ def _renew(ports: ReportPorts, sender: Sender, held: Sequence[Held], tasks: Mapp
     known = [one for one in held if sender.worker or attempt_id(one.task, one.attempt) == sender.attempt]
     mine = [one for one in known if one.renew]
     for one in mine:
-        task = tasks.get(one.task)
-        decision = on_renewal(task, one, ports.lease_seconds) if task is not None else None
+        decision = on_renewal(tasks.get(one.task), one, sender, ports.lease_seconds)
         changed = ports.changes.tasks.write(one.task, decision) if decision is not None else None
         if changed is not None:
             _told(ports, changed, one.attempt)

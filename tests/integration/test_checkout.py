@@ -21,6 +21,7 @@ from keruta.domain.repository import DEFAULT_TRANSPORTS, Depth
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 from tests.support.gitservers import GitHttp, GitSsh
+from tests.support.lfs import LfsStore
 from tests.support.repositories import add_commit, git, make_repository
 from tests.support.workspaces import Workspace
 
@@ -50,6 +51,7 @@ class Place:
         allowed_refs: Sequence[str] = (),
         transports: frozenset[str] = DEFAULT_TRANSPORTS,
         cache: CloneCache | None = None,
+        paths: Sequence[str] = (),
         seconds: float = 60,
     ) -> str:
         self.number += 1
@@ -60,7 +62,7 @@ class Place:
             stall_seconds=stall_seconds,
         ) as env:  # fmt: skip
             return checkout(
-                RepositoryRef(url=url, ref=ref, submodules=submodules, depth=depth, tags=tags),
+                RepositoryRef(url=url, ref=ref, submodules=submodules, depth=depth, tags=tags, paths=list(paths)),
                 self.workspace,
                 lambda directory: Git(directory, env, self.stop, deadline),
                 transports=transports,
@@ -313,6 +315,56 @@ def test_a_commit_by_a_part_of_its_id_is_told_what_to_write(place: Place, http: 
     assert error.reason == "RefNotFound"
     assert f"git rev-parse {commit[:8]}" in str(error)
     assert place.checkout(http.url("a.git"), reader(http), ref=commit.upper()) == commit
+
+
+LOCAL_SERVERS = ["file://{}", "FILE://{}", "file://localhost{}", "{}", "{}/.git", "../../foreign"]
+
+
+@pytest.mark.parametrize("paths", [(), ("a",)], ids=["whole", "paths"])
+@pytest.mark.parametrize("address", LOCAL_SERVERS)
+def test_large_files_do_not_come_out_of_this_machines_repositories(
+    place: Place, http: GitHttp, tmp_path: Path, address: str, paths: Sequence[str]
+) -> None:
+    """The server that .lfsconfig names is of an allowed transport: not a directory, however it is written."""
+    store, content = LfsStore(), b"of somebody else\n"
+    pointer = store.add(content)
+    foreign = tmp_path / "foreign"
+    git(tmp_path, "init", "-q", str(foreign))
+    name = next(iter(store.files))
+    kept = foreign / ".git" / "lfs" / "objects" / name[:2] / name[2:4] / name
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(content)
+    files: dict[str, bytes | str] = {
+        "a/big.bin": pointer,
+        ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+        ".lfsconfig": f"[lfs]\n\turl = {address.format(foreign)}\n",
+    }
+    make_repository(http.root / "a.git", files)
+
+    error = reason_of(place.checkout, http.url("a.git"), reader(http), lfs=True, paths=paths)
+
+    assert error.reason == "LfsFailed"
+    assert kept.stat().st_nlink == 1
+    assert [path for path in place.workspace.rglob(name) if path.is_file()] == []
+    big = place.workspace / "a" / "big.bin"
+    assert not big.exists() or big.read_bytes() == pointer
+
+
+def test_large_files_are_not_asked_for_by_a_transport_that_is_not_allowed(place: Place, http: GitHttp) -> None:
+    """An address of ssh in .lfsconfig starts no ssh where only HTTP may be used."""
+    files: dict[str, bytes | str] = {
+        "big.bin": LfsStore().add(b"content\n"),
+        ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+        ".lfsconfig": "[lfs]\n\turl = ssh://git@127.0.0.1:1/a.git\n",
+    }
+    make_repository(http.root / "a.git", files)
+
+    error = reason_of(
+        place.checkout, http.url("a.git"), reader(http), lfs=True, transports=frozenset({"http", "https"})
+    )
+
+    assert error.reason == "LfsFailed"
+    assert "connect to host" not in error.message.text
 
 
 def test_a_fault_of_git_lfs_names_it(place: Place, http: GitHttp) -> None:

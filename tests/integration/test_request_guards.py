@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions, new_key
 from keruta.domain.api.agents import AGENTS
 from keruta.domain.naming import attempt_id
-from keruta.domain.reports import LogChunk
+from keruta.domain.reports import Artifact, LogChunk
 from keruta.domain.roles import PEOPLE
 from keruta.domain.users import ApiKeyRequest
 from keruta.http.function import Function
@@ -230,6 +231,74 @@ def test_nobody_holds_more_threads_than_their_share(
     assert refused.headers["Retry-After"]
     for one in (held[1], others, again):
         one.close()
+
+
+def left_file(world: World, settings: Settings) -> str:
+    """The address of a file that an attempt left."""
+    task = world.submit()
+    world.worker()
+    world.assign()
+    world.start(task)
+    world.end(task, artifacts=[Artifact(path="a.txt", size_bytes=1_000_000, sha256="e" * 64)])
+    directory = settings.results_dir / task / "1"
+    directory.mkdir(parents=True)
+    (directory / "a.txt").write_bytes(b"0123456789" * 100_000)
+    return f"/api/v1/tasks/{task}/artifacts/a.txt"
+
+
+def open_files(settings: Settings) -> list[str]:
+    """Which files of attempts this process has open."""
+    paths = [os.path.realpath(entry.path) for entry in os.scandir("/proc/self/fd")]
+    return [path for path in paths if path.startswith(str(settings.results_dir))]
+
+
+FILE_REQUESTS: dict[str, tuple[str, dict[str, str], int]] = {
+    "whole": ("GET", {}, 200),
+    "part": ("GET", {"Range": "bytes=10-19"}, 206),
+    "no such part": ("GET", {"Range": "bytes=9999999-"}, 416),
+    "no range at all": ("GET", {"Range": "bytes=x"}, 416),
+    "head": ("HEAD", {}, 200),
+    "not since then": ("GET", {"If-None-Match": f'"{"e" * 64}"'}, 304),
+    "only of another time": ("GET", {"If-Match": '"other"'}, 412),
+}
+
+
+@pytest.mark.parametrize("how", FILE_REQUESTS)
+def test_a_file_is_closed_and_counts_no_more_when_its_answer_is(
+    world: World, app: flask.Flask, ada: Browser, settings: Settings, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Whatever part of it was asked for, and whether or not it was read to its end."""
+    monkeypatch.setattr(stream_limits, "LIMITS", limits := StreamLimits(per_person=2, per_process=3))
+    address, (method, more, status) = left_file(world, settings), FILE_REQUESTS[how]
+    headers = {"Authorization": f"Bearer {ada.token}", **more}
+
+    answers = []
+    for _ in range(4):
+        answer = ada.client.open(address, method=method, headers=headers, buffered=False)
+        answers.append(answer.status_code)
+        answer.close()
+
+    assert answers == [status] * 4
+    assert limits._open == {}
+    assert open_files(settings) == []
+
+
+def test_a_file_counts_while_it_is_read_and_is_not_left_open_by_a_refusal(
+    world: World, app: flask.Flask, ada: Browser, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One more than its reader's share is refused; the others are open until they are closed."""
+    monkeypatch.setattr(stream_limits, "LIMITS", StreamLimits(per_person=2, per_process=3))
+    address, headers = left_file(world, settings), {"Authorization": f"Bearer {ada.token}"}
+
+    held = [ada.client.get(address, headers=headers, buffered=False) for _ in range(2)]
+    refused = ada.client.get(address, headers=headers, buffered=False)
+    left = len(open_files(settings))
+    for one in held:
+        one.close()
+    again = ada.client.get(address, headers=headers, buffered=True)
+
+    assert ([one.status_code for one in held], refused.status_code, again.status_code) == ([200, 200], 429, 200)
+    assert (left, len(again.data), open_files(settings)) == (2, 1_000_000, [])
 
 
 # ---------------------------------------------------------------- streams

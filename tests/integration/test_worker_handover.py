@@ -87,6 +87,30 @@ def test_processes_of_a_machine_are_not_handed_over(world: World) -> None:
     assert holder(world, task_id) == "machine"
 
 
+def test_what_was_given_up_is_brought_back_by_who_has_it_now(world: World) -> None:
+    """The heir and the attempt's own agent; not the worker that had it, nor one that never did."""
+    worker(world, "gone")
+    task_id = world.submit()
+    world.assign()
+    world.start(task_id, "gone")
+    worker(world, "heir")
+    silent(world, "gone")
+    world.tick()
+    held = Held(task=task_id, attempt=1, execution="x1")
+    found = []
+
+    for sender in ("gone", "stranger", "heir"):
+        worker(world, sender)
+        world.lease_runs_out(task_id)
+        world.tick()
+        assert world.task(task_id).status == "unknown"
+        silent(world, sender, 2)
+        world.report(sender, held=[held])
+        found.append(str(world.task(task_id).status))
+
+    assert found == ["unknown", "unknown", "running"]
+
+
 @pytest.mark.parametrize("renew", [True, False])
 def test_what_is_only_known_keeps_no_lease(world: World, renew: bool) -> None:
     """A started attempt's agent vouches for it; a worker that only watches does not."""

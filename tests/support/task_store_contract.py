@@ -87,7 +87,7 @@ def decisions_about(task: Standing) -> Iterator[Decision]:
             yield on_command(task, command, ANN)
     if task.status in LEASED:
         yield on_lease_expired(task, 30)
-    if (renewed := on_renewal(task, Held(**same, execution="x"), 30)) is not None:
+    if (renewed := on_renewal(task, Held(**same, execution="x"), Sender(worker="w1"), 30)) is not None:
         yield renewed
     yield on_resource_deleted("queue", "default", ANN)
     yield on_assign("w2", 30)

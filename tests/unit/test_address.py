@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keruta.domain.address import host_fault, may_be_sent, same_address
+from keruta.domain.repository import url_fault
 
 SAME = [
     ["https://git.example.com/team/app", "https://GIT.example.com/team/app.git", "HTTPS://git.example.com:443/team/app/",
@@ -28,6 +29,7 @@ def test_different_addresses_stay_different() -> None:
         "https://git.example.com/team/app", "http://git.example.com/team/app", "ssh://git.example.com/team/app",
         "https://git.example.com:8443/team/app", "https://git.example.org/team/app", "https://git.example.com/team/App",
         "https://git.example.com/team/app2", "https://git.example.com/team", "not an address",
+        "https://[2001:db8::1]:8443/team/app", "https://[2001:db8::1:8443]/team/app",
     ]  # fmt: skip
     assert len({same_address(url) for url in urls}) == len(urls)
 
@@ -61,6 +63,33 @@ def test_different_addresses_stay_different() -> None:
 def test_a_credential_is_sent_to_its_hosts_only(host: str, url: str, allowed: bool) -> None:
     """A host stands for encrypted transports on their own ports; a prefix ends between two parts of the path."""
     assert may_be_sent([host], url) is allowed
+
+
+# Hosts that Python (IDNA 2003), curl (IDNA 2008, UTS 46) and people take for different ones.
+UNCLEAR = ["stra\u00dfe.example", "\u03c2.example", "git\u200d.example.com", "git\u200c.example.com", "git%2eexample.com",
+           "\uff27\uff29\uff34.example.com", "git\u3002example.com", "git\u00ad.example.com", "[fe80::1%25eth0]",
+           "e\u0301.example", "\u017fs.example", "a..\u00fc"]  # fmt: skip
+
+
+@pytest.mark.parametrize("host", UNCLEAR)
+def test_a_host_that_programs_take_for_different_servers_is_refused(host: str) -> None:
+    """As a repository's address, as a credential's host, and as an address that a credential would be sent to."""
+    url = f"https://{host}/team/app"
+
+    assert url_fault(url) is not None
+    assert host_fault(host)
+    assert host_fault(f"https://{host}/team")
+    for known in ("strasse.example", "git.example.com", "ss.example", host, f"https://{host}"):
+        assert not may_be_sent([known], url)
+
+
+def test_an_international_host_is_the_same_in_both_its_forms() -> None:
+    """A name for which the rules agree stays usable."""
+    url = "https://B\u00dcCHER.example/team/app"
+
+    assert url_fault(url) is None
+    assert may_be_sent(["xn--bcher-kva.example"], url)
+    assert may_be_sent(["b\u00fccher.example"], "https://xn--bcher-kva.example/team/app")
 
 
 @pytest.mark.parametrize("host", ["", "https://", "git.example.com/team", "user@git.example.com", "a b", "ftp://x.org",

@@ -421,7 +421,7 @@ def test_a_lost_attempt(status: Status, policy: Policy, maximum: int, cancelled:
 @pytest.mark.parametrize("status", list(Status))
 def test_holding_an_attempt_brings_back_a_task_that_was_given_up(status: Status) -> None:
     """Only from unknown, and only by the same execution; its reason and message go."""
-    found = on_renewal(task(status, "x"), Held(task=ID, attempt=2, execution="x"), 30)
+    found = on_renewal(task(status, "x"), Held(task=ID, attempt=2, execution="x"), WORKER, 30)
 
     if status is Status.UNKNOWN:
         assert found is not None
@@ -434,6 +434,23 @@ def test_holding_an_attempt_brings_back_a_task_that_was_given_up(status: Status)
         }  # fmt: skip
     else:
         assert found is None
+
+
+@pytest.mark.parametrize("sender", [Sender(worker="w2", session="s"), Sender(attempt=f"{ID}-1"), Sender(attempt="o-2")])
+def test_nobody_else_brings_back_a_task_that_was_given_up(sender: Sender) -> None:
+    """Neither another worker, nor an agent of another attempt, whatever they know of it."""
+    held = Held(task=ID, attempt=2, execution="x")
+
+    assert on_renewal(task(Status.UNKNOWN, "x"), held, sender, 30) is None
+    assert on_renewal(task(Status.UNKNOWN, "x"), held, Sender(attempt=f"{ID}-2"), 30) is not None
+
+
+def test_an_earlier_attempt_and_no_task_are_not_brought_back() -> None:
+    """What is held is not the current attempt, or of no task."""
+    earlier = Held(task=ID, attempt=1, execution="x")
+
+    assert on_renewal(task(Status.UNKNOWN, "x"), earlier, WORKER, 30) is None
+    assert on_renewal(None, earlier, WORKER, 30) is None
 
 
 def chunk(sequence: int, data: bytes, offset: int = 0, *, system: bool = False) -> LogChunk:

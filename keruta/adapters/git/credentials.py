@@ -101,6 +101,8 @@ def environment(
         files = {"UserKnownHostsFile": directory / "known_hosts", "IdentityFile": directory / "key"}
         options = " ".join(f"-o {shlex.quote(f'{name}={_ssh_path(path)}')}" for name, path in files.items())
         env["GIT_SSH_COMMAND"] = f"{guard} {ssh} {options}"
+    if "ssh" not in transports:  # Git LFS goes wherever a repository's .lfsconfig says
+        env["GIT_SSH_COMMAND"] = "false"
     reach = reach or network()
     try:
         env |= reach.variables(_bundle(reach, directory))

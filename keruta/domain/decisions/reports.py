@@ -70,7 +70,7 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
 STALE = refused("StaleAttempt", message("attempt_not_current"))
 
 
-def not_theirs(task: Standing | None, entry: AnyEntry, sender: Sender) -> Outcome | None:
+def not_theirs(task: Standing | None, entry: AnyEntry | Held, sender: Sender) -> Outcome | None:
     """Why a sender may not report an entry: no such task, no longer the current attempt, or another's."""
     if task is None:
         return refused("NoSuchTask", message("task_missing"))
@@ -129,9 +129,12 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
     raise TypeError(f"no such entry: {entry!r}")
 
 
-def on_renewal(task: Standing, held: Held, lease_seconds: float) -> Decision | None:
-    """Decide what a heartbeat makes of a task whose attempt was given up: it goes on, or waits with its question."""
-    if task.status is not Status.UNKNOWN:
+def on_renewal(task: Standing | None, held: Held, sender: Sender, lease_seconds: float) -> Decision | None:
+    """Decide what a heartbeat makes of a task whose attempt was given up: it goes on, or waits with its question.
+
+    Only whose attempt it is brings it back. After a handover the attempt is its new worker's; the worker that had it before says nothing of it any more.
+    """
+    if task is None or task.status is not Status.UNKNOWN or not_theirs(task, held, sender) is not None:
         return None
     return Decision(
         change=Change.RESUME if task.question is None else Change.ASK,

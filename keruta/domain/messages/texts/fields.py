@@ -43,6 +43,9 @@ TEXTS = {
     "field_repository_address": "This is not a repository's address: use https://, ssh:// or user@host:path.",
     "field_ref": "This is not a branch, tag or commit.",
     "field_repository_host": "This is not a repository's address: it names no host.",
+    "field_repository_host_unclear": (
+        "Programs take this host for different servers, or for none; write it in the form that begins with xn--."
+    ),
     "field_address_password": (
         "An address contains no user name or password; store the credentials in keruta separately."
     ),
