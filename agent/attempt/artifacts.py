@@ -22,9 +22,10 @@ from agent.log.masking import Masker
 from keruta.adapters.results import FILE_LIMIT_BYTES, LOG_NAME, safe_parts
 from keruta.domain.file_names import as_text
 from keruta.domain.messages import EMPTY, Message, message
-from keruta.domain.reports import ARTIFACTS_LIMIT
+from keruta.domain.reports import ARTIFACTS_LIMIT, KEPT_WORK
 from keruta.domain.task import Artifact
 
+OWN_NAMES = frozenset({LOG_NAME, KEPT_WORK})  # who finds such a file takes it for keruta's, also where there is none
 OUTPUTS_LIMIT_BYTES = 256 * 1024
 DEPTH_MOST = 200  # directories within directories: each is an open descriptor
 PATH_SHOWN = 300
@@ -108,7 +109,7 @@ class Kept(msgspec.Struct, kw_only=True):
     artifacts: list[Artifact] = []
     left: list[Message] = []
     left_count: int = 0
-    own: frozenset[str] = frozenset({LOG_NAME})
+    own: frozenset[str] = OWN_NAMES
     full: str = ""
     total_bytes: int = 0
     path_bytes: int = 0
@@ -134,7 +135,7 @@ def keep_artifacts(source: Path, target: Path, own: Iterable[str] = ()) -> Kept:
     Args:
         own: names of files of the agent's own that will be beside them.
     """
-    kept = Kept(own=frozenset({LOG_NAME, *own}))
+    kept = Kept(own=OWN_NAMES | set(own))
     for found in walk(source):
         path = as_text(found.path)
         if found.descriptor < 0:

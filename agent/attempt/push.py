@@ -217,16 +217,8 @@ class Pusher:
         """What Git LFS keeps goes first: a branch must not name files that nobody has."""
         objects = self._repository.bare / "lfs" / "objects"
         if large := sorted(file.name for file in objects.rglob("*") if file.is_file()):
-            self._git(
-                *large_files.options(self._git),
-                *_QUIET,
-                "lfs",
-                "push",
-                "--object-id",
-                self._url,
-                *large,
-                reason="PushFailed",
-            )
+            options = (*large_files.options(self._git), *_QUIET)
+            self._git(*options, "lfs", "push", "--object-id", self._url, *large, reason="PushFailed")
 
     # ------------------------------------------------------------ refusals
 

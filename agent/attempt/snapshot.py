@@ -131,6 +131,7 @@ class Snapshot:
             except OSError:
                 return  # the directory is gone, or a link stands in its place: so its files are gone
             for entry in entries:
+                self._git.check_time()
                 self._look_at(descriptor, entry)
 
     def _look_at(self, descriptor: int, entry: IndexEntry) -> None:

@@ -41,7 +41,10 @@ def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | 
     Raises:
         NotMintedError: the key is none, GitHub refused, or did not answer within 10 s.
     """
-    match = _OWNER_AND_NAME.fullmatch(parse_address(url).path)
+    try:
+        match = _OWNER_AND_NAME.fullmatch(parse_address(url).path)
+    except ValueError:
+        match = None
     if match is None:
         raise NotMintedError(message("git_app_address"))
     now = int(time.time())

@@ -112,9 +112,9 @@ def _parts(pattern: str) -> tuple[str | None, str, int | None, str]:
 def _host(host: str) -> str:
     """A host as it is compared. Raises ValueError for one that programs may take for different hosts.
 
-    Of an international name that is one for which the two rules for such names differ (`ß` is `ss` by the older one, and
-    a letter of its own by the newer one, which curl follows), and one that only looks like another (full-width letters,
-    signs of no width). An escape is one that curl decodes and others don't.
+    Such are international names for which the two standards differ (`ß` is `ss` by the older one, and a letter of its
+    own by the newer one, which curl follows) or that only look like another (full-width letters, signs of no width);
+    and names with escapes, which curl decodes and others don't.
     Source: https://www.unicode.org/reports/tr46/#IDNAComparison
     """
     plain = host.lower().rstrip(".")

@@ -25,7 +25,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 FAULTS_MOST = 20  # of one kind in one object
 VALUE_LETTERS = 80  # of what was sent, in a sentence about it
 
-_AT = re.compile(r"(?P<message>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
+_AT = " - at `$"
 
 
 def decode_json(body: bytes) -> Any:
@@ -96,14 +96,18 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
             each = (found for key, value in raw.items() for found in _convert_field({key: value}, kind, at)[1])
             if faults := _first(each, at):
                 return None, faults
-        match = _AT.match(str(error))
-        assert match is not None
-        path = match["path"] or ""
+        said, path = _where(str(error))
         if not path and (words := _beside_number(kind)) and (isinstance(raw, bool) or not isinstance(raw, int)):
             return None, [fault(at, message("field_number_or", known=", ".join(words)))]
         if isinstance(raw, dict) and path.startswith("[...]") and len(raw) == 1:
             path = f"[{_escape(next(iter(raw)))}]{path[5:]}"
-        return None, [fault(at + _pointer(path), _in_words(match["message"], () if path else _known(kind)))]
+        return None, [fault(at + _pointer(path), _in_words(said, () if path else _known(kind)))]
+
+
+def _where(said: str) -> tuple[str, str]:
+    """What msgspec says of a value, and the path that it says it of; the value may hold anything, paths too."""
+    text, at, path = said.rpartition(_AT)
+    return (text, path.removesuffix("`")) if at and path.endswith("`") else (said, "")
 
 
 def _first(faults: Iterator[Fault], at: str) -> list[Fault]:

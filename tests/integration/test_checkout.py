@@ -822,3 +822,45 @@ def test_each_way_to_fail_over_ssh(place: Place, ssh: GitSsh, tmp_path: Path, wh
     error = reason_of(place.checkout, url, Credential(name="ssh", ssh_key=key, known_hosts=known))
 
     assert error.reason == reason
+
+
+# ---------------------------------------------------------------- what a server makes Git write
+
+
+def flooding(place: Place, shell: str, most_bytes: int = 1 << 20) -> tuple[Git, tuple[str, ...]]:
+    """Git, which runs a command that stands for a server without end."""
+    env = {"PATH": os.environ["PATH"], "HOME": str(place.root), "GIT_CONFIG_NOSYSTEM": "1"}
+    git = Git(place.root, env, place.stop, time.monotonic() + 30, most_bytes)
+    return git, ("-c", f"alias.flood=!{shell}", "flood")
+
+
+def test_an_answer_without_end_is_given_up(place: Place) -> None:
+    """Before it fills the memory of who asked; nothing of it runs on."""
+    git, arguments = flooding(place, "yes")
+
+    error = reason_of(git.run, *arguments)
+
+    assert error.reason == "CloneFailed"
+    assert error.message.code == "git_too_much"
+    assert not [one for one in psutil.Process().children(recursive=True) if one.name() == "yes"]
+
+
+def test_of_a_servers_words_the_last_are_kept(place: Place) -> None:
+    """They say what is wrong; how many there were before is up to the server."""
+    git, arguments = flooding(place, "head -c 3000000 /dev/zero >&2; echo fatal: the end >&2; echo out; exit 3")
+
+    done = git.run(*arguments)
+
+    assert (done.exit_code, done.out) == (3, b"out\n")
+    assert len(done.err) <= 512 << 10
+    assert done.err.endswith(b"fatal: the end\n")
+
+
+@pytest.mark.parametrize("given", [b"", b"x" * 3_000_000], ids=["nothing", "much"])
+def test_what_git_reads_and_writes_at_once_is_whole(place: Place, given: bytes) -> None:
+    """However much of it there is, and also where it ends before it has read all."""
+    git, arguments = flooding(place, "cat", 4 << 20)
+    early, ending = flooding(place, "true")
+
+    assert git.run(*arguments, stdin=given).out == given
+    assert early.run(*ending, stdin=given).exit_code == 0

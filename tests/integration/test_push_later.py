@@ -248,6 +248,23 @@ def test_a_push_is_queued_as_an_attempt_without_a_script(world: World) -> None:
     assert world.database["audit"].find_one({"of": task_id, "action": "push", "who": "ann"})
 
 
+def test_a_push_of_a_task_without_a_result_runs_no_script(world: World) -> None:
+    """A file that is named like kept work is none, and the script does not run again in its place."""
+    task_id = world.submit()
+    world.worker()
+    world.assign()
+    world.start(task_id)
+    world.end(task_id, status="failed", reason="ScriptFailed", message="No.", commit="c" * 40, artifacts=[BUNDLE])
+
+    task_commands.push(world.commands, ANN, task_id, PushRequest(branch="other"))
+    world.assign()
+
+    made = world.assigned("w1")[0].specification
+    assert made is not None
+    assert made.fault is not None
+    assert made.fault.reason == "WorkMissing"
+
+
 def test_another_branch_is_not_replaced_unless_it_is_said(world: World) -> None:
     """What the task allowed for its own branch is not allowed for any other."""
     task_id = failed_with_work(world)

@@ -66,8 +66,9 @@ def test_a_credential_is_sent_to_its_hosts_only(host: str, url: str, allowed: bo
 
 
 # Hosts that Python (IDNA 2003), curl (IDNA 2008, UTS 46) and people take for different ones.
-UNCLEAR = ["stra\u00dfe.example", "\u03c2.example", "git\u200d.example.com", "git\u200c.example.com", "git%2eexample.com",
-           "\uff27\uff29\uff34.example.com", "git\u3002example.com", "git\u00ad.example.com", "[fe80::1%25eth0]",
+UNCLEAR = ["stra\u00dfe.example", "\u03c2.example", "git\u200d.example.com", "git\u200c.example.com",
+           "git%2eexample.com", "\uff27\uff29\uff34.example.com", "git\u3002example.com", "git\u00ad.example.com",
+           "[fe80::1%25eth0]",
            "e\u0301.example", "\u017fs.example", "a..\u00fc"]  # fmt: skip
 
 

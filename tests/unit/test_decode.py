@@ -94,6 +94,13 @@ def test_a_document_is_an_object(raw: Any, message: str) -> None:
     assert (made, [(one["at"], one["message"]) for one in faults]) == (None, [("", message)])
 
 
+def test_a_value_does_not_say_where_the_fault_is() -> None:
+    """What looks like the end of msgspec's sentence within a value is that value's."""
+    _, faults = convert({"colour": "x` - at `$.names", "inner": {"size": 0}}, Document)
+
+    assert [one["at"] for one in faults] == ["/colour", "/inner/size"]
+
+
 @pytest.mark.parametrize(
     "raw",
     [
@@ -107,6 +114,8 @@ def test_a_document_is_an_object(raw: Any, message: str) -> None:
         {"text": "x" * 1_000_000},
         {"labels": {"x" * 1_000_000: 1}},
         {"code": "X" * 1_000_000},
+        {"colour": " - at `$" * 125_000},
+        {"labels": {" - at `$" * 125_000: 1}},
     ],
     ids=lambda raw: f"{next(iter(raw))[:10]}-{len(raw)}",
 )

@@ -102,9 +102,9 @@ def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path) -> None:
     with (source / "large").open("wb") as file:
         file.truncate(2 << 30)
 
-    kept = keep_artifacts(source, tmp_path / "target", own=["result.bundle"])
+    kept = keep_artifacts(source, tmp_path / "target", own=["result.patch"])
 
-    assert [one.path for one in kept.artifacts] == ["result.patch"]
+    assert kept.artifacts == []
     assert [str(one).removeprefix("Not kept of $KERUTA_ARTIFACTS: ") for one in kept.left] == [
         "directory, a symbolic link.",
         "inner/link, a symbolic link.",
@@ -112,6 +112,7 @@ def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path) -> None:
         "log.gz/of-my-own, whose name is that of a file of keruta's own.",
         "pipe, a named pipe.",
         "result.bundle, whose name is that of a file of keruta's own.",
+        "result.patch, whose name is that of a file of keruta's own.",
     ]
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import selectors
 import signal
 import subprocess
 import threading
@@ -15,8 +17,13 @@ import git
 import msgspec
 
 from keruta.adapters.git.faults import fault
+from keruta.domain.messages import message
+from keruta.errors import PhaseError
 
 LOOK_EVERY_SECONDS = 0.2
+OUT_LIMIT_BYTES = 256 << 20  # of what Git writes; a server decides how much of it that is
+ERROR_LIMIT_BYTES = 256 << 10  # of its words, the last ones
+_BLOCK_BYTES = 1 << 16
 QUIET = ("-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 
 
@@ -47,23 +54,28 @@ class Git:
         env: the whole environment; nothing of keruta's own environment is passed on.
         stop: set when the job is to end; what runs is ended with it.
         deadline: by `time.monotonic()`.
+        most_bytes: how much it may write.
     """
 
-    def __init__(self, directory: Path, env: Mapping[str, str], stop: threading.Event, deadline: float) -> None:
+    def __init__(
+        self, directory: Path, env: Mapping[str, str], stop: threading.Event, deadline: float,
+        most_bytes: int = OUT_LIMIT_BYTES,
+    ) -> None:  # fmt: skip
         self.directory = directory
         self.env = dict(env)
         # GitPython expands $ and ~ in its directory, and runs in this process's own where there is none: `-C` does not.
         self._git = git.Git("/")
         self._stop = stop
         self._deadline = deadline
+        self._most_bytes = most_bytes
 
     def with_env(self, env: Mapping[str, str], directory: Path | None = None) -> Git:
         """Return Git in another environment, with the same limits."""
-        return Git(directory or self.directory, env, self._stop, self._deadline)
+        return Git(directory or self.directory, env, self._stop, self._deadline, self._most_bytes)
 
     def within(self, seconds: float) -> Git:
         """Return Git with another time limit, from now."""
-        return Git(self.directory, self.env, self._stop, time.monotonic() + seconds)
+        return Git(self.directory, self.env, self._stop, time.monotonic() + seconds, self._most_bytes)
 
     @property
     def seconds_left(self) -> float:
@@ -111,10 +123,10 @@ class Git:
             stdin: what it reads, or a file to read from.
 
         Raises:
+            PhaseError: CloneFailed: it wrote more than it may.
             Stopped, TimedOut: see there.
         """
         self.check_time()
-        given = stdin if isinstance(stdin, bytes) else None
         source: int | BinaryIO = subprocess.DEVNULL
         if stdin is not None:
             source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
@@ -127,16 +139,91 @@ class Git:
             start_new_session=True,
         )
         running: subprocess.Popen[bytes] = process.proc  # type: ignore[assignment]
-        while True:
-            try:
-                out, err = running.communicate(given, timeout=LOOK_EVERY_SECONDS)
-                break
-            except subprocess.TimeoutExpired:
-                given = None  # it has been given
-                if self._stop.is_set() or time.monotonic() > self._deadline:
+        with _Exchange(running, stdin if isinstance(stdin, bytes) else b"", self._most_bytes) as exchange:
+            while not exchange.over(LOOK_EVERY_SECONDS):
+                if self._stop.is_set() or time.monotonic() > self._deadline or exchange.too_much:
                     _end(running)
         self.check_time()
-        return Output(out=out or b"", err=err or b"", exit_code=running.returncode)
+        if exchange.too_much:
+            raise PhaseError("CloneFailed", message("git_too_much", limit=self._most_bytes))
+        return Output(out=bytes(exchange.out), err=bytes(exchange.err), exit_code=running.returncode)
+
+
+class _Exchange:
+    """What a process is given and what it writes, as far as that is kept.
+
+    Args:
+        given: for its standard input, where that is a pipe.
+        most_bytes: of what it writes, the beginning; it is to be ended when it writes more.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], given: bytes, most_bytes: int) -> None:
+        self._process = process
+        self._given = memoryview(given)
+        self._most_bytes = most_bytes
+        self.out = bytearray()
+        self.err = bytearray()
+        self.too_much = False
+        self._open = selectors.DefaultSelector()
+        streams = (
+            (process.stdin, selectors.EVENT_WRITE, self._write),
+            (process.stdout, selectors.EVENT_READ, self._take_out),
+            (process.stderr, selectors.EVENT_READ, self._take_error),
+        )
+        for stream, event, act in streams:
+            if stream is not None:
+                os.set_blocking(stream.fileno(), False)
+                self._open.register(stream, event, act)
+
+    def __enter__(self) -> _Exchange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for key in list(self._open.get_map().values()):
+            self._close(key)
+        self._open.close()
+
+    def over(self, seconds: float) -> bool:
+        """Go on for a while; return whether the process has ended and nothing of what it wrote is to come."""
+        if not self._open.get_map():
+            try:
+                self._process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                return False
+            return True
+        for key, _ in self._open.select(seconds):
+            if not key.data(key.fd):
+                self._close(key)
+        return False
+
+    def _close(self, key: selectors.SelectorKey) -> None:
+        self._open.unregister(key.fileobj)
+        with contextlib.suppress(OSError):  # it ended before it took its input
+            key.fileobj.close()  # type: ignore[union-attr]
+
+    def _write(self, descriptor: int) -> bool:
+        try:
+            self._given = self._given[os.write(descriptor, self._given[:_BLOCK_BYTES]) :]
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return bool(self._given)
+
+    def _take_out(self, descriptor: int) -> bool:
+        block = os.read(descriptor, _BLOCK_BYTES)
+        if len(self.out) + len(block) > self._most_bytes:
+            self.too_much = True
+        else:
+            self.out += block
+        return bool(block)
+
+    def _take_error(self, descriptor: int) -> bool:
+        block = os.read(descriptor, _BLOCK_BYTES)
+        self.err += block
+        if len(self.err) > 2 * ERROR_LIMIT_BYTES:
+            del self.err[:-ERROR_LIMIT_BYTES]
+        return bool(block)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -22,6 +22,7 @@ from keruta.network import network
 from keruta.settings import Settings
 
 LOOK_SECONDS = 9.0  # of the 10 s that an answer may take
+LOOK_BYTES = 32 << 20  # of what a server says it has: some 500,000 refs
 
 
 class Opening(Protocol):
@@ -50,7 +51,8 @@ class GitRemoteCheck:
                 with environment(
                     credential, private, url=url, transports=settings.transports, own=settings.own_git
                 ) as env:
-                    found = look(url, repository.default_ref, Git(Path(place), env, threading.Event(), deadline))
+                    git = Git(Path(place), env, threading.Event(), deadline, LOOK_BYTES)
+                    found = look(url, repository.default_ref, git)
                     return msgspec.structs.replace(found, **_reach(url))
         except PhaseError as error:
             return _not_looked(error.reason, error.message)

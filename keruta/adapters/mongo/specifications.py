@@ -170,10 +170,10 @@ def _with_kept_work(made: Specification, document: Document) -> Specification:
     """Where an attempt is to push what an earlier one kept: that, and nothing that a script would need."""
     number = (document.get("attempt") or {}).get("pushes")
     wanted = document.get("push")
-    if number is None or not wanted or made.wanted_result is None:
+    if number is None or not wanted:
         return made
     earlier = next((one for one in document.get("past_attempts") or () if one.get("number") == number), None)
-    if earlier is None or not earlier.get("commit"):
+    if earlier is None or not earlier.get("commit") or made.wanted_result is None:
         return _broken(made, "WorkMissing", message("push_work_missing", attempt=number))
     ended = earlier.get("outcome")
     kept = KeptWork(

@@ -38,6 +38,7 @@ TEXTS = {
     "git_repository_empty": "The repository has no commit yet; push one first.",
     "git_answers_empty": "The server answers, but the repository has no commit yet; push one first.",
     "git_slow": "The Git server did not answer in time.",
+    "git_too_much": "The Git server's answer has more than {limit} bytes.",
     "git_answers_no_ref": "The server answers, but the repository has no branch or tag '{ref}'.",
     "git_app_refused": "GitHub refused to give the App a token for {owner}/{repository} ({status}).",
     "git_app_address": "The repository's address does not name an owner and a repository.",
