@@ -210,7 +210,7 @@ def test_an_attempt_that_waited_when_it_was_given_up_waits_again() -> None:
     """Its agent tells a question once; a heartbeat afterwards must not make the task run without it."""
     held = Held(task=ID, attempt=2, execution="x")
 
-    found = on_renewal(task(Status.UNKNOWN, "x", question="why?"), held, 30)
+    found = on_renewal(task(Status.UNKNOWN, "x", question="why?"), held, WORKER, 30)
 
     assert found is not None
     assert found.change is Change.ASK
