@@ -132,7 +132,7 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
 def on_renewal(task: Standing | None, held: Held, sender: Sender, lease_seconds: float) -> Decision | None:
     """Decide what a heartbeat makes of a task whose attempt was given up: it goes on, or waits with its question.
 
-    Only whose attempt it is brings it back. After a handover the attempt is its new worker's; the worker that had it before says nothing of it any more.
+    Only whose attempt it is brings it back: after a handover that is its new worker, and no longer the one before.
     """
     if task is None or task.status is not Status.UNKNOWN or not_theirs(task, held, sender) is not None:
         return None
