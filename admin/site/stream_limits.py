@@ -70,5 +70,5 @@ def counted(response: flask.Response, reader: Principal) -> flask.Response:
         response.close()
         raise
     # Not by `call_on_close`: of a file that is passed on as it is, the server closes the iterator alone.
-    response.response = ClosingIterator(response.response, give_back)
+    response.response = ClosingIterator(response.response, give_back)  # type: ignore[arg-type]
     return response
