@@ -339,7 +339,7 @@ def test_a_task_without_kept_work_is_not_pushed(world: World) -> None:
     with pytest.raises(Conflict) as error:
         task_commands.push(world.commands, ANN, task_id, PushRequest())
 
-    assert error.value.reason == "NoWorkKept"
+    assert error.value.reason == "WrongStatus"
 
 
 # ------------------------------------------------------------ on its page

@@ -145,10 +145,10 @@ def _rerun(task: Standing, by: Principal) -> Decision | None:
 
 def _push(task: Standing, command: Push, by: Principal) -> Decision | None:
     """Another attempt, which runs no script and pushes what an earlier one kept."""
-    if task.work_kept_by is None and task.status in (*sources(Change.PUSH), Status.SUCCEEDED):
-        raise Conflict(message("task_no_work"), reason="NoWorkKept")
     if task.status not in sources(Change.PUSH):
         return None
+    if task.work_kept_by is None:
+        raise Conflict(message("task_no_work"), reason="NoWorkKept")
     wanted = {"attempt": task.work_kept_by, "branch": command.branch, "if_exists": command.if_exists}
     return _another(task, by, Change.PUSH, wanted)
 
