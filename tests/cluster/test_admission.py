@@ -123,7 +123,7 @@ def _said(api: Cluster, document: dict[str, Any], account: str = WORKER) -> str:
 
 @functools.cache
 def _client(api: Cluster) -> Any:
-    return kubernetes.config.new_client_from_config(api._env["KUBECONFIG"])
+    return kubernetes.config.new_client_from_config(api.kubectl.env["KUBECONFIG"])
 
 
 def test_what_a_worker_makes_is_let_in(api: Cluster) -> None:
@@ -457,7 +457,7 @@ def test_a_worker_deletes_attempts_jobs_only(api: Cluster) -> None:
 
     refused = subprocess.run(
         ["kubectl", "delete", "job", "-n", NAMESPACE, "backup", f"--as={WORKER}", "--wait=false"],
-        capture_output=True, text=True, env=api._env, check=False,
+        capture_output=True, text=True, env=api.kubectl.env, check=False,
     ).stderr  # fmt: skip
     api.kubectl("delete", "job", "-n", NAMESPACE, name, f"--as={WORKER}", "--wait=false")
 

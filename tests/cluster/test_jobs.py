@@ -331,7 +331,7 @@ def _refusal(cluster: Cluster, account: str, job: dict[str, Any]) -> str | None:
 
     done = subprocess.run(
         ["kubectl", "create", "--dry-run=server", account, "-f", "-"],
-        input=json.dumps(job), capture_output=True, text=True, env=cluster._env, check=False,
+        input=json.dumps(job), capture_output=True, text=True, env=cluster.kubectl.env, check=False,
     )  # fmt: skip
     return done.stderr if done.returncode else None
 

@@ -44,7 +44,7 @@ def test_dispatch_may_scale_the_worker_and_nothing_else(cluster: Cluster) -> Non
     def patched(patch: str, name: str = pod) -> str:
         done = subprocess.run(
             ["kubectl", "patch", "pod", "-n", NAMESPACE, name, account, "--dry-run=server", "-p", patch],
-            capture_output=True, text=True, env=cluster._env, check=False,
+            capture_output=True, text=True, env=cluster.kubectl.env, check=False,
         )  # fmt: skip
         return "" if done.returncode == 0 else done.stderr
 

@@ -43,7 +43,7 @@ class Kubectl:
     def __init__(self) -> None:
         said = subprocess.run([str(LAB), "env"], capture_output=True, text=True, check=True).stdout
         exports = dict(pair.split("=", 1) for pair in shlex.split(said) if "=" in pair)
-        self._env = {**os.environ, **exports, "PATH": exports["PATH"].replace("$PATH", os.environ["PATH"])}
+        self.env = {**os.environ, **exports, "PATH": exports["PATH"].replace("$PATH", os.environ["PATH"])}
 
     def __call__(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
@@ -51,7 +51,7 @@ class Kubectl:
             input=stdin,
             capture_output=True,
             text=True,
-            env=self._env,
+            env=self.env,
             cwd=ROOT,
             check=False,
         )
