@@ -17,13 +17,14 @@ blueprint = flask.Blueprint("overview_pages", __name__)
 # What it is, what to do, and where.
 _TROUBLES = {
     "circuit_open": (marked("%(of)s fails again and again; its tasks wait."),
-                     marked("Mend it, then say that it works again."), ""),
+                     marked("Correct the cause, then choose “It works again”."), ""),
     "dead_letters": (marked("%(count)s events could not be delivered."),
-                     marked("Look at them, and send them once more."), "/dead-letters"),
+                     marked("Read the messages and send them again."), "/dead-letters"),
     "pool": (marked("The pool of workers can't be sized."), marked("Tell an operator what it says."), "/workers"),
-    "worker_lost": (marked("The worker %(of)s was not heard of for too long."),
-                    marked("Its tasks are tried again as they say; see why it is gone."), "/workers"),
-    "no_worker": (marked("No worker takes tasks."), marked("Start one, or let one go on."), "/workers"),
+    "worker_lost": (marked("The worker %(of)s has not reported for too long."),
+                    marked("Its tasks are retried by their retry policies; find out why the worker is gone."),
+                    "/workers"),
+    "no_worker": (marked("No worker accepts tasks."), marked("Start a worker, or resume one."), "/workers"),
     "provider_away": (marked("The identity provider can't be reached."),
                       marked("Whoever is signed in goes on; signing in works again when it is back."), ""),
 }  # fmt: skip

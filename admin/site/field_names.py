@@ -70,7 +70,8 @@ _HELP = {
 }  # fmt: skip
 _KINDS = {
     "lines": marked("One a line."), "pairs": marked("NAME=value, one a line."), "yaml": marked("YAML"),
-    "secret": marked("It is never shown again. Left empty, what is there stays."), "number": marked("A number."),
+    "secret": marked("It is never shown again. Leave it empty to keep the present value."),
+    "number": marked("A number."),
 }  # fmt: skip
 _CHOICES = {
     "": marked("(not set)"), "yes": marked("yes"), "no": marked("no"),

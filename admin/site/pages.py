@@ -110,29 +110,31 @@ def go(address: str, said: str = "") -> flask.Response:
 
 SAID = {
     "cancelled": marked("The task is being cancelled."),
-    "retried": marked("The task is tried once more."),
+    "retried": marked("The task will run again."),
     "pushing": marked("The work that was kept is pushed; the task shows where to."),
     "accepted": marked("The task counts as done."),
     "sent": marked("What you wrote was sent to the script."),
-    "many_done": marked("Done for each of them."),
-    "many_part": marked("Done for some of them; for the others it was too late, or they are not yours."),
-    "many_none": marked("Done for none of them: it was too late, or they are not yours."),
+    "many_done": marked("Done for all marked items."),
+    "many_part": marked(
+        "Done for some of the marked items; the others have ended already, or you may not change them."
+    ),
+    "many_none": marked("Nothing was changed: the marked items have ended already, or you may not change them."),
     "signed_out": marked("You are signed out."),
     "submitted": marked("The task is in the queue."),
     "created": marked("It was added."),
     "changed": marked("It was changed."),
     "deleted": marked("It was deleted."),
-    "paused": marked("The queue is paused: nothing of it is started."),
-    "resumed": marked("The queue goes on."),
+    "paused": marked("The queue is paused: none of its tasks is started."),
+    "resumed": marked("The queue was resumed."),
     "closed": marked("Its tasks run again."),
-    "drained": marked("The worker takes no new tasks."),
-    "undrained": marked("The worker takes tasks again."),
-    "disabled": marked("They are let in no more."),
-    "enabled": marked("They are let in again."),
-    "roles_given": marked("The roles count with their next token."),
+    "drained": marked("The worker accepts no new tasks."),
+    "undrained": marked("The worker accepts tasks again."),
+    "disabled": marked("Account disabled."),
+    "enabled": marked("Account enabled."),
+    "roles_given": marked("The roles take effect with the next token."),
     "replayed": marked("The broker has the event again."),
     "sent_again": marked("It is being sent again."),
-    "revoked": marked("The key opens nothing any more."),
+    "revoked": marked("API key revoked."),
 }
 
 

@@ -11,33 +11,36 @@ _BY_REASON = {
         marked("Until it is back you can read, and nothing more. Your sign-in is kept."),
     ),
     "AccountDisabled": (
-        marked("This account was disabled"), marked("Ask an administrator of keruta to let you in again."),
+        marked("This account was disabled"), marked("Ask an administrator of keruta to enable your account."),
     ),
     "FormNotOurs": (
-        marked("This form has grown old"),
+        marked("This form has expired"),
         marked("Go back, load the page again, and send it once more; what you typed is still there."),
     ),
 }  # fmt: skip
 _BY_STATUS = {
-    400: (marked("That could not be read"), marked("Go back and look at what was sent.")),
+    400: (marked("That could not be read"), marked("Go back and check what was sent.")),
     401: (marked("You are not signed in"), marked("Sign in, then do it again.")),
     403: (marked("You may not do this"), marked("Ask an administrator for the role or grant that it needs.")),
     404: (
-        marked("There is no such page or thing"),
-        marked("It was removed, or it was never there, or it is not for you to see."),
+        marked("Not found"),
+        marked("It was removed, never existed, or you may not see it."),
     ),
-    405: (marked("This page can't be asked that"), marked("Go back and try it from the page itself.")),
-    409: (marked("That does not fit what is there now"), marked("Look at it again: it has changed, or is in use.")),
+    405: (marked("This page does not support that request"), marked("Go back and try it from the page itself.")),
+    409: (
+        marked("The request conflicts with the present state"),
+        marked("Load the page again: the entry has changed, or is in use."),
+    ),
     412: (
         marked("Someone changed it meanwhile"),
-        marked("Nothing was lost: look at what they wrote, then make your change again."),
+        marked("Nothing was lost: read the other change, then make yours again."),
     ),
     413: (marked("That is too large"), marked("Send less; large things belong into the repository.")),
-    422: (marked("Something in it is wrong"), marked("Go back and mend what is named below.")),
+    422: (marked("Some fields are not valid"), marked("Go back and correct the fields named below.")),
     429: (marked("Too many requests"), marked("Wait a moment, then go on.")),
     503: (
         marked("keruta can't reach its database"),
-        marked("Nothing is lost, and tasks that run go on. Try again in a moment; if it stays so, tell an operator."),
+        marked("Nothing is lost, and running tasks continue. Try again soon; if the problem stays, tell an operator."),
     ),
 }
 _ELSE = (

@@ -161,7 +161,8 @@ def test_two_people_change_one_repository_and_the_second_is_told(
         assert system.client.entry("repository", both).description == "theirs"
     page = reader.open(f"/repositories/{both}")
     page.click("form[action$='/validate'] button")
-    expect(page.locator("main .alert-success")).to_contain_text(reader.words("It answers, and lets keruta in."))
+    told = reader.words("The server answers and accepts the credentials.")
+    expect(page.locator("main .alert-success")).to_contain_text(told)
     reader.open("/tasks/new").fill("[name=repository]", both)
     reader.page.focus("[name=ref]")
     eventually(lambda: reader.page.locator("#f-ref-known option[value=main]").count(), 10, "the branches")
@@ -264,7 +265,7 @@ def test_workers_keys_people_and_the_record(reader: Reader, system: RunningSyste
     reader.open("/users").click("main table a")
     assert "viewer" in reader.page.inner_text("main")
     assert "KERUTA_MONGO_URL" in reader.open("/settings").inner_text("main")
-    assert reader.words("There is none: every event was delivered.") in reader.open("/dead-letters").inner_text("main")
+    assert reader.words("None: every event was delivered.") in reader.open("/dead-letters").inner_text("main")
 
 
 def test_the_api_is_tried_from_its_page(reader: Reader, system: RunningSystem, repository: str) -> None:
@@ -386,7 +387,7 @@ def test_while_the_database_is_away_a_page_says_so(reader: Reader, system: Runni
 
 def test_problems_are_pages_that_say_what_to_do(reader: Reader, browser: Browser, system: RunningSystem) -> None:
     for path in ("/tasks/" + "0" * 26, "/nowhere", "/queues/none"):
-        assert reader.words("There is no such page or thing") in reader.open(path).inner_text("main")
+        assert reader.words("Not found") in reader.open(path).inner_text("main")
         assert re.search(r"[0-9a-z]{26}", reader.page.inner_text("main .quiet code"))
     with reading(browser, system, role="viewer", language=reader.language) as viewer:
         assert viewer.words("You may not do this") in viewer.open("/users").inner_text("main")
