@@ -28,6 +28,7 @@ from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.metrics import Figures
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.overview import MongoOverview
+from keruta.adapters.mongo.provenance import MongoProvenance
 from keruta.adapters.mongo.rate_limits import MongoRates
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.submissions import MongoIntake
@@ -76,6 +77,7 @@ def make_ports(settings: Settings) -> Ports:
         ),
         tail=MongoTail(database),
         results=Results(settings.results_dir),
+        provenance=MongoProvenance(database),
         catalogs=catalogs,
         remote_check=GitRemoteCheck(MongoOpening(database, sealer), settings),
         transfer=MongoTransfer(database, catalogs),

@@ -10,7 +10,7 @@ import flask
 import msgspec
 from prometheus_client.registry import Collector
 
-from keruta.ports import EventDecoder, FileStore, Intake, Lookup, SubmitTrace, Verifying
+from keruta.ports import EventDecoder, FileStore, Intake, Lookup, Statements, SubmitTrace, Verifying
 from keruta.ports.catalog import Catalogs, RemoteCheck, Transfer
 from keruta.ports.people import Accounts, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
 from keruta.ports.watching import (
@@ -40,6 +40,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     commands: CommandPorts
     tail: LogTail
     results: FileStore
+    provenance: Statements
     catalogs: Catalogs
     remote_check: RemoteCheck
     transfer: Transfer

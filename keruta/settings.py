@@ -121,6 +121,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     credentials_key: Path = Path("/etc/keruta/keys/credentials.key")
     """The keys that seal credentials, one a line, the first for new ones; for report_status and admin alone."""
 
+    provenance_key: Path = Path("/etc/keruta/provenance/provenance.pem")
+    """The Ed25519 key (PEM) that signs statements of what attempts did; for dispatch alone. It may be replaced at any
+    time; without it, statements stay due."""
+
     credentials_store: str = "kubernetes"
     """Where long-lived credentials are: `kubernetes` (Secrets, by name) or `sealed` (in MongoDB, on one machine)."""
 

@@ -14,6 +14,7 @@ from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
+from keruta.domain.provenance import ENVELOPE_TYPE, PublicKeys
 from keruta.domain.task import BODY_LIMIT_BYTES, AttemptView, InputRequest, PushRequest, TaskView
 from keruta.errors import NotFound
 from keruta.http.answers import json_answer
@@ -99,6 +100,24 @@ def get_artifact(id: str, path: str) -> flask.Response:
         answer = counted(response, principal())
         on_refusal.pop_all()
     return answer
+
+
+@serves(blueprint, "task_provenance")
+def task_provenance(id: str) -> flask.Response:
+    """The envelope, as a file to keep beside what it is about."""
+    task = task_asked(id)
+    attempt = attempt_asked(task)
+    name = attempt_id(task.id, attempt.number)
+    envelope = ports().provenance.envelope(name)
+    if envelope is None:
+        raise NotFound(message("provenance_due" if task.provenance else "provenance_not_asked", number=attempt.number))
+    headers = {"Content-Disposition": f'attachment; filename="{name}.intoto.json"'}
+    return flask.Response(msgspec.json.encode(envelope), headers=headers, content_type=ENVELOPE_TYPE)
+
+
+@serves(blueprint, "provenance_keys")
+def provenance_keys() -> flask.Response:
+    return json_answer(PublicKeys(keys=ports().provenance.keys()))
 
 
 def attempt_asked(task: TaskView) -> AttemptView:

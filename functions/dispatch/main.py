@@ -18,16 +18,19 @@ from keruta.adapters.mongo.client import Database, connect, ping
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.pool_state import MongoPool
+from keruta.adapters.mongo.provenance import MongoProvenance
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.task_store import MongoTaskStore
 from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
 from keruta.adapters.nudges import HttpNudges
+from keruta.adapters.signatures import FileSigner
 from keruta.adapters.tracing import tracing
 from keruta.adapters.worker_providers import provider
 from keruta.domain.api.platform import PLATFORM
 from keruta.http.function import Function
 from keruta.services.autoscaler import resize
 from keruta.services.changes import TaskPorts
+from keruta.services.provenance import publish_key, sign_due
 from keruta.services.ticks import TickPorts
 from keruta.settings import PoolSettings, Settings, load
 
@@ -49,11 +52,19 @@ def make_ports(settings: Settings) -> Ports:
             outbox=outbox,
             nudges=HttpNudges(settings.worker_addresses),
             reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
+            sign_provenance=make_signing(database, settings),
             size_pool=make_pool(database, settings, load(os.environ, PoolSettings)),
             lease_seconds=settings.lease_seconds,
         ),
         check=lambda: ping(database),
     )
+
+
+def make_signing(database: Database, settings: Settings) -> Callable[[], object]:
+    """What signs statements on attempts."""
+    store, signer = MongoProvenance(database), FileSigner(settings.provenance_key)
+    publish_key(store, signer)
+    return lambda: sign_due(store, signer, builder=settings.public_url)
 
 
 def make_pool(database: Database, settings: Settings, pool: PoolSettings) -> Callable[[], None]:

@@ -12,7 +12,7 @@ import click
 import msgspec
 
 from keruta import __version__
-from keruta.cli import catalog, errors, login, output, secrets
+from keruta.cli import catalog, errors, login, output, provenance, secrets
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.follow import follow_to_end
@@ -57,6 +57,7 @@ def cli() -> None:
 @click.option(
     "--path", "paths", multiple=True, metavar="DIRECTORY", help="Check out this directory only, and what lies above."
 )
+@click.option("--provenance/--no-provenance", default=None, help="Have a signed statement of what each attempt did.")
 @click.option("--idempotency-key", help="Submitted twice under one key, it is one task.")
 @click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
 @click.argument("command", nargs=-1)
@@ -108,6 +109,8 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
         task["result"] = {"branch": task.pop("result_branch"), "if_exists": options["if_exists"]}
     if options["priority"] is not None:
         task["priority"] = options["priority"]
+    if options.get("provenance") is not None:
+        task["provenance"] = options["provenance"]
     if options["timeout"] is not None:
         task["timeout_seconds"] = options["timeout"]
     if options["retry"] is not None:
@@ -304,7 +307,7 @@ def doctor(context: Context, cluster: bool) -> None:
 
 
 catalog.add_to(cli)
-for command in (secrets.command, *login.COMMANDS):
+for command in (secrets.command, *provenance.COMMANDS, *login.COMMANDS):
     cli.add_command(command)
 
 

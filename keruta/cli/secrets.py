@@ -31,6 +31,7 @@ def manifest(members: int, sign_in: SignIn = "code") -> dict[str, Any]:
     """
     values: dict[str, dict[str, str]] = {
         "keruta-session-key": {"session.pem": new_key().decode()},
+        "keruta-provenance-key": {"provenance.pem": new_key().decode()},
         "keruta-credentials-key": {"credentials.key": new_sealing_key().decode()},
         **(_mongodb(members) if members else {}),
         **(_sign_in_by_code() if sign_in == "code" else {}),

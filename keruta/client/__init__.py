@@ -26,6 +26,7 @@ from keruta.domain.catalog.documents import DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.catalog.queues import QueueView
 from keruta.domain.catalog.repositories import Validation
+from keruta.domain.provenance import PublicKeys
 from keruta.domain.retention import Pruned
 from keruta.domain.task import TaskPage, TaskView
 
@@ -115,6 +116,14 @@ class Client:
         answer = self._api.request("GET", _task(task_id, f"/artifacts/{quote(path)}{query}"), stream=True)
         for block in self._api.blocks(answer, 1 << 20):
             to.write(block)
+
+    def provenance(self, task_id: str, *, attempt: int | None = None) -> bytes:
+        """Return the signed statement on the last attempt, or on that one: a DSSE envelope."""
+        query = f"?attempt={attempt}" if attempt else ""
+        return self._api.request("GET", _task(task_id, f"/provenance{query}")).data
+
+    def provenance_keys(self) -> PublicKeys:
+        return self._api.json("GET", "/api/v1/provenance/keys", PublicKeys)
 
     def follow(self, task_id: str, *, attempt: int | None = None) -> Iterator[LogEvent]:
         """Yield the log as it comes, until the task, or the attempt that is named, has ended.

@@ -47,6 +47,7 @@ class Running(Entry, frozen=True, kw_only=True, tag="running"):
     execution: Execution
     commit: Annotated[str, Meta(max_length=64)] | None = None
     profile_revision: int | None = None
+    image: Annotated[str, Meta(max_length=500)] | None = None
     notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
     noted: Annotated[list[dict[str, Any]], Meta(max_length=20)] = []
 

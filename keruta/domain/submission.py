@@ -78,6 +78,7 @@ def make_task(
         retry=request.retry or found.queue.default_retry or RetryPolicy(),
         timeout_seconds=timeout,
         documents=tuple(found.documents),
+        provenance=_provenance(request, found),
         readers=tuple(access.readers(found.narrower, owner)),
         managers=tuple(access.managers(found.granted, owner)),
     )
@@ -120,6 +121,12 @@ def _history(ask: RepositoryAsk, known: RepositorySpec | None, profile: ProfileS
     rows = [row for row in (ask, known, profile) if row is not None]
     depth = next((row.depth for row in rows if row.depth is not None), 1)
     return depth, next((row.tags for row in rows if row.tags is not None), depth == "full")
+
+
+def _provenance(request: TaskRequest, found: Found) -> bool:
+    """Whether a signed statement is wanted: the task says, else the repository, else the profile."""
+    rows = [row.provenance for row in (request, found.repository, found.profile) if row is not None]
+    return next((said for said in rows if said is not None), False)
 
 
 def _paths(ask: RepositoryAsk, known: RepositorySpec | None, profile: ProfileSpec) -> tuple[str, ...]:

@@ -115,6 +115,7 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retry: RetryPolicy | None = None
     result_branch: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     result: ResultBranch | None = None
+    provenance: bool | None = None
     labels: Annotated[dict[str, Annotated[str, Meta(max_length=200)]], Meta(max_length=LABELS_LIMIT)] = {}
 
     def faults(self) -> Problems:
@@ -227,6 +228,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     Args:
         pushes: the earlier attempt whose kept work this one pushes; it runs no script.
+        image: what its script ran in; None where scripts are processes of the worker's machine.
     """
 
     number: int
@@ -248,6 +250,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     exit_code: int | None = None
     signal: int | None = None
     profile_revision: int | None = None
+    image: str | None = None
     notes: list[str] = []
     noted: list[Note] = []
     usage: dict[str, float] = {}
@@ -286,6 +289,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         work_kept_by: the attempt whose work is among its artifacts, and can be pushed.
+        provenance: whether each attempt gets a signed statement of what it did.
     """
 
     id: str
@@ -318,6 +322,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     env: dict[str, str] = {}
     result_branch: str | None = None
     result: ResultBranch | None = None
+    provenance: bool = False
     work_kept_by: int | None = None
     attempts: list[AttemptView] = []
     outputs: dict[str, str] = {}
@@ -381,6 +386,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     retry: RetryPolicy = RetryPolicy()
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     documents: tuple[DocumentRef, ...] = ()
+    provenance: bool = False
     readers: tuple[str, ...] = ("everyone",)
     managers: tuple[str, ...] = ()
 
@@ -416,4 +422,5 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
             "profile": self.profile,
             "documents": msgspec.to_builtins(self.documents),
             "timeout_seconds": self.timeout_seconds,
+            "provenance": self.provenance,
         }

@@ -16,8 +16,10 @@ import msgspec
 
 from keruta import structs
 from keruta.adapters.encryption import new_sealing_key
+from keruta.adapters.signatures import private_key, public_key, read_keys
 from keruta.adapters.tokens import Issuer, new_key
 from keruta.domain.doctor import ISOLATION_FILE, Isolation
+from keruta.domain.provenance import PublicKey
 from keruta.errors import KerutaError
 from keruta.local import mongod
 from keruta.settings import Settings
@@ -85,6 +87,30 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         """The keys that seal credentials, the first for new ones."""
         return self.root / "keys" / "credentials.key"
 
+    @property
+    def provenance_key(self) -> Path:
+        """The key that signs statements of what attempts did."""
+        return self.root / "keys" / "provenance.pem"
+
+    def provenance_keys(self) -> list[PublicKey]:
+        """The public keys of all statements of this machine, the one in use last."""
+        try:
+            old = read_keys(self._old_provenance_keys.read_bytes())
+        except OSError:
+            old = []
+        return [*old, public_key(private_key(self.key("provenance")))]
+
+    def rotate_provenance_key(self) -> PublicKey:
+        """Put a new key in place, and note the public half of the old one; return the new one's."""
+        known = "".join(key.public_key for key in self.provenance_keys())
+        write_private(self._old_provenance_keys, known.encode())
+        write_private(self.provenance_key, new_key())
+        return self.provenance_keys()[-1]
+
+    @property
+    def _old_provenance_keys(self) -> Path:
+        return self.root / "keys" / "provenance-old.pub"
+
     def mongod_access(self) -> mongod.Access:
         """Who may use this machine's mongod; key and password are made on first use."""
         key, password = (self.root / "keys" / name for name in ("mongod.key", "mongod.password"))
@@ -102,6 +128,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         """Trusted keys and service accounts' tokens are there; returns the person's token."""
         issuer = self.issuer()
         self.key("session")
+        self.key("provenance")
         if not self.sealing_key.exists():
             write_private(self.sealing_key, new_sealing_key())
         (self.root / "keys" / "trusted.json").write_text(json.dumps(issuer.jwks))

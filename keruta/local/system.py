@@ -129,6 +129,7 @@ class System:
             "KERUTA_RESULTS_DIR": str(root / "results"),
             "KERUTA_TRUSTED_KEYS": str(root / "keys" / "trusted.json"),
             "KERUTA_SESSION_KEY": str(root / "keys" / "session.pem"),
+            "KERUTA_PROVENANCE_KEY": str(self._state.provenance_key),
             "KERUTA_EVENT_KEYS": str(root / "keys" / "trusted.json"),  # events are this machine's own, whoever signs in
             "KERUTA_EVENT_ISSUER": "keruta-local",
             "KERUTA_EVENT_TOKEN_FILE": str(root / "tokens" / "events"),

@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 import msgspec
 
 from keruta.domain.principal import Sender as Sender
+from keruta.ports.provenance import DueProvenance as DueProvenance
+from keruta.ports.provenance import ProvenanceStore as ProvenanceStore
+from keruta.ports.provenance import Signer as Signer
+from keruta.ports.provenance import Statements as Statements
 from keruta.ports.reports import Circuits as Circuits
 from keruta.ports.reports import ClusterWorker as ClusterWorker
 from keruta.ports.reports import ExpiryStore as ExpiryStore

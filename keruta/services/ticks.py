@@ -27,6 +27,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         reports_arrive: whether report_status answers at the address that agents use.
         size_pool: sizes the pool of workers, where keruta does.
+        sign_provenance: signs what is due of statements on attempts.
     """
 
     changes: TaskPorts
@@ -36,6 +37,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
     nudges: Nudges
     reports_arrive: Callable[[], bool]
     size_pool: Callable[[], None]
+    sign_provenance: Callable[[], object]
     lease_seconds: float
 
 
@@ -44,6 +46,7 @@ def tick(ports: TickPorts) -> None:
     expire(ports.changes, ports.expiry, ports.lease_seconds, reports_arrive=ports.reports_arrive())
     assign(ports.assignment, ports.outbox, ports.nudges)
     ports.outbox.send_left()
+    ports.sign_provenance()
     ports.size_pool()
 
 

@@ -72,7 +72,8 @@ class MemoryWorld:
         self.commands = CommandPorts(changes=self.changes, audit=self.audit, nudges=self.nudges)
 
     def ticks(self, **more: Any) -> TickPorts:
-        fields: dict[str, Any] = {"reports_arrive": lambda: True, "size_pool": lambda: None, **more}
+        fields: dict[str, Any] = {"reports_arrive": lambda: True, "size_pool": lambda: None}
+        fields |= {"sign_provenance": lambda: None, **more}
         return TickPorts(
             changes=self.changes, expiry=self.expiry, assignment=self.assignment, outbox=self.outbox,
             nudges=self.nudges, lease_seconds=LEASE_SECONDS, **fields,

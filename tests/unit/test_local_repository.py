@@ -14,7 +14,7 @@ from keruta.cli.main import _task
 
 NONE: dict[str, Any] = dict.fromkeys(
     ("ref", "submodules", "script", "check", "prompt", "name", "queue", "profile", "result_branch", "if_exists",
-     "priority", "timeout", "retry", "depth", "tags")
+     "priority", "timeout", "retry", "depth", "tags", "provenance")
 )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from keruta.domain.decisions.values import (
     NextNumber,
     Standing,
 )
-from keruta.domain.lifecycle import Change, Status
+from keruta.domain.lifecycle import ENDED, Change, Status, target
 from keruta.domain.task import HistoryEntry, RetryPolicy
 from keruta.ports import Changed, Document
 
@@ -59,6 +59,8 @@ def update_of(
         pipeline = [{"$set": {"attempt": None, "attempt_count": {"$add": ["$attempt_count", 1]}}}, *pipeline]
     if log is not None:
         pipeline = [{"$set": {"log": log_expression(log)}}, *pipeline]
+    if decision.closes_attempt or (decision.change is not None and target(decision.change) in ENDED):
+        pipeline = [*pipeline, {"$set": {"provenance_due": _PROVENANCE_DUE}}]
     return {"_id": task_id, **_filter(decision.guard)}, pipeline
 
 
@@ -127,6 +129,8 @@ def _filter(guard: Guard) -> Document:
     return found
 
 
+# An attempt has ended: its statement is due, where the task wants one.
+_PROVENANCE_DUE = {"$cond": [{"$eq": ["$spec.provenance", True]}, "$$NOW", "$$REMOVE"]}
 _NEW_ATTEMPT = {
     "number": "$attempt_count",
     "id": {"$concat": ["$_id", "-", {"$toString": "$attempt_count"}]},

@@ -38,6 +38,7 @@ class MongoRetention:
         for collection, index, days in (
             ("tasks", "ended_at", self._settings.task_days),
             ("audit", "at", self._settings.audit_days),
+            ("provenance", "signed_at", self._settings.task_days),
         ):
             seconds = int(days * DAY_SECONDS)
             with translated():

@@ -9,6 +9,7 @@ going on, whatever the history:
     holder       the worker, while an attempt is its own (leased or unknown)
     lease_until  while a lease runs
     outbox_at    while an event waits to be sent
+    provenance_due  while attempts that have ended await a signed statement
     draws_on     the entries of the catalog that it needs, until it has ended
 """
 
@@ -215,6 +216,12 @@ def _deleted_entries(database: Database[dict[str, Any]]) -> None:
             database["deleted_entries"].update_one({"_id": f"document:{row['_id']}"}, past, upsert=True)
 
 
+def _provenance(database: Database[dict[str, Any]]) -> None:
+    """Statements are found while they are due, and live as long as their tasks."""
+    database["tasks"].create_index("provenance_due", name="provenance_due", **_there("provenance_due"))
+    database["provenance"].create_index("signed_at", name="signed_at", expireAfterSeconds=366 * DAY_SECONDS)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -232,6 +239,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _addresses,
     _deleted_entries,
     _parts,
+    _provenance,
 )
 
 

@@ -193,6 +193,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             **_common(document, last.get("started_at")),
             **{name: spec.get(name) for name in ("script", "command", "prompt", "check", "result_branch", "result")},
             "env": spec.get("env", {}),
+            "provenance": bool(spec.get("provenance")),
             "documents": spec.get("documents", []),
             "timeout_seconds": spec["timeout_seconds"],
             "retry": document["retry"],

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from keruta.domain.api.route import PAGED, Parameter, Route
 from keruta.domain.lifecycle import Status
-from keruta.domain.roles import READ, RUN
+from keruta.domain.provenance import ENVELOPE_TYPE, PublicKeys
+from keruta.domain.roles import ANYONE, READ, RUN
 from keruta.domain.task import InputRequest, PushRequest, TaskPage, TaskRequest, TaskView
 
 _STATUS = {"type": "string", "enum": [*(str(status) for status in Status), "open"]}
@@ -87,5 +88,14 @@ TASKS: tuple[Route, ...] = (
         name="get_artifact", method="GET", path="/api/v1/tasks/{id}/artifacts/{path}", roles=READ,
         summary="One file that the script left behind in an attempt (ranges are honoured)",
         answer="application/octet-stream", problems=(404, 416, 422), query=_OF_ATTEMPT,
+    ),
+    Route(
+        name="task_provenance", method="GET", path="/api/v1/tasks/{id}/provenance", roles=READ,
+        summary="What an attempt did, as a signed statement (in-toto and SLSA provenance in a DSSE envelope)",
+        answer=ENVELOPE_TYPE, problems=(404, 422), query=_OF_ATTEMPT,
+    ),
+    Route(
+        name="provenance_keys", method="GET", path="/api/v1/provenance/keys", roles=ANYONE, answer=PublicKeys,
+        summary="The public keys that such statements are and were signed with",
     ),
 )  # fmt: skip

@@ -124,6 +124,7 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     depth: Depth | None = None
     tags: bool | None = None
     paths: Paths = []
+    provenance: bool | None = None
     commit: CommitRules | None = None
 
     def faults(self) -> Problems:

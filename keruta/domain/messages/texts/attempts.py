@@ -22,6 +22,14 @@ TEXTS = {
     "attempt_missing": "There is no such attempt.",
     "attempt_other_worker": "This attempt belongs to another worker.",
     "attempt_no_number": "There is no attempt {number}.",
+    "provenance_due": (
+        "The statement on attempt {number} is not signed yet: that is done within seconds of its end, once the "
+        "installation has a key for it."
+    ),
+    "provenance_not_asked": (
+        "There is no signed statement on attempt {number}: the task, its repository or its profile must ask for one "
+        "before it is submitted (provenance: true)."
+    ),
     "attempt_fetch_away": "{what} could not be fetched: keruta does not answer.",
     "attempt_fetch_failed": "{what} could not be fetched: keruta answered {status}.",
     "attempt_unhonoured": "This worker runs scripts as processes, so {what} of the profile {profile} have no effect.",

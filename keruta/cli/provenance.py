@@ -1,0 +1,136 @@
+"""`keruta provenance` and `keruta verify`: signed statements of what attempts did."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from keruta.adapters.signatures import read_keys, verify
+from keruta.cli import output
+from keruta.cli.connection import connect
+from keruta.cli.context import Context, json_option, pass_context
+from keruta.cli.machine import find_state, here
+from keruta.domain.provenance import PublicKey
+from keruta.local.state import find
+
+GROUP = click.Group("provenance", help="Signed statements of what attempts did.")
+
+
+@GROUP.command("show")
+@click.argument("task_id", metavar="ID")
+@click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
+def show(task_id: str, attempt: int | None) -> None:
+    """Writes an attempt's statement to standard output: a DSSE envelope, to keep beside what the attempt made."""
+    sys.stdout.buffer.write(connect().provenance(task_id, attempt=attempt) + b"\n")
+    sys.stdout.flush()
+
+
+@GROUP.command("keys")
+@json_option
+@pass_context
+def keys(context: Context) -> None:
+    """Prints the public keys that statements are and were signed with, as PEM: keep them for `keruta verify --key`."""
+    found = connect().provenance_keys()
+    click.echo(msgspec.json.encode(found) if context.json else "".join(key.public_key for key in found.keys), nl=False)
+
+
+@GROUP.command("rotate-key")
+def rotate_key() -> None:
+    """Makes a new key on this machine; what the old ones signed stays verifiable."""
+    key = find_state().rotate_provenance_key()
+    output.note(f"statements are signed with the key {key.keyid} from now on; the old ones stay published")
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--key",
+    "key_file",
+    type=click.Path(path_type=Path),
+    help="The public keys that are trusted: PEM, or what `keruta provenance keys` printed; no connection is made then.",
+)
+@click.option(
+    "--artifact", "artifacts", multiple=True, type=click.Path(path_type=Path), help="A file that it must be about."
+)
+@json_option
+@pass_context
+def verify_(context: Context, file: Path, key_file: Path | None, artifacts: tuple[Path, ...]) -> None:
+    """Says whether a statement was signed by one of these keys, and what it says: keruta verify FILE --key KEYS."""
+    statement, key = verify(_read(file), _trusted(key_file))
+    for path in artifacts:
+        _must_be_about(statement, path)
+    if context.json:
+        click.echo(msgspec.json.encode(statement))
+        return
+    for name, value in _told(statement):
+        click.echo(f"{name:<12}{value}")
+    output.note(f"{file} is signed by the key {key.keyid}")
+
+
+def _trusted(key_file: Path | None) -> list[PublicKey]:
+    """The keys of the file, else of the keruta on this machine, else of the one that a person is signed in to."""
+    if key_file is not None:
+        return read_keys(_read(key_file))
+    state = find(here())
+    if state is not None and state.provenance_key.exists():
+        return state.provenance_keys()
+    return connect().provenance_keys().keys
+
+
+def _must_be_about(statement: dict[str, Any], path: Path) -> None:
+    found = hashlib.sha256(_read(path)).hexdigest()
+    subjects = _list(statement.get("subject"))
+    if not any(_dict(one.get("digest")).get("sha256") == found for one in subjects):
+        raise click.ClickException(f"{path} is not what it is about: no subject has its SHA-256, {found}")
+
+
+def _told(statement: dict[str, Any]) -> list[tuple[str, object]]:
+    """The lines of a statement; whatever has another form than ours is left out."""
+    predicate = _dict(statement.get("predicate"))
+    run = _dict(predicate.get("runDetails"))
+    metadata = _dict(run.get("metadata"))
+    definition = _dict(predicate.get("buildDefinition"))
+    outcome = _dict(metadata.get("keruta_outcome"))
+    lines: list[tuple[str, object]] = [
+        ("attempt", metadata.get("invocationId")),
+        ("run by", _dict(run.get("builder")).get("id")),
+        ("outcome", " ".join(str(outcome[name]) for name in ("outcome", "reason") if outcome.get(name))),
+        ("finished", metadata.get("finishedOn")),
+    ]
+    for one in _list(definition.get("resolvedDependencies")):
+        lines.append(("made from", f"{one.get('uri')} {_digest(one)}"))
+    for one in _list(statement.get("subject")):
+        lines.append(("made", f"{one.get('name')} {_digest(one)}"))
+    return [(name, _printable(str(value))) for name, value in lines if value]
+
+
+def _printable(text: str) -> str:
+    """What a terminal shows and does not obey."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
+
+
+def _digest(one: dict[str, Any]) -> str:
+    return " ".join(f"{name}:{value}" for name, value in _dict(one.get("digest")).items())
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[dict[str, Any]]:
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be read: {error.strerror}") from error
+
+
+COMMANDS = (GROUP, verify_)
