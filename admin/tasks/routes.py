@@ -110,7 +110,9 @@ def task_provenance(id: str) -> flask.Response:
     name = attempt_id(task.id, attempt.number)
     envelope = ports().provenance.envelope(name)
     if envelope is None:
-        raise NotFound(message("provenance_due" if task.provenance else "provenance_not_asked", number=attempt.number))
+        if task.provenance:
+            raise NotFound(message("provenance_due", number=attempt.number))
+        raise NotFound(message("provenance_not_asked", number=attempt.number))
     headers = {"Content-Disposition": f'attachment; filename="{name}.intoto.json"'}
     return flask.Response(msgspec.json.encode(envelope), headers=headers, content_type=ENVELOPE_TYPE)
 

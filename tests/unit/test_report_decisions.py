@@ -158,7 +158,7 @@ def test_a_start(status: Status, execution: str | None, cancelled: bool) -> None
 
 def test_a_start_records_what_the_agent_says_of_it() -> None:
     """With the time of the preparation, if that was not reported."""
-    entry = Running(**SAME, execution="x", commit="c", profile_revision=4, notes=["n"])
+    entry = Running(**SAME, execution="x", commit="c", profile_revision=4, image="python:3.12", notes=["n"])
 
     found = decided(task(Status.ASSIGNED), entry)
 
@@ -169,6 +169,7 @@ def test_a_start_records_what_the_agent_says_of_it() -> None:
         "started_at": NOW,
         "preparing_at": Kept("attempt.preparing_at", NOW),
         "profile_revision": 4,
+        "image": "python:3.12",
         "notes": ["n"],
         "noted": [{"message": "n", "message_code": None, "message_arguments": None}],
     }
