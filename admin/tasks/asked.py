@@ -13,6 +13,7 @@ from keruta.domain.task_list import TaskFilter, parse_label
 from keruta.domain.words import terms
 
 TERMS = 50
+TERM_LETTERS = 1000  # longer than any name; MongoDB takes no longer expression than 32 KiB
 FACETS = ("queue", "repository", "profile", "owner")
 
 
@@ -31,8 +32,9 @@ def filter_asked() -> TaskFilter:
     wanted = terms(query.get("q", ""))
     if query.get("q") and not wanted:
         refuse("q", message("http_no_word"))
+    found = [term[:TERM_LETTERS] for term in wanted[:TERMS]]
     return TaskFilter(
-        status=status, facets=facets, terms=wanted[:TERMS], oldest_first=sort == "created", since=_moment("since"),
+        status=status, facets=facets, terms=found, oldest_first=sort == "created", since=_moment("since"),
         until=_moment("until"),
     )  # fmt: skip
 

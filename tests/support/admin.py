@@ -5,14 +5,40 @@ from __future__ import annotations
 import hmac
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import flask
 from flask.testing import FlaskClient
+from werkzeug.datastructures import ImmutableMultiDict
 from werkzeug.routing import Rule
 
 from keruta.domain.principal import Principal
 from keruta.domain.sign_in import Tokens
+
+
+class Noted(flask.Request):
+    """A request that notes which parameters are asked of it."""
+
+    names: ClassVar[set[str]] = set()
+
+    class Arguments(ImmutableMultiDict[str, str]):
+        def get(self, key: str, *given: Any, **options: Any) -> Any:
+            Noted.names.add(key)
+            return super().get(key, *given, **options)
+
+        def __getitem__(self, key: str) -> str:
+            Noted.names.add(key)
+            return super().__getitem__(key)
+
+        def __contains__(self, key: object) -> bool:
+            Noted.names.add(str(key))
+            return super().__contains__(key)
+
+        def getlist(self, key: str, *given: Any, **options: Any) -> Any:
+            Noted.names.add(key)
+            return super().getlist(key, *given, **options)
+
+    parameter_storage_class = Arguments
 
 
 class Browser:
