@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from html import escape
@@ -16,6 +17,7 @@ SHORTEST_LINE_BYTES = 8  # of a secret of several lines; a shorter one is in oth
 HEX_LINE_WIDTH = 60  # of `xxd -p`
 BASE64_LINE_WIDTHS = (76, 64)  # of base64(1) and MIME (RFC 2045), and of PEM (RFC 7468)
 _FIRST_BYTES = 4
+_LINE_END = re.compile(rb"\r\n|[\r\n]|(?:\\r)?\\n")
 
 
 class Masker:
@@ -83,13 +85,19 @@ def _forms(secret: bytes) -> Iterator[bytes]:
         yield written.replace("/", "\\/").encode("utf-8", "surrogateescape")
     for shell in (shlex.quote(text)[1:-1] if "'" in text else text, text.replace("'", "'\\''"), _backslashed(text)):
         yield shell.encode("utf-8", "surrogateescape")
+    yield repr(text)[1:-1].encode("utf-8", "surrogateescape")
+    yield repr(secret)[2:-1].encode()
     yield escape(text).encode("utf-8", "surrogateescape")
     yield escape(text, quote=False).encode("utf-8", "surrogateescape")
     if len(secret) >= SHORTEST_IN_BASE64_BYTES:
         yield secret.hex().encode()
         yield secret.hex().upper().encode()
         yield from _wrapped(secret.hex().encode(), HEX_LINE_WIDTH)
-        yield base64.b32encode(secret).rstrip(b"=")
+        yield secret.hex(":").encode()
+        base32 = base64.b32encode(secret)
+        yield base32.rstrip(b"=")
+        yield from _wrapped(base32, BASE64_LINE_WIDTHS[0])
+        yield base64.b64encode(base64.b64encode(secret)).rstrip(b"=")
         yield json.dumps(json.dumps(text))[3:-3].encode()
         yield quote(quote(secret, safe=""), safe="").encode()
         yield from _in_base64(secret)
@@ -118,12 +126,14 @@ def _wrapped(encoded: bytes, width: int) -> Iterator[bytes]:
 def _lines(secret: bytes) -> Iterator[bytes]:
     """Yield a secret of several lines as `$(...)` gives it on, and each line: indented, or with other line ends.
 
+    A value in JSON has its line ends written out: a key in an account's file is printed line by line, too.
+
     Not what begins and ends PEM, nor brackets of JSON: they are in much that is no secret.
     """
     stripped = secret.strip()
     if len(stripped) >= SHORTEST_BYTES:
         yield stripped
-    lines = [line.strip() for line in stripped.splitlines()]
+    lines = [line.strip().strip(b'",') for line in _LINE_END.split(stripped)]
     if len(lines) > 1:
         yield from (line for line in lines if len(line) >= SHORTEST_LINE_BYTES and not line.startswith(b"-----"))
 

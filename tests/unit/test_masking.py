@@ -6,6 +6,7 @@ import base64
 import json
 import shlex
 import subprocess
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -33,6 +34,10 @@ SECRET = "p+ss/wörd \"of\" 'mine' & <more> \\ 100%"
         base64.b64encode(f"user:{SECRET}".encode()).decode(),
         base64.b64encode(f"me:{SECRET}\n".encode()).decode(),
         SECRET.encode().hex(),
+        SECRET.encode().hex(":"),
+        base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
+        repr(SECRET),
+        repr(SECRET.encode()),
     ],
 )
 def test_a_secret_is_masked_in_common_encodings(printed: str) -> None:
@@ -67,6 +72,57 @@ def test_a_long_secret_is_masked_in_wrapped_base64() -> None:
     masked = Masker([secret]).mask(ran.stdout)
 
     assert all(line == b"***" or len(line) < 16 for line in masked.splitlines())
+
+
+def test_a_key_within_a_json_file_is_masked_as_it_is_printed() -> None:
+    """An account's file has its key with the line ends written out; `jq -r` prints it line by line."""
+    key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END PRIVATE KEY-----\n"
+    secret = json.dumps({"type": "account", "private_key": key}, indent=2)
+
+    masked = Masker([secret.encode()]).text(f"{key}{shlex.quote(key)}{key!r}")
+
+    assert masked.count("***") == 6
+    assert "MII" not in masked
+    assert "9w0" not in masked
+
+
+def test_a_secret_s_lines_in_base32_are_masked() -> None:
+    """As base32(1) writes them."""
+    secret = bytes(range(32, 127)) * 2
+    ran = subprocess.run(["base32"], input=secret, capture_output=True, check=True)
+
+    assert all(line == b"***" or len(line) < 16 for line in Masker([secret]).mask(ran.stdout).splitlines())
+
+
+SECRETS = (
+    "hunter2!hunter2!", "pa ss\"w'rd/日本+=", "😀𠮷野家-秘密", "line-one-x\r\nline-two-y\r\n", "abcd",
+    "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC\nBKcwggSjAgEAAoIBAQC7\n-----END KEY-----\n",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize(
+    "written",
+    [
+        str.encode, lambda s: base64.encodebytes(s.encode()), lambda s: base64.b64encode(f"user:{s}@".encode()),
+        lambda s: base64.b32encode(s.encode()), lambda s: s.encode().hex().encode(),
+        lambda s: json.dumps(json.dumps(s)).encode(), lambda s: quote(quote(s, safe=""), safe="").encode(),
+        lambda s: s.replace("\n", "\n    ").encode(), lambda s: shlex.quote(s).encode(),
+    ],
+)  # fmt: skip
+def test_a_secret_is_masked_wherever_a_log_is_cut(secret: str, written: Callable[[str], bytes]) -> None:
+    """Each form of it, cut at any two places, is masked as where the log is read at once."""
+    masker = Masker([secret.encode(), b"another secret"])
+    data = b"before " + written(secret) + b" after"
+    whole = masker.mask(data)
+
+    for cut in range(len(data) + 1):
+        shown = rest = b""
+        for part in (data[:cut], data[cut : cut + 3], data[cut + 3 :]):
+            block = rest + part
+            end = len(block) - masker.held_back(block)
+            shown, rest = shown + masker.mask(block[:end]), block[end:]
+        assert shown + masker.mask(rest) == whole
 
 
 def test_a_part_of_a_long_secret_is_held_back() -> None:
