@@ -7,7 +7,7 @@ from keruta.client import Client
 
 
 def follow_to_end(client: Client, task_id: str, *, as_json: bool, attempt: int | None = None) -> int:
-    """Shows the log until the task has ended; returns the code to end with.
+    """Shows the log until the task, or the attempt that is named, has ended; returns the code to end with.
 
     0 if it succeeded; the script's or the check's own code if that failed; 1 for every other end.
     """
@@ -18,5 +18,7 @@ def follow_to_end(client: Client, task_id: str, *, as_json: bool, attempt: int |
         output.note(f"the task goes on: keruta logs {task_id} --follow")
         return 130
     task = client.task(task_id)
-    output.verdict(task, as_json=as_json)
-    return 0 if task.status == "succeeded" else (task.exit_code or 1)
+    named = task.attempt(attempt) if attempt is not None else None
+    output.verdict(task, named, as_json=as_json)
+    ended, code = (task.status, task.exit_code) if named is None else (named.outcome or task.status, named.exit_code)
+    return 0 if ended == "succeeded" else (code or 1)

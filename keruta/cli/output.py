@@ -66,14 +66,16 @@ def event(event: LogEvent, *, as_json: bool) -> None:
         note(f"{event.status}{why}")
 
 
-def verdict(task: TaskView, *, as_json: bool) -> None:
-    """How it ended, in a line."""
+def verdict(task: TaskView, attempt: AttemptView | None, *, as_json: bool) -> None:
+    """How a task ended, or one attempt at it, in a line; in JSON always the task, which has its attempts."""
     if as_json:
         click.echo(msgspec.json.encode(task))
         return
-    why = f": {task.message}" if task.message else ""
-    took = f" in {_seconds(task)}" if task.started_at and task.ended_at else ""
-    click.echo(f"{coloured(task.status)}{took}{why}", err=True)
+    of = attempt or task
+    status = task.status if attempt is None else attempt.outcome or task.status
+    why = f": {of.message}" if of.message else ""
+    took = f" in {_seconds(of)}" if of.started_at and of.ended_at else ""
+    click.echo(f"{coloured(status)}{took}{why}", err=True)
 
 
 def page(tasks: TaskPage, *, as_json: bool) -> None:
@@ -223,7 +225,7 @@ def _attempt(attempt: AttemptView) -> list[tuple[str, str]]:
     return [(f"attempt {attempt.number}", said), *(("", note) for note in attempt.notes)]
 
 
-def _seconds(task: TaskView) -> str:
+def _seconds(task: TaskView | AttemptView) -> str:
     assert task.started_at is not None
     assert task.ended_at is not None
     return f"{(task.ended_at - task.started_at).total_seconds():.1f} s"

@@ -67,6 +67,8 @@ class Answers(Quiet):
             self.answer(200, {"hello": ["world"]})
         elif kind == "stream":
             self.stream()
+        elif kind == "attempts":
+            self.attempts()
         elif kind == "closed":
             self.closed()
         else:
@@ -74,6 +76,32 @@ class Answers(Quiet):
 
     def do_POST(self) -> None:
         self.do_GET()
+
+    def attempts(self) -> None:
+        """Serve a task of two attempts, each with a log, a file and an output of its own."""
+        path, _, query = self.path.partition("?")
+        number = int(query.removeprefix("attempt=") or 2)
+        if path.endswith("/logs"):
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            self.wfile.write(f'event: log\ndata: {{"text": "log {number}\\n"}}\n\n'.encode())
+            ended = {"status": "failed", "exit_code": number + 4}
+            self.wfile.write(f"event: end\ndata: {json.dumps(ended)}\n\n".encode())
+            self.close_connection = True
+        elif path.endswith("/artifacts/a.txt"):
+            self.answer(200, f"file {number}".encode(), {"Content-Type": "application/octet-stream"})
+        else:
+            left = [
+                {
+                    "number": n, "worker": "w", "assigned_at": "2026-01-01T00:00:00Z", "outputs": {"n": f"{n}\nmore"},
+                    "artifacts": [{"path": f"{n}.txt", "size_bytes": n, "sha256": "0" * 64}],
+                    "outcome": "failed", "exit_code": n + 4,
+                }
+                for n in (1, 2)
+            ]  # fmt: skip
+            last = {name: left[1][name] for name in ("outputs", "artifacts", "exit_code")}
+            self.answer(200, WAITING_TASK | last | {"status": "failed", "attempts": left, "waiting": None})
 
     def closed(self) -> None:
         """Serve a stream that its reader may not read any more, and refuse the next."""
@@ -188,6 +216,54 @@ def test_a_follower_who_may_read_no_more_is_told_so(server: Serving) -> None:
     assert (done.returncode, done.stdout) == (1, b"one\n")
     assert b"You see no more." in done.stderr
     assert b"This account is disabled." in done.stderr
+
+
+@pytest.mark.parametrize(("attempt", "number"), [((), 2), (("--attempt", "1"), 1), (("--attempt", "2"), 2)])
+def test_each_attempt_has_files_and_outputs_of_its_own(server: Serving, attempt: tuple[str, ...], number: int) -> None:
+    """The last one's without a number; a list, a file, and the outputs as text and as JSON."""
+    url = f"{server.url}/attempts"
+
+    assert f" {number}.txt\n".encode() in run("artifacts", TASK, *attempt, url=url).stdout
+    assert run("artifacts", TASK, "a.txt", *attempt, url=url).stdout == f"file {number}".encode()
+    assert run("outputs", TASK, *attempt, url=url).stdout == f"n={number}\nmore\n".encode()
+    assert json.loads(run("--json", "outputs", TASK, *attempt, url=url).stdout) == {"n": f"{number}\nmore"}
+
+
+@pytest.mark.parametrize(("attempt", "number"), [((), 2), (("--attempt", "1"), 1)])
+def test_following_an_attempt_ends_with_its_own_exit_code(
+    server: Serving, attempt: tuple[str, ...], number: int
+) -> None:
+    """`logs -f --attempt N` shows that attempt, also one that another has followed."""
+    done = run("logs", "-f", TASK, *attempt, url=f"{server.url}/attempts")
+
+    assert done.stdout == f"log {number}\n".encode()
+    assert done.returncode == number + 4
+
+
+@pytest.mark.parametrize("command", ["artifacts", "outputs"])
+def test_an_attempt_that_there_is_not_is_told(server: Serving, command: str) -> None:
+    """With how many there are, and as JSON for programs."""
+    done = run("--json", command, TASK, "--attempt", "9", url=f"{server.url}/attempts")
+
+    assert done.returncode == 1
+    assert json.loads(done.stderr)["message"] == f"{TASK} has no attempt 9; it has 2"
+
+
+def test_ctrl_c_before_the_command_has_begun_is_quiet(server: Serving) -> None:
+    """While its modules are imported, which takes a second on a busy machine."""
+    code = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, *more):
+        if name == "keruta.cli.commands":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from keruta.cli.main import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(server.url), timeout=60)
+
+    assert (done.returncode, done.stderr) == (130, b"")
 
 
 def test_an_error_with_json_is_json(server: Serving) -> None:

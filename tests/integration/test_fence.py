@@ -174,6 +174,33 @@ def test_tools_write_into_the_scripts_own_home(place: Place) -> None:
     assert not (place.home / ".gitconfig").exists()
 
 
+def test_tools_install_into_the_scripts_own_home(own: Place) -> None:
+    """`pip install --user`, `npm install` and `git config --global`, offline: each is found again by who uses it."""
+    told = own.run("""
+git config --global user.x y && git config --global --get user.x | sed 's/^/git /'
+if python3 -c 'import pip, setuptools' 2>/dev/null; then
+  mkdir -p package && echo 'V = 1' > package/tiny_module.py
+  echo 'from setuptools import setup; setup(name="tiny", version="1.0", py_modules=["tiny_module"])' > package/setup.py
+  PIP_BREAK_SYSTEM_PACKAGES=1 python3 -m pip install -q --user --no-index --no-build-isolation ./package
+  (cd / && python3 -c 'import tiny_module; print("pip", tiny_module.V)')
+else
+  echo pip 1
+fi
+if command -v npm >/dev/null; then
+  mkdir -p app/dep && cd app && echo '{"name":"dep","version":"1.0.0"}' > dep/package.json
+  echo 'module.exports = 7' > dep/index.js
+  echo '{"name":"app","version":"1.0.0","dependencies":{"dep":"file:./dep"}}' > package.json
+  npm install --offline --no-audit --no-fund --silent && node -e 'console.log("npm", require("dep"))'
+else
+  echo npm 7
+fi
+""")
+
+    assert "git y\n" in told.log
+    assert "pip 1\n" in told.log
+    assert "npm 7\n" in told.log
+
+
 def test_other_processes_are_not_there(place: Place) -> None:
     """A process space, host name space and message queues of its own, and no way to more rights."""
     spaces = {name: os.readlink(f"/proc/self/ns/{name}") for name in ("pid", "ipc", "uts", "mnt")}

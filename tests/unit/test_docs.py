@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from docs.generate import IDENTITY, STATES, identity, states
-from keruta.cli.main import cli
+from keruta.cli.commands import cli
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from keruta.cli import main
+from keruta.cli.commands import _task
 from keruta.cli.local_repository import repository_of
-from keruta.cli.main import _task
 
 NONE: dict[str, Any] = dict.fromkeys(
     ("ref", "submodules", "script", "check", "prompt", "name", "queue", "profile", "result_branch", "if_exists",

@@ -37,7 +37,11 @@ TASKS: tuple[Route, ...] = (
             Parameter(name="profile", description="only tasks with this profile"),
             Parameter(name="owner", description="only tasks of this submitter"),
             Parameter(name="label", description="only tasks with this label, as key=value"),
-            Parameter(name="q", description="only tasks with all of these words or parts of words in name or id"),
+            Parameter(
+                name="q",
+                description="only tasks with all of these words or parts of words in the name, or parts of the id: its "
+                "beginning, or seven letters from anywhere",
+            ),
             Parameter(name="since", description="only tasks submitted from then on", schema=_MOMENT),
             Parameter(name="until", description="only tasks submitted before then", schema=_MOMENT),
             Parameter(
