@@ -15,7 +15,7 @@ from click.testing import CliRunner
 
 from keruta.adapters.signatures import FileSigner, NotVerifiedError, read_keys, verify
 from keruta.adapters.tokens import new_key
-from keruta.cli.main import cli
+from keruta.cli.commands import cli
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.provenance import Envelope, PublicKeys, pre_authentication_encoding, statement
 from keruta.domain.task import Artifact, AttemptView, RepositoryRef, RetryPolicy, TaskView
