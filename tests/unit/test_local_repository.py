@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from keruta.cli import main
+from keruta.cli import commands
 from keruta.cli.commands import _task
 from keruta.cli.local_repository import repository_of
 
@@ -91,8 +91,8 @@ def test_how_much_history_a_task_asks_for(
             sent.append(task)
             raise SystemExit
 
-    monkeypatch.setattr(main, "connect", Sending)
+    monkeypatch.setattr(commands, "connect", Sending)
     with pytest.raises(SystemExit):
-        main.cli(["run", "--repo", "app", *given, "--", "true"])
+        commands.cli(["run", "--repo", "app", *given, "--", "true"])
 
     assert [task["repository"] for task in sent] == [{"name": "app", **asked}]
