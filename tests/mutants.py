@@ -51,6 +51,7 @@ TARGETS: dict[str, list[str]] = {
     "keruta/domain/waiting.py": ["tests/unit/test_waiting.py"],
     "keruta/domain/lifecycle.py": ["tests/unit/test_lifecycle.py", "tests/unit/test_docs.py"],
     "keruta/domain/permissions.py": ["tests/unit/test_permissions.py"],
+    "keruta/services/reports.py": ["tests/unit/test_report_service.py"],
 }  # fmt: skip
 
 _FLIPPED: dict[type[ast.cmpop], type[ast.cmpop]] = {

@@ -494,6 +494,26 @@ def test_an_attempt_that_was_given_up_and_is_still_held_goes_on(world: MemoryWor
     assert world.events() == ["running"]
 
 
+def test_only_a_preparation_is_said_by_the_start_that_follows(world: MemoryWorld) -> None:
+    """A question before the repeat of a start is applied for itself."""
+    task = world.add(Status.RUNNING)
+    start = Running(task=task, attempt=1, execution="x1", commit="c" * 40)
+
+    outcomes = world.report(Waiting(task=task, attempt=1, execution="x1", question="?"), start)
+
+    assert outcomes == [OK, AGAIN]
+    assert world.status(task) == "waiting"
+
+
+def test_a_failed_end_of_no_task_is_refused_for_itself(world: MemoryWorld) -> None:
+    """The entries of other tasks are applied."""
+    task = world.add(Status.RUNNING)
+
+    outcomes = world.report(ended("0" * 26, "failed", reason="ScriptFailed"), ended(task))
+
+    assert (outcomes[0].reason, outcomes[1]) == ("NoSuchTask", OK)
+
+
 # ---------------------------------------------------------------- the answer
 
 
