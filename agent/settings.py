@@ -60,6 +60,9 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     git_stall_seconds: int = 60
     """How long a Git server may send nothing before the connection is given up, and tried again."""
 
+    fetch_proxy: bool = True
+    """Whether scripts may fetch more of their own repository through the agent, which keeps the credential."""
+
     clone_cache: bool = True
     """Whether commits that were fetched before are kept, to spare the transfer. The remote is asked all the same."""
 
@@ -129,6 +132,9 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     job_patience_seconds: float = 300.0
     """How long a Pod may wait for room, or for its containers, before its task fails with what the cluster says."""
+
+    fetch_proxy: bool = True
+    """Whether scripts may fetch more of their own repository through the agent beside them."""
 
     grace_seconds: float = 10.0
     """How long a script that was told to end may take, before it is killed."""

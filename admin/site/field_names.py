@@ -12,6 +12,7 @@ _NAMES = {
     "default_profile": marked("Profile by default"), "submodules": marked("With submodules"),
     "depth": marked("Commits of history"),
     "paths": marked("Directories"), "provenance": marked("Signed provenance"),
+    "fetch_more": marked("Scripts may fetch more"),
     "lfs": marked("With large files (Git LFS)"), "allowed_refs": marked("Branches and tags that are allowed"),
     "max_running": marked("Tasks at once, at most"), "access": marked("Only for some people"),
     "read": marked("May look"), "run": marked("May run tasks"), "manage": marked("May change it"),
@@ -58,6 +59,8 @@ _HELP = {
     "paths": marked("Only these are checked out, one a line, such as services/api; empty for everything."),
     "depth": marked("A number, or full for all branches with their whole history."),
     "provenance": marked("A signed statement of what each attempt did, which others can check."),
+    "fetch_more": marked("Scripts fetch more of their own repository through keruta, without its credential; yes "
+                         "unless it is turned off."),
     "documents": marked("Names, or tag: and a tag, one a line."),
     "labels": marked("key=value, one a line."),
     "env": marked("NAME=value, one a line. No secrets: they belong into credentials."),

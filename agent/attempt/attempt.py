@@ -19,6 +19,9 @@ from agent.attempt import artifacts, script_environment
 from agent.attempt.context import Script, World
 from agent.attempt.conversation import Conversation
 from agent.attempt.directory import AttemptFile, JobDir
+from agent.attempt.fetch_proxy import FetchProxy
+from agent.attempt.fetch_proxy import Place as FetchPlace
+from agent.attempt.fetch_rules import Rules
 from agent.attempt.kept_work import find_bundle
 from agent.attempt.repository import AttemptRepository
 from agent.attempt.result import AttemptResult
@@ -28,6 +31,7 @@ from agent.log.chunks import Streamer
 from agent.log.masking import Masker
 from keruta import logs
 from keruta.adapters.git.command import Interrupted, Stopped
+from keruta.adapters.git.upload_pack import KINDS as FETCH_KINDS
 from keruta.domain.messages import EMPTY, Message, changed, fields_of, message
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import (
@@ -46,6 +50,7 @@ from keruta.domain.reports import (
     Running,
     Waiting,
 )
+from keruta.domain.repository import transport
 from keruta.domain.specification import Specification
 from keruta.domain.task import Artifact
 from keruta.errors import PhaseError
@@ -76,6 +81,7 @@ class Job:
         self._streamer: Streamer | None = None
         self._masker = Masker(())
         self._secrets: dict[str, str] = {}
+        self._fetch_proxy: FetchProxy | None = None
         self._repository = AttemptRepository(world, directory, specification, self._masker)
         self._conversation = Conversation(directory, self._masker, self._tell_waiting)
 
@@ -135,6 +141,9 @@ class Job:
                 ended = self._failed(
                     reason, message("attempt_worker_failed", kind=type(error).__name__, error=str(error))
                 )
+            finally:
+                if self._fetch_proxy is not None:
+                    self._fetch_proxy.close()
             self._deliver(ended)
 
     def _make(self) -> AnyEntry | None:
@@ -154,6 +163,8 @@ class Job:
         script_environment.write_documents(world, self._dir, self._spec)
         script_environment.write_scripts(world, self._dir, self._spec)
         script_environment.furnish_home(self._dir, self._spec)
+        if (proxy := self._offer_fetches(commit)) is not None:
+            script_environment.point_to_proxy(world, self._dir, self._spec, proxy)
         execution = self._dir.execution(world.boot)
         script = world.script(self._dir, self._environment(commit))
         script.await_ready(self._stop)
@@ -209,6 +220,7 @@ class Job:
             self._cause = cause
             self._stop.set()
         self._open_secrets()
+        self._offer_fetches(attempt.commit)
         script = self._world.script(self._dir, self._environment(attempt.commit or ""))
         self._open_log()
         try:
@@ -231,6 +243,24 @@ class Job:
         """What the script asked for by name is there, and everything secret is masked from here on."""
         self._secrets = {name: self._world.opener.value(one) for name, one in self._spec.secrets.items()}
         self._masker.add(line.encode() for value in self._secrets.values() for line in (value, *value.splitlines()))
+
+    def _offer_fetches(self, commit: str | None) -> FetchPlace | None:
+        """Begin to serve the script's own fetches, where it could not make them itself and they are allowed."""
+        spec, settings = self._spec, self._world.settings
+        if spec.read is None or commit is None or spec.kept_work is not None:
+            return None
+        if not (settings.fetch_proxy and spec.fetch_more and transport(spec.repository.url) in FETCH_KINDS):
+            return None
+        rules = Rules(spec.allowed_refs, commit)
+        proxy = FetchProxy(spec.repository.url, self._repository.opened_beside, self._dir.root, rules)
+        try:
+            place = proxy.start()
+        except OSError as error:
+            log.warning("no fetch proxy: %s", error, extra={"action": "no_fetch_proxy"})
+            return None
+        self._fetch_proxy = proxy
+        self._masker.add([place.token.encode()])
+        return place
 
     def _notes(self) -> list[Message]:
         """What of the profile this worker can't honour, in words."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Literal
 
 from agent.attempt.checkout import checkout
@@ -77,6 +78,12 @@ class AttemptRepository:
         with self._environment(credential) as env:
             yield env
 
+    @contextmanager
+    def opened_beside(self, directory: Path) -> Iterator[dict[str, str]]:
+        """Give the environment of a Git that may read, with its files in a directory of its own. Raises PhaseError."""
+        with self._environment(self._credential(self._spec.read, "read"), directory) as env:
+            yield env
+
     def _credential(self, access: Access | None, field: str) -> Credential | None:
         """What opens the repository; a short-lived token is asked for anew, since it may have run out."""
         if access is None:
@@ -90,11 +97,13 @@ class AttemptRepository:
         self._masker.add(credential.secrets)
         return credential
 
-    def _environment(self, credential: Credential | None) -> AbstractContextManager[dict[str, str]]:
+    def _environment(
+        self, credential: Credential | None, directory: Path | None = None
+    ) -> AbstractContextManager[dict[str, str]]:
         settings = self._world.settings
         return environment(
             credential,
-            self._dir.private,
+            directory or self._dir.private,
             url=self._spec.repository.url,
             transports=settings.transports,
             own=settings.own_git,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import msgspec
 
 from agent.attempt.context import World
 from agent.attempt.directory import JobDir
+from agent.attempt.fetch_proxy import REPOSITORY, Place
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.messages import message
 from keruta.domain.specification import Specification
@@ -66,6 +68,29 @@ def furnish_home(directory: JobDir, specification: Specification) -> None:
     who = specification.identity
     text = f"[user]\n\tname = {_quoted(who.name)}\n\temail = {_quoted(who.email)}\n"
     (directory.home / ".gitconfig").write_text(text)
+
+
+def point_to_proxy(world: World, directory: JobDir, specification: Specification, proxy: Place) -> None:
+    """Have the workspace's `origin` be fetched from the agent; in this repository alone, and nothing else of it.
+
+    The first address of a remote is fetched from, and what is included here comes before the workspace's own
+    configuration, which stays as a clone has it. Source: git-config(1), Conditional includes.
+    """
+    seen = directory.seen_at(world.script_root)
+    pattern = re.sub(r"([*?\[\\])", r"\\\1", str(seen.workspace / ".git"))
+    included = (
+        f'[remote "origin"]\n\turl = {_quoted(proxy.address + REPOSITORY[1:])}\n'
+        f"\tpushurl = {_quoted(specification.repository.url)}\n"
+        f'[http "{proxy.address}"]\n\textraHeader = "Authorization: Bearer {proxy.token}"\n\tproxy = ""\n'
+    )
+    _private(directory.home / ".gitconfig-origin", included)
+    with (directory.home / ".gitconfig").open("a") as file:
+        file.write(f"[includeIf {_quoted(f'gitdir:{pattern}')}]\n\tpath = .gitconfig-origin\n")
+
+
+def _private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
+        file.write(text)
 
 
 def _quoted(value: str) -> str:

@@ -109,6 +109,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     unhonoured: list[str] = []
     usage: list[UsageRule] = []
     lfs: bool = False
+    fetch_more: bool = True
     allowed_refs: list[str] = []
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     result_branch: str | None = None

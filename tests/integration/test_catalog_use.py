@@ -568,3 +568,19 @@ def test_an_attempt_knows_what_earlier_ones_pushed_and_who_commits(world: World)
     assert (made.identity.name, made.identity.email) == ("Robot", "ann@keruta.invalid")
     assert made.commit_message.startswith("Mend it\n\nTask ")
     assert made.commit_message.endswith("Signed-off-by: Robot <ann@keruta.invalid>\n")
+
+
+@pytest.mark.parametrize(
+    ("of_repository", "of_profile", "offered"),
+    [(None, None, True), (True, True, True), (False, True, False), (True, False, False), (None, False, False)],
+)
+def test_either_entry_turns_further_fetches_off(
+    world: World, of_repository: bool | None, of_profile: bool | None, offered: bool
+) -> None:
+    """Neither turns on what the other has turned off."""
+    repository(world, fetch_more=of_repository)
+    world.catalogs["profile"].create(ANN, ProfileSpec(name="release", fetch_more=of_profile))
+
+    task = world.submit(repository=RepositoryAsk(name="app"), profile="release")
+
+    assert specification(world, task).fetch_more is offered

@@ -102,9 +102,8 @@ class Attempt:
             credentials_key=root / "keys" / "credentials.key",
             worker_token_file=root / "tokens" / "worker",
             private_paths=(str(root),),
-            transports=frozenset({"file"}),
             clone_cache=False,
-            **{"grace_seconds": 5.0, **ask.settings},  # type: ignore[arg-type]
+            **{"transports": frozenset({"file"}), "grace_seconds": 5.0, **ask.settings},  # type: ignore[arg-type]
         )
         self.jobs = ProcessJobs(settings, self.recording, None, self.recording.send)  # type: ignore[arg-type]
         fields = {"script": "true", **ask.fields}

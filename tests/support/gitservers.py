@@ -196,6 +196,7 @@ class GitSsh:
         config.write_text(
             f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {self._directory}/host\nPidFile none\n"
             f"AuthorizedKeysFile {authorized}\nStrictModes no\nPasswordAuthentication no\nUsePAM no\n"
+            "AcceptEnv GIT_PROTOCOL\n"
             "PermitRootLogin prohibit-password\nKbdInteractiveAuthentication no\n"
         )
         Path("/run/sshd").mkdir(exist_ok=True)

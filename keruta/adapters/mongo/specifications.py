@@ -228,6 +228,7 @@ def _with_profile(made: Specification, row: Document, credentials: dict[str, Doc
         env={**profile.env, **made.env},
         secrets={variable: _access(name, credentials, url) for variable, name in profile.secrets.items()},
         usage=list(profile.usage),
+        fetch_more=made.fetch_more and profile.fetch_more is not False,
         unhonoured=needs_cluster(profile),
         placement=Placement(
             image=profile.image,
@@ -253,6 +254,7 @@ def _with_repository(made: Specification, row: Document, credentials: dict[str, 
         read=read,
         push=push if made.wanted_result is not None else None,
         lfs=repository.lfs,
+        fetch_more=made.fetch_more and repository.fetch_more is not False,
         allowed_refs=list(repository.allowed_refs),
     )
 

@@ -125,6 +125,7 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tags: bool | None = None
     paths: Paths = []
     provenance: bool | None = None
+    fetch_more: bool | None = None
     commit: CommitRules | None = None
 
     def faults(self) -> Problems:

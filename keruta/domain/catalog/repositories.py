@@ -33,6 +33,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     tags: bool | None = None
     paths: Paths = []
     provenance: bool | None = None
+    fetch_more: bool | None = None
     allowed_refs: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=255)]],
         Meta(max_length=100, description="patterns such as main or release/*; empty for all"),

@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 TEXTS = {
+    "fetch_refused": (
+        "This address only fetches from the task's own repository: no push, no other repository, no large files (LFS)."
+    ),
+    "fetch_not_allowed": "What was asked for is on no branch or tag that the repository allows (allowed_refs).",
+    "fetch_old_server": (
+        "The Git server does not speak version 2 of Git's protocol, so a script can't fetch more of this repository; "
+        "ask for depth: full instead. An ssh server must accept GIT_PROTOCOL (AcceptEnv)."
+    ),
+    "fetch_old_client": "Fetching more needs version 2 of Git's protocol: Git 2.26 or newer, without protocol.version=0.",
+    "fetch_too_many": "Too many fetches of this attempt are at work; try again.",
     "git_certificate_refused": (
         "The Git server's certificate is not trusted here: it may have run out, be of another host, or be signed by a "
         "company's authority that KERUTA_CA_FILE does not name."
