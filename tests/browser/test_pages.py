@@ -10,6 +10,7 @@ import time
 import pytest
 from playwright.sync_api import Browser, expect
 
+from keruta.domain.messages import CATALOGUE
 from tests.support.browser import Reader, reading
 from tests.support.system import RunningSystem, eventually
 
@@ -309,6 +310,26 @@ def test_a_log_goes_on_after_admin_was_killed(reader: Reader, system: RunningSys
     shown = "document.querySelector('.log-rows')?.textContent.includes('line 100')"
     eventually(lambda: reader.page.evaluate(shown), 30, "the last line")
     assert system.ended(task).status == "succeeded"
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_a_log_that_its_reader_may_read_no_more_says_why(
+    browser: Browser, system: RunningSystem, repository: str, language: str
+) -> None:
+    """Signed out elsewhere, the open page says so and asks no more; it does not look like the task's end."""
+    with reading(browser, system, language=language) as reader:
+        task = new_task(reader, repository, "for n in $(seq 1 600); do echo line $n; sleep 0.1; done")
+        page = reader.page
+        page.wait_for_selector(".log-rows .l:has-text('line 3')")
+        page.wait_for_selector("#now [data-status=running]")
+        form = page.evaluate(
+            "Object.fromEntries(new FormData(document.querySelector('form[action=\"/auth/sign-out\"]')))"
+        )
+        page.request.post(f"{reader.address}/auth/sign-out", form=form, max_redirects=0)
+
+        expect(page.locator("#log-said")).to_contain_text(reader.words(CATALOGUE["stream_sign_in_over"]))
+        assert page.locator("#now [data-status=running]").count() == 1
+    system.client.cancel(task)
 
 
 def test_a_log_of_a_hundred_thousand_lines_is_read_without_a_freeze(
