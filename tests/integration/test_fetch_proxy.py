@@ -81,13 +81,15 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
         yield Served(tmp_path / "git", server.url(tmp_path / "git" / "app.git"), values, tmp_path / "state")
 
 
-def test_a_script_fetches_history_and_branches(served: Served) -> None:
-    """Of its private repository, without the credential."""
+@pytest.mark.parametrize("isolation", ["auto", "none"])
+def test_a_script_fetches_history_and_branches(served: Served, isolation: str) -> None:
+    """Of its private repository, without the credential; in a fence, where the machine can make one, and without."""
     told = served.run(
         "git fetch -q --unshallow && git rev-list --count HEAD >&2\n"
         "git fetch -q origin other && git log -1 --format=%s FETCH_HEAD && git merge-base HEAD FETCH_HEAD\n"
         "git diff --stat HEAD...FETCH_HEAD; git fetch -q --tags && git ls-remote -q origin && git describe --always\n"
-        "git config remote.origin.url"
+        "git config remote.origin.url",
+        settings={"isolation": isolation},
     )
 
     assert told.status == "succeeded", told.log
