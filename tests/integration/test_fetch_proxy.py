@@ -19,6 +19,7 @@ from keruta.errors import PhaseError
 from tests.support.attempts import Ask, Attempt, Told
 from tests.support.gitservers import GitHttp, GitSsh
 from tests.support.repositories import commit_on, git, make_repository
+from tests.support.serving import Quiet, Serving
 
 TOKEN = "token-of-the-reader"
 SETTINGS = {"transports": DEFAULT_TRANSPORTS | {"http"}}
@@ -244,3 +245,23 @@ def test_what_builds_on_hidden_objects_is_left_out_where_refs_are_hidden() -> No
     made = Rules(("main",), "c" * 40).request(asked)[1]
     assert b"thin-pack" not in made
     assert b"include-tag" not in made
+
+
+def test_no_redirect_is_followed(tmp_path: Path) -> None:
+    """A checkout follows the first one, as Git does; what a script asks for goes to the named server alone."""
+    fill(tmp_path / "git")
+
+    class Redirecting(Quiet):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", real.url(self.path.lstrip("/")))
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with GitHttp(tmp_path / "git") as real, Serving(Redirecting, "127.0.0.1", None) as server:
+        values = {"username": "reader", "token": TOKEN}
+        served = Served(tmp_path / "git", f"http://127.0.0.1:{server.port}/app.git", values, tmp_path / "state")
+        told = served.run("if git fetch -q --unshallow; then echo GIVEN; fi")
+
+    assert told.status == "succeeded", told.log
+    assert "GIVEN" not in told.log
