@@ -118,6 +118,10 @@ texts: $(STAMP) ## every text, collected into keruta/locale for its Japanese
 docs: $(STAMP) ## docs that are made from the code
 	$(BIN)/python -m docs.generate
 
+.PHONY: docs-site
+docs-site: $(STAMP) ## the documentation as a site, into build/site; needs no network
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 .PHONY: lock
 lock: ## the lock files anew, from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes -o requirements.lock

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
+from prometheus_client import Counter, Gauge, Histogram
+
+import agent.settings
+import keruta.settings
+from keruta import metrics
+from keruta.cli.main import cli
 from keruta.domain import lifecycle, retry
 from keruta.domain.api.table import ROUTES
 from keruta.domain.lifecycle import ENDED, LEASED, TRANSITIONS, Change, Status
@@ -13,6 +22,7 @@ from keruta.domain.roles import PEOPLE
 
 STATES = Path(__file__).with_name("states.md")
 IDENTITY = Path(__file__).with_name("identity.md")
+REFERENCE = Path(__file__).with_name("reference")
 MARK = "<!-- roles -->"
 
 
@@ -65,6 +75,85 @@ def identity() -> str:
     return kept + "\n".join(lines) + "\n"
 
 
+def settings() -> str:
+    """The page of settings: those of the functions and admin, then those of workers and their agents."""
+    lines = [
+        "# Settings",
+        "",
+        "Environment variables. Made from `keruta/settings.py` and `agent/settings.py` by `make docs`.",
+    ]
+    for heading, module in (("Functions and admin", keruta.settings), ("Workers and agents", agent.settings)):
+        lines += ["", f"## {heading}", "", "| Variable | Default | Meaning |", "|---|---|---|"]
+        lines += [f"| `{name}` | {default} | {means} |" for name, default, means in _fields(module)]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(module: object) -> Iterator[tuple[str, str, str]]:
+    """Each setting of a module's structs: variable, default as written, and the text below it."""
+    for one in ast.parse(inspect.getsource(module)).body:  # type: ignore[arg-type]
+        if not isinstance(one, ast.ClassDef):
+            continue
+        for field, below in zip(one.body, one.body[1:], strict=False):
+            match field, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    default = f"`{ast.unparse(field.value)}`" if field.value is not None else "required"
+                    yield f"KERUTA_{name.upper()}", _cell(default), _cell(text)
+
+
+def commands() -> str:
+    """The page of the command line."""
+    lines = [
+        "# Command line",
+        "",
+        "Made from the commands themselves by `make docs`. `keruta COMMAND --help` says the same.",
+    ]
+    for path, command in _commands(cli, "keruta"):
+        context = click.Context(command, info_name=path)
+        lines += ["", f"## {path}", "", " ".join((command.help or "").split()), ""]
+        usage = command.collect_usage_pieces(context)
+        lines += ["```text", f"{path} {' '.join(usage)}".rstrip(), "```"]
+        options = [record for one in command.get_params(context) if (record := one.get_help_record(context))]
+        if options:
+            lines += ["", "| Option | Meaning |", "|---|---|"]
+            lines += [f"| `{_cell(name)}` | {_cell(means)} |" for name, means in options]
+    return "\n".join(lines) + "\n"
+
+
+def _commands(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """Each command that can be called, in alphabetical order."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    for name, one in sorted(command.commands.items()):
+        if not one.hidden:
+            yield from _commands(one, f"{path} {name}")
+
+
+def metric_names() -> str:
+    """The page of metrics."""
+    lines = [
+        "# Metrics",
+        "",
+        "`GET /metrics` of each part, for Prometheus. Made from `keruta/metrics.py` by `make docs`.",
+        "",
+    ]
+    lines += ["| Metric | Kind | Labels | Meaning |", "|---|---|---|---|"]
+    for one in vars(metrics).values():
+        if isinstance(one, Counter | Gauge | Histogram):
+            kind = type(one).__name__.lower()
+            name = one._name + ("_total" if kind == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in one._labelnames)
+            lines.append(f"| `{name}` | {kind} | {labels} | {_cell(one._documentation)} |")
+    return "\n".join(lines) + "\n"
+
+
+GENERATED = {"settings.md": settings, "command-line.md": commands, "metrics.md": metric_names}
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
 def _comments(enum: type) -> dict[str, str]:
     """The comment beside each member, in the source."""
     source = inspect.getsource(enum)
@@ -86,3 +175,5 @@ def _yes(value: bool) -> str:
 if __name__ == "__main__":
     STATES.write_text(states())
     IDENTITY.write_text(identity())
+    for name, page in GENERATED.items():
+        (REFERENCE / name).write_text(page())

@@ -24,6 +24,7 @@ NOT_IMPORTED = {
     "gunicorn": "serves the functions and the web admin",
     "cyclonedx-bom": "make sbom",
     "import-linter": "make lint",
+    "mkdocs-material": "make docs-site",
     "mypy": "make types",
     "pytest-timeout": "`timeout` in the settings of pytest",
     "ruff": "make lint",

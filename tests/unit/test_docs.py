@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import pkgutil
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from docs.generate import IDENTITY, STATES, identity, states
+from docs.generate import GENERATED, IDENTITY, REFERENCE, STATES, identity, states
 from keruta.cli.commands import cli
 
 ROOT = Path(__file__).parents[2]
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_generated_page_is_up_to_date() -> None:
     """`make docs` writes it."""
     assert STATES.read_text() == states()
     assert IDENTITY.read_text() == identity()
+    for name, page in GENERATED.items():
+        assert (REFERENCE / name).read_text() == page(), name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     """To files of the repository, and to headings in them."""
     for target, heading in re.findall(r"\]\((?!https:)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
@@ -90,3 +95,16 @@ def test_every_command_explains_itself() -> None:
         done = CliRunner().invoke(cli, [name, "--help"])
         assert done.exit_code == 0
         assert len(done.output.splitlines()) > 3
+
+
+def test_the_site_has_no_dead_link_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    """It is built in strict mode; readers without a network see all of it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path],
+        cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    loading = r"<(?:script|img|link|iframe)\b[^>]*\b(?:src|href)=\"(?:https?:)?//[^\"]*\""
+    pages = sorted(tmp_path.rglob("*.html"))
+    assert len(pages) > 25
+    assert {path.name: found for path in pages if (found := re.findall(loading, path.read_text()))} == {}
