@@ -34,11 +34,6 @@ def on_page_markdown(markdown: str, *, page: Page, config: Any, files: Files) ->
     return _links(markdown, posixpath.join("docs", posixpath.dirname(uri)), posixpath.dirname(uri))
 
 
-def on_post_page(output: str, *, page: Page, config: Any) -> str:
-    """Take out the script that the offline plugin loads from elsewhere, for the search in pages without a server."""
-    return re.sub(r'<script src="https://unpkg\.com/[^"]*"></script>', "", output)
-
-
 def _links(markdown: str, source: str, place: str) -> str:
     """Rewrite links.
 
