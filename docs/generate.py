@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 import agent.settings
 import keruta.settings
 from keruta import metrics
-from keruta.cli.main import cli
+from keruta.cli.commands import cli
 from keruta.domain import lifecycle, retry
 from keruta.domain.api.table import ROUTES
 from keruta.domain.lifecycle import ENDED, LEASED, TRANSITIONS, Change, Status
