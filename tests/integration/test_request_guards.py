@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import flask
+import msgspec
 import pytest
 
 from admin.site import stream_limits
@@ -68,6 +69,26 @@ def test_a_form_token_is_one_browsers(app: flask.Flask, ada: Browser) -> None:
     made = ada.client.post("/api/v1/queues", json=body, headers={"X-Form-Token": ada.form_token})
 
     assert (refused.status_code, made.status_code) == (403, 201)
+
+
+# ---------------------------------------------------------------- the code of one machine
+
+
+@pytest.mark.parametrize(("code", "typed", "status"), [("", "", 403), ("\n", " - ", 403), ("AB-12", "ab12", 303)])
+def test_an_empty_code_signs_nobody_in(
+    app: flask.Flask, ada: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, typed: str, status: int
+) -> None:
+    """A file that was cut short, by a full disk, is no code that someone could type."""
+    (tmp_path / "code").write_text(code)
+    (tmp_path / "token").write_text(ada.token)
+    own = app.extensions["keruta"]()
+    files = {"sign_in_code_file": tmp_path / "code", "sign_in_token_file": tmp_path / "token"}
+    made = msgspec.structs.replace(own, settings=msgspec.structs.replace(own.settings, **files))
+    monkeypatch.setattr("admin.signing_in.routes.ports", lambda: made)
+
+    answer = app.test_client().post("/auth/code", data={"code": typed})
+
+    assert answer.status_code == status
 
 
 # ---------------------------------------------------------------- If-Match
