@@ -298,10 +298,11 @@ def test_an_attempt_that_was_answered_has_both_texts(webhooks: MongoWebhooks, br
     """What the receiver wrote is its own, and is escaped."""
     due = webhooks.take([])
     assert due is not None
-    webhooks.answered(due, Answered(status=500, text=HOSTILE))
+    webhooks.answered(due, Answered(status=500, text=HOSTILE, why=message("webhook_status", status=500)))
 
     (found,) = json.loads(ask(browser, "/api/v1/webhook-deliveries", "ja"))["items"]
-    assert (found["message"], found["message_code"]) == ("受信側が 500 を返しました。", "webhook_answered")
+    japanese = "500 が返されました。200 から 299 だけが配信済みになります。"
+    assert (found["message"], found["message_code"]) == (japanese, "webhook_status")
     assert (found["status"], found["answer"]) == (500, HOSTILE)
     assert "<script>alert(1)" not in browser.client.get("/webhooks").text
 
