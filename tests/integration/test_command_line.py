@@ -253,6 +253,7 @@ def test_ctrl_c_before_the_command_has_begun_is_quiet(server: Serving) -> None:
     """While its modules are imported, which takes a second on a busy machine."""
     code = """
 import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever runs the tests ignores
 class Finder:
     def find_spec(self, name, *more):
         if name == "keruta.cli.commands":

@@ -82,7 +82,11 @@ class _Handler(socketserver.StreamRequestHandler):
 
     def body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding", "").lower() != "chunked":
-            return self.rfile.read(int(headers.get("content-length", 0)))
+            wanted = int(headers.get("content-length", 0))
+            body = self.rfile.read(wanted)
+            if len(body) < wanted:
+                raise ConnectionError  # as every server sees it: the request was cut off
+            return body
         found = b""
         while size := int(self.rfile.readline().partition(b";")[0], 16):
             found += self.rfile.read(size)
