@@ -24,7 +24,7 @@ FIRST_SCRIPT = """\
 echo "This is commit $(git rev-parse --short HEAD) of $(git remote get-url origin)."
 git log -1 --format='  %an: %s'
 files=$(git ls-files | wc -l)
-lines=$(git ls-files -z | xargs -0 cat | wc -l)
+lines=$(git ls-files -z | xargs -0 cat 2> /dev/null | wc -l)
 echo "It holds $files files with $lines lines."
 git ls-files | sed 's/.*\\.//' | sort | uniq -c | sort -rn | head -5 > "$KERUTA_ARTIFACTS/kinds.txt"
 echo "files=$files" >> "$KERUTA_OUTPUTS"
