@@ -122,4 +122,5 @@ def test_thirty_tasks_at_once(cluster: Cluster, repository: str) -> None:
 
         eventually("thirty Jobs", made, 60)
         print(f"thirty Jobs after {time.monotonic() - began:.1f} s")
-        assert {cluster.ended(task_id, 240).status for task_id in ids} == {"succeeded"}
+        ends = [cluster.ended(task_id, 240) for task_id in ids]
+        assert [(end.reason, end.message) for end in ends if end.status != "succeeded"] == []
