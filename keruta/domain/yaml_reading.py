@@ -15,7 +15,7 @@ import yaml
 from keruta.domain.messages import Message, message
 
 DEPTH_MOST = 64
-KEY_CHARACTERS = 500
+NAMED_CHARACTERS = 500  # of a key, in a sentence about it
 PLAIN_CHARACTERS = 100  # beyond, what has no quotes is text: telling that it is a long number takes time and memory
 VALUES_MOST = 300_000  # of all documents together: about 1 KiB of memory and 10 µs each
 SLOW_VALUES_MOST = 20_000
@@ -151,10 +151,10 @@ def _plain(node: yaml.Node, faults: list[tuple[int, Message]]) -> Any:
     if isinstance(node, yaml.MappingNode):
         made: dict[str, Any] = {}
         for key, value in node.value:
-            name = str(key.value) if isinstance(key, yaml.ScalarNode) and len(key.value) <= KEY_CHARACTERS else ""
-            if not name or name in made:
-                said = message("transfer_twice", name=name) if name else message("transfer_key", limit=KEY_CHARACTERS)
-                faults.append((key.start_mark.line, said))
+            name = str(key.value) if isinstance(key, yaml.ScalarNode) else None
+            if name is None or name in made:
+                twice = name is not None and message("transfer_twice", name=name[:NAMED_CHARACTERS])
+                faults.append((key.start_mark.line, twice or message("transfer_key")))
                 continue
             made[name] = _plain(value, faults)
         return made

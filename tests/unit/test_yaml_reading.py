@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+import yaml
 
 from keruta.domain import yaml_reading
 from keruta.domain.catalog.transfer import FAULTS_MOST, parse
@@ -63,3 +64,14 @@ def test_a_fault_is_told_with_its_line() -> None:
     )
 
     assert [one["at"] for one in faults] == ["line 8: /access/x"]
+
+
+@pytest.mark.parametrize("key", ["", "a" * 2000, "1", "null", "あ" * 600, "a: b", "\u2028"])
+def test_every_key_that_is_exported_is_read_again(key: str) -> None:
+    """Names of labels and variables may be empty or long, as the API takes them."""
+    assert read_plain(yaml.safe_dump({"labels": {key: "x"}}, allow_unicode=True)) == {"labels": {key: "x"}}
+
+
+def test_a_key_that_is_no_text_is_told() -> None:
+    with pytest.raises(FaultyYamlError, match="A key must be a text"):
+        read_plain("? [a, b]\n: c\n")

@@ -65,7 +65,7 @@ TEXTS = {
         "characters themselves, or import it in parts."
     ),
     "transfer_twice": "'{name}' is written twice here.",
-    "transfer_key": "A key must be a text of at most {limit} characters.",
+    "transfer_key": "A key must be a text.",
     "transfer_unreadable": "This can't be read: {error}.",
     "transfer_not_yaml": "This is not YAML: {problem}.",
     "transfer_character": "Write the character U+{number} as {written} in double quotes.",
