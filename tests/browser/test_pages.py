@@ -6,12 +6,14 @@ import json
 import re
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
 from keruta.domain.messages import CATALOGUE
 from tests.support.browser import Reader, reading
+from tests.support.repositories import make_repository
 from tests.support.system import RunningSystem, eventually
 
 pytestmark = pytest.mark.timeout(180)
@@ -137,12 +139,13 @@ def test_the_list_is_filtered_by_its_address_and_many_are_cancelled_at_once(
 
 
 def test_two_people_change_one_repository_and_the_second_is_told(
-    browser: Browser, system: RunningSystem, reader: Reader, another_repository: str
+    browser: Browser, system: RunningSystem, reader: Reader, tmp_path: Path
 ) -> None:
     both = f"both-{reader.language}"
+    make_repository(tmp_path / "own.git")  # an address is one entry's
     page = reader.open("/repositories/new")
     page.fill("[name=name]", both)
-    page.fill("[name=url]", another_repository)
+    page.fill("[name=url]", (tmp_path / "own.git").as_uri())
     page.click("form.sheet button.btn-primary")
     page.wait_for_url(f"**/repositories/{both}")
     with reading(browser, system, language=reader.language) as other:
