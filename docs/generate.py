@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import click
 from prometheus_client import Counter, Gauge, Histogram
@@ -19,6 +19,7 @@ from keruta.domain import lifecycle, retry
 from keruta.domain.api.table import ROUTES
 from keruta.domain.lifecycle import ENDED, LEASED, TRANSITIONS, Change, Status
 from keruta.domain.roles import PEOPLE
+from keruta.settings_view import documented_fields
 
 STATES = Path(__file__).with_name("states.md")
 IDENTITY = Path(__file__).with_name("identity.md")
@@ -88,16 +89,13 @@ def settings() -> str:
     return "\n".join(lines) + "\n"
 
 
-def _fields(module: object) -> Iterator[tuple[str, str, str]]:
-    """Each setting of a module's structs: variable, default as written, and the text below it."""
-    for one in ast.parse(inspect.getsource(module)).body:  # type: ignore[arg-type]
-        if not isinstance(one, ast.ClassDef):
-            continue
-        for field, below in zip(one.body, one.body[1:], strict=False):
-            match field, below:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    default = f"`{ast.unparse(field.value)}`" if field.value is not None else "required"
-                    yield f"KERUTA_{name.upper()}", _cell(default), _cell(text)
+def _fields(module: ModuleType) -> Iterator[tuple[str, str, str]]:
+    """Each setting of a module's structs, in the order of the source: variable, default and meaning."""
+    for one in vars(module).values():
+        if isinstance(one, type) and one.__module__ == module.__name__:
+            for name, default, text in documented_fields(one):
+                shown = f"`{default}`" if default is not None else "required"
+                yield f"KERUTA_{name.upper()}", _cell(shown), _cell(text)
 
 
 def commands() -> str:

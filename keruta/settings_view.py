@@ -6,7 +6,7 @@ import ast
 import functools
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from keruta.domain.settings_view import SettingView
 from keruta.settings import Settings
@@ -34,11 +34,15 @@ def shown(settings: Settings, environ: Mapping[str, str]) -> list[SettingView]:
 @functools.cache
 def meanings() -> dict[str, str]:
     """Each setting's field, and what it means: what stands below it in the source."""
-    tree = ast.parse(inspect.getsource(Settings)).body[0]
+    return {name: text for name, _, text in documented_fields(Settings)}
+
+
+def documented_fields(settings: type) -> Iterator[tuple[str, str | None, str]]:
+    """Yield the fields of a class that have a text below them: the name, the default as written, and the text."""
+    tree = ast.parse(inspect.getsource(settings)).body[0]
     assert isinstance(tree, ast.ClassDef)
-    found = {}
     for field, below in zip(tree.body, tree.body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
-            assert isinstance(below.value, ast.Constant)
-            found[field.target.id] = " ".join(str(below.value.value).split())
-    return found
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=text)):
+                default = ast.unparse(field.value) if field.value is not None else None
+                yield name, default, " ".join(str(text).split())

@@ -248,23 +248,29 @@ def _run(mutant: Mutant | None, tests: Sequence[str]) -> int:
         os._exit(code)
 
 
-def survivors(found: Sequence[Mutant], tests: Sequence[str]) -> list[Mutant]:
-    """The mutants under which the tests pass as if nothing were changed. One that hangs has been noticed."""
+def survivors(
+    found: Sequence[Mutant], start: Callable[[Mutant], int], *, timeout_seconds: float, pause_seconds: float
+) -> list[Mutant]:
+    """Return the mutants under which the tests pass as if nothing were changed. One that hangs counts as noticed.
+
+    Args:
+        start: starts a process that runs the tests on a mutant, in a process group of its own; returns its id.
+    """
     waiting, left = list(reversed(found)), []
     running: dict[int, tuple[Mutant, float]] = {}
     while waiting or running:
         while waiting and len(running) < AT_ONCE:
             mutant = waiting.pop()
-            running[_run(mutant, tests)] = mutant, time.monotonic()
+            running[start(mutant)] = mutant, time.monotonic()
         pid, status = os.waitpid(-1, os.WNOHANG)
         if pid in running:
             mutant, _ = running.pop(pid)
             if os.waitstatus_to_exitcode(status) == 0:
                 left.append(mutant)
             continue
-        for hung in [one for one, (_, began) in running.items() if time.monotonic() - began > TIMEOUT_SECONDS]:
+        for hung in [one for one, (_, began) in running.items() if time.monotonic() - began > timeout_seconds]:
             os.killpg(hung, signal.SIGKILL)
-        time.sleep(0.02)
+        time.sleep(pause_seconds)
     return left
 
 
@@ -317,7 +323,8 @@ def _look(chosen: Mapping[str, Sequence[str]]) -> int:
             print(f"{path}: its tests fail without any change")
             return 2
         found = list(mutants(path, (ROOT / path).read_text("utf-8")))
-        left = survivors(found, tests)
+        start = functools.partial(_run, tests=tests)
+        left = survivors(found, start, timeout_seconds=TIMEOUT_SECONDS, pause_seconds=0.02)
         new = [mutant for mutant in left if mutant.name not in known]
         said = f"{path}: {len(found)} mutants, {len(left)} survived, {len(left) - len(new)} of them accepted"
         print(said, flush=True)

@@ -13,7 +13,6 @@ import gc
 import os
 import pickle
 import random
-import signal
 import sys
 import tempfile
 import time
@@ -107,23 +106,7 @@ class Notice:
 
 
 def _survivors(made: Sequence[Mutant], start: Callable[[Mutant], int]) -> list[Mutant]:
-    """Run mutants side by side, each in a process; one that hangs has been noticed."""
-    waiting, left = list(reversed(made)), []
-    running: dict[int, tuple[Mutant, float]] = {}
-    while waiting or running:
-        while waiting and len(running) < mutants.AT_ONCE:
-            mutant = waiting.pop()
-            running[start(mutant)] = mutant, time.monotonic()
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid in running:
-            mutant, _ = running.pop(pid)
-            if os.waitstatus_to_exitcode(status) == 0:
-                left.append(mutant)
-            continue
-        for hung in [one for one, (_, began) in running.items() if time.monotonic() - began > TIMEOUT_SECONDS]:
-            os.killpg(hung, signal.SIGKILL)
-        time.sleep(0.005)
-    return left
+    return mutants.survivors(made, start, timeout_seconds=TIMEOUT_SECONDS, pause_seconds=0.005)
 
 
 def _first_failure(items: Iterable[pytest.Item], running: list[str] | None = None) -> str | None:

@@ -1,4 +1,4 @@
-"""How many answers that go on for long, or are long, are open at once: for each person, and for this process.
+"""Limits on answers that stay open for long: for each person, and for this process.
 
 How long such an answer takes is up to who reads it, and it holds a thread: a log, a file, an export.
 """

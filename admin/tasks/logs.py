@@ -199,7 +199,7 @@ def _events(
 
 
 def status_of(task: TaskView, language: str) -> dict[str, object]:
-    """What a stream says of how a task is: its message in a language, beside its code and arguments."""
+    """Return a task's state for a stream: its message in a language, beside its code and arguments."""
     said = in_language(task, language)
     names = ("status", "reason", "message", "message_code", "message_arguments", "exit_code")
     return {name: getattr(said, name) for name in names}

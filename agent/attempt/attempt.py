@@ -428,13 +428,13 @@ class Job:
             raise PhaseError("PushFailed", message("push_not_current"))
 
     def _left(self, streamer: Streamer, execution: str, commit: str | None) -> Left:
-        """What the script left is kept, though its end is not this agent's to tell."""
+        """Keep what the script left; the worker, not this agent, reports how it ended."""
         outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
         for sentence in wrong:
             streamer.say(f"[keruta] {sentence}")
         result = self._result()
-        wanted = self._spec.wanted_result if self._spec.kept_work is None else None
-        if commit and (target := wanted) is not None:
+        target = self._spec.wanted_result if self._spec.kept_work is None else None
+        if commit and target is not None:
             result.rescue(commit, target)
         kept, notes, full = self._keep(streamer, result.files)
         if full:

@@ -42,7 +42,7 @@ Opened = Callable[[Path], AbstractContextManager[dict[str, str]]]
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the proxy is, and the attempt's token for it; a restarted agent takes the same again."""
+    """The proxy's port and the attempt's token for it; a restarted agent uses the same again."""
 
     port: int
     token: str

@@ -1,4 +1,4 @@
-"""What of Git's protocol version 2 the fetch proxy passes on: pure functions on packets.
+"""Rules of the fetch proxy for Git's protocol version 2, as pure functions on packets.
 
 Requests are made anew from the lines that are known here; all else is refused. Version 2 has no push.
 
@@ -28,7 +28,7 @@ _WITH_RULES_NOT = (b"include-tag", b"thin-pack")  # the first sends tags unasked
 
 
 class Rules:
-    """Which refs one attempt may see, and the objects that it may therefore ask for.
+    """The refs that one attempt may see, and the objects that it may therefore ask for.
 
     Args:
         allowed_refs: patterns; empty for all refs, and then every object.

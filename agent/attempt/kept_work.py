@@ -31,7 +31,7 @@ class UnreadableBundleError(Exception):
 
 
 class BundleHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands in a bundle before its pack. Source: gitformat-bundle(5)."""
+    """The header of a bundle. Source: gitformat-bundle(5)."""
 
     needs: frozenset[str]
     refs: dict[bytes, str]

@@ -26,14 +26,20 @@ def holder(world: World, task_id: str) -> str | None:
     return found
 
 
-def test_what_a_silent_worker_had_is_handed_over(world: World) -> None:
-    """Before its lease runs out: the Job goes on, and its end is told by the heir."""
+def started_by_one_that_is_gone(world: World) -> str:
+    """Start a task at a worker that then falls silent, beside another that could take it over; return its id."""
     worker(world, "gone")
     task_id = world.submit()
     world.assign()
     world.start(task_id, "gone")
     worker(world, "heir")
     silent(world, "gone")
+    return task_id
+
+
+def test_what_a_silent_worker_had_is_handed_over(world: World) -> None:
+    """Before its lease runs out: the Job goes on, and its end is told by the heir."""
+    task_id = started_by_one_that_is_gone(world)
 
     world.tick()
 
@@ -89,12 +95,7 @@ def test_processes_of_a_machine_are_not_handed_over(world: World) -> None:
 
 def test_what_was_given_up_is_brought_back_by_who_has_it_now(world: World) -> None:
     """The heir and the attempt's own agent; not the worker that had it, nor one that never did."""
-    worker(world, "gone")
-    task_id = world.submit()
-    world.assign()
-    world.start(task_id, "gone")
-    worker(world, "heir")
-    silent(world, "gone")
+    task_id = started_by_one_that_is_gone(world)
     world.tick()
     held = Held(task=task_id, attempt=1, execution="x1")
     found = []

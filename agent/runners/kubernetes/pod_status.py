@@ -129,7 +129,7 @@ def stuck(
 
 
 def _goes_on(events: Sequence[str]) -> bool:
-    """Whether the node was at work on the Pod when last heard of, and nothing failed."""
+    """Say whether the node still worked on the Pod at its last report, and nothing had failed."""
     return bool(events) and events[-1].startswith(PROGRESS) and not any(e.startswith("Failed") for e in events)
 
 

@@ -229,7 +229,7 @@ def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
     if attempt.execution != entry.execution:
         return STALE
     if task.status not in sources(Change.FAIL):
-        return refused("AlreadyEnded", message("attempt_on_record", status=status_word(attempt.outcome or task.status)))
+        return _already_ended(task, attempt)
     shown = listed(entry, task.size_bytes)
     return Decision(
         change=None,
@@ -242,6 +242,10 @@ def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
             **_more_notes(task, [*entry.told, *shown.said]),
         },
     )
+
+
+def _already_ended(task: Standing, attempt: Attempt) -> Outcome:
+    return refused("AlreadyEnded", message("attempt_on_record", status=status_word(attempt.outcome or task.status)))
 
 
 def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -> Decision | Outcome:
@@ -257,7 +261,7 @@ def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -
         return _end(task, attempt, entry, change)
     if same and task.status in ENDED and attempt.outcome == entry.status:
         return REPEAT
-    return refused("AlreadyEnded", message("attempt_on_record", status=status_word(attempt.outcome or task.status)))
+    return _already_ended(task, attempt)
 
 
 def _end(task: Standing, attempt: Attempt, entry: Ended, change: Change) -> Decision:
