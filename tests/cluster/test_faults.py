@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.support.cluster import KILL, NAMESPACE, Cluster, eventually, is_ready
+from tests.support.processes import command_lines
 
 pytestmark = pytest.mark.timeout(600)
 JOBS = 5
@@ -76,7 +77,7 @@ def the_api_server(cluster: Cluster) -> None:
     time.sleep(5)
     with (run.parent / "log" / "kube-apiserver.log").open("ab") as log:
         subprocess.run(["setsid", "--fork", *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=True)
-    again = eventually("its process", lambda: [p.pid for p in psutil.process_iter() if p.cmdline() == command], 10)
+    again = eventually("its process", lambda: [p.pid for p, line in command_lines() if line == command], 10)
     (run / "kube-apiserver.pid").write_text(str(again[0]))
     eventually("the API server", lambda: cluster.kubectl("get", "--raw", "/readyz", check=False) == "ok", 60)
 

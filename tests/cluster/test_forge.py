@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import urllib3
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from keruta.adapters.git.credentials import Credential
 from keruta.errors import PhaseError
@@ -28,10 +29,24 @@ class Gitea:
         self.url, self._token, self._ssh_port = url, token, ssh_port
 
     def call(self, method: str, path: str, body: Any = None, expected: int | None = None) -> Any:
-        headers = {"Authorization": f"token {self._token}"}
-        answer = urllib3.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers, redirect=False)
+        ask = self._read if method == "GET" else self._ask
+        answer = ask(method, path, body)
         assert answer.status in ((expected,) if expected else (200, 201, 204)), answer.data
         return answer.json() if answer.data else None
+
+    def _ask(self, method: str, path: str, body: Any) -> urllib3.BaseHTTPResponse:
+        headers = {"Authorization": f"token {self._token}"}
+        return urllib3.request(method, f"{self.url}/api/v1{path}", json=body, headers=headers, redirect=False)
+
+    @retry(
+        retry=retry_if_result(lambda answer: answer.status >= 500),
+        stop=stop_after_delay(10),
+        wait=wait_fixed(0.3),
+        retry_error_callback=lambda state: state.outcome and state.outcome.result(),
+    )
+    def _read(self, method: str, path: str, body: Any) -> urllib3.BaseHTTPResponse:
+        """Ask again for up to 10 s on 5xx: right after a push Gitea's API may answer with a panic of its own."""
+        return self._ask(method, path, body)
 
     @property
     def repository(self) -> str:

@@ -10,13 +10,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import bson
-import psutil
 import pytest
 
 from keruta.client import ApiError
 from keruta.domain.naming import new_id
 from tests.support.github import GitHubApi
 from tests.support.gitservers import GitHttp, GitSsh
+from tests.support.processes import command_lines
 from tests.support.repositories import git, make_repository
 from tests.support.system import RunningSystem, eventually
 
@@ -374,11 +374,7 @@ def test_no_secret_is_found_in_anything_that_was_written(
     seen: list[str] = []
     task_id = submit(system, name, 'echo "$KEY"; sleep 0.5; echo x > y', profile=name, result_branch="secrets")
     while system.client.task(task_id).status not in ("succeeded", "failed"):
-        for process in psutil.process_iter():
-            try:
-                seen.append(" ".join(process.cmdline()))
-            except psutil.Error:
-                continue
+        seen.extend(" ".join(line) for _, line in command_lines())
     assert system.ended(task_id).status == "succeeded"
     # While it was at work, the log lay in its directory as the script wrote it.
     eventually(lambda: not list((system.state.root / "worker" / "jobs").iterdir()))

@@ -12,6 +12,7 @@ import urllib3
 from pymongo.errors import OperationFailure
 
 from keruta.domain.naming import new_id
+from tests.support.processes import command_line
 from tests.support.system import RunningSystem, eventually
 
 _pool = urllib3.PoolManager(retries=False, timeout=10.0)
@@ -67,7 +68,7 @@ def test_the_password_is_in_no_file_that_others_read_and_on_no_command_line(syst
     for name in ("mongod.key", "mongod.password"):
         assert stat.S_IMODE((system.state.root / "keys" / name).stat().st_mode) == 0o600
     for process in system.processes():
-        line = " ".join(process.cmdline())
+        line = " ".join(command_line(process))
         assert access.password not in line
         assert key not in line
     worker = psutil.Process(system.pid_of("worker")).environ()

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from keruta.client import ApiError
+from tests.support.processes import command_line
 from tests.support.repositories import git, make_repository
 from tests.support.system import RunningSystem, eventually
 
@@ -130,7 +131,7 @@ def test_cancel_ends_a_running_script_and_all_it_started(system: RunningSystem, 
     assert task.status in ("cancelled", "succeeded")
     assert time.monotonic() - began < 3 + 2
     assert "told" in system.text(task_id)
-    assert not [p for p in system.processes() if p.cmdline()[:1] == ["sleep"]]
+    assert not [p for p in system.processes() if command_line(p)[:1] == ["sleep"]]
 
 
 def test_a_script_that_does_not_listen_is_killed_after_its_grace(system: RunningSystem, repository: str) -> None:
@@ -183,7 +184,7 @@ def test_children_that_a_script_leaves_behind_are_ended(system: RunningSystem, r
     task_id = system.submit(repository, "setsid sleep 1002 & sleep 1003 & echo left; exit 0")
 
     assert system.ended(task_id).status == "succeeded"
-    assert not [p for p in system.processes() if p.cmdline()[:1] == ["sleep"]]
+    assert not [p for p in system.processes() if command_line(p)[:1] == ["sleep"]]
 
 
 def test_a_script_that_closes_its_output_still_ends(system: RunningSystem, repository: str) -> None:
@@ -203,7 +204,7 @@ def test_a_script_that_forks_until_it_is_stopped(system: RunningSystem, reposito
     system.client.cancel(task_id)
 
     assert system.ended(task_id, 20).status == "cancelled"
-    assert not [p for p in system.processes() if p.cmdline()[:1] == ["sleep"]]
+    assert not [p for p in system.processes() if command_line(p)[:1] == ["sleep"]]
 
 
 def test_whatever_bytes_a_script_writes_arrive(system: RunningSystem, repository: str) -> None:
@@ -366,6 +367,6 @@ def test_the_process_list_and_the_logs_hold_no_token(system: RunningSystem, repo
     token = system.running.token
 
     for process in system.processes():
-        assert token not in " ".join(process.cmdline())
+        assert token not in " ".join(command_line(process))
     for log in (system.state.root / "log").iterdir():
         assert "eyJ" not in log.read_text(errors="replace"), log

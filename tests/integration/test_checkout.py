@@ -22,6 +22,8 @@ from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 from tests.support.gitservers import GitHttp, GitSsh
 from tests.support.lfs import LfsStore
+from tests.support.processes import command_lines
+from tests.support.processes import environment as environment_of
 from tests.support.repositories import add_commit, git, make_repository
 from tests.support.workspaces import Workspace
 
@@ -595,7 +597,7 @@ def test_a_checkout_ends_when_its_job_is_to_end(place: Place, http: GitHttp) -> 
     with pytest.raises(TimedOut):
         place.checkout(http.url("a.git"), reader(http), seconds=0.5)
 
-    left = [" ".join(p.info["cmdline"] or ()) for p in psutil.process_iter(["cmdline"])]
+    left = [" ".join(line) for _, line in command_lines()]
     assert [line for line in left if http.url("a.git") in line] == []
 
 
@@ -608,12 +610,9 @@ def test_the_token_is_in_no_process_list(place: Place, http: GitHttp) -> None:
 
     def look() -> None:
         while not done.is_set():
-            for process in psutil.process_iter():
-                try:
-                    if process.pid != os.getpid():
-                        seen.append(" ".join(process.cmdline()) + str(process.environ()))
-                except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                    continue
+            for process, line in command_lines():
+                if process.pid != os.getpid():
+                    seen.append(" ".join(line) + str(environment_of(process)))
             done.wait(0.02)
 
     looking = threading.Thread(target=look)

@@ -21,6 +21,7 @@ from agent.runners.process.fence import find_fence
 from agent.settings import WorkerSettings
 from keruta.domain.reports import Input
 from tests.support.attempts import Ask, Attempt, Told, environment, run, run_as
+from tests.support.processes import command_lines
 
 ORDINARY = 12345
 USERS = [os.geteuid(), *([ORDINARY] if os.geteuid() == 0 else [])]
@@ -103,14 +104,7 @@ def own(make_place: Callable[[int], Place]) -> Place:
 
 def running(mark: str) -> list[psutil.Process]:
     """Processes with these words as an argument, of any user."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if mark in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
-    return found
+    return [process for process, line in command_lines() if mark in line]
 
 
 # ---------------------------------------------------------------- what a script sees
@@ -221,7 +215,7 @@ def test_a_tasks_environment_does_not_apply_outside_and_is_on_no_command_line(ow
     outer = psutil.Process(int((attempt.root / "process").read_text().split()[0]))
     outside = [outer, *(one for one in outer.children() if one.name() == "bwrap")]
     environments = [one.environ() for one in outside]
-    lines = [" ".join(one.cmdline()) for one in psutil.process_iter() if one.status() != psutil.STATUS_ZOMBIE]
+    lines = [" ".join(line) for _, line in command_lines()]
     attempt.job.stop()
     attempt.ends()
 

@@ -22,6 +22,7 @@ from keruta.client import ApiError, Client
 from keruta.domain.task import TaskView
 from keruta.local.state import State
 from tests.support.gitservers import GitHttp
+from tests.support.processes import command_lines, environment
 from tests.support.repositories import make_repository
 from tests.support.waiting import reached
 
@@ -141,13 +142,10 @@ class Cluster:
         """The agent's process beside a task's script; Pods run on this machine."""
 
         def find() -> psutil.Process | None:
-            for process in psutil.process_iter():
-                try:
-                    mine = process.environ().get("KERUTA_ATTEMPT", "").startswith(task_id)
-                    if mine and "agent" in process.cmdline() and process.name().startswith("python"):
-                        return process
-                except psutil.Error:
-                    continue
+            for process, line in command_lines():
+                mine = environment(process).get("KERUTA_ATTEMPT", "").startswith(task_id)
+                if mine and "agent" in line and Path(line[0]).name.startswith("python"):
+                    return process
             return None
 
         return eventually("the agent", find, 30)

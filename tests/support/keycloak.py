@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import urllib3
 
+from tests.support.processes import command_lines
+
 ROOT = Path(__file__).parents[2]
 REALM = ROOT / "knative" / "components" / "keycloak" / "realm.json"
 PASSWORD = "c0rrect-horse-battery"
@@ -101,13 +103,10 @@ class Keycloak:
 
     def _processes(self) -> list[psutil.Process]:
         mark = f"--http-port={self.port}"
-        found = []
-        for process in psutil.process_iter():
-            try:
-                line = process.cmdline()
-                if process.name().startswith("java") and (mark in line or str(self.port) in line):
-                    found.append(process)
-            except psutil.Error:
-                continue
+        found = [
+            process
+            for process, line in command_lines()
+            if line and Path(line[0]).name.startswith("java") and (mark in line or str(self.port) in line)
+        ]
         assert found, "Keycloak's process is not there"
         return found

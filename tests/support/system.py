@@ -18,6 +18,7 @@ import pymongo
 from keruta.client import ApiError, Client
 from keruta.domain.task import TaskView
 from keruta.local.state import Running, State
+from tests.support.processes import command_lines, environment
 from tests.support.waiting import reached
 
 ENDED = ("succeeded", "failed", "cancelled")
@@ -120,17 +121,12 @@ class RunningSystem:
 
     def processes(self) -> list[psutil.Process]:
         """Every process that has this system's directory in its command line or environment."""
-        found = []
         mark = str(self.state.root)
-        for process in psutil.process_iter():
-            try:
-                if process.pid != os.getpid() and (
-                    any(mark in part for part in process.cmdline()) or mark in str(process.environ())
-                ):
-                    found.append(process)
-            except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
-                continue
-        return found
+        return [
+            process
+            for process, line in command_lines()
+            if process.pid != os.getpid() and (mark in " ".join(line) or mark in str(environment(process)))
+        ]
 
     def pid_of(self, name: str) -> int:
         running = self.state.running()
