@@ -36,6 +36,12 @@ _NAMES = {
     "documents": marked("Documents"), "priority": marked("Priority"), "retry": marked("Tried again"),
     "result_branch": marked("Result branch"), "if_exists": marked("If that branch exists"),
     "labels": marked("Labels"), "roles": marked("Roles"),
+    "coding_agent": marked("Coding agent"), "model": marked("Model"), "effort": marked("Effort"),
+    "permissions": marked("What it may do"), "instructions": marked("Instructions"),
+    "mcp_servers": marked("MCP servers"), "max_turns": marked("Turns at most"),
+    "max_tokens": marked("Tokens at most"), "max_cost_usd": marked("US dollars at most"), "prices": marked("Prices"),
+    "base_url": marked("Address of the model's server"), "model_credential": marked("The model's key"),
+    "flags": marked("Further words of the command line"), "no_changes": marked("If it changes nothing"),
     "days": marked("Days"), "commit": marked("Commits"), "email": marked("Mail address"),
     "message": marked("Message"), "trailers": marked("Lines at a message's end"),
 
@@ -49,6 +55,12 @@ _HELP = {
                      "group:platform, one a line."),
     "prompt": marked("How the coding agent is called, one word a line. {prompt} becomes the prompt, {prompt_file} a "
                      "file that holds it; with neither, it comes on standard input."),
+    "permissions": marked("full, edit, or a list of tools."),
+    "effort": marked("In the coding agent's own word: low, medium, high."),
+    "instructions": marked("Told to the coding agent beside the repository's own."),
+    "max_tokens": marked("Of input, cache and output together."),
+    "model_credential": marked("A credential that keruta's agent alone sends to the model's server."),
+    "prices": marked("In US dollars for a million tokens of each kind, by the model."),
     "secrets": marked("NAME=credential, one a line."),
     "image": marked("What the script runs in, in a cluster."),
     "requests.cpu": marked("For example 500m"), "requests.memory": marked("For example 512Mi"),
@@ -87,6 +99,8 @@ _CHOICES = {
     "replace": marked("it is replaced"), "suffix": marked("the next free name is taken"),
     "token": marked("token (https)"), "ssh": marked("SSH key"), "github_app": marked("GitHub App"),
     "secret": marked("secret value for scripts"),
+    "succeed": marked("the task succeeds"), "command": marked("a command line of one's own"),
+    "claude-code": "Claude Code", "codex": "Codex", "aider": "Aider",
     "text/markdown": "Markdown", "text/plain": marked("plain text"),
 }  # fmt: skip
 

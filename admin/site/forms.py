@@ -23,7 +23,10 @@ from keruta.errors import Fault, fault
 
 T = TypeVar("T", bound=msgspec.Struct)
 
-LONG = frozenset({"text", "description", "script", "prompt", "check", "known_hosts", "private_key", "value"})
+LONG = frozenset(
+    {"text", "description", "script", "prompt", "check", "instructions", "known_hosts", "private_key", "value"}
+)
+FIRST = ("name", "description")  # of a form; the rest is in the order of the type
 MAYBE = {"yes": True, "no": False}
 SECRET = frozenset({"token", "private_key", "value"})
 
@@ -57,7 +60,7 @@ def fields(spec: type[msgspec.Struct]) -> tuple[Field, ...]:
     """Of a type that the API takes."""
     found = inspect.type_info(spec)
     assert isinstance(found, inspect.StructType)
-    return tuple(_fields(found, ""))
+    return tuple(sorted(_fields(found, ""), key=lambda field: FIRST.index(field.name) if field.name in FIRST else 9))
 
 
 def _fields(struct: inspect.StructType, above: str) -> Iterator[Field]:
@@ -72,6 +75,8 @@ def _field(path: str, kind: inspect.Type, *, required: bool, default: Any) -> Fi
     match kind:
         case inspect.StructType():
             return Field(path=path, kind="group", fields=tuple(_fields(kind, f"{path}.")), optional=nullable)
+        case inspect.UnionType():
+            return Field(path=path, kind="yaml", default=str(default))
         case inspect.LiteralType():
             # As they are declared: msgspec sorts them.
             empty = ("",) if nullable or not default else ()
@@ -99,6 +104,8 @@ def _plain(kind: inspect.Type) -> tuple[inspect.Type, bool]:
         kind = kind.type
     if isinstance(kind, inspect.UnionType):
         rest = [one for one in kind.types if not isinstance(one, inspect.NoneType)]
+        if any(isinstance(_plain(one)[0], inspect.ListType) for one in rest[1:]):
+            return kind, False  # a word or a list of them
         return _plain(rest[0])[0], len(rest) < len(kind.types)
     return kind, False
 
@@ -135,6 +142,8 @@ def _typed(kind: str, value: Any) -> str:
         return "\n".join(_line(one) for one in value)
     if kind == "pairs":
         return "\n".join(f"{_line(name, '=')}={_line(one)}" for name, one in value.items())
+    if kind == "yaml" and isinstance(value, str):
+        return value
     if kind == "yaml":
         return yaml.safe_dump(value, allow_unicode=True, sort_keys=False) if value else ""
     return str(value)

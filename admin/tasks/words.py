@@ -9,6 +9,9 @@ from keruta.domain.task import RepositoryRef
 _USAGE = {
     "input_tokens": marked("tokens in:"),
     "output_tokens": marked("tokens out:"),
+    "cache_read_tokens": marked("tokens from the cache:"),
+    "cache_write_tokens": marked("tokens into the cache:"),
+    "turns": marked("turns:"),
     "cost_usd": marked("US dollars:"),
 }
 RETRIES = {

@@ -25,7 +25,10 @@ from keruta.domain.messages import EMPTY, Message, message
 from keruta.domain.reports import ARTIFACTS_LIMIT, KEPT_WORK
 from keruta.domain.task import Artifact
 
-OWN_NAMES = frozenset({LOG_NAME, KEPT_WORK})  # who finds such a file takes it for keruta's, also where there is none
+OUTPUT_NAME = "output.gz"  # a coding agent's records, as they were written
+OWN_NAMES = frozenset(
+    {LOG_NAME, KEPT_WORK, OUTPUT_NAME}
+)  # who finds such a file takes it for keruta's, also where there is none
 OUTPUTS_LIMIT_BYTES = 256 * 1024
 DEPTH_MOST = 200  # directories within directories: each is an open descriptor
 PATH_SHOWN = 300
@@ -188,9 +191,9 @@ def _copy(file: BinaryIO, target: Path, path: bytes, name: str) -> Artifact:
     return Artifact(path=name, size_bytes=size, sha256=digest.hexdigest())
 
 
-def keep_log(log: BinaryIO, target: Path, masker: Masker) -> Artifact:
+def keep_log(log: BinaryIO, target: Path, masker: Masker, name: str = LOG_NAME) -> Artifact:
     """The whole log, masked and compressed, beside the artifacts. Raises OSError; then nothing of it is left there."""
-    to = target / LOG_NAME
+    to = target / name
     try:
         target.mkdir(parents=True, exist_ok=True)
         with log, gzip.GzipFile(to, "wb", compresslevel=1, mtime=0) as out:
@@ -205,7 +208,7 @@ def keep_log(log: BinaryIO, target: Path, masker: Masker) -> Artifact:
         to.unlink(missing_ok=True)
         raise
     digest = hashlib.sha256(to.read_bytes()).hexdigest()
-    return Artifact(path=LOG_NAME, size_bytes=to.stat().st_size, sha256=digest)
+    return Artifact(path=name, size_bytes=to.stat().st_size, sha256=digest)
 
 
 def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[str, str], list[Message]]:

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from agent.attempt import artifacts, script_environment
+from agent.attempt.coding_agent import CodingAgent
 from agent.attempt.context import Script, World
 from agent.attempt.conversation import Conversation
 from agent.attempt.directory import AttemptFile, JobDir
@@ -27,6 +28,8 @@ from agent.attempt.repository import AttemptRepository
 from agent.attempt.result import AttemptResult
 from agent.attempt.usage import measure
 from agent.attempt.verdict import Verdict, how, judge
+from agent.coding_agents.adapter import Ending
+from agent.coding_agents.transcript import Transcript
 from agent.log.chunks import Streamer
 from agent.log.masking import Masker
 from keruta import logs
@@ -61,6 +64,7 @@ LOOK_FIRST_SECONDS = 0.002
 LOOK_MOST_SECONDS = 0.05
 ASK_AFTER_SECONDS = 0.5
 NOTES_MOST = 10
+MODEL_CAUSES = frozenset({"ModelUnauthorized", "ModelRateLimited", "ModelOverloaded", "BudgetExceeded"})
 ANNOUNCE_SECONDS = 20.0  # as long as a push waits for its being on record
 
 
@@ -82,6 +86,13 @@ class Job:
         self._masker = Masker(())
         self._secrets: dict[str, str] = {}
         self._fetch_proxy: FetchProxy | None = None
+        self._agent: CodingAgent | None = None
+        if specification.coding_agent is not None and specification.prompt is not None:
+            self._agent = CodingAgent(
+                world, directory, specification, specification.coding_agent, self._stopped_by_model
+            )
+        self._model_ending: Ending | None = None
+        self._transcript: Transcript | None = None
         self._repository = AttemptRepository(world, directory, specification, self._masker)
         self._conversation = Conversation(directory, self._masker, self._tell_waiting)
 
@@ -144,6 +155,8 @@ class Job:
             finally:
                 if self._fetch_proxy is not None:
                     self._fetch_proxy.close()
+                if self._agent is not None:
+                    self._agent.close()
             self._deliver(ended)
 
     def _make(self) -> AnyEntry | None:
@@ -161,8 +174,10 @@ class Job:
             streamer.say(f"[keruta] {note}")
         self._dir.save(msgspec.structs.replace(attempt, commit=commit))
         script_environment.write_documents(world, self._dir, self._spec)
-        script_environment.write_scripts(world, self._dir, self._spec)
+        script_environment.write_scripts(world, self._dir, self._spec, self._prepare_agent())
         script_environment.furnish_home(self._dir, self._spec)
+        if self._agent is not None:
+            self._agent.furnish()
         if (proxy := self._offer_fetches(commit)) is not None:
             script_environment.point_to_proxy(world, self._dir, self._spec, proxy)
         execution = self._dir.execution(world.boot)
@@ -220,6 +235,7 @@ class Job:
             self._cause = cause
             self._stop.set()
         self._open_secrets()
+        self._prepare_agent()
         self._offer_fetches(attempt.commit)
         script = self._world.script(self._dir, self._environment(attempt.commit or ""))
         self._open_log()
@@ -243,6 +259,15 @@ class Job:
         """What the script asked for by name is there, and everything secret is masked from here on."""
         self._secrets = {name: self._world.opener.value(one) for name, one in self._spec.secrets.items()}
         self._masker.add(line.encode() for value in self._secrets.values() for line in (value, *value.splitlines()))
+
+    def _prepare_agent(self) -> str | None:
+        """The shell text that starts the coding agent; None for a script."""
+        if self._agent is None:
+            return None
+        if token := self._agent.prepare():
+            self._masker.add([token.encode()])
+        assert self._agent.launch is not None
+        return self._agent.launch.text
 
     def _offer_fetches(self, commit: str | None) -> FetchPlace | None:
         """Begin to serve the script's own fetches, where it could not make them itself and they are allowed."""
@@ -275,15 +300,18 @@ class Job:
     def _environment(self, commit: str) -> dict[str, str]:
         execution = self._execution or self._dir.execution(self._world.boot)
         return script_environment.environment(
-            self._world, self._dir, self._spec, commit=commit, execution=execution, secrets=self._secrets
-        )
+            self._world, self._dir, self._spec, commit=commit, execution=execution, secrets=self._secrets,
+            coding_agent=self._agent.environment if self._agent is not None else ({}, {}),
+        )  # fmt: skip
 
     def _open_log(self) -> Streamer:
         spec = self._spec
+        if self._agent is not None:
+            self._transcript = self._agent.open_transcript()
         self._streamer = Streamer(
             spec.task,
             spec.attempt,
-            self._dir.open_output,
+            self._dir.open_output if self._transcript is None else self._transcript.open_readable,
             self._dir.root / "chunks",
             masker=self._masker,
             send=self._send_chunk,
@@ -303,6 +331,8 @@ class Job:
         pause, told_at, moved_at = LOOK_FIRST_SECONDS, 0.0, time.monotonic()
         looked_at = 0.0
         while not script.wait(pause):
+            if self._transcript is not None:
+                self._transcript.pump()
             if not self._world.reporting.backed_up and streamer.pump():
                 pause, moved_at = LOOK_FIRST_SECONDS, time.monotonic()
             else:
@@ -330,7 +360,7 @@ class Job:
             return
         if time.time() > deadline_at:
             self._end_for("DeadlineExceeded")
-        elif streamer.size > self._world.settings.output_limit_bytes:
+        elif (self._transcript or streamer).size > self._world.settings.output_limit_bytes:
             self._end_for("OutputTooLarge")
         elif _disk_full(self._dir.control):  # the log's directory: a script can take the log's name away
             self._end_for("SpoolFull")
@@ -341,6 +371,11 @@ class Job:
             self._cause = cause
             self._dir.note_cause(cause)
             self._stop.set()
+
+    def _stopped_by_model(self, ending: Ending) -> None:
+        """The model's server refuses, or the budget is used up: the attempt ends now, whatever the script does."""
+        self._model_ending = ending
+        self._end_for(ending.reason)
 
     def _tell_waiting(self, question: str | None) -> None:
         spec, execution = self._spec, self._execution
@@ -357,7 +392,11 @@ class Job:
         """The script has ended: how, what it left, and whether that could be kept."""
         streamer = self._streamer
         assert streamer is not None
+        if self._transcript is not None:
+            self._transcript.pump(all_=True)
         verdict = self._judge(script)
+        if self._agent is not None:
+            verdict = self._agent.judge(verdict)
         streamer.pump(all_=True)
         if script.told_elsewhere:  # the worker tells the end: it knows why
             if self._execution is not None and not self._gone:
@@ -399,8 +438,21 @@ class Job:
             artifacts=kept,
             notes=[str(note)[:500] for note in notes],
             noted=[fields_of(note) for note in notes],
-            usage=measure(streamer.whole(), self._spec.usage),
+            usage=self._usage(streamer),
+            answer=self._answer,
+            model=self._model,
         )
+
+    def _usage(self, streamer: Streamer) -> dict[str, float]:
+        return self._agent.usage if self._agent is not None else measure(streamer.whole(), self._spec.usage)
+
+    @property
+    def _answer(self) -> str:
+        return self._masker.text(self._agent.answer) if self._agent is not None else ""
+
+    @property
+    def _model(self) -> str:
+        return self._masker.text(self._agent.model) if self._agent is not None else ""
 
     def _result(self) -> AttemptResult:
         return AttemptResult(
@@ -447,7 +499,9 @@ class Job:
             artifacts=kept,
             notes=[str(note)[:500] for note in notes],
             noted=[fields_of(note) for note in notes],
-            usage=measure(streamer.whole(), self._spec.usage),
+            usage=self._usage(streamer),
+            answer=self._answer,
+            model=self._model,
         )
 
     def _judge(self, script: Script) -> Verdict:
@@ -471,6 +525,10 @@ class Job:
 
     def _limit_message(self) -> Message:
         settings = self._world.settings
+        if self._model_ending is not None and self._model_ending.reason == self._cause:
+            return self._model_ending.message
+        if self._cause in MODEL_CAUSES:
+            return message("agent_stopped_for_model")
         return {
             "": EMPTY,
             "DeadlineExceeded": message("script_timeout", seconds=self._spec.timeout_seconds),
@@ -497,6 +555,9 @@ class Job:
             kept.full = kept.full or error.strerror or str(error)
         try:
             kept.artifacts.append(artifacts.keep_log(streamer.whole(), target, self._masker))
+            if self._transcript is not None:
+                raw = artifacts.keep_log(self._transcript.whole(), target, self._masker, artifacts.OUTPUT_NAME)
+                kept.artifacts.append(raw)
         except OSError as error:  # keruta has the log itself, up to its limit
             notes.append(message("log_not_stored", error=error.strerror or str(error)))
         if len(notes) > NOTES_MOST:

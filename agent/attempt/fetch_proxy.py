@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from agent.attempt.fetch_rules import FLUSH, Rules, capabilities, packet, packets
+from agent.attempt.loopback import LoopbackServer
 from keruta import structs
 from keruta.adapters.git.upload_pack import Upstream, upload_pack
 from keruta.domain.messages import message
@@ -34,7 +35,6 @@ log = logging.getLogger(__name__)
 
 REPOSITORY = "/repository.git"
 AT_ONCE = 4
-CONNECTIONS = 32
 WAIT_SECONDS = 30
 CLIENT_SECONDS = 120  # how long the script's Git may say or take nothing
 REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
@@ -84,7 +84,7 @@ class FetchProxy:
             expected = f"Bearer {place.token}"
             serve = staticmethod(proxy._serve)
 
-        server = _Server(("127.0.0.1", place.port), Handler)
+        server = LoopbackServer(("127.0.0.1", place.port), Handler)
         self._server = server
         place = Place(port=int(server.server_address[1]), token=place.token)
         with os.fdopen(os.open(on_record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
@@ -159,31 +159,6 @@ class FetchProxy:
         finally:
             with self._lock:
                 self._running.discard(upstream)
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    """A thread for each connection, and no more of them than a script needs: any user of the machine may connect."""
-
-    daemon_threads = True
-
-    def __init__(self, address: tuple[str, int], handler: type[http.server.BaseHTTPRequestHandler]) -> None:
-        self._free = threading.BoundedSemaphore(CONNECTIONS)
-        super().__init__(address, handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        log.info("a connection to the fetch proxy broke off", extra={"action": "fetch_broken"})
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

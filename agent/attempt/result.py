@@ -94,7 +94,9 @@ class AttemptResult:
         git, repository = self._opened(base, PUSH_SECONDS)
         try:
             work = self._read(repository, git)
-            if verdict.status == "succeeded":
+            if verdict.status == "succeeded" and work.head == base and self._spec.coding_agent is not None:
+                verdict = self._unchanged(verdict)
+            elif verdict.status == "succeeded":
                 verdict = self._push(repository, work, target, git, verdict)
             if self.pushed is None:
                 self._keep(repository, work, target)
@@ -105,6 +107,15 @@ class AttemptResult:
         finally:
             repository.remove()
         return verdict
+
+    def _unchanged(self, verdict: Verdict) -> Verdict:
+        """A coding agent changed nothing: no branch is pushed that would equal the one that was checked out."""
+        assert self._spec.coding_agent is not None
+        self._say("the coding agent changed nothing: no branch is pushed")
+        if self._spec.coding_agent.no_changes == "succeed":
+            return verdict
+        said = message("agent_changed_nothing")
+        return Verdict(status="failed", reason="NothingChanged", message=said, exit_code=verdict.exit_code)
 
     def _opened(self, base: str, seconds: float) -> tuple[Git, ResultRepository]:
         git = Git(self._dir.root, {}, threading.Event(), time.monotonic() + seconds)

@@ -23,8 +23,12 @@ PATH_DEFAULT = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 EXTENSIONS = {"text/markdown": "md", "text/plain": "txt"}
 
 
-def write_scripts(world: World, directory: JobDir, specification: Specification) -> None:
-    """Set-up, script and check lie where `start.sh` takes them. Raises PhaseError for a prompt without its agent."""
+def write_scripts(world: World, directory: JobDir, specification: Specification, prompted: str | None = None) -> None:
+    """Set-up, script and check lie where `start.sh` takes them. Raises PhaseError for a prompt without its agent.
+
+    Args:
+        prompted: the shell text that starts the coding agent, where an adapter made it.
+    """
     seen = directory.seen_at(world.script_root)
     if specification.setup:
         _write(directory, seen, "setup", "set -e\n" + "\n".join(map(shell_text, specification.setup)) + "\n")
@@ -33,10 +37,13 @@ def write_scripts(world: World, directory: JobDir, specification: Specification)
         not_run = shlex.quote(f"echo >{shlex.quote(str(seen.interface / 'not-run'))}")
         text = f"trap {not_run} EXIT\nexec {shlex.join(specification.command)}\n"
     elif specification.prompt is not None:
-        if specification.prompt_command is None:
-            raise PhaseError("ProfileMissing", message("attempt_no_prompt", profile=specification.profile))
         (directory.given / "prompt").write_text(specification.prompt)
-        text = specification.prompt_command.script(specification.prompt, str(seen.given / "prompt"))
+        if prompted is not None:
+            text = prompted
+        elif specification.prompt_command is not None:
+            text = specification.prompt_command.script(specification.prompt, str(seen.given / "prompt"))
+        else:
+            raise PhaseError("ProfileMissing", message("attempt_no_prompt", profile=specification.profile))
     else:
         text = specification.script or ""
     _write(directory, seen, "script", text)
@@ -83,12 +90,13 @@ def point_to_proxy(world: World, directory: JobDir, specification: Specification
         f"\tpushurl = {_quoted(specification.repository.url)}\n"
         f'[http "{proxy.address}"]\n\textraHeader = "Authorization: Bearer {proxy.token}"\n\tproxy = ""\n'
     )
-    _private(directory.home / ".gitconfig-origin", included)
+    private_file(directory.home / ".gitconfig-origin", included)
     with (directory.home / ".gitconfig").open("a") as file:
         file.write(f"[includeIf {_quoted(f'gitdir:{pattern}')}]\n\tpath = .gitconfig-origin\n")
 
 
-def _private(path: Path, text: str) -> None:
+def private_file(path: Path, text: str) -> None:
+    """Write a file that only the script's user reads. Raises OSError where there is one."""
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
         file.write(text)
 
@@ -101,14 +109,19 @@ def _quoted(value: str) -> str:
 
 def environment(
     world: World, directory: JobDir, specification: Specification, *, commit: str, execution: str,
-    secrets: Mapping[str, str],
+    secrets: Mapping[str, str], coding_agent: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {}),
 ) -> dict[str, str]:  # fmt: skip
-    """The script's environment: what it inherits, the profile's and the task's own, its secrets, and keruta's names."""
+    """The script's environment: what it inherits, the profile's and the task's own, its secrets, and keruta's names.
+
+    Args:
+        coding_agent: the variables of the coding agent that may be set otherwise, and those that may not.
+    """
     seen = directory.seen_at(world.script_root)
     env = dict(world.inherited)
     if not world.in_pod:
         env.setdefault("PATH", PATH_DEFAULT)
-    env |= {"HOME": str(seen.home), **_reach(directory, seen), **specification.env, **secrets}
+    env |= {"HOME": str(seen.home), **_reach(directory, seen), **coding_agent[0], **specification.env, **secrets}
+    env |= coding_agent[1]
     if specification.prompt is not None:
         env["KERUTA_PROMPT_FILE"] = str(seen.given / "prompt")
     return env | {

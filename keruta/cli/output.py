@@ -121,6 +121,13 @@ def task(task: TaskView, *, as_json: bool) -> None:
     for name, value in lines:
         if value:
             click.echo(f"{name:<11} {value}")
+    if task.answer:
+        click.echo(f"\n{printable(task.answer)}")
+
+
+def printable(text: str) -> str:
+    """A text that a script could have written, without what would steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def artifacts(found: Sequence[Artifact], *, as_json: bool) -> None:
@@ -219,6 +226,7 @@ def _attempt(attempt: AttemptView) -> list[tuple[str, str]]:
         f"commit {attempt.commit[:12]}" if attempt.commit else "",
         f"pushes the work of attempt {attempt.pushes}" if attempt.pushes else "",
         f"pushed {attempt.result_branch}" if attempt.result_branch else "",
+        attempt.model,
         *(f"{value:g} {name.replace('_', ' ')}" for name, value in attempt.usage.items()),
     ]
     said = ", ".join(part for part in parts if part)

@@ -13,6 +13,7 @@ from keruta.domain.address import may_be_sent
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access, CredentialAccess
 from keruta.domain.catalog.credentials import allowed_hosts
+from keruta.domain.catalog.profiles import named_credentials
 from keruta.domain.lifecycle import HELD
 from keruta.domain.messages import Message, message
 from keruta.domain.naming import NAME
@@ -137,7 +138,8 @@ def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tu
             if name and (before is None or moved or before.get(field) != name):
                 yield f"/{field}", name
     elif kind == "profile":
-        was = (before or {}).get("secrets") or {}
-        for variable, name in (after.get("secrets") or {}).items():
-            if was.get(variable) != name:
-                yield f"/secrets/{variable}", name
+        was = named_credentials(before or {})
+        moved = before is not None and before.get("base_url") != after.get("base_url")
+        for at, name in named_credentials(after).items():
+            if was.get(at) != name or (moved and at == "/model_credential"):
+                yield at, name

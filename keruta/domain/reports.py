@@ -103,6 +103,8 @@ class ScriptResults(Entry, frozen=True, kw_only=True):
     notes: Annotated[list[Annotated[str, Meta(max_length=500)]], Meta(max_length=20)] = []
     noted: Annotated[list[dict[str, Any]], Meta(max_length=20)] = []
     usage: Annotated[dict[str, float], Meta(max_length=10)] = {}
+    answer: Annotated[str, Meta(max_length=65_536)] = ""
+    model: Annotated[str, Meta(max_length=200)] = ""
 
     @property
     def told(self) -> list[Message]:

@@ -30,6 +30,15 @@ REASONS: dict[str, Reason] = {
     "OutputTooLarge": Reason(retried=False, means="The script wrote more output than it may."),
     "CommandNotFound": Reason(retried=False, means="The command cannot be started: it is not there or not executable."),
     "Cancelled": Reason(retried=False, means="A person cancelled it."),
+    # the coding agent's and its model's
+    "ModelUnauthorized": Reason(retried=False, means="The model's server refused the key."),
+    "ModelRateLimited": Reason(retried=True, means="The model's server accepts no more requests for now."),
+    "ModelOverloaded": Reason(retried=True, means="The model's server is overloaded, failing or out of reach."),
+    "BudgetExceeded": Reason(retried=False, means="The turns, tokens or money that the task may use are used up."),
+    "AgentGaveUp": Reason(retried=False, means="The coding agent did not do what it was asked for, by its own word."),
+    "NothingChanged": Reason(
+        retried=False, means="The coding agent changed nothing, and the profile calls for a change."
+    ),
     # the repository's
     "CloneAuthFailed": Reason(retried=False, means="The Git server refused the credentials."),
     "RepositoryNotFound": Reason(

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import PromptCommand, Resources, Toleration, UsageRule
 from keruta.domain.commit_rules import CommitIdentity
@@ -96,6 +97,8 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     command: list[str] | None = None
     prompt: str | None = None
     prompt_command: PromptCommand | None = None
+    coding_agent: CodingAgentOptions | None = None
+    model_access: Access | None = None
     check: str | None = None
     setup: list[str] = []
     env: dict[str, str] = {}
@@ -132,7 +135,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     @property
     def accesses(self) -> list[Access]:
         """Every credential that the attempt has."""
-        return [one for one in (self.read, self.push, *self.secrets.values()) if one is not None]
+        return [one for one in (self.read, self.push, self.model_access, *self.secrets.values()) if one is not None]
 
     @property
     def clone_cache_name(self) -> str:
@@ -150,4 +153,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
             return msgspec.structs.replace(access, token=None) if access is not None else None
 
         secrets = {name: msgspec.structs.replace(access, token=None) for name, access in self.secrets.items()}
-        return msgspec.structs.replace(self, token=None, read=bare(self.read), push=bare(self.push), secrets=secrets)
+        model = bare(self.model_access)
+        return msgspec.structs.replace(
+            self, token=None, read=bare(self.read), push=bare(self.push), secrets=secrets, model_access=model
+        )

@@ -158,6 +158,8 @@ def _profile_faults(request: TaskRequest, found: Found) -> list[Fault]:
         return [fault("/profile", message("submission_no_profile", name=name))]
     if request.prompt is None:
         return []
+    if found.profile.options is not None:
+        return []
     if found.profile.prompt is None:
         return [fault("/profile", message("submission_no_prompt", name=name))]
     if found.profile.prompt.by_argument and len(request.prompt.encode("utf-8", "replace")) > ARGUMENT_LIMIT_BYTES:

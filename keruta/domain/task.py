@@ -228,6 +228,8 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     Args:
         pushes: the earlier attempt whose kept work this one pushes; it runs no script.
+        model: what a coding agent used.
+        answer: a coding agent's last text, in Markdown.
         image: what its script ran in; None where scripts are processes of the worker's machine.
     """
 
@@ -254,6 +256,8 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     notes: list[str] = []
     noted: list[Note] = []
     usage: dict[str, float] = {}
+    model: str = ""
+    answer: str = ""
     outputs: dict[str, str] = {}
     artifacts: list[Artifact] = []
     log_bytes: int = 0
@@ -289,6 +293,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         work_kept_by: the attempt whose work is among its artifacts, and can be pushed.
+        answer: the last attempt's.
         provenance: whether each attempt gets a signed statement of what it did.
     """
 
@@ -326,6 +331,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     work_kept_by: int | None = None
     attempts: list[AttemptView] = []
     outputs: dict[str, str] = {}
+    answer: str = ""
     artifacts: list[Artifact] = []
     log: LogView = LogView()
     history: list[HistoryEntry] = []

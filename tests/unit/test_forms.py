@@ -21,6 +21,9 @@ WORD = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=40)
 YAMLS: dict[str, list[Any]] = {
     "tolerations": [{"key": "gpu", "operator": "Exists"}, {"key": "a: b", "value": "yes", "effect": "NoSchedule"}],
+    "permissions": ["Bash(git *)", "Edit"],
+    "mcp_servers": {"tracker": {"command": ["tracker", "--stdio"], "env": {"A": "b"}}},
+    "prices": [{"model": "claude", "input": 3.0, "output": 15.0}],
     "usage": [{"measure": "cost_usd", "pattern": "cost: ([0-9.]+)", "fold": "sum"}],
 }
 

@@ -9,12 +9,13 @@ import pytest
 from keruta.domain.retry import REASONS, backoff_seconds, may_retry
 
 RETRIED = {
-    "AgentFailed", "CloneFailed", "Evicted", "ImagePullFailed", "InternalError", "NodeLost", "PodDeleted", "PodFailed",
-    "WorkerLost", "WorkerStopped", "WorkspaceFailed",
+    "AgentFailed", "CloneFailed", "Evicted", "ImagePullFailed", "InternalError", "ModelOverloaded", "ModelRateLimited",
+    "NodeLost", "PodDeleted", "PodFailed", "WorkerLost", "WorkerStopped", "WorkspaceFailed",
 }  # fmt: skip
 
 
 USERS = {
+    "AgentGaveUp", "BudgetExceeded", "ModelUnauthorized", "NothingChanged",
     "ArtifactsFailed", "BranchExists", "BranchRefused", "Cancelled", "CertificateRefused", "CheckFailed",
     "CheckoutRefused", "CloneAuthFailed", "CommandNotFound", "ContainerNotStarted", "CredentialMissing",
     "DeadlineExceeded", "DocumentMissing", "EndNotKnown", "HostKeyUnknown", "ImageNotRunnable", "LfsFailed",

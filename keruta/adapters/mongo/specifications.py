@@ -14,7 +14,7 @@ import msgspec
 from keruta import structs
 from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
-from keruta.domain.catalog.profiles import ProfileSpec, needs_cluster
+from keruta.domain.catalog.profiles import ProfileSpec, named_credentials, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.commit_rules import CommitRules, commit_message, identity, purpose
 from keruta.domain.messages import Message, as_message, fields_of, kind_word, message
@@ -67,7 +67,7 @@ class MongoSpecifications:
         repositories = self._read(self._repositories, (d["spec"]["repository"].get("name") for d in documents))
         queues = self._read(self._queues, (d["queue"] for d in documents))
         named = {name for row in repositories.values() for name in _credentials_of_repository(row)}
-        named |= {name for row in profiles.values() for name in row["spec"]["secrets"].values()}
+        named |= {name for row in profiles.values() for name in named_credentials(row["spec"]).values()}
         credentials = self._read(self._credentials, named)
         return [
             anew or self._one(document, profiles, repositories, credentials)
@@ -187,8 +187,8 @@ def _with_kept_work(made: Specification, document: Document) -> Specification:
     if_exists = wanted["if_exists"] or (target.if_exists if branch == target.branch else "fail")
     return msgspec.structs.replace(
         made, kept_work=kept, result=ResultBranch(branch=branch, if_exists=if_exists), result_branch=branch, script=":",
-        command=None, prompt=None, prompt_command=None, check=None, setup=[], env={}, secrets={}, documents=[],
-        usage=[],
+        command=None, prompt=None, prompt_command=None, coding_agent=None, model_access=None, check=None, setup=[],
+        env={}, secrets={}, documents=[], usage=[],
     )  # fmt: skip
 
 
@@ -220,10 +220,13 @@ def _with_commits(
 
 def _with_profile(made: Specification, row: Document, credentials: dict[str, Document], url: str) -> Specification:
     profile = structs.from_plain(row["spec"], ProfileSpec)
+    model = profile.model_credential if profile.options is not None and made.prompt is not None else None
     return msgspec.structs.replace(
         made,
         profile_revision=row["revision"],
         prompt_command=profile.prompt,
+        coding_agent=profile.options,
+        model_access=_model_access(model, credentials, profile.model_address) if model is not None else None,
         setup=list(profile.setup),
         env={**profile.env, **made.env},
         secrets={variable: _access(name, credentials, url) for variable, name in profile.secrets.items()},
@@ -281,6 +284,14 @@ def _access(name: str, credentials: dict[str, Document], url: str) -> Access:
         secret=secret,
         minted=minted,
     )
+
+
+def _model_access(name: str, credentials: dict[str, Document], address: str) -> Access:
+    """A model's key, which is sent to its server alone. Raises LookupError with a sentence."""
+    found = _access(name, credentials, address)
+    if found.kind != "secret":
+        raise LookupError(message("credential_not_for_model", name=name))
+    return found
 
 
 def app_token(mint: Callable[..., str], spec: Document, values: Mapping[str, str], *, url: str, write: bool) -> str:

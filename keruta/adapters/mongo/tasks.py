@@ -202,6 +202,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             "work_kept_by": document.get("work_kept_by"),
             "attempts": [_attempt(one, log if one is current else one.get("log") or {}) for one in attempts],
             "outputs": last.get("outputs") or {},
+            "answer": last.get("answer") or "",
             "artifacts": last.get("artifacts") or [],
             "history": document.get("history", []),
             "log": {

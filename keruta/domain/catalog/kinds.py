@@ -101,7 +101,7 @@ KINDS: dict[str, Kind] = {
         ),
         Kind(
             name="profile", collection="profiles", spec=ProfileSpec, view=ProfileView, item=ProfileView,
-            names={"secrets.*": "credential"},
+            names={"secrets.*": "credential", "model_credential": "credential"},
         ),
         Kind(
             name="queue", collection="queues", spec=QueueSpec, view=QueueView, item=QueueView,

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.circuits import CircuitView
+from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
 from keruta.domain.catalog.patterns import pattern_fault
 from keruta.domain.commit_rules import CommitRules
@@ -103,7 +104,7 @@ class UsageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             yield "/pattern", wrong
 
 
-class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a team says of a way to run."""
 
     name: Name
@@ -133,6 +134,11 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/image", message("field_image")
         yield from command_faults("/setup", self.setup)
         yield from paths_faults(self.paths)
+        yield from self.agent_faults(self.secrets)
+        if self.coding_agent == "command" and self.prompt is None:
+            yield "/prompt", message("field_command_needed")
+        elif self.options is not None and self.prompt is not None:
+            yield "/prompt", message("field_agent_or_command")
         if self.prompt is not None:
             yield from ((f"/prompt{at}", message) for at, message in self.prompt.faults())
         if self.commit is not None:
@@ -147,6 +153,14 @@ class ProfileSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                     yield f"/{field}/{name[:80]}", message("field_variable_name")
                 elif name.startswith("KERUTA_"):
                     yield f"/{field}/{name[:80]}", message("field_variable_reserved")
+
+
+def named_credentials(profile: Mapping[str, Any]) -> dict[str, str]:
+    """Return the credentials that a profile names, by where: a stored one, or one of an earlier version."""
+    found = {f"/secrets/{variable}": name for variable, name in (profile.get("secrets") or {}).items()}
+    if model := profile.get("model_credential"):
+        found["/model_credential"] = model
+    return found
 
 
 class ProfileView(ProfileSpec, frozen=True, kw_only=True, forbid_unknown_fields=False):

@@ -238,6 +238,7 @@ def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
         attempt={
             "outputs": shown.outputs,
             "usage": entry.usage,
+            **_said_by_agent(entry),
             "artifacts": msgspec.to_builtins(shown.artifacts),
             **_more_notes(task, [*entry.told, *shown.said]),
         },
@@ -294,11 +295,17 @@ def _result(task: Standing, entry: Ended, outcome: str) -> dict[str, Any]:
         "result_commit": entry.result_commit,
         "outputs": shown.outputs or Kept("attempt.outputs", {}),
         "usage": entry.usage or Kept("attempt.usage", {}),
+        **_said_by_agent(entry),
         "artifacts": msgspec.to_builtins(shown.artifacts) or Kept("attempt.artifacts", []),
         **({"commit": entry.commit} if entry.commit else {}),
         **_more_notes(task, [*entry.told, *shown.said]),
         "ended_at": NOW,
     }
+
+
+def _said_by_agent(entry: Left | Ended) -> dict[str, Any]:
+    """A coding agent's last text, and its model."""
+    return {name: value for name in ("answer", "model") if (value := getattr(entry, name))}
 
 
 def _more_notes(task: Standing, notes: Sequence[Message]) -> dict[str, Any]:

@@ -16,7 +16,9 @@ from keruta.domain.task import Artifact
 ROOM_BYTES = 12 * 1024 * 1024  # of the document, before only keruta's own files are listed
 FULL_BYTES = 13 * 1024 * 1024  # from here on nobody begins another attempt or sends input; the last one has the rest
 ATTEMPT_BYTES = 4 * 1024 * 1024
-OWN_FILES = frozenset({KEPT_WORK, "result.patch", "log.gz"})  # always listed: people and pushes look for them
+OWN_FILES = frozenset(
+    {KEPT_WORK, "result.patch", "log.gz", "output.gz"}
+)  # always listed: people and pushes look for them
 _ENTRY_BYTES = 140  # of one artifact in BSON, beside its path: names, sizes, SHA-256
 
 

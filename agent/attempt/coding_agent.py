@@ -1,0 +1,141 @@
+"""The coding agent of one attempt: started by its adapter, read while it runs, judged by what it and its model say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+import msgspec
+
+from agent.attempt.context import World
+from agent.attempt.directory import JobDir
+from agent.attempt.script_environment import private_file
+from agent.attempt.verdict import Verdict
+from agent.coding_agents.adapter import Ending, Launch, ModelAccess, Setting, Usage
+from agent.coding_agents.known import ADAPTERS
+from agent.coding_agents.metering import Meter
+from agent.coding_agents.transcript import Transcript
+from keruta.domain.catalog.coding_agents import CodingAgentOptions
+from keruta.domain.messages import message
+from keruta.domain.specification import Specification
+from keruta.errors import PhaseError
+
+PROMPT = "coding-agent-prompt"
+NO_SUCH_COMMAND = 127  # POSIX, Shell Command Language, 2.8.2
+INTERRUPTED = frozenset(
+    {"Cancelled", "DeadlineExceeded", "OutputTooLarge", "WorkerStopped", "SpoolFull", "SetupFailed"}
+)
+
+
+class CodingAgent:
+    """One attempt's.
+
+    Args:
+        stop: called when the attempt is to end because of its model: refused, limited, or the budget is used up.
+    """
+
+    def __init__(
+        self, world: World, directory: JobDir, specification: Specification, options: CodingAgentOptions,
+        stop: Callable[[Ending], None],
+    ) -> None:  # fmt: skip
+        self._world, self._dir, self._spec, self._options = world, directory, specification, options
+        self._stop = stop
+        self._adapter = ADAPTERS[options.coding_agent or ""]
+        self._reader = self._adapter.reader()
+        self._meter: Meter | None = None
+        self._transcript: Transcript | None = None
+        self.launch: Launch | None = None
+
+    def open_transcript(self) -> Transcript:
+        """Begin to read the script's output."""
+        raw = os.fdopen(self._dir.open_output(), "rb")
+        self._transcript = Transcript(raw, self._dir.root, self._reader, json=self._adapter.json)
+        return self._transcript
+
+    def prepare(self) -> str | None:
+        """Make what it is started with; return the token by which it reaches its model, if it has one.
+
+        Raises:
+            PhaseError: CredentialMissing; WorkspaceFailed, where the port of an earlier agent is taken.
+        """
+        model = self._offer_model()
+        seen = self._dir.seen_at(self._world.script_root)
+        setting = Setting(options=self._options, prompt=seen.given / PROMPT, home=seen.home, model=model)
+        self.launch = self._adapter.launch(setting)
+        return model.token if model is not None else None
+
+    def furnish(self) -> None:
+        """Put its prompt and its files in place. A prompt's first line is empty, so that none of it is a command of
+        the coding agent's own.
+        """
+        assert self.launch is not None
+        (self._dir.given / PROMPT).write_text(f"\n{self._spec.prompt}\n")
+        for name, text in self.launch.files.items():
+            path = self._dir.home / name
+            path.parent.mkdir(mode=0o770 if self._world.in_pod else 0o700, parents=True, exist_ok=True)
+            private_file(path, text)
+
+    def _offer_model(self) -> ModelAccess | None:
+        access = self._spec.model_access
+        if access is None:
+            return None
+        key = self._world.opener.value(access)
+        self._meter = Meter(self._options, key, self._dir.root, self._stop)
+        try:
+            return self._meter.start()
+        except OSError as error:
+            said = message("attempt_worker_failed", kind=type(error).__name__, error=str(error))
+            raise PhaseError("WorkspaceFailed", said) from error
+
+    @property
+    def environment(self) -> tuple[dict[str, str], dict[str, str]]:
+        """The variables that may be set otherwise, and those that may not."""
+        if self.launch is None:
+            return {}, {}
+        return dict(self.launch.env), dict(self.launch.model_env)
+
+    @property
+    def usage(self) -> dict[str, float]:
+        """What was used so far: as the model's server answered, or, without the key here, as the coding agent says."""
+        if self._meter is None:
+            return self._reader.usage.numbers()
+        used: Usage = msgspec.structs.replace(self._meter.usage)
+        if used.cost_usd is None:
+            used.cost_usd = self._reader.usage.cost_usd
+        return used.numbers()
+
+    @property
+    def model(self) -> str:
+        return ((self._meter.model if self._meter is not None else "") or self._reader.model)[:200]
+
+    @property
+    def answer(self) -> str:
+        return self._reader.answer
+
+    def judge(self, verdict: Verdict) -> Verdict:
+        """Return how the attempt ended, by what the coding agent and its model's server said last."""
+        if verdict.status == "cancelled" or verdict.reason in INTERRUPTED:
+            return verdict
+        ending = self._ending(verdict)
+        if ending is None:
+            return verdict
+        return Verdict(status="failed", reason=ending.reason, message=ending.message, exit_code=verdict.exit_code)
+
+    def _ending(self, verdict: Verdict) -> Ending | None:
+        meter, used = self._meter, self._reader.usage
+        if verdict.exit_code == NO_SUCH_COMMAND and not used.turns and self.launch is not None:
+            return Ending(
+                reason="CommandNotFound", message=message("script_command_missing", command=self.launch.program)
+            )
+        if meter is not None and meter.refused is not None:
+            return meter.refused
+        said = self._reader.ending(0 if verdict.status == "succeeded" else verdict.exit_code)
+        if said is None and verdict.status == "succeeded" and meter is not None and not meter.usage.turns:
+            return Ending(reason="AgentGaveUp", message=message("agent_asked_no_model"))
+        return said
+
+    def close(self) -> None:
+        if self._meter is not None:
+            self._meter.close()
+        if self._transcript is not None:
+            self._transcript.close()

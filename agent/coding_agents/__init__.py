@@ -1,0 +1,1 @@
+"""Coding agents: for each its command line, environment, files, stream and ends."""

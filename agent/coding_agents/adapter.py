@@ -1,0 +1,178 @@
+"""What keruta needs to know of a coding agent, as a port: how it is started, and what its stream says."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from keruta.domain.catalog.coding_agents import CodingAgentOptions
+from keruta.domain.messages import Message
+
+FOLD_LINES = 12  # of a tool's output; the record has all of it
+FOLD_CHARACTERS = 2000
+ANSWER_LIMIT_BYTES = 64 * 1024
+Failure = Literal[
+    "ModelUnauthorized", "ModelRateLimited", "ModelOverloaded", "BudgetExceeded", "AgentGaveUp", "NothingChanged",
+    "CommandNotFound",
+]  # fmt: skip
+
+
+class ModelAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the script reaches its model: keruta's agent, and the attempt's own token for it."""
+
+    address: str
+    token: str
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a coding agent is started with.
+
+    Args:
+        prompt: the file with the prompt, as the script sees it.
+        home: the script's home, as the script sees it.
+        model: None where the coding agent asks the model's server itself.
+    """
+
+    options: CodingAgentOptions
+    prompt: Path
+    home: Path
+    model: ModelAccess | None = None
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """How it is started.
+
+    Args:
+        text: what the shell runs.
+        program: what it is that runs.
+        env: variables that the profile or the task may set otherwise.
+        model_env: how the model is reached through keruta's agent; nothing sets these otherwise.
+        files: what lies in the script's home, by its path there.
+    """
+
+    text: str
+    program: str
+    env: Mapping[str, str] = {}
+    model_env: Mapping[str, str] = {}
+    files: Mapping[str, str] = {}
+
+
+class Usage(msgspec.Struct, kw_only=True):
+    """What was used. `input_tokens` are those that were neither read from a cache nor written to one."""
+
+    turns: int = 0
+    input_tokens: float = 0
+    output_tokens: float = 0
+    cache_read_tokens: float = 0
+    cache_write_tokens: float = 0
+    cost_usd: float | None = None
+
+    @property
+    def tokens(self) -> float:
+        return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
+
+    def numbers(self) -> dict[str, float]:
+        """Return what was used, by its name; nothing where nothing is known."""
+        found = {name: float(value) for name, value in msgspec.structs.asdict(self).items() if value is not None}
+        return found if any(found.values()) else {}
+
+
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a coding agent did not end well; `wait_seconds`: how long its model's server says to wait."""
+
+    reason: Failure
+    message: Message
+    wait_seconds: float | None = None
+
+
+class Reader(Protocol):
+    """Reads one stream. It has no clock and asks nothing: the same records give the same lines."""
+
+    usage: Usage
+    model: str
+    answer: str
+    session: str
+
+    def record(self, record: Mapping[str, Any]) -> Sequence[str]:
+        """Return what a person reads of a line of JSON, as lines."""
+        ...
+
+    def text(self, line: str) -> Sequence[str]:
+        """Return what a person reads of any other line."""
+        ...
+
+    def ending(self, exit_code: int | None) -> Ending | None:
+        """Why it did not end well; None where it did, or where its exit code says enough."""
+        ...
+
+
+class Adapter(Protocol):
+    """One coding agent."""
+
+    json: bool
+
+    def launch(self, setting: Setting) -> Launch: ...
+    def reader(self) -> Reader: ...
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that are installed where a coding agent is not there, by their variables."""
+    lines = files(__package__).joinpath("versions.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def start(program: str, package: str, words: Sequence[str], prompt: Path | None, before: str = "") -> str:
+    """Return the shell text that starts a program of npm: the one that is installed, else its package.
+
+    Args:
+        prompt: its standard input.
+    """
+    arguments = shlex.join(words)
+    standard_input = f" <{shlex.quote(str(prompt))}" if prompt is not None else " </dev/null"
+    return (
+        f"{before}if command -v {program} >/dev/null 2>&1; then exec {program} {arguments}{standard_input}; fi\n"
+        f"if ! command -v npx >/dev/null 2>&1; then\n"
+        f'  echo "{program} is not installed here, and there is no npx to fetch it" >&2\n  exit 127\nfi\n'
+        f"exec npx --yes {shlex.quote(package)} {arguments}{standard_input}\n"
+    )
+
+
+def folded(text: str) -> list[str]:
+    """Return a tool's output, each line behind a bar, and how much of it is left out."""
+    if not text.strip():
+        return []
+    lines = text.rstrip("\n").split("\n")
+    shown = [f"  │ {line[:FOLD_CHARACTERS]}" for line in lines[:FOLD_LINES]]
+    left = len(lines) - len(shown)
+    return [*shown, f"  │ … {left} more lines"] if left else shown
+
+
+def in_one_line(text: str, most: int = 300) -> str:
+    """Return a text as one line of at most so many characters."""
+    line = " ⏎ ".join(part.strip() for part in text.strip().splitlines() if part.strip())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def limited(text: str) -> str:
+    """Return as much of an answer as is kept."""
+    return text.encode("utf-8", "replace")[:ANSWER_LIMIT_BYTES].decode("utf-8", "ignore")
+
+
+def is_question(text: str) -> bool:
+    """Whether a text's last word is a question."""
+    stripped = text.rstrip().rstrip("*_`\"')")
+    return stripped.endswith(("?", "\uff1f"))
+
+
+def totals(usage: Usage) -> str:
+    """Return what was used, for a person."""
+    cost = f", ${usage.cost_usd:.4f}" if usage.cost_usd is not None else ""
+    cache = f", {usage.cache_read_tokens:.0f} from the cache" if usage.cache_read_tokens else ""
+    return (
+        f"■ {usage.turns} turns, {usage.input_tokens:.0f} tokens in{cache}, {usage.output_tokens:.0f} tokens out{cost}"
+    )

@@ -1,0 +1,167 @@
+"""Codex (npm @openai/codex).
+
+Source: `codex exec --help` and the records of `codex exec --json`, as version 0.171.0 writes them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agent.coding_agents.adapter import (
+    Ending,
+    Failure,
+    Launch,
+    Setting,
+    Usage,
+    folded,
+    in_one_line,
+    is_question,
+    limited,
+    start,
+    totals,
+    versions,
+)
+from agent.coding_agents.claude_code import STATUS_REASONS, said_of
+from agent.coding_agents.records import mapping, mappings, number, text
+from keruta.domain.messages import message
+
+# Its key has another name than other programs of its maker use.
+KEY = 'export CODEX_API_KEY="${CODEX_API_KEY:-$OPENAI_API_KEY}"\n'
+_STATUS = re.compile(r"unexpected status (\d{3})|\bstatus[: ]+(\d{3})\b")
+
+
+class Codex:
+    """Started by `exec`; its records are lines of JSON."""
+
+    json = True
+
+    def launch(self, setting: Setting) -> Launch:
+        options = setting.options
+        words = ["exec", "--json", "--skip-git-repo-check"]
+        full = options.permissions == "full"
+        words += ["--dangerously-bypass-approvals-and-sandbox"] if full else ["--sandbox", "workspace-write"]
+        if options.model is not None:
+            words += ["--model", options.model]
+        config: list[tuple[str, Any]] = []
+        if options.effort is not None:
+            config.append(("model_reasoning_effort", options.effort))
+        model_env: dict[str, str] = {}
+        if setting.model is not None:
+            config.append(("openai_base_url", f"{setting.model.address}/v1"))
+            model_env = {"CODEX_API_KEY": setting.model.token}
+        elif options.base_url is not None:
+            config.append(("openai_base_url", options.model_address))
+        for name, value in config:
+            words += ["-c", f"{name}={_toml(value)}"]
+        home_files = {".codex/config.toml": _servers(setting)} if options.mcp_servers else {}
+        if options.instructions:
+            home_files[".codex/AGENTS.md"] = options.instructions
+        package = f"@openai/codex@{versions()['CODEX_VERSION']}"
+        command = start("codex", package, [*words, *options.flags, "-"], setting.prompt, before=KEY)
+        return Launch(text=command, program="codex", model_env=model_env, files=home_files)
+
+    def reader(self) -> CodexReader:
+        return CodexReader()
+
+
+def _servers(setting: Setting) -> str:
+    lines = []
+    for name, server in setting.options.mcp_servers.items():
+        lines.append(f"[mcp_servers.{name}]")
+        if server.url is not None:
+            lines.append(f"url = {_toml(server.url)}")
+            if server.bearer is not None:
+                lines.append(f"bearer_token_env_var = {_toml(server.bearer)}")
+        else:
+            lines += [f"command = {_toml(server.command[0])}", f"args = {_toml(server.command[1:])}"]
+            lines.append(f"env_vars = {_toml(list(server.secrets))}")
+            lines += [f"[mcp_servers.{name}.env]", *(f"{key} = {_toml(value)}" for key, value in server.env.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: str | Sequence[str]) -> str:
+    """A value as TOML writes it: its basic strings are JSON's, but for one character that must be escaped."""
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+class CodexReader:
+    """Reads its records. The input tokens that it tells include those of the cache; ours do not."""
+
+    def __init__(self) -> None:
+        self.usage = Usage()
+        self.model = self.answer = self.session = ""
+        self._failed: str | None = None
+        self._completed = False
+        self._declined: list[str] = []
+
+    def record(self, record: Mapping[str, Any]) -> Sequence[str]:
+        match record.get("type"):
+            case "thread.started":
+                self.session = text(record.get("thread_id"))
+            case "item.started":
+                item = mapping(record.get("item"))
+                if item.get("type") == "command_execution":
+                    return [f"▶ Shell: {in_one_line(text(item.get('command')))}"]
+            case "item.completed":
+                return self._item(mapping(record.get("item")))
+            case "error":
+                return [f"↻ {in_one_line(text(record.get('message')))}"]
+            case "turn.failed":
+                self._failed = text(mapping(record.get("error")).get("message"))
+                return [f"✗ {in_one_line(self._failed)}"]
+            case "turn.completed":
+                self._completed, self._failed = True, None
+                self._count(mapping(record.get("usage")))
+                return [totals(self.usage)]
+        return []
+
+    def text(self, line: str) -> Sequence[str]:
+        return [line]
+
+    def ending(self, exit_code: int | None) -> Ending | None:
+        if self._failed is not None:
+            found = _STATUS.search(self._failed)
+            status = int(found[1] or found[2]) if found else 0
+            reason: Failure = STATUS_REASONS.get(status, "AgentGaveUp")
+            return Ending(reason=reason, message=said_of(reason, in_one_line(self._failed)))
+        if not self._completed:
+            return Ending(reason="AgentGaveUp", message=message("agent_no_end")) if exit_code == 0 else None
+        if self._declined:
+            tools = in_one_line("; ".join(self._declined))
+            return Ending(reason="AgentGaveUp", message=message("agent_tools_refused", tools=tools))
+        if is_question(self.answer):
+            return Ending(reason="AgentGaveUp", message=message("agent_asks", question=in_one_line(self.answer[-600:])))
+        return None
+
+    def _item(self, item: Mapping[str, Any]) -> list[str]:
+        match item.get("type"):
+            case "agent_message":
+                self.usage.turns += 1
+                self.answer = limited(text(item.get("text")))
+                return text(item.get("text")).splitlines()
+            case "command_execution":
+                self.usage.turns += 1
+                if item.get("status") == "declined":
+                    self._declined.append(text(item.get("command"))[:100])
+                code = item.get("exit_code")
+                ended = [f"  │ exit code {code}"] if isinstance(code, int) and code != 0 else []
+                return [*folded(text(item.get("aggregated_output"))), *ended]
+            case "file_change":
+                changes = mappings(item.get("changes"))
+                return [f"▶ Edit: {in_one_line(text(one.get('path')))}" for one in changes]
+            case "mcp_tool_call":
+                return [f"▶ {text(item.get('server'))}.{text(item.get('tool'))}"]
+            case "web_search":
+                return [f"▶ Search: {in_one_line(text(item.get('query')))}"]
+            case "error":
+                return [f"✗ {in_one_line(text(item.get('message')))}"]
+        return []
+
+    def _count(self, used: Mapping[str, Any]) -> None:
+        cached, written = number(used.get("cached_input_tokens")), number(used.get("cache_write_input_tokens"))
+        self.usage.cache_read_tokens, self.usage.cache_write_tokens = cached, written
+        self.usage.input_tokens = max(0, number(used.get("input_tokens")) - cached - written)
+        self.usage.output_tokens = number(used.get("output_tokens"))
