@@ -44,6 +44,7 @@ check: $(STAMP) ## lint, types and unit tests, side by side: for every commit
 .PHONY: test test-unit test-integration test-e2e test-faults test-browser test-cluster test-identity test-release
 test: $(STAMP) ## every check and test, and what each part took beside its budget
 	@tests/prepare.sh
+	@$(BIN)/python -m tests.support.coding_agents || echo "SKIPPED LOUDLY: coding agents could not be installed" >&2
 	@$(COMPILE) tests
 	@$(BIN)/python -m tests.parts
 test-unit: $(STAMP) ## pure parts
