@@ -194,7 +194,8 @@ def said_of(reason: Failure, said: str) -> Message:
         "ModelUnauthorized": "model_unauthorized", "ModelRateLimited": "model_rate_limited",
         "ModelOverloaded": "model_overloaded",
     }  # fmt: skip
-    return message(codes.get(reason, "agent_gave_up"), said=said)
+    code = codes.get(reason, "agent_gave_up")
+    return message(code, said=said)
 
 
 def _shown(given: Mapping[str, Any]) -> str:
