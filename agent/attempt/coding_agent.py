@@ -127,8 +127,8 @@ class CodingAgent:
             return Ending(
                 reason="CommandNotFound", message=message("script_command_missing", command=self.launch.program)
             )
-        if meter is not None and meter.refused is not None:
-            return meter.refused
+        if meter is not None and (refused := meter.ended or meter.refused) is not None:
+            return refused
         said = self._reader.ending(0 if verdict.status == "succeeded" else verdict.exit_code)
         if said is None and verdict.status == "succeeded" and meter is not None and not meter.usage.turns:
             return Ending(reason="AgentGaveUp", message=message("agent_asked_no_model"))

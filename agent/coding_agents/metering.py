@@ -75,6 +75,7 @@ class Meter:
         self._place: ModelAccess | None = None
         self.usage = Usage()
         self.model = ""
+        self.ended: Ending | None = None  # why the attempt was to end
         self.refused: Ending | None = None  # what the last answer was, where it was a refusal
 
     def start(self) -> ModelAccess:
@@ -215,6 +216,7 @@ class Meter:
             self._end(ending)
 
     def _end(self, ending: Ending) -> None:
+        self.ended = self.ended or ending
         stop, self._stop = self._stop, lambda _: None
         stop(ending)
 

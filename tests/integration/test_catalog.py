@@ -39,7 +39,7 @@ def test_what_a_new_installation_has(world: World) -> None:
     """The ready profiles and the default queue, as entries like any other."""
     assert names(world, "profile") == READY_PROFILES
     assert names(world, "queue") == ["default"]
-    taking = [name for name in READY_PROFILES if world.catalogs["profile"].show(ANN, name).prompt is not None]
+    taking = [name for name in READY_PROFILES if world.catalogs["profile"].show(ANN, name).coding_agent is not None]
     assert taking == ["aider", "claude-code", "codex"]
 
 
