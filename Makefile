@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 COMPILE := $(BIN)/python -m compileall -q keruta functions agent admin
 PYTEST := $(BIN)/python -m pytest
+SIDE_BY_SIDE := --dist=worksteal --numprocesses
 
 .PHONY: help
 help: ## list the targets
@@ -50,13 +51,13 @@ test: $(STAMP) ## every check and test, and what each part took beside its budge
 test-unit: $(STAMP) ## pure parts
 	$(PYTEST) tests/unit
 test-integration: $(STAMP) ## each part on real servers: mongod, git, functions-framework
-	$(PYTEST) tests/integration
+	$(PYTEST) $(SIDE_BY_SIDE)=3 tests/integration
 test-e2e: $(STAMP) ## the whole system on one machine
-	$(PYTEST) tests/e2e
+	$(PYTEST) $(SIDE_BY_SIDE)=2 tests/e2e
 test-faults: $(STAMP) ## the whole system, while parts of it are killed
-	$(PYTEST) tests/faults
+	$(PYTEST) $(SIDE_BY_SIDE)=2 tests/faults
 test-browser: $(STAMP) ## the web admin in a real browser, on the whole system on one machine
-	$(PYTEST) tests/browser
+	$(PYTEST) $(SIDE_BY_SIDE)=2 tests/browser
 test-cluster: $(STAMP) ## the whole system on a real cluster, where the lab is
 	$(PYTEST) tests/cluster
 

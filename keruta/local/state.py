@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import secrets
-import socket
 import stat
 from datetime import timedelta
 from pathlib import Path
@@ -22,6 +21,7 @@ from keruta.domain.doctor import ISOLATION_FILE, Isolation
 from keruta.domain.provenance import PublicKey
 from keruta.errors import KerutaError
 from keruta.local import mongod
+from keruta.local.ports import any_free, is_free
 from keruta.settings import Settings
 
 PREFERRED_PORT = 8480
@@ -157,7 +157,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         chosen: dict[str, int] = {}
         for name in PORTS:
             wanted = ports.get(name, 0)
-            chosen[name] = wanted if wanted and wanted not in chosen.values() and _free(wanted) else _any_free()
+            chosen[name] = wanted if wanted and wanted not in chosen.values() and is_free(wanted) else any_free()
         path.write_text(json.dumps(chosen))
         return chosen
 
@@ -231,19 +231,3 @@ def is_own(directory: Path) -> bool:
 def _above(start: Path) -> list[Path]:
     places = [directory / ".keruta" for directory in (start, *start.parents)]
     return [place for place in places if os.path.isdir(place)]
-
-
-def _free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
-
-
-def _any_free() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pymongo
+import tenacity
 import urllib3
 from pymongo.errors import PyMongoError
 
@@ -19,12 +20,17 @@ from keruta.local import mongod
 from keruta.local.installation import MANIFESTS, PROJECT, install_command
 from keruta.local.knative_emulator import Config
 from keruta.local.manifests import FUNCTION, Manifests, load
+from keruta.local.ports import is_taken_from
 from keruta.local.state import Running, State
 from keruta.local.supervisor import Child, Supervisor
 
 READY_SECONDS = 60.0
 LOOK_EVERY_SECONDS = 0.2
 WORKER_GRACE_SECONDS = 20.0
+
+
+class PortTakenError(KerutaError):
+    """Another process listens on a port that was chosen for a part."""
 
 
 class System:
@@ -55,8 +61,33 @@ class System:
         """Everything is up and answers. Raises KerutaError with what is wrong and where to look."""
         self._state.make()
         self.token = self._state.write_identity()
+        for attempt in tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(PortTakenError), stop=tenacity.stop_after_attempt(3), reraise=True
+        ):
+            with attempt:
+                self._start_services()
+        env = self._environment()
+        env.pop("KERUTA_MONGO_URL", None)
+        self._child("worker", [sys.executable, "-m", "agent", "worker"], env, grace_seconds=WORKER_GRACE_SECONDS)
+        self._state.note_running(
+            Running(url=self.url, token=self.token, pid=os.getpid(), processes=self._supervisor.pids())
+        )
+
+    def _start_services(self) -> None:
+        """Start all but the worker, on ports that are free, and wait until they answer.
+
+        Raises PortTakenError, with no process left, where something else took one of the ports meanwhile.
+        """
         self._ports = self._state.ports()
         self.url = f"http://127.0.0.1:{self._ports['public']}"
+        try:
+            self._start_each()
+            self._await_ready()
+        except PortTakenError:
+            self._supervisor.end()
+            raise
+
+    def _start_each(self) -> None:
         manifests = load(self._manifests_dir)
         env = self._environment()
         if not env.get("KERUTA_MONGO_URL"):
@@ -71,11 +102,6 @@ class System:
             self._child(name, command, {**env, **dict(service.env)})
         env.pop("KERUTA_MONGO_URL")  # what follows needs no database, and is given no password of one
         self._start_standin(env, manifests)
-        self._await_ready()
-        self._child("worker", [sys.executable, "-m", "agent", "worker"], env, grace_seconds=WORKER_GRACE_SECONDS)
-        self._state.note_running(
-            Running(url=self.url, token=self.token, pid=os.getpid(), processes=self._supervisor.pids())
-        )
 
     def look(self) -> None:
         """Starts again what has died. Raises DiesTooOftenError."""
@@ -99,7 +125,17 @@ class System:
         # One member's default would let a crash take back what was answered; a majority of one is on disk.
         command = mongod.command(program, self._state.root / "db", port, access=access)
         self._child("mongod", command, env, grace_seconds=30)
-        mongod.await_primary(port, lambda: self._supervisor.alive("mongod"), access=access)
+
+        def alive() -> bool:
+            self._check_port("mongod", port)
+            return self._supervisor.alive("mongod")
+
+        mongod.await_primary(port, alive, access=access)
+
+    def _check_port(self, name: str, port: int) -> None:
+        """Raises PortTakenError where another process listens on the port of a part of ours."""
+        if is_taken_from(self._supervisor.pids()[name], port):
+            raise PortTakenError(f"another program took port {port}, which was free, before {name} had opened it")
 
     def _start_standin(self, env: dict[str, str], manifests: Manifests) -> None:
         config = Config(
@@ -154,16 +190,17 @@ class System:
     def _await_ready(self) -> None:
         pool = urllib3.PoolManager(retries=False, timeout=2.0)
         until = time.monotonic() + READY_SECONDS
-        waiting = {name: f"http://127.0.0.1:{port}/readyz" for name, port in self._services()}
-        waiting["standin"] = f"{self.url}/readyz"
+        waiting = dict([*self._services(), ("standin", self._ports["public"])])
         while waiting:
             self._supervisor.look()
-            for name, url in list(waiting.items()):
+            for name, port in list(waiting.items()):
+                self._check_port(name, port)
                 try:
-                    if pool.request("GET", url).status == 200:
+                    if pool.request("GET", f"http://127.0.0.1:{port}/readyz").status == 200:
                         del waiting[name]
                 except urllib3.exceptions.HTTPError:
                     pass
+            self._check_port("standin", self._ports["broker"])
             if waiting and time.monotonic() > until:
                 raise KerutaError(
                     f"{', '.join(waiting)} not ready after {READY_SECONDS:g} s; see {self._state.root}/log"

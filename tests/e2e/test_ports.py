@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
 import psutil
 import pymongo
@@ -12,6 +16,9 @@ import urllib3
 from pymongo.errors import OperationFailure
 
 from keruta.domain.naming import new_id
+from keruta.local import state
+from keruta.local.state import State
+from keruta.local.system import System
 from tests.support.processes import command_line
 from tests.support.system import RunningSystem, eventually
 
@@ -104,3 +111,45 @@ def test_a_nudge_from_a_stranger_is_not_taken(system: RunningSystem) -> None:
 
     assert _pool.request("POST", f"http://127.0.0.1:{port}/", body=b"{}", headers=EVENT).status == 404
     assert _pool.request("POST", f"http://127.0.0.1:{port}/guess", body=b"{}", headers=EVENT).status == 404
+
+
+@pytest.fixture
+def stranger() -> Iterator[HTTPServer]:
+    """A server of another process that answers everything as if it were keruta."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize("part", ["public", "mongod"])
+def test_a_port_that_is_taken_during_the_start_is_left_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stranger: HTTPServer, part: str
+) -> None:
+    """A second keruta that starts at the same time, or somebody who waits for the port: nothing is sent to it."""
+    taken, answers = stranger.server_port, iter([True])
+    really_free = state.is_free
+    monkeypatch.setattr(state, "is_free", lambda port: next(answers, False) if port == taken else really_free(port))
+    home = State(root=tmp_path / "home")
+    home.make()
+    (home.root / "ports.json").write_text(json.dumps({part: taken}))
+    system = System(home, print)
+    try:
+        system.start()
+
+        assert taken not in home.ports_in_use().values()
+        answer = _pool.request("GET", f"{system.url}/api/v1/tasks", headers={"Authorization": f"Bearer {system.token}"})
+        assert answer.status == 200
+    finally:
+        system.end()
