@@ -20,6 +20,7 @@ from typing import Protocol
 import msgspec
 
 from agent.api_client import HttpAsking
+from agent.http_server import BoundedServer
 from agent.reporter import HttpTransport, Reporter, SessionVoid
 from agent.settings import ClusterSettings, WorkerSettings
 from keruta import __version__, metrics, structs
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 REGISTER_AGAIN_SECONDS = 1.0
 REPORT_SECONDS = 5.0
+NUDGE_SECONDS = 30  # how long who connects may say or take nothing
 
 
 class AttemptJob(Protocol):
@@ -237,6 +239,8 @@ class Worker:
         class Nudged(http.server.BaseHTTPRequestHandler):
             """Whatever is said, it is a hint: what is assigned is asked of keruta."""
 
+            timeout = NUDGE_SECONDS
+
             def do_POST(self) -> None:
                 if hmac.compare_digest(self.path.encode(), path.encode()):
                     reporter.nudge()
@@ -256,8 +260,7 @@ class Worker:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        server = http.server.ThreadingHTTPServer((host, int(port)), Nudged)
-        server.daemon_threads = True
+        server = BoundedServer((host, int(port)), Nudged, name="nudges and metrics")
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 5}, daemon=True, name="nudges").start()
         return self._settings.worker_address or f"http://{host}:{server.server_port}{path}"
 

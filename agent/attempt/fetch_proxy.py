@@ -25,7 +25,7 @@ from typing import Any
 import msgspec
 
 from agent.attempt.fetch_rules import FLUSH, Rules, capabilities, packet, packets
-from agent.attempt.loopback import LoopbackServer
+from agent.http_server import BoundedServer
 from keruta import structs
 from keruta.adapters.git.upload_pack import Upstream, upload_pack
 from keruta.domain.messages import message
@@ -84,7 +84,7 @@ class FetchProxy:
             expected = f"Bearer {place.token}"
             serve = staticmethod(proxy._serve)
 
-        server = LoopbackServer(("127.0.0.1", place.port), Handler)
+        server = BoundedServer(("127.0.0.1", place.port), Handler, name="the fetch proxy")
         self._server = server
         place = Place(port=int(server.server_address[1]), token=place.token)
         with os.fdopen(os.open(on_record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

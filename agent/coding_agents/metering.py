@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.attempt.loopback import LoopbackServer
 from agent.coding_agents.adapter import Ending, ModelAccess, Usage
 from agent.coding_agents.model_answers import Answered, Counter, refusal
 from agent.coding_agents.records import decoded, text
+from agent.http_server import BoundedServer
 from keruta import structs
 from keruta.domain.catalog.coding_agents import ANTHROPIC, CodingAgentOptions
 from keruta.domain.messages import Message, message
@@ -91,7 +91,7 @@ class Meter:
             token = known.token
             serve = staticmethod(meter._serve)
 
-        server = LoopbackServer(("127.0.0.1", known.port), Handler)
+        server = BoundedServer(("127.0.0.1", known.port), Handler, name="the metering proxy")
         self._server = server
         address = f"http://127.0.0.1:{server.server_address[1]}"
         self._place = ModelAccess(address=address, token=known.token)

@@ -13,7 +13,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,9 +65,10 @@ class StandIn:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as client:
             self._client = client
-            await _serve(self._take_event, self._config.broker_port)
             router = Router(client, self._manifests, self._config.services)
-            await asyncio.get_running_loop().create_server(router.server(), "127.0.0.1", self._config.public_port)
+            broker = web.Server(self._take_event, access_log=None)  # type: ignore[arg-type]
+            await _listen(broker, self._config.broker_port)
+            await _listen(router.server(), self._config.public_port)
             tasks = [
                 *(self._deliver_all(t) for t in self._manifests.triggers for _ in range(AT_ONCE)),
                 *(self._tick(ping) for ping in self._manifests.pings),
@@ -151,9 +152,12 @@ class StandIn:
             busy = asyncio.create_task(self._deliver(ping.sink, ping.path, headers, ping.data.encode(), Delivery()))
 
 
-async def _serve(handler: web._RequestHandler, port: int) -> None:  # type: ignore[name-defined]
-    server = web.Server(handler, access_log=None)
-    await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
+async def _listen(server: Callable[[], asyncio.BaseProtocol], port: int) -> None:
+    """Open a port of this machine; where it is taken, the process ends with a sentence."""
+    try:
+        await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
+    except OSError as error:
+        sys.exit(f"cannot listen on port {port}: {error.strerror}")
 
 
 def main(path: str) -> None:

@@ -21,7 +21,7 @@ from keruta.domain.roles import AGENT, ANYONE
 from keruta.local.state import State
 from tests.support.system import KERUTA, RunningSystem, eventually
 
-CASES_EACH = 40
+CASES_EACH = 20
 _pool = urllib3.PoolManager(retries=False, timeout=20.0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import re
 import time
 from pathlib import Path
@@ -304,7 +305,9 @@ def test_a_retry_is_another_attempt_of_the_same_task(system: RunningSystem, repo
 
 def test_a_waiting_task_says_its_position_and_why(system: RunningSystem, repository: str) -> None:
     """With every slot taken, the queue has an order and a reason, and a cancelled one never starts."""
-    holding = [system.submit(repository, "sleep 30", name="holds") for _ in range(4)]
+    slots = os.cpu_count() or 2
+    holding = [system.submit(repository, "sleep 30", name="holds") for _ in range(slots + 2)]
+    eventually(lambda: len(system.client.tasks(status="running", limit=200).items) >= slots)
     second = system.submit(repository, "echo second")
     first = system.submit(repository, "echo first", priority=5)
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from keruta.domain.task import TaskView
 from tests.support.system import ENDED, RunningSystem, eventually
 
-TASKS = 200
+TASKS = 100
 LINES = 12
 MOVING_WITHIN_SECONDS = 60
 ENVIRON = {

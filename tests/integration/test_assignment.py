@@ -21,9 +21,9 @@ from tests.support.world import ANN, World
 
 
 @pytest.mark.timeout(240)
-def test_eight_dispatchers_and_eight_workers_on_a_thousand_tasks(world: World) -> None:
+def test_eight_dispatchers_and_eight_workers_on_500_tasks(world: World) -> None:
     """None is assigned twice, none is left, and one submitter's tasks go by priority and age."""
-    ids = [world.submit(priority=number % 3) for number in range(1000)]
+    ids = [world.submit(priority=number % 3) for number in range(500)]
     workers = [world.worker(f"w{number}", slots=4) for number in range(8)]
     order: list[str] = []
     done = threading.Event()

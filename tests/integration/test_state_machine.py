@@ -346,8 +346,8 @@ def world(mongod: Mongod) -> Iterator[World]:
 
 @pytest.mark.timeout(300)
 def test_no_task_is_lost_doubled_or_left(world: World) -> None:
-    """120 runs of up to 50 steps each, the same ones each time."""
-    drive(world, runs=120, derandomize=True)
+    """60 runs of up to 50 steps each, the same ones each time."""
+    drive(world, runs=60, derandomize=True)
 
 
 @pytest.mark.release
