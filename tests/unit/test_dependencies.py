@@ -27,6 +27,7 @@ NOT_IMPORTED = {
     "mkdocs-material": "make docs-site",
     "mypy": "make types",
     "pytest-timeout": "`timeout` in the settings of pytest",
+    "pytest-xdist": "test parts that run side by side: Makefile",
     "ruff": "make lint",
     "setuptools": "builds the package",
     "types-psutil": "types",
