@@ -27,6 +27,7 @@ ADMIN = person("ada", "admin", "developer", "viewer")
 SECONDS = 3.0  # of CPU time, for one request; the worst ones took 8 s and more
 YAML_SECONDS = 15.0  # of an import, which administrators alone may send: its reading is in proportion to its length
 ANSWER_BYTES = 1024 * 1024
+ESCAPED = 6  # how long a character of what was typed may be on a page
 NUMBERS = ("000000001999999", "9" * 5000, "-1", "+1", " 1", "1 ", "1e3", "0x10", "１", "1_0", "٣", "NaN", "1.5")
 TEXTS = (
     "x" * 60_000,
@@ -70,7 +71,8 @@ def ask(who: Browser, method: str, address: str, **options: Any) -> int:
     asked = (method, address[:200], {name: str(value)[:80] for name, value in options.items()})
     assert answer.status_code < 500, (asked, answer.text[:500])
     assert took < (YAML_SECONDS if address.endswith("/import") else SECONDS), (asked, took)
-    assert size < ANSWER_BYTES, (asked, size)
+    sent = sum(map(len, data.values())) if isinstance(data := options.get("data"), dict) else 0
+    assert size < ANSWER_BYTES + ESCAPED * sent, (asked, size)  # a form that is refused comes back as it was typed
     return answer.status_code
 
 

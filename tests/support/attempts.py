@@ -27,7 +27,7 @@ from keruta.domain.specification import Specification
 from keruta.domain.task import RepositoryRef
 
 PROJECT = Path(__file__).parents[2]
-SECONDS = 15
+SECONDS = 60
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
