@@ -136,6 +136,12 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     fetch_proxy: bool = True
     """Whether scripts may fetch more of their own repository through the agent beside them."""
 
+    own_git: bool = False
+    """Whether Git may use the configuration and keys of the agent's own user, such as those that its image brings."""
+
+    git_stall_seconds: int = 60
+    """How long a Git server may send nothing before the connection is given up, and tried again."""
+
     grace_seconds: float = 10.0
     """How long a script that was told to end may take, before it is killed."""
 

@@ -513,6 +513,7 @@ class Job:
             cause=self._cause,
             cause_message=self._limit_message(),
             specification=self._spec,
+            interpreter=script_environment.missing_interpreter(self._dir, self._spec),
         )
         if verdict.status == "failed" and not self._cause and self._disk_is_full():
             ending = message("script_was_killed") if verdict.exit_code is None else how(verdict.exit_code)

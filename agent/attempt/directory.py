@@ -200,6 +200,10 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         (self.root / "started").touch()
         (self.given / "go").touch()
 
+    def workspace_begins(self, path: str) -> bytes:
+        """Return the first bytes of a file of the workspace; nothing where there is no such file."""
+        return read_beneath(self.workspace, os.path.normpath(path), 4096)
+
     def exit_codes(self) -> dict[str, int]:
         """What set-up, script and check ended with, as far as is known, by those names; and `oom`, `fence`, `not_run`.
 

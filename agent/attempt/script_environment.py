@@ -33,9 +33,7 @@ def write_scripts(world: World, directory: JobDir, specification: Specification,
     if specification.setup:
         _write(directory, seen, "setup", "set -e\n" + "\n".join(map(shell_text, specification.setup)) + "\n")
     if specification.command is not None:
-        # A shell runs this trap only if it can't become the command; a program that the command misses is another case.
-        not_run = shlex.quote(f"echo >{shlex.quote(str(seen.interface / 'not-run'))}")
-        text = f"trap {not_run} EXIT\nexec {shlex.join(specification.command)}\n"
+        text = _become(seen, shlex.join(specification.command))
     elif specification.prompt is not None:
         (directory.given / "prompt").write_text(specification.prompt)
         if prompted is not None:
@@ -58,8 +56,33 @@ def _write(directory: JobDir, seen: JobDir, name: str, text: str) -> None:
         program = directory.given / f"{name}.program"
         program.write_text(text)
         program.chmod(0o750)
-        text = f"exec {shlex.quote(str(seen.given / program.name))}\n"
+        text = _become(seen, shlex.quote(str(seen.given / program.name)))
     (directory.given / name).write_text(text)
+
+
+def _become(seen: JobDir, command: str) -> str:
+    """Return a shell's text that becomes a program, and says by a file if it can't.
+
+    A shell runs this trap only if it can't become the command; a program that the command misses is another case.
+    """
+    not_run = shlex.quote(f"echo >{shlex.quote(str(seen.interface / 'not-run'))}")
+    return f"trap {not_run} EXIT\nexec {command}\n"
+
+
+def missing_interpreter(directory: JobDir, specification: Specification) -> str:
+    """Return what the first line names of the program that could not be executed, with a carriage return at its end.
+
+    That program is the script, the check, or the file that the command names; "" where it is not known.
+    """
+    codes = directory.exit_codes()
+    if "not_run" not in codes:
+        return ""
+    if codes.get("script") == 0 or specification.command is None:
+        text = shell_text((specification.check if codes.get("script") == 0 else specification.script) or "")
+    else:
+        text = directory.workspace_begins(specification.command[0]).decode("utf-8", "replace")
+    first = text[:4096].partition("\n")[0]
+    return first[2:].strip(" \t") if first.startswith("#!") else ""
 
 
 def shell_text(text: str) -> str:

@@ -29,7 +29,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def judge(
     codes: Mapping[str, int], *, finished: bool, died_by: int | None, stopped: bool, cause: str,
-    cause_message: Message, specification: Specification,
+    cause_message: Message, specification: Specification, interpreter: str = "",
 ) -> Verdict:  # fmt: skip
     """Says how it ended.
 
@@ -38,6 +38,7 @@ def judge(
         finished: whether the last of them was written.
         died_by: the signal that ended the shell around the script.
         stopped: whether it was told to stop; for `cause`, or at a person's wish where there is none.
+        interpreter: what the first line of the program that could not be executed names, if that is known.
     """
     code, checked = codes.get("script"), codes.get("check")
     if code is None and died_by is not None and "setup" not in codes:
@@ -49,10 +50,12 @@ def judge(
         if not cause:
             return Verdict(status="cancelled", reason="Cancelled", message=message("script_cancelled"), exit_code=ended)
         return Verdict(status="failed", reason=cause, message=cause_message, exit_code=ended)
-    return _failure(codes, code, checked, specification)
+    return _failure(codes, code, checked, specification, interpreter)
 
 
-def _failure(codes: Mapping[str, int], code: int | None, checked: int | None, specification: Specification) -> Verdict:
+def _failure(
+    codes: Mapping[str, int], code: int | None, checked: int | None, specification: Specification, interpreter: str
+) -> Verdict:
     def failed(reason: str, said: Message, exit_code: int | None) -> Verdict:
         return Verdict(status="failed", reason=reason, message=said, exit_code=exit_code)
 
@@ -60,6 +63,8 @@ def _failure(codes: Mapping[str, int], code: int | None, checked: int | None, sp
         return failed("WorkspaceFailed", message("script_fence_failed"), None)
     if "setup" in codes:
         return failed("SetupFailed", message("script_setup_failed", ending=how(codes["setup"])), codes["setup"])
+    if "not_run" in codes and interpreter and (code or checked):
+        return failed("CommandNotFound" if code else "CheckFailed", _not_run(interpreter), code or checked)
     if code == 0:
         ended = how(checked) if checked is not None else message("script_was_killed")
         return failed("CheckFailed", message("script_check_failed", ending=ended), checked)
@@ -70,6 +75,12 @@ def _failure(codes: Mapping[str, int], code: int | None, checked: int | None, sp
     if specification.command is not None and "not_run" in codes:
         return failed("CommandNotFound", message("script_command_missing", command=specification.command[0]), code)
     return failed("ScriptFailed", message("script_failed", ending=how(code)), code)
+
+
+def _not_run(interpreter: str) -> Message:
+    if interpreter.endswith("\r"):
+        return message("script_interpreter_line_end", interpreter=interpreter.rstrip())
+    return message("script_interpreter_missing", interpreter=interpreter)
 
 
 def how(code: int) -> Message:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import re
-import shlex
-from collections.abc import Iterable, Iterator
-from html import escape
-from urllib.parse import quote, quote_plus
+import string
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from agent.log.secret_forms import SHORTEST_BYTES, encoded_forms, forms_of
 
 MASK = b"***"
-SHORTEST_BYTES = 4
-SHORTEST_IN_BASE64_BYTES = 8  # what base64 makes of fewer bytes stands in other text by chance
-SHORTEST_LINE_BYTES = 8  # of a secret of several lines; a shorter one is in other text by chance
-HEX_LINE_WIDTH = 60  # of `xxd -p`
-BASE64_LINE_WIDTHS = (76, 64)  # of base64(1) and MIME (RFC 2045), and of PEM (RFC 7468)
+WRAPPED_BYTES = 36  # shorter lines of letters that base64 has are not taken for a part of a longer text
+UNFINISHED_BYTES = 24  # an unfinished line's last letters, from so many on, wait for its end: it may be wrapped there
 _FIRST_BYTES = 4
-_LINE_END = re.compile(rb"\r\n|[\r\n]|(?:\\r)?\\n")
+_LETTERS = (string.ascii_letters + string.digits + "+/_-").encode()
+_LETTER = b"[%b]" % _LETTERS
+_LONG = rb"%s{%d}" % (_LETTER, WRAPPED_BYTES)
+_BREAK = re.compile(
+    rb"(?:\n(?:(?<=%(long)b\n)|(?<=%(long)b\r\n))|\\n(?<=%(long)b\\n))[ \t]*(?=%(letter)b|\Z)"
+    % {b"long": _LONG, b"letter": _LETTER}
+)
 
 
 class Masker:
@@ -31,14 +33,21 @@ class Masker:
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
         self._forms: list[bytes] = []  # longest first: a secret may be part of another
+        self._encoded: list[bytes] = []  # those that programs wrap, each line of any length
         self.add(secrets)
 
     def add(self, secrets: Iterable[bytes]) -> None:
         """Mask these, too, from now on."""
-        forms = {form for secret in secrets if len(secret) >= SHORTEST_BYTES for form in _forms(secret)}
-        self._forms = sorted({*self._forms, *forms}, key=len, reverse=True)
+        known = [secret for secret in secrets if len(secret) >= SHORTEST_BYTES]
+        encoded = {form for secret in known for form in encoded_forms(secret)}
+        forms = {form for secret in known for form in forms_of(secret)}
+        self._forms = sorted({*self._forms, *forms, *encoded}, key=len, reverse=True)
+        self._encoded = sorted({*self._encoded, *encoded}, key=len, reverse=True)
 
     def mask(self, data: bytes) -> bytes:
+        if (unwrapped := _Unwrapped.of(data) if self._encoded else None) is not None:
+            for start, end in reversed(unwrapped.spans(self._encoded)):
+                data = data[:start] + MASK + data[end:]
         for form in self._forms:
             if form in data:
                 data = data.replace(form, MASK)
@@ -50,14 +59,87 @@ class Masker:
     def held_back(self, data: bytes) -> int:
         """Return how many bytes at the end may begin a secret: they must stay together with what follows."""
         cut = min((len(data) - _begun(form, data) for form in self._forms), default=len(data))
+        spans: list[tuple[int, int]] = []
+        if self._encoded:
+            unwrapped = _Unwrapped.of(data) or _Unwrapped(data, [])
+            cut = min(cut, unwrapped.begun(self._encoded))
+            spans = unwrapped.spans(self._encoded)
         moved = True
         while moved and cut < len(data):  # nor may the cut fall inside a secret that is whole
             moved = False
+            for start, end in spans:
+                if start < cut < end:
+                    cut, moved = end, True
             for form in self._forms:
                 found = data.find(form, max(0, cut - len(form) + 1), cut + len(form) - 1)
                 if found >= 0 and found < cut < found + len(form):
                     cut, moved = found + len(form), True
         return len(data) - cut
+
+
+class _Unwrapped:
+    """A text without the line breaks that a program put into encoded parts of it.
+
+    Args:
+        data: the text.
+        breaks: where each line break begins and ends.
+    """
+
+    def __init__(self, data: bytes, breaks: list[tuple[int, int]]) -> None:
+        self._data, self._breaks = data, breaks
+        pieces, at = [], 0
+        self._at = [0]  # where each piece begins in the whole of them
+        self._from = [0]  # and in the text
+        for start, end in breaks:
+            pieces.append(data[at:start])
+            self._at.append(self._at[-1] + start - at)
+            self._from.append(end)
+            at = end
+        self._whole = b"".join([*pieces, data[at:]])
+
+    @classmethod
+    def of(cls, data: bytes) -> _Unwrapped | None:
+        """Return None for a text without such a line break."""
+        found = []
+        for one in _BREAK.finditer(data):
+            start = one.start() - (data[one.start() - 1 : one.start()] == b"\r")
+            found.append((start, one.end()))
+        return cls(data, found) if found else None
+
+    def spans(self, forms: Iterable[bytes]) -> list[tuple[int, int]]:
+        """Return where in the text one of these lies across a line break, in order and apart from each other."""
+        found = []
+        for form in forms:
+            at = self._whole.find(form)
+            while at >= 0:
+                start, end = self._place(at), self._place(at + len(form) - 1) + 1
+                if end - start > len(form):
+                    found.append((start, end))
+                at = self._whole.find(form, at + len(form))
+        apart: list[tuple[int, int]] = []
+        for start, end in sorted(found):
+            if apart and start < apart[-1][1]:
+                apart[-1] = (apart[-1][0], max(end, apart[-1][1]))
+            else:
+                apart.append((start, end))
+        return apart
+
+    def begun(self, forms: Iterable[bytes]) -> int:
+        """Return where to cut the text, so that what may begin one of these stays with what shows it to be wrapped."""
+        most = max(_begun(form, self._whole) for form in forms)
+        if not most:
+            last = self._data[-WRAPPED_BYTES:]
+            unfinished = len(last) - len(last.rstrip(_LETTERS))
+            return len(self._data) - (unfinished if unfinished >= UNFINISHED_BYTES else 0)
+        start = self._place(len(self._whole) - most)
+        following = next((at for at, end in self._breaks if end > start), len(self._data))
+        before = self._data[max(0, following - WRAPPED_BYTES) : start]
+        return start - (len(before) - len(before.rstrip(_LETTERS)))
+
+    def _place(self, at: int) -> int:
+        """Return where in the text a letter of the whole is."""
+        piece = bisect_right(self._at, at) - 1
+        return self._from[piece] + at - self._at[piece]
 
 
 def _begun(form: bytes, data: bytes) -> int:
@@ -69,79 +151,3 @@ def _begun(form: bytes, data: bytes) -> int:
             return len(data) - at
         at = data.find(first, at + 1)
     return next((n for n in range(min(_FIRST_BYTES, len(form)) - 1, 0, -1) if data.endswith(form[:n])), 0)
-
-
-def _forms(secret: bytes) -> Iterator[bytes]:
-    """Yield a secret as it is, and as programs commonly write it."""
-    yield secret
-    yield from _lines(secret)
-    text = secret.decode("utf-8", "surrogateescape")
-    for quoted in (quote(secret, safe=""), quote(secret), quote_plus(secret)):
-        yield quoted.encode()
-        yield _lower_escapes(quoted).encode()
-    for ascii_only in (True, False):
-        written = json.dumps(text, ensure_ascii=ascii_only)[1:-1]
-        yield written.encode("utf-8", "surrogateescape")
-        yield written.replace("/", "\\/").encode("utf-8", "surrogateescape")
-    for shell in (shlex.quote(text)[1:-1] if "'" in text else text, text.replace("'", "'\\''"), _backslashed(text)):
-        yield shell.encode("utf-8", "surrogateescape")
-    yield repr(text)[1:-1].encode("utf-8", "surrogateescape")
-    yield repr(secret)[2:-1].encode()
-    yield escape(text).encode("utf-8", "surrogateescape")
-    yield escape(text, quote=False).encode("utf-8", "surrogateescape")
-    if len(secret) >= SHORTEST_IN_BASE64_BYTES:
-        yield secret.hex().encode()
-        yield secret.hex().upper().encode()
-        yield from _wrapped(secret.hex().encode(), HEX_LINE_WIDTH)
-        yield secret.hex(":").encode()
-        base32 = base64.b32encode(secret)
-        yield base32.rstrip(b"=")
-        yield from _wrapped(base32, BASE64_LINE_WIDTHS[0])
-        yield base64.b64encode(base64.b64encode(secret)).rstrip(b"=")
-        yield json.dumps(json.dumps(text))[3:-3].encode()
-        yield quote(quote(secret, safe=""), safe="").encode()
-        yield from _in_base64(secret)
-
-
-def _in_base64(secret: bytes) -> Iterator[bytes]:
-    """Yield the characters that base64 of any text around the secret has for it: its own at each of three offsets."""
-    for offset in range(3):
-        encoded = base64.b64encode(bytes(offset) + secret)
-        begin = (0, 2, 3)[offset]  # characters before that mix with the bytes before
-        whole = (offset + len(secret)) // 3 * 4  # characters after that mix with the bytes after
-        inner = encoded[begin:whole]
-        yield inner
-        yield inner.replace(b"+", b"-").replace(b"/", b"_")
-    encoded = base64.b64encode(secret)
-    for width in BASE64_LINE_WIDTHS:
-        yield from _wrapped(encoded, width)
-
-
-def _wrapped(encoded: bytes, width: int) -> Iterator[bytes]:
-    """Yield the lines that a program writes of what is longer than one."""
-    lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
-    yield from (line for line in lines if len(line) >= 16 and len(lines) > 1)
-
-
-def _lines(secret: bytes) -> Iterator[bytes]:
-    """Yield a secret of several lines as `$(...)` gives it on, and each line: indented, or with other line ends.
-
-    A value in JSON has its line ends written out: a key in an account's file is printed line by line, too.
-
-    Not what begins and ends PEM, nor brackets of JSON: they are in much that is no secret.
-    """
-    stripped = secret.strip()
-    if len(stripped) >= SHORTEST_BYTES:
-        yield stripped
-    lines = [line.strip().strip(b'",') for line in _LINE_END.split(stripped)]
-    if len(lines) > 1:
-        yield from (line for line in lines if len(line) >= SHORTEST_LINE_BYTES and not line.startswith(b"-----"))
-
-
-def _lower_escapes(quoted: str) -> str:
-    return "%".join(part[:2].lower() + part[2:] if n else part for n, part in enumerate(quoted.split("%")))
-
-
-def _backslashed(text: str) -> str:
-    """Return the text as a shell's `printf %q` writes it: a backslash before what is not a plain letter."""
-    return "".join(c if c.isalnum() or c in "@%_-+=:,./" or not c.isascii() else f"\\{c}" for c in text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -30,9 +32,13 @@ COLOURS = {
 }
 
 
+# Control characters but the line's end and the tab; marks of direction; separators that end a line.
+_CONTROLS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
+
+
 def note(text: str) -> None:
     """A word beside the output: on standard error, dim in a terminal."""
-    click.secho(text, err=True, dim=True)
+    click.secho(printable(text), err=True, dim=True)
 
 
 def fail(text: str) -> None:
@@ -73,7 +79,7 @@ def verdict(task: TaskView, attempt: AttemptView | None, *, as_json: bool) -> No
         return
     of = attempt or task
     status = task.status if attempt is None else attempt.outcome or task.status
-    why = f": {of.message}" if of.message else ""
+    why = f": {printable(of.message)}" if of.message else ""
     took = f" in {_seconds(of)}" if of.started_at and of.ended_at else ""
     click.echo(f"{coloured(status)}{took}{why}", err=True)
 
@@ -89,7 +95,7 @@ def page(tasks: TaskPage, *, as_json: bool) -> None:
         reason = f"  {item.reason}" if item.reason else ""
         # padded before it is coloured: the codes would count
         status = click.style(f"{item.status:<10}", fg=COLOURS.get(item.status))
-        click.echo(f"{item.id}  {status} {_ago(item.created_at):>9}  {what}{reason}")
+        click.echo(f"{item.id}  {status} {_ago(item.created_at):>9}  {printable(what)}{reason}")
     if tasks.next:
         note(f"more: --cursor {tasks.next}")
     elif not tasks.items:
@@ -114,20 +120,15 @@ def task(task: TaskView, *, as_json: bool) -> None:
         ("took", _seconds(task) if task.started_at and task.ended_at else None),
         ("exit code", None if task.exit_code is None else str(task.exit_code)),
         *(line for a in task.attempts for line in _attempt(a)),
-        *(("output", f"{name}={value}") for name, value in task.outputs.items()),
+        *(("output", _shown(f"{name}={value}")) for name, value in task.outputs.items()),
         *(("artifact", f"{a.path} ({a.size_bytes} bytes)") for a in task.artifacts),
         ("log", f"{task.log.bytes} bytes" if task.log.bytes else None),
     ]
     for name, value in lines:
         if value:
-            click.echo(f"{name:<11} {value}")
+            click.echo(f"{name:<11} {value if name == 'status' else printable(value)}")
     if task.answer:
         click.echo(f"\n{printable(task.answer)}")
-
-
-def printable(text: str) -> str:
-    """A text that a script could have written, without what would steer a terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
 
 
 def artifacts(found: Sequence[Artifact], *, as_json: bool) -> None:
@@ -142,14 +143,35 @@ def artifacts(found: Sequence[Artifact], *, as_json: bool) -> None:
 
 
 def outputs(found: Mapping[str, str], *, as_json: bool) -> None:
-    """A script's outputs, each as name=value."""
+    """A script's outputs, as a script writes them: name=value, or a block where a value has several lines."""
     if as_json:
         click.echo(msgspec.json.encode(found))
         return
     for name, value in found.items():
-        click.echo(f"{name}={value}")
+        text = _written(name, value)
+        click.echo(printable(text) if sys.stdout.isatty() else text, color=True)  # as it is, whatever it holds
     if not found:
         note("nothing")
+
+
+def _written(name: str, value: str) -> str:
+    """Return an output as $KERUTA_OUTPUTS takes it."""
+    if "\n" not in value and "\r" not in value:
+        return f"{name}={value}"
+    lines = re.split(r"\r?\n", value)
+    end = next(word for number in itertools.count() if (word := "EOF" + str(number or "")) not in lines)
+    return f"{name}<<{end}\n{value}\n{end}"
+
+
+def printable(text: str) -> str:
+    """Return a text that does nothing to a terminal: what controls one, or turns its writing around, is written out."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+def _shown(text: str) -> str:
+    """Return a text's first line, and how many more it has."""
+    first, *rest = text.splitlines() or [""]
+    return printable(first) + (f" (and {len(rest)} more line{'s' * (len(rest) > 1)})" if rest else "")
 
 
 def table(page: msgspec.Struct, heads: list[str], rows: list[list[str]], *, as_json: bool) -> None:

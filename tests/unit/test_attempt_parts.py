@@ -13,10 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.attempt.directory import JobDir
+from agent.attempt.script_environment import missing_interpreter
 from agent.attempt.usage import measure
 from agent.attempt.verdict import judge
 from keruta.domain.catalog.profiles import ProfileSpec, PromptCommand, UsageRule, needs_cluster
 from keruta.domain.decode import convert
+from keruta.domain.messages import EMPTY
 from keruta.domain.specification import Access, Specification
 from keruta.domain.task import RepositoryRef
 
@@ -78,6 +80,38 @@ def test_a_command_that_is_not_there_is_said_so() -> None:
     command = msgspec.structs.replace(PLAIN, script=None, command=["no-such"])
 
     assert verdict({"script": 127, "not_run": 1}, command) == ("failed", "CommandNotFound", 127)
+
+
+def test_an_interpreter_that_is_missing_is_named(tmp_path: Path) -> None:
+    """That of the script, of the check, and of a file of the repository that the command names."""
+    job = JobDir(root=tmp_path)
+    for directory in (job.control, job.interface, job.workspace / "bin"):
+        directory.mkdir(parents=True)
+    (job.interface / "not-run").touch()
+    (job.workspace / "bin/run").write_bytes(b"#! /opt/py -x\r\nprint()\n")
+
+    def said(**given: Any) -> tuple[str | None, str]:
+        spec = msgspec.structs.replace(PLAIN, **given)
+        codes = job.exit_codes()
+        ended = judge(
+            codes, finished=True, died_by=None, stopped=False, cause="", cause_message=EMPTY, specification=spec,
+            interpreter=missing_interpreter(job, spec),
+        )  # fmt: skip
+        return ended.reason, str(ended.message)
+
+    (job.control / "exit").write_text("script 127\ndone 0\n")
+    assert said(script="#!/opt/ruby\nputs 1\n") == (
+        "CommandNotFound",
+        "The program '/opt/ruby', which a script's first line names, can't be run here. It must be in the image, or on "
+        "the worker.",
+    )
+    reason, text = said(script=None, command=["./bin/run"])
+    assert (reason, "'/opt/py -x'" in text, "carriage return" in text) == ("CommandNotFound", True, True)
+    assert said(script=None, command=["make"]) == ("CommandNotFound", "The command 'make' can't be run here.")
+
+    (job.control / "exit").write_text("script 0\ncheck 127\ndone 0\n")
+    reason, text = said(check="#!/opt/perl\n")
+    assert (reason, "'/opt/perl'" in text) == ("CheckFailed", True)
 
 
 def test_a_program_that_a_command_does_not_find_is_the_commands_own_failure() -> None:

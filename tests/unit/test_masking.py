@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import shlex
+import shutil
 import subprocess
 from collections.abc import Callable
 from urllib.parse import quote, quote_plus
+from xml.sax.saxutils import escape
 
 import pytest
 
@@ -36,6 +38,14 @@ SECRET = "p+ss/wörd \"of\" 'mine' & <more> \\ 100%"
         SECRET.encode().hex(),
         SECRET.encode().hex(":"),
         base64.b64encode(base64.b64encode(SECRET.encode())).decode(),
+        base64.b64encode(SECRET.encode("utf-16-le")).decode(),
+        base64.b32encode(f"me:{SECRET}\n".encode()).decode(),
+        SECRET.replace("'", "''"),
+        SECRET.replace('"', '""'),
+        escape(SECRET, {'"': "&quot;", "'": "&apos;"}),
+        escape(SECRET, {'"': "&#34;", "'": "&#39;", "ö": "&#246;"}),
+        json.dumps({"token": SECRET}).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"),
+        quote(SECRET, safe="!'()*~"),
         repr(SECRET),
         repr(SECRET.encode()),
     ],
@@ -159,3 +169,52 @@ def test_a_secret_of_several_lines_is_masked_however_it_is_printed(printed: str)
     assert not [line for line in lines if line in masked]
     assert lines[2].encode().hex()[4:40] not in masked
     assert base64.b32encode(secret.encode()).decode()[8:40] not in masked
+
+
+@pytest.mark.parametrize("command", ["base64", "base64 -w 64", "xxd -p", "base32", "base64 | sed s/^/____/ | tr _ ' '"])
+@pytest.mark.parametrize("around", [0, 1, 2, 31, 40, 56])
+def test_a_secret_within_a_wrapped_text_is_masked(command: str, around: int) -> None:
+    """What stands before it decides where the lines end: in the middle of the secret, too."""
+    secret = b"correct-horse-battery-staple"
+    text = b"u" * around + secret + b"@host"
+    program = command.split()[0]
+    if shutil.which(program) is None:
+        pytest.skip(f"this machine has no {program}")
+    ran = subprocess.run(["/bin/sh", "-c", command], input=text, capture_output=True, check=True)
+
+    masked = Masker([secret]).mask(ran.stdout)
+
+    assert masked.count(b"***") == 1
+    assert len(b"".join(masked.split())) < len(b"".join(ran.stdout.split())) - len(secret)
+
+
+def test_a_secret_in_wrapped_text_that_is_written_out_is_masked() -> None:
+    """JSON has the line ends of base64 as two letters each."""
+    secret = b"correct-horse-battery-staple"
+    text = base64.encodebytes(b"u" * 40 + secret).decode()
+
+    assert "***" in Masker([secret]).text(json.dumps({"data": text}))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16", "utf-16-be", "shift_jis", "euc_jp"])
+def test_a_secret_in_another_encoding_is_masked(encoding: str) -> None:
+    """Output of programs of other systems is kept as bytes; the secret in it is masked all the same."""
+    secret = "秘密の合言葉"
+
+    assert b"***" in Masker([secret.encode()]).mask(f"a {secret} b".encode(encoding))
+
+
+@pytest.mark.parametrize("around", [0, 20, 40])
+def test_a_wrapped_secret_is_masked_wherever_a_log_is_cut(around: int) -> None:
+    """The line that shows a text to be wrapped stays with the secret in it."""
+    masker = Masker([b"correct-horse-battery-staple"])
+    data = b"before\n" + base64.encodebytes(b"u" * around + b"correct-horse-battery-staple" + b"v" * 60) + b"after\n"
+    whole = masker.mask(data)
+
+    for cut in range(len(data) + 1):
+        shown = rest = b""
+        for part in (data[:cut], data[cut : cut + 3], data[cut + 3 :]):
+            block = rest + part
+            end = len(block) - masker.held_back(block)
+            shown, rest = shown + masker.mask(block[:end]), block[end:]
+        assert shown + masker.mask(rest) == whole

@@ -589,3 +589,16 @@ def test_what_was_cancelled_before_its_job_was_made_is_not_made(specification: S
 
     assert attempt.cluster.made == []
     assert [entry.status for entry in attempt.sent if isinstance(entry, Ended)] == ["cancelled"]
+
+
+def test_the_agent_beside_a_script_asks_git_servers_as_the_worker_is_set_to(
+    specification: Specification,
+) -> None:
+    """What is set for the worker reaches the agents that it starts."""
+    settings = ClusterSettings(git_stall_seconds=7, own_git=True, fetch_proxy=False)
+    made = job_manifest(specification, settings)
+    agent = made["spec"]["template"]["spec"]["initContainers"][0]
+
+    env = {one["name"]: one.get("value") for one in agent["env"]}
+
+    assert (env["KERUTA_GIT_STALL_SECONDS"], env["KERUTA_OWN_GIT"], env["KERUTA_FETCH_PROXY"]) == ("7", "1", "0")

@@ -52,6 +52,14 @@ TEXTS = {
     "script_check_failed": "The script succeeded; the check after it {ending}.",
     "script_killed": "The script and the process that ran it were killed.",
     "script_out_of_memory": "The script used more memory than its limit; raise the limit, or use less.",
+    "script_interpreter_line_end": (
+        "The program '{interpreter}', which a script's first line names, can't be run: the line ends with a carriage "
+        "return. Save the file with Unix line ends."
+    ),
+    "script_interpreter_missing": (
+        "The program '{interpreter}', which a script's first line names, can't be run here. It must be in the image, or "
+        "on the worker."
+    ),
     "script_command_missing": "The command '{command}' can't be run here.",
     "script_cancelled": "Cancelled while the script ran.",
     "script_ended_with_code": "ended with exit code {code}",

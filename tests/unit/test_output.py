@@ -1,0 +1,30 @@
+"""The command line's own output."""
+
+from __future__ import annotations
+
+import pytest
+
+from agent.attempt.outputs import parse_outputs
+from keruta.cli import output
+
+
+@pytest.mark.parametrize(
+    "value", ["1", "", "a=b", "one\ntwo\n", "\n", "EOF\nEOF1", "日本\n\nline=4", "\x1b[31mred\x1b[0m", "a\rb", "\u2028"]
+)
+def test_outputs_are_written_as_a_script_writes_them(value: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """In a pipe, what `keruta outputs` writes can be appended to $KERUTA_OUTPUTS: every value comes back."""
+    output.outputs({"name": value, "next": "2"}, as_json=False)
+
+    assert parse_outputs(capfd.readouterr().out) == ({"name": value, "next": "2"}, [])
+
+
+@pytest.mark.parametrize("text", ["\x1b]0;title\x07", "a\x9bb", "\u202etxt", "a\rb", "\x00", "\u2028"])
+def test_what_controls_a_terminal_is_written_out(text: str) -> None:
+    assert output.printable(text).isascii()
+    assert output.printable(text).isprintable()
+
+
+def test_what_is_only_text_is_left() -> None:
+    text = "日本\tが 👩\u200d💻\n"
+
+    assert output.printable(text) == text
