@@ -431,6 +431,7 @@ class Job:
             **self._masked(verdict.message),
             exit_code=verdict.exit_code,
             signal=verdict.signal,
+            retry_after_seconds=verdict.retry_after_seconds,
             commit=commit,
             result_branch=result.pushed.branch if result.pushed is not None else None,
             result_commit=result.pushed.commit if result.pushed is not None else None,

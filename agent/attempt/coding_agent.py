@@ -21,6 +21,7 @@ from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
 
 PROMPT = "coding-agent-prompt"
+WAIT_MOST = 31 * 86400.0
 NO_SUCH_COMMAND = 127  # POSIX, Shell Command Language, 2.8.2
 INTERRUPTED = frozenset(
     {"Cancelled", "DeadlineExceeded", "OutputTooLarge", "WorkerStopped", "SpoolFull", "SetupFailed"}
@@ -119,7 +120,11 @@ class CodingAgent:
         ending = self._ending(verdict)
         if ending is None:
             return verdict
-        return Verdict(status="failed", reason=ending.reason, message=ending.message, exit_code=verdict.exit_code)
+        wait = ending.wait_seconds if ending.wait_seconds is not None and ending.wait_seconds < WAIT_MOST else None
+        return Verdict(
+            status="failed", reason=ending.reason, message=ending.message, exit_code=verdict.exit_code,
+            retry_after_seconds=wait,
+        )  # fmt: skip
 
     def _ending(self, verdict: Verdict) -> Ending | None:
         meter, used = self._meter, self._reader.usage

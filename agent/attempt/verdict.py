@@ -13,12 +13,13 @@ from keruta.domain.specification import Specification
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Status, reason, sentence and exit code."""
+    """Status, reason, sentence and exit code; `retry_after_seconds`: how long a model's server says to wait."""
 
     status: Literal["succeeded", "failed", "cancelled"]
     reason: str | None = None
     message: Message | None = None
     exit_code: int | None = None
+    retry_after_seconds: float | None = None
 
     @property
     def signal(self) -> int | None:

@@ -123,6 +123,8 @@ class Ended(ScriptResults, frozen=True, kw_only=True, tag="ended"):
 
     `never_started`: the agent asked for this execution and did not start it, for it had to stop before the answer came.
     So the start may be on record or not.
+
+    `retry_after_seconds`: how long what failed says to wait, before another attempt may help.
     """
 
     status: Literal["succeeded", "failed", "cancelled"]
@@ -134,6 +136,7 @@ class Ended(ScriptResults, frozen=True, kw_only=True, tag="ended"):
     message_arguments: Any = None
     exit_code: int | None = None
     signal: int | None = None
+    retry_after_seconds: Annotated[float, Meta(ge=0, le=31 * 86400)] | None = None
     commit: Annotated[str, Meta(max_length=64)] | None = None
     result_branch: Annotated[str, Meta(max_length=255)] | None = None
     result_commit: Annotated[str, Meta(max_length=64)] | None = None

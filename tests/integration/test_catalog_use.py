@@ -584,3 +584,73 @@ def test_either_entry_turns_further_fetches_off(
     task = world.submit(repository=RepositoryAsk(name="app"), profile="release")
 
     assert specification(world, task).fetch_more is offered
+
+
+# ---------------------------------------------------------------- coding agents
+
+
+def with_agent(world: World, base_url: str | None = None, **key: Any) -> None:
+    credential(world, "model", **{"type": "secret", "value": "sk-made-up", "hosts": ["api.anthropic.com"], **key})
+    spec = ProfileSpec(
+        name="agent", coding_agent="claude-code", model="made-up", model_credential="model", base_url=base_url
+    )
+    world.catalogs["profile"].create(ANN, spec)
+
+
+def test_a_coding_agents_key_is_beside_its_options(world: World) -> None:
+    """The specification has how the coding agent is set up, and its model's key apart from the script's secrets."""
+    with_agent(world)
+
+    made = specification(world, world.submit(profile="agent", prompt="Do it.", script=None))
+
+    assert made.coding_agent is not None
+    assert (made.coding_agent.coding_agent, made.coding_agent.model) == ("claude-code", "made-up")
+    assert made.model_access is not None
+    assert (made.model_access.name, made.secrets, made.fault) == ("model", {}, None)
+
+
+def test_a_script_gets_no_models_key(world: World) -> None:
+    """A script in the profile of a coding agent has no use for the key, and no proxy."""
+    with_agent(world)
+
+    assert specification(world, world.submit(profile="agent")).model_access is None
+
+
+@pytest.mark.parametrize(
+    ("key", "base_url"),
+    [
+        ({}, "https://elsewhere.example"),
+        ({"hosts": ["api.example.com"]}, None),
+        ({"type": "token", "username": "u", "token": "t", "value": None}, None),
+    ],
+    ids=["another address", "another host", "another type"],
+)
+def test_a_models_key_goes_to_its_own_hosts_alone(world: World, key: dict[str, Any], base_url: str | None) -> None:
+    """A key whose hosts do not name the model's server is not given out, and the reason says so."""
+    with_agent(world, base_url, **key)
+
+    made = specification(world, world.submit(profile="agent", prompt="Do it.", script=None))
+
+    assert made.fault is not None
+    assert (made.fault.reason, made.model_access) == ("CredentialMissing", None)
+
+
+def test_an_answer_is_the_tasks(world: World) -> None:
+    """What a coding agent said last, its model and its use are there of the task and of its attempt."""
+    with_agent(world)
+    task_id = world.submit(profile="agent", prompt="Do it.", script=None)
+    world.worker()
+    world.assign()
+    world.start(task_id)
+
+    world.report(
+        "w1",
+        Ended(
+            task=task_id, attempt=1, execution="x1", status="failed", reason="AgentGaveUp", answer="It **broke**.",
+            model="made-up", usage={"turns": 2.0, "input_tokens": 7.0},
+        ),
+    )  # fmt: skip
+
+    task = world.task(task_id)
+    assert (task.status, task.reason, task.answer) == ("failed", "AgentGaveUp", "It **broke**.")
+    assert (task.attempts[-1].model, task.attempts[-1].usage["turns"]) == ("made-up", 2.0)

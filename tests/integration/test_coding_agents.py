@@ -144,6 +144,7 @@ def test_limit_that_lasts_ends_the_attempt_with_its_reset(desk: Desk, name: str)
 
     assert (ended.status, ended.reason) == ("failed", "ModelRateLimited"), log
     assert "3600" in str(ended.message)
+    assert ended.retry_after_seconds == 3600
 
 
 def test_overloaded_server_is_the_reason(desk: Desk) -> None:

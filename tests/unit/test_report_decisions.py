@@ -319,6 +319,19 @@ def test_an_end_without_a_commit_keeps_the_one_of_the_start() -> None:
     assert "commit" not in decided(task(Status.RUNNING), Ended(**SAME, status="succeeded", execution="x")).attempt
 
 
+@pytest.mark.parametrize(("asked", "waited"), [(None, 7), (3, 7), (3600, 3600)])
+def test_a_models_limit_is_waited_for(asked: float | None, waited: float) -> None:
+    """A task that is tried again waits as long as its model's server says, and never less than others."""
+    standing = task(Status.RUNNING, retry=RetryPolicy(policy="always", max_attempts=3))
+    entry = Ended(**SAME, status="failed", execution="x", reason="ModelRateLimited", retry_after_seconds=asked)
+
+    found = on_report(standing, entry, WORKER, CALM)
+
+    assert isinstance(found, Decision)
+    assert found.change is Change.RETRY
+    assert found.fields["not_before"] == Later(waited)
+
+
 @pytest.mark.parametrize(
     ("policy", "execution", "reason", "number", "held_back", "cancelled"),
     every(POLICIES, (None, "x"), ("CloneFailed", "ScriptFailed", "New"), (2, 3), (False, True), (False, True)),

@@ -255,7 +255,7 @@ def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -
     if not entry.script_started and task.cancel_requested:
         change = Change.END_CANCELLED  # it never started, and no one wants it any more
     if same and entry.status == "failed" and _tried_again(task, entry, now):
-        wait = 0.0 if _held_back(task, entry, now) else now.backoff_seconds
+        wait = 0.0 if _held_back(task, entry, now) else max(now.backoff_seconds, entry.retry_after_seconds or 0.0)
         again = _retried(attempt, entry.reason, entry.said, _result(task, entry, "retried"), wait_seconds=wait)
         return msgspec.structs.replace(again, fields={**again.fields, **_kept(attempt, entry)})
     if same and task.status in sources(change):
