@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import click
 from prometheus_client import Counter, Gauge, Histogram
@@ -145,7 +146,43 @@ def metric_names() -> str:
     return "\n".join(lines) + "\n"
 
 
-GENERATED = {"settings.md": settings, "command-line.md": commands, "metrics.md": metric_names}
+def api_routes() -> str:
+    """Return the page of the API's routes. Routes for the inside of the cluster are left out."""
+    lines = [
+        "# API",
+        "",
+        "Made from `keruta/domain/api/` by `make docs`. A running system shows the whole API, with every field, at",
+        "`/api/docs`, and as an OpenAPI document at `/api/v1/openapi.json`. The roles of each route are in",
+        "[Identity](../identity.md#the-table-of-roles). Errors are problem documents (RFC 9457): decide by `reason`.",
+        "",
+        "| Route | Does | Query | Body | Answer | Problems |",
+        "|---|---|---|---|---|---|",
+    ]
+    for route in ROUTES:
+        if not route.inside:
+            query = ", ".join(f"`{one.name}`" for one in route.query)
+            answer = f"{route.status} {_type_name(route.answer)}".strip()
+            problems = ", ".join(str(status) for status in route.problems)
+            cells = (
+                f"`{route.method} {route.path}`",
+                _cell(route.summary),
+                query,
+                _type_name(route.body),
+                answer,
+                problems,
+            )
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _type_name(one: Any) -> str:
+    """Return the name of a type, or a media type, as a cell; an empty text for no type."""
+    if one is None:
+        return ""
+    return f"`{_cell(one if isinstance(one, str) else getattr(one, '__name__', str(one)))}`"
+
+
+GENERATED = {"settings.md": settings, "command-line.md": commands, "metrics.md": metric_names, "api.md": api_routes}
 
 
 def _cell(text: str) -> str:

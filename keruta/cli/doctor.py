@@ -74,7 +74,8 @@ def _mongod() -> Iterator[Finding]:
             yield Finding(
                 state="note",
                 what=f"mongod {said} has CVE-2025-14847; keruta starts it with a password and without compression",
-                mend="put a newer mongod on the PATH, one major version at a time: docs/why.md",
+                mend="put a newer mongod on the PATH, one major version at a time: "
+                "docs/decisions/2026-11-24-mongod-wheel.md",
             )
     except SettingsError as error:
         yield Finding(state="wrong", what="there is no mongod that runs", mend=str(error))
