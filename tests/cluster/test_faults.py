@@ -17,7 +17,7 @@ from tests.support.processes import command_lines
 
 pytestmark = pytest.mark.timeout(600)
 JOBS = 5
-SECONDS = 25
+SECONDS = 15
 SCRIPT = f"""
 echo "begun $KERUTA_EXECUTION"
 i=0; while [ $i -lt {SECONDS} ]; do echo "line $i"; i=$((i+1)); sleep 1; done
