@@ -15,8 +15,9 @@ from admin.site.language import language
 from admin.site.pages import go, here, page, shows
 from admin.tasks import logs, words
 from admin.tasks.asked import filter_asked
-from admin.tasks.routes import task_asked
+from admin.tasks.routes import continue_asked, task_asked
 from admin.tasks.terminal import Terminal
+from keruta.domain.continuation import ContinueRequest
 from keruta.domain.decode import convert
 from keruta.domain.lifecycle import ENDED, Status
 from keruta.domain.messages import Message
@@ -105,6 +106,14 @@ def cancel(id: str) -> flask.Response:
 def retry(id: str) -> flask.Response:
     task_commands.retry(ports().commands, principal(), id)
     return go(f"/tasks/{id}", "retried")
+
+
+@shows(blueprint, "continue_task", "/tasks/<id>/continue", "POST")
+def continue_(id: str) -> flask.Response:
+    request, faults = convert({"prompt": flask.request.form.get("prompt", "").replace("\r\n", "\n")}, ContinueRequest)
+    if request is None:
+        raise InvalidRequest.of(faults)
+    return go(f"/tasks/{continue_asked(id, request).id}", "submitted")
 
 
 @shows(blueprint, "accept_task", "/tasks/<id>/accept", "POST")

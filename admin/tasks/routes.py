@@ -12,6 +12,7 @@ from admin.ports import ports
 from admin.site.stream_limits import counted
 from admin.tasks import logs as log_answers
 from admin.tasks.asked import filter_asked
+from keruta.domain.continuation import ContinueRequest
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
 from keruta.domain.provenance import ENVELOPE_TYPE, PublicKeys
@@ -19,6 +20,7 @@ from keruta.domain.task import BODY_LIMIT_BYTES, AttemptView, InputRequest, Push
 from keruta.errors import NotFound
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
+from keruta.services import submit as submitting
 from keruta.services import task_commands
 
 blueprint = flask.Blueprint("tasks", __name__)
@@ -51,6 +53,25 @@ def cancel_task(id: str) -> flask.Response:
 def retry_task(id: str) -> flask.Response:
     task_commands.retry(ports().commands, principal(), id)
     return json_answer(task_asked(id))
+
+
+@serves(blueprint, "continue_task")
+def continue_task(id: str) -> flask.Response:
+    made = continue_asked(id, read_body(flask.request, ContinueRequest, BODY_LIMIT_BYTES))
+    return json_answer(made, 201, {"Location": f"{ports().settings.public_url}/api/v1/tasks/{made.id}"})
+
+
+def continue_asked(id: str, request: ContinueRequest) -> TaskView:
+    """Queue the next task of a conversation. Raises NotFound, Forbidden, Conflict, InvalidRequest."""
+    task = task_asked(id)
+    standing = ports().commands.changes.tasks.standing(task.id, principal().readers)
+    if standing is None:
+        raise NotFound(message("task_missing"), reason="TaskNotFound")
+    accepted = submitting.continue_task(
+        task, request.prompt, principal(), standing.managers, lookup=ports().lookup, intake=ports().intake,
+        tracing=ports().tracing, settings=ports().settings,
+    )  # fmt: skip
+    return accepted.task
 
 
 @serves(blueprint, "accept_task")

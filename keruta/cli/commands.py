@@ -188,6 +188,21 @@ def accept(client: Client, task_id: str) -> TaskView:
     return client.accept(task_id)
 
 
+@cli.command("continue")
+@click.argument("task_id", metavar="ID")
+@click.argument("prompt")
+@click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
+@json_option
+@pass_context
+def continue_(context: Context, task_id: str, prompt: str, follow: bool) -> None:
+    """Goes on from a coding agent's task that has ended: a new task from its branch. PROMPT: what to do next."""
+    client = connect()
+    task = client.continue_task(task_id, sys.stdin.read() if prompt == "-" else prompt)
+    if follow:
+        sys.exit(follow_to_end(client, task.id, as_json=context.json))
+    output.task(task, as_json=context.json)
+
+
 @cli.command()
 @click.argument("task_id", metavar="ID")
 @click.argument("branch", required=False)

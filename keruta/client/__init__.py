@@ -95,6 +95,10 @@ class Client:
     def accept(self, task_id: str) -> TaskView:
         return self._api.json("POST", _task(task_id, "/accept"), TaskView)
 
+    def continue_task(self, task_id: str, prompt: str) -> TaskView:
+        """Go on from a coding agent's task that has ended; returns the new task."""
+        return self._api.json("POST", _task(task_id, "/continue"), TaskView, body={"prompt": prompt})
+
     def push(self, task_id: str, *, branch: str | None = None, if_exists: str | None = None) -> TaskView:
         """Pushes the work that was kept; without a branch, to the one that the task asked for."""
         given = {"branch": branch, "if_exists": if_exists}

@@ -3,17 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import msgspec
 
+from keruta.domain.continuation import continued
+from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.submission import grant_missing, make_task
-from keruta.domain.task import TaskRequest
+from keruta.domain.task import TaskRequest, TaskView
 from keruta.errors import Forbidden, InvalidRequest
 from keruta.ports import Accepted, IdempotencyKey, Intake, Lookup, SubmitTrace
 from keruta.settings import Settings
+
+
+def continue_task(
+    task: TaskView, prompt: str, principal: Principal, managers: Collection[str], *, lookup: Lookup, intake: Intake,
+    tracing: SubmitTrace, settings: Settings,
+) -> Accepted:  # fmt: skip
+    """The next task of a conversation with a coding agent is in the queue.
+
+    Args:
+        managers: the names of those who may decide about the task.
+
+    Raises:
+        Forbidden: the task is not theirs to decide about, or what it needs is not theirs to run on.
+        Conflict: it has not ended, or was a script.
+        InvalidRequest: what it needs is not there any more.
+    """
+    if set(managers).isdisjoint(principal.names):
+        raise Forbidden(message("continue_not_yours"), reason="GrantMissing")
+    request = continued(task, prompt)
+    return submit(request, principal, lookup=lookup, intake=intake, tracing=tracing, settings=settings)
 
 
 def submit(

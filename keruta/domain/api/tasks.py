@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keruta.domain.api.route import PAGED, Parameter, Route
+from keruta.domain.continuation import ContinueRequest
 from keruta.domain.lifecycle import Status
 from keruta.domain.provenance import ENVELOPE_TYPE, PublicKeys
 from keruta.domain.roles import ANYONE, READ, RUN
@@ -69,6 +70,11 @@ TASKS: tuple[Route, ...] = (
         name="retry_task", method="POST", path="/api/v1/tasks/{id}/retry", roles=RUN,
         summary="Make another attempt at a task that failed, was cancelled, or whose end is not known",
         answer=TaskView, problems=(404, 409),
+    ),
+    Route(
+        name="continue_task", method="POST", path="/api/v1/tasks/{id}/continue", roles=RUN, body=ContinueRequest,
+        summary="Go on from a coding agent's task that has ended: a new task from its branch, with what was said",
+        answer=TaskView, status=201, problems=(400, 404, 409, 413, 415, 422),
     ),
     Route(
         name="accept_task", method="POST", path="/api/v1/tasks/{id}/accept", roles=RUN,

@@ -40,6 +40,10 @@ TEXTS = {
     "reason_budget_exceeded": "The budget is used up",
     "reason_agent_gave_up": "The coding agent gave up",
     "reason_nothing_changed": "Nothing changed",
+    "continue_not_ended": "The task is {status}; wait for its end, or send it a line.",
+    "continue_no_prompt": "The task ran no coding agent, so there is nothing to go on from; submit another.",
+    "continue_not_yours": "Only who may run this task again can go on from it.",
+    "continue_empty": "Say what the coding agent is to do next.",
     "credential_not_for_model": (
         "The credential {name} holds no model's key: one of the type secret is needed for that."
     ),
