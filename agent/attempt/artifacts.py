@@ -151,11 +151,14 @@ def keep_artifacts(source: Path, target: Path, own: Iterable[str] = ()) -> Kept:
                 continue
             try:
                 kept.artifacts.append(_copy(file, target, found.path, path))
-                kept.total_bytes += kept.artifacts[-1].size_bytes
-                kept.path_bytes += len(path.encode())
+            except _UnreadableError as error:
+                kept.leave(path, message("file_why_unreadable", error=error.strerror or ""))
             except OSError as error:
                 kept.full = kept.full or (error.strerror or str(error))
                 kept.leave(path, message("file_why_storage", error=error.strerror or ""))
+            else:
+                kept.total_bytes += kept.artifacts[-1].size_bytes
+                kept.path_bytes += len(path.encode())
     return kept
 
 
@@ -174,6 +177,24 @@ def _refusal(path: str, size: int, kept: Kept) -> Message | None:
     return None
 
 
+class _UnreadableError(OSError):
+    """The script's file can't be read to its end; its storage is not at fault."""
+
+
+def _blocks(file: BinaryIO) -> Iterator[bytes]:
+    """Yield a file's content up to the limit: it may grow, shrink or vanish meanwhile."""
+    left = FILE_LIMIT_BYTES
+    while left:
+        try:
+            block = file.read(min(1 << 20, left))
+        except OSError as error:
+            raise _UnreadableError(error.errno, error.strerror) from error
+        if not block:
+            return
+        left -= len(block)
+        yield block
+
+
 def _copy(file: BinaryIO, target: Path, path: bytes, name: str) -> Artifact:
     """A file is in the storage, whole or not at all."""
     to = Path(os.fsdecode(os.path.join(os.fsencode(target), path)))
@@ -182,7 +203,7 @@ def _copy(file: BinaryIO, target: Path, path: bytes, name: str) -> Artifact:
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         with to.open("wb") as out:
-            while block := file.read(min(1 << 20, FILE_LIMIT_BYTES - size)):  # it may grow meanwhile
+            for block in _blocks(file):
                 digest.update(block)
                 size += out.write(block)
     except OSError:

@@ -19,6 +19,7 @@ from keruta.cli.follow import follow_to_end
 from keruta.cli.local_repository import repository_of
 from keruta.cli.machine import find_running
 from keruta.cli.option_types import NumberOrWord
+from keruta.cli.reading import read_bounded
 from keruta.client import Client
 from keruta.domain.naming import NAME
 from keruta.domain.task import AttemptView, IfExists, TaskView
@@ -123,7 +124,7 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
 def _read(path: str) -> str:
     """Return a script's text from a file, or from standard input; a byte order mark is no part of it."""
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        data = read_bounded(path)
         return data.decode("utf-8-sig")
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror}") from error

@@ -87,7 +87,7 @@ def failure_of(error: Exception) -> Failure:
     if isinstance(error, KerutaError):
         return Failure(reason="CommandFailed", message=str(error))
     if isinstance(error, UnicodeEncodeError):
-        shown = error.object[:60].encode("utf-8", "backslashreplace").decode()
+        shown = error.object[:60].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         return Failure(reason="NotUtf8", message=f"This is not UTF-8 text: {shown}")
     if isinstance(error, UnicodeError):
         return Failure(reason="NotUtf8", message="What was read is not UTF-8 text.")

@@ -15,6 +15,7 @@ from keruta.cli import output
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.machine import find_state, here
+from keruta.cli.reading import read_bounded
 from keruta.domain.provenance import PublicKey
 from keruta.local.state import find
 
@@ -128,7 +129,7 @@ def _list(value: object) -> list[dict[str, Any]]:
 
 def _read(path: Path) -> bytes:
     try:
-        return sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return read_bounded(str(path))
     except OSError as error:
         raise click.ClickException(f"{path} can't be read: {error.strerror}") from error
 

@@ -96,9 +96,7 @@ class Transport:
         ) as error:
             raise ApiError(f"The answer of {self.url} was cut short; ask again.", reason="AnswerCutShort") from error
         except urllib3.exceptions.SSLError as error:
-            raise ApiError(
-                f"The certificate of {self.url} is not trusted: {error}", reason="UntrustedCertificate"
-            ) from error
+            raise self._tls_fault(error) from error
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise ApiError(
                 f"No answer from {self.url}. Is keruta running there, and is the address right?", reason="NoAnswer"
@@ -113,6 +111,15 @@ class Transport:
         if answer.status >= 400:
             raise self._problem(answer)
         return answer
+
+    def _tls_fault(self, error: urllib3.exceptions.SSLError) -> ApiError:
+        """Return what is wrong with a certificate, or with TLS as such: nobody can mend that by trusting more."""
+        if "CERTIFICATE_VERIFY_FAILED" in str(error) or "doesn't match" in str(error):
+            said = f"The certificate of {self.url} is not trusted: {error}"
+            return ApiError(said, reason="UntrustedCertificate")
+        if "WRONG_VERSION_NUMBER" in str(error) or "HTTP_REQUEST" in str(error):
+            return ApiError(f"{self.url} does not speak https; is it http there?", reason="NoTls")
+        return ApiError(f"No secure connection to {self.url}: {error}", reason="NoTls")
 
     def _problem(self, answer: urllib3.BaseHTTPResponse) -> ApiError:
         try:
@@ -140,6 +147,11 @@ def _checked_address(url: str) -> str:
         parts = urllib3.util.parse_url(url.strip())
     except urllib3.exceptions.LocationParseError:
         parts = urllib3.util.Url()
+    if parts.auth or parts.query or parts.fragment:
+        raise ApiError(
+            "The address of keruta has no user name, password, ? or #; write it as https://keruta.example.com",
+            reason="InvalidAddress",
+        )
     if parts.scheme not in ("http", "https") or not parts.host:
         raise ApiError(f"{url!r} is not an address such as https://keruta.example.com", reason="InvalidAddress")
     return url.strip().rstrip("/")
@@ -162,7 +174,7 @@ def _encoded(body: Any) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError as error:
-        shown = error.object[:60].encode("utf-8", "backslashreplace").decode()
+        shown = error.object[:60].encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         raise ApiError(f"This is not UTF-8 text: {shown}", reason="NotUtf8") from error
 
 

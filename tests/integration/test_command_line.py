@@ -356,3 +356,39 @@ def test_any_locale_can_show_any_text(server: Serving, locale: str) -> None:
 
     assert done.returncode == 1
     assert b"There is no such task" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "--repo", "a", "--script", "/dev/zero"),
+        ("import", "/dev/zero"),
+        ("verify", "/dev/zero", "--key", "/dev/zero"),
+    ],
+)
+def test_a_file_without_an_end_is_not_read_to_it(server: Serving, arguments: tuple[str, ...]) -> None:
+    ended = run(*arguments, url=server.url)
+
+    assert (ended.returncode, ended.stderr.count(b"16 MiB")) == (1, 1)
+
+
+@pytest.mark.parametrize("extra", ["?x=1", "/#a", "USER"])
+def test_an_address_with_more_than_a_place_is_refused_and_not_shown(server: Serving, extra: str) -> None:
+    """A password in it would stand in every message."""
+    url = server.url + extra if extra != "USER" else server.url.replace("://", "://me:hidden@")
+    ended = run("--json", "list", url=url)
+
+    assert json.loads(ended.stderr)["reason"] == "InvalidAddress"
+    assert b"hidden" not in ended.stderr
+
+
+def test_a_server_without_tls_is_told_as_that(server: Serving) -> None:
+    ended = run("--json", "list", url=server.url.replace("http:", "https:"))
+
+    assert json.loads(ended.stderr)["reason"] == "NoTls"
+
+
+def test_bytes_are_shown_as_they_were_given(server: Serving) -> None:
+    ended = run("show", b"caf\xe9", url=server.url)
+
+    assert b"caf\\xe9" in ended.stderr

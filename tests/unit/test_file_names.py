@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.attempt import artifacts
 from agent.attempt.artifacts import PATHS_LIMIT_BYTES, keep_artifacts
 from keruta.adapters.results import Results, safe_parts
 from keruta.domain.file_names import as_bytes, as_text
@@ -128,3 +130,27 @@ def test_all_names_together_fit_into_one_report(tmp_path: Path) -> None:
     assert sum(len(one.path) for one in kept.artifacts) <= PATHS_LIMIT_BYTES
     assert len(kept.artifacts) + kept.left_count == 1700
     assert str(kept.left[0]).endswith("1048576 bytes together.")
+
+
+def test_a_file_that_can_not_be_read_to_its_end_is_named_and_the_rest_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The storage is not at fault: a task that succeeded does not fail by it, and no part of the file is left."""
+
+    def found(_: Path) -> Iterator[artifacts.Found]:
+        yield artifacts.Found(path=b"broken", descriptor=os.open("/proc/self/mem", os.O_RDONLY))
+        yield artifacts.Found(path=b"gone", descriptor=gone)
+        yield artifacts.Found(path=b"whole", descriptor=os.open(__file__, os.O_RDONLY))
+
+    (tmp_path / "gone").write_bytes(b"12")
+    gone = os.open(tmp_path / "gone", os.O_RDONLY)
+    (tmp_path / "gone").unlink()
+    monkeypatch.setattr(artifacts, "walk", found)
+    kept = keep_artifacts(tmp_path, tmp_path / "target")
+
+    assert [one.path for one in kept.artifacts] == ["gone", "whole"]
+    assert [str(one) for one in kept.left] == [
+        "Not kept of $KERUTA_ARTIFACTS: broken, which can't be read: Input/output error."
+    ]
+    assert kept.full == ""
+    assert not (tmp_path / "target/broken").exists()
