@@ -1,4 +1,4 @@
-"""Who asks, and what for, for a view."""
+"""The authenticated principal of a request, and checks of its permission to use a view."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from keruta.http.authentication import authorize, bearer_token
 
 
 def principal() -> Principal:
-    """Who asks; known once `serves` has let the request in."""
+    """Return the authenticated principal. Available only after `serves` has admitted the request."""
     return cast(Principal, flask.g.principal)
 
 
@@ -31,7 +31,7 @@ LIMIT_DEFAULT = 50
 
 
 class Paging(TypedDict):
-    """Which page of a list is asked for."""
+    """The requested page of a list."""
 
     limit: int
     cursor: str | None
@@ -79,7 +79,8 @@ def _token() -> str:
 
 
 def present_principal(route: str) -> Callable[[], Principal | None]:
-    """Who asks, asked again while an answer goes on for long: None when they may no longer use the route of that name.
+    """Return a function that authenticates the caller again during a long answer. It returns None once they may no
+    longer use the route of that name.
 
     Made within the request; what it returns needs none.
     """

@@ -1,4 +1,4 @@
-"""What admin needs from the world, for whoever serves a request."""
+"""The ports that admin needs, and access to them within a request."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from keruta.settings import Settings
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """What admin needs from the world."""
+    """The ports and settings that admin needs."""
 
     settings: Settings
     check: Callable[[], None]

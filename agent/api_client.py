@@ -1,4 +1,4 @@
-"""What an agent asks of keruta beside its reports: specifications with their short-lived tokens, and documents."""
+"""Requests of an agent beside its reports: specifications with their short-lived tokens, and documents."""
 
 from __future__ import annotations
 

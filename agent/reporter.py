@@ -137,7 +137,7 @@ class Reporter:
                 pause = min(pause * 2, AGAIN_MOST_SECONDS)
 
     def end(self) -> None:
-        """What waits is sent once more if it can be, and `run` returns."""
+        """Make `run` send the waiting entries once more, if possible, and return."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()

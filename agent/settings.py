@@ -1,4 +1,4 @@
-"""What can be set for an agent, from the environment; see `keruta.settings.load`."""
+"""Settings of agents, from the environment; see `keruta.settings.load`."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What all Jobs of an installation have in common; for the `kubernetes` runner."""
+    """Settings that all Jobs of an installation share; for the `kubernetes` runner."""
 
     job_namespace: str = "keruta"
     """Where Jobs are made: the worker's own namespace."""

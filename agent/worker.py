@@ -59,7 +59,7 @@ class Runner(Protocol):
     """How attempts are made."""
 
     def start(self) -> Iterable[AttemptJob]:
-        """What a worker before this one left is taken up."""
+        """Take over the attempts that an earlier worker left."""
         ...
 
     def begin(self, assigned: Assigned) -> AttemptJob | None: ...
@@ -173,7 +173,10 @@ class Worker:
         self._reporter.send(entry, urgent=True)
 
     def _over(self, attempts: list[str]) -> list[str]:
-        """Which of these attempts are no task's any more. Raises KerutaError when keruta is away."""
+        """Return those of the attempts that are no longer any task's current one.
+
+        Raises KerutaError if keruta does not answer.
+        """
         try:
             body = msgspec.json.encode(Attempts(attempts=attempts))
             response = self._transport.request("POST", "/agent/v1/attempts", body)
@@ -193,7 +196,7 @@ class Worker:
             return any(job.anxious for job in self._jobs.values())
 
     def _reconcile(self, answer: ReportAnswer, held: Sequence[Held]) -> None:
-        """What is assigned is at work here, what is not ours any more is ended, what is to stop is told."""
+        """Bring this worker's attempts in line with keruta's answer: begin, end, stop and update them."""
         if answer.session is not None:
             self._take_session(answer.session)
         ours = {attempt_id(one.task, one.attempt): one for one in answer.assigned}

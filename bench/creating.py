@@ -91,7 +91,7 @@ def measure(machine: Machine) -> dict[str, Figure]:
 
 
 def _verify(machine: Machine, env: Mapping[str, str]) -> Figure:
-    """Who asks, with all that is looked up for it: p50 of the requests of one person."""
+    """Measure authentication with all its look-ups: p50 of the requests of one person."""
     settings = load(env)
     database = connect(settings)
     verifier = make_verifier(database, settings)

@@ -1,4 +1,4 @@
-"""What the whole system costs while nothing happens: CPU and memory."""
+"""CPU and memory of the whole system while nothing happens."""
 
 from __future__ import annotations
 

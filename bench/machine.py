@@ -19,7 +19,7 @@ SCRIPT = "".join(f'echo "line {n}: $(({n} * 7)) of a script that does next to no
 
 
 class Machine:
-    """What is measured.
+    """The machine that is measured.
 
     Args:
         directory: on tmpfs, for the tasks' directories of both sides; the database is on the machine's disk.

@@ -53,7 +53,7 @@ def configure(part: str, level: str = "INFO") -> None:
 
 
 def bound(name: str) -> Any:
-    """What the context holds under a name, or None."""
+    """Return the context's value under a name, or None."""
     return (_context.get() or {}).get(name)
 
 

@@ -1,4 +1,4 @@
-"""What each process counts; every part says it at `/metrics`, in Prometheus' words.
+"""Metrics of each process; every part serves them at `/metrics`, in Prometheus' format.
 
 Source: https://prometheus.io/docs/practices/naming/
 """

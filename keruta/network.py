@@ -64,7 +64,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def trusts_more(self) -> bool:
-        """Whether other authorities than the machine's own are trusted."""
+        """Return whether other authorities than the machine's own are trusted."""
         return self.ca_file is not None or bool(self.ca_certificates)
 
     def own_certificates(self) -> list[str]:

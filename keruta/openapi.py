@@ -104,7 +104,7 @@ def _operation(route: Route, by_type: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _tag(path: str) -> str:
-    """What an operation is about: the first word of its address that is no version."""
+    """Return an operation's tag: the first word of its address that is not a version."""
     words = [word for word in path.split("/") if word and word not in ("api", "v1")]
     return words[1] if words[0] in ("agent", "events") and len(words) > 1 else words[0]
 

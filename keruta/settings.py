@@ -1,4 +1,4 @@
-"""What can be set, from the environment: read once where a program starts, all faults told at once.
+"""Settings from the environment: read once where a program starts, with all faults reported at once.
 
 Every setting's docstring says its meaning, its unit and why its default is what it is.
 """

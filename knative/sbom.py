@@ -1,4 +1,5 @@
-"""What images hold, as a CycloneDX document: Debian packages from dpkg's status, Python packages from their dist-info.
+"""Contents of images, as a CycloneDX document: Debian packages from dpkg's status, Python packages from their
+dist-info.
 
     python knative/sbom.py IMAGE… > build/sbom-images.json
 

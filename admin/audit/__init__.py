@@ -1,1 +1,1 @@
-"""Who changed what."""
+"""The audit record: its routes and pages."""

@@ -20,7 +20,7 @@ CHECK_EVERY = 1000  # entries between two looks at whether their reader may stil
 
 
 def wanted() -> dict[str, str | None]:
-    """Whose entries, and of what, the address asks for; an empty field asks for all."""
+    """Return the audit record's filters from the query; None for an empty field, which does not filter."""
     query = flask.request.args
     return {name: query.get(name) or None for name in ("who", "kind", "of")}
 

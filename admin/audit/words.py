@@ -1,4 +1,4 @@
-"""What is on record, in the reader's language."""
+"""Entries of the audit record as sentences in the reader's language."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def subject_name(kind: str) -> str:
 
 
 def subject_address(entry: AuditEntry) -> str | None:
-    """Where its page is, if it has one; it may be gone by now."""
+    """Return the address of the subject's page, or None for a kind without pages. The subject may have been deleted."""
     page = _PAGES.get(entry.kind)
     return f"/{page}/{quote(entry.of, safe='')}" if page else None
 

@@ -30,13 +30,13 @@ NO_FAULTS = forms.Told(beside={}, above=())
 
 
 def names_of(kind: str) -> list[str]:
-    """What a field that names one of a kind can be picked from, as far as this person may see."""
+    """Return the names of a kind's entries that this person may read, as suggestions for a form's field."""
     items, _ = ports().catalogs[kind].page(principal(), Wanted(limit=NAMES_TO_PICK))
     return [item.name for item in items]
 
 
 def managed_by_me(entry: Mapping[str, Any] | Any, kind: Kind) -> bool:
-    """Whether this person may change it."""
+    """Return whether this person may change an entry."""
     mine = set(principal().names)
     return bool(principal().roles & kind.changers) and not mine.isdisjoint(kind.managers(entry))
 

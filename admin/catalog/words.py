@@ -1,4 +1,4 @@
-"""What the kinds of the catalog are called."""
+"""Translated names of the catalog's kinds."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What fails again and again, and letting it run again."""
+"""Circuits: show those that are open, and close them."""

@@ -1,1 +1,1 @@
-"""What only documents have: their versions."""
+"""Versions of documents, which no other kind of the catalog has."""

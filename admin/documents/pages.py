@@ -29,7 +29,9 @@ _PARAGRAPHS = re.compile(r"\n[ \t]*\n")
 
 
 def is_too_much(text: str) -> bool:
-    """Whether a text is too long, or has too many marks in one paragraph, to be read as Markdown at every view."""
+    """Return whether a text is too long, or has too many marks in one paragraph, to be rendered as Markdown at every
+    view.
+    """
     return len(text) > RENDERED_MOST or any(
         len(_MARK.findall(paragraph)) > MARKS_MOST for paragraph in _PARAGRAPHS.split(text)
     )

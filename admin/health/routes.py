@@ -25,7 +25,7 @@ def readyz() -> flask.Response:
 
 @serves(blueprint, "metrics")
 def metrics() -> flask.Response:
-    """What this process has counted, and what the database says of the whole system."""
+    """Return this process's metrics, and the database's metrics of the whole system."""
     return metrics_answer(ports().figures)
 
 

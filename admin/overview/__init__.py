@@ -1,1 +1,1 @@
-"""What goes on now, how it went, and what is wrong."""
+"""The overview: running tasks, recent results, and problems."""

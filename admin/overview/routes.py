@@ -1,4 +1,4 @@
-"""What the first page says, for programs."""
+"""The API route of the overview."""
 
 from __future__ import annotations
 

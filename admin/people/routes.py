@@ -52,7 +52,7 @@ def give_roles(subject: str, wanted: Sequence[str]) -> UserView:
 
 @serves(blueprint, "me")
 def me() -> flask.Response:
-    """Who asks, as keruta sees them."""
+    """Return the caller as keruta knows them."""
     who = principal()
     return json_answer(
         Me(

@@ -1,1 +1,1 @@
-"""What only queues have: pause and resume."""
+"""Pausing and resuming queues."""

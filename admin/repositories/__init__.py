@@ -1,1 +1,1 @@
-"""What only repositories have: a look at the real server."""
+"""Checking a repository on its Git server."""

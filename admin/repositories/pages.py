@@ -1,4 +1,4 @@
-"""What a look at a repository's server found, as a page."""
+"""The page with the result of checking a repository on its Git server."""
 
 from __future__ import annotations
 

@@ -19,5 +19,5 @@ def validate_repository(name: str) -> flask.Response:
 
 
 def look_at(name: str) -> Validation:
-    """What is found. Raises NotFound."""
+    """Check a repository on its Git server. Raises NotFound."""
     return check_repository(principal(), name, catalogs=ports().catalogs, remote_check=ports().remote_check)

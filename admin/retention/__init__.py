@@ -1,1 +1,1 @@
-"""What is old goes."""
+"""Pruning of tasks, logs and files that are older than the settings allow."""

@@ -1,1 +1,1 @@
-"""What is set, and where it comes from."""
+"""Effective settings and their sources."""

@@ -1,1 +1,1 @@
-"""What all pages share: who is signed in, the language, the assets, how a page and a problem look."""
+"""Parts that all pages share: sign-in, language, assets, layout and problem pages."""

@@ -59,7 +59,7 @@ def asset(name: str) -> Asset:
 
 
 def address(name: str) -> str:
-    """Where it is, for a page."""
+    """Return the address of an asset, for a page."""
     return f"{PREFIX}/{asset(name).digest}/{name}"
 
 

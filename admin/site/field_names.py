@@ -1,4 +1,4 @@
-"""What the fields of forms are called, and what is to be typed into them."""
+"""Labels and hints of form fields."""
 
 from __future__ import annotations
 

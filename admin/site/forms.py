@@ -114,7 +114,7 @@ def _plain(kind: inspect.Type) -> tuple[inspect.Type, bool]:
 
 
 def filled(wanted: Sequence[Field], document: Mapping[str, Any]) -> dict[str, str]:
-    """What stands in each field, by its path."""
+    """Return the text of each field, by its path, for a document."""
     found: dict[str, str] = {}
     for field in wanted:
         value = document.get(field.name)
@@ -155,7 +155,7 @@ def _line(text: str, not_in: str = "\n") -> str:
 
 
 def document(wanted: Sequence[Field], form: MultiDict[str, str]) -> dict[str, Any]:
-    """What was typed, as the document that the API takes; what can't be read stays text, for `convert` to complain."""
+    """Build the API's document from a submitted form. Unreadable values stay text, so that `convert` reports them."""
     made: dict[str, Any] = {}
     for field in wanted:
         typed = form.get(field.path, "").replace("\r\n", "\n")

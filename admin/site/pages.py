@@ -149,7 +149,9 @@ def here(address: str) -> str:
 
 
 def problem_page(problem: Problem, request_id: str) -> flask.Response:
-    """What was wrong, and what to do about it; who is not signed in is sent to do so."""
+    """Return the page of a problem and its remedy, or a redirect to sign-in for a GET by someone who is not signed
+    in.
+    """
     if isinstance(problem, Unauthenticated) and flask.request.method == "GET":
         wanted = flask.request.full_path.rstrip("?")
         return go(f"/auth/sign-in?next={quote(wanted, safe='')}")

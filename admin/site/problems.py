@@ -1,4 +1,4 @@
-"""What a problem page says in the reader's language: what it is, and what to do about it."""
+"""Titles and remedies of problem pages, in the reader's language."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from keruta.translations import render, translated
 
 
 class Saying(Protocol):
-    """What holds a message in its fields: `message` or `why`, and these."""
+    """An object that holds a message in fields: `message` or `why`, and these."""
 
     @property
     def message_code(self) -> str | None: ...

@@ -36,7 +36,7 @@ def _cookie_name(of: str) -> str:
 
 
 def is_secure() -> bool:
-    """Whether clients come over https; known without a database."""
+    """Return whether clients connect over https, by the public address in the settings."""
     return str(flask.current_app.extensions["keruta"].settings.public_url).startswith("https://")
 
 
@@ -135,7 +135,7 @@ def _renew(needs: Ports, session: BrowserSession) -> None:
 
 
 def form_token() -> str:
-    """What a form carries: never twice the same, so that a packed page does not give it away."""
+    """Return a token for a form. It differs each time, so that compression of the page does not reveal it."""
     session = current()
     if session is None:
         return ""

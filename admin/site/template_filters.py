@@ -80,7 +80,7 @@ def status(value: str) -> Markup:
 
 
 def circuit_state(entry: Any) -> Markup:
-    """Whether what draws on an entry is held back."""
+    """Return a badge that says whether tasks that need this entry are held back."""
     circuit = getattr(entry, "circuit", None)
     kind, said = (
         ("failed", gettext("held back")) if circuit is not None and circuit.open else ("succeeded", gettext("well"))

@@ -1,4 +1,4 @@
-"""Which tasks a query asks for: the same words for the API and for the page."""
+"""The task filter of a query: the same words for the API and the page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task left behind, as a page: text, a picture, or a difference; never as a page of its own making."""
+"""Pages of a task's files: text, a picture, or a difference; never a page that the task made."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ def _form(values: Mapping[str, str], faults: Sequence[Fault] = (), *, fresh: boo
 
 
 def _document(form: MultiDict[str, str]) -> dict[str, Any]:
-    """What was typed, as the API's body."""
+    """Build the API's body from the submitted form."""
     made = forms.document(tuple(FIELDS.values()), form)
     place = form.get("repository", "").strip()
     if place:

@@ -214,7 +214,9 @@ def stages(view: TaskView) -> list[Stage]:
 
 
 def forge_links(view: TaskView) -> dict[str, str]:
-    """Where the forge shows its repository, for the forges whose addresses are known to look like that."""
+    """Return links to the repository, its commits and its branches on its forge, for forges whose addresses are
+    known.
+    """
     url = view.repository.url
     if not url.startswith("https://"):
         return {}

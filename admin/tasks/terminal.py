@@ -1,4 +1,4 @@
-"""What a script wrote, as HTML that can do nothing: colours are kept, everything else a terminal can be told is not.
+"""A script's output as inert HTML: colours are kept, and all other terminal control is removed.
 
 Cursor moves, titles and hyperlinks are taken out: a log says what was written, and no text of it covers another. What
 would turn the direction of text around is shown as what it is.
@@ -36,7 +36,7 @@ class Terminal:
 
     @property
     def encoding(self) -> str | None:
-        """What the log was taken for; None while all of it is ASCII."""
+        """The encoding detected so far; None while all of the log is ASCII."""
         return self._decoder.encoding
 
     def feed(self, data: bytes) -> list[str]:

@@ -1,4 +1,4 @@
-"""What is said of tasks, in the reader's language: what is measured, and when one is tried again."""
+"""Sentences about tasks in the reader's language: measured values, and the time of the next attempt."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works, and draining."""
+"""The API's routes of workers, and draining."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a script leaves behind: files and outputs. The script may have put anything there, so nothing is followed.
+"""Files and outputs that a script leaves behind. Their content and names are untrusted, so no link is followed.
 
 Directories are walked by descriptor, names are opened without following links, and only regular files are taken. A hard
 link is a file like any other: a script can make one only of what it could read and write itself.
@@ -107,7 +107,7 @@ def regular_files(root: Path) -> Iterator[tuple[str, BinaryIO]]:
 
 
 class Kept(msgspec.Struct, kw_only=True):
-    """What was kept, and a sentence for each thing that was not. `full`: why the results' storage took no more."""
+    """Artifacts that were kept, and a sentence for each that was not. `full`: why the results' storage took no more."""
 
     artifacts: list[Artifact] = []
     left: list[Message] = []
@@ -248,5 +248,5 @@ def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[
 
 
 def forget(target: Path) -> None:
-    """What an earlier, cut-off attempt to keep things left behind is gone."""
+    """Delete the files that an earlier, interrupted attempt to keep artifacts has stored."""
     shutil.rmtree(target, ignore_errors=True)

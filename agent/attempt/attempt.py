@@ -100,7 +100,7 @@ class Job:
 
     @property
     def held(self) -> Held:
-        """What a report says of this job."""
+        """Return this attempt's identity and state for a report."""
         return Held(
             task=self._spec.task,
             attempt=self._spec.attempt,
@@ -110,7 +110,7 @@ class Job:
 
     @property
     def anxious(self) -> bool:
-        """Whether word from keruta is wanted soon: it waits for input, or has been asked to stop."""
+        """Return whether an answer from keruta is wanted soon: the attempt waits for input, or is to stop."""
         return self._conversation.waits or self._stop.is_set()
 
     def stop(self) -> None:
@@ -127,7 +127,7 @@ class Job:
         self._stop.set()
 
     def told(self, assigned: Assigned) -> None:
-        """What keruta says of it is what this job told keruta."""
+        """Ignore the assignment: keruta's record of this attempt comes from this attempt's own reports."""
 
     def give(self, inputs: Sequence[Input]) -> None:
         """Texts for the script."""
@@ -256,7 +256,7 @@ class Job:
     # ------------------------------------------------------------ before the script
 
     def _open_secrets(self) -> None:
-        """What the script asked for by name is there, and everything secret is masked from here on."""
+        """Decrypt the secrets that the script asked for, and mask every secret from here on."""
         self._secrets = {name: self._world.opener.value(one) for name, one in self._spec.secrets.items()}
         self._masker.add(line.encode() for value in self._secrets.values() for line in (value, *value.splitlines()))
 
@@ -288,7 +288,7 @@ class Job:
         return place
 
     def _notes(self) -> list[Message]:
-        """What of the profile this worker can't honour, in words."""
+        """Return a note for each part of the profile that this worker cannot honour."""
         notes = []
         if self._world.isolation == "none":
             notes.append(message("attempt_no_fence"))
@@ -544,7 +544,10 @@ class Job:
             self._streamer.say(f"[keruta] {self._masker.text(sentence)}")
 
     def _keep(self, streamer: Streamer, work: Sequence[Path]) -> tuple[list[Artifact], list[Message], str]:
-        """What could be kept of what the script left, notes of what could not, and why the storage took no more."""
+        """Store the script's files.
+
+        Return the artifacts, a note for each file not kept, and why the storage took no more.
+        """
         target = self._world.settings.results_dir / self._spec.task / str(self._spec.attempt)
         artifacts.forget(target)
         kept = artifacts.keep_artifacts(self._dir.artifacts, target, own=[path.name for path in work])

@@ -66,7 +66,7 @@ def read_beneath(root: Path, path: str, most: int) -> bytes:
 
 
 def is_beneath(root: Path, path: str) -> bool:
-    """Whether a regular file lies there."""
+    """Return whether the path is a regular file beneath the root."""
     try:
         os.close(open_beneath(root, path))
     except OSError:

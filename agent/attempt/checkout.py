@@ -128,7 +128,7 @@ def _depth(repository: RepositoryRef) -> tuple[str, ...]:
 
 
 def _refspecs(git: Git, repository: RepositoryRef, allowed_refs: Sequence[str]) -> bytes:
-    """What is fetched beside the commit, a refspec a line: with all history every branch, and the tags.
+    """Return the refspecs to fetch beside the commit, one a line: with full history all branches, and the tags.
 
     Where not every ref is allowed, the server is asked for what there is, and what is allowed is fetched by its id.
     """

@@ -97,7 +97,9 @@ class CodingAgent:
 
     @property
     def usage(self) -> dict[str, float]:
-        """What was used so far: as the model's server answered, or, without the key here, as the coding agent says."""
+        """Return the usage so far: as the model's server reported it or, without the key here, as the coding agent
+        reported it.
+        """
         if self._meter is None:
             return self._reader.usage.numbers()
         used: Usage = msgspec.structs.replace(self._meter.usage)

@@ -122,7 +122,7 @@ def with_parents(git: Git, commits: Commits, head: str, made_of: Mapping[str, st
 
 
 def _oldest_first(commits: Commits, head: str) -> list[str]:
-    """What `head` leads to, each after its parents."""
+    """Return all commits reachable from `head`, each after its parents."""
     order: list[str] = []
     done, waiting = set[str](), [(head, False)]
     while waiting:

@@ -1,4 +1,4 @@
-"""What a job needs from outside, as protocols: where its entries go, and its script, wherever that runs."""
+"""Ports of an attempt: reporting, requests to keruta, and the script, wherever it runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from keruta.domain.specification import Specification
 
 
 class Reporting(Protocol):
-    """Where a job's entries go; they arrive in order, and each is kept until keruta has answered it."""
+    """The channel for an attempt's report entries.
+
+    They arrive in order, and each is kept until keruta has answered it.
+    """
 
     def send(self, entry: AnyEntry, *, urgent: bool = False) -> None: ...
 
@@ -27,12 +30,12 @@ class Reporting(Protocol):
 
     @property
     def backed_up(self) -> bool:
-        """Whether so much waits to be sent that a log should wait in its file."""
+        """Return whether so many entries wait to be sent that the log should wait in its file."""
         ...
 
 
 class Asking(Protocol):
-    """What a job asks of keruta itself. Both raise PhaseError when there is no answer for it."""
+    """Requests of an attempt to keruta. Both raise PhaseError when there is no answer."""
 
     def specification(self, task: str, attempt: int) -> Specification:
         """The specification, with the short-lived tokens that are in no other answer."""
@@ -62,12 +65,12 @@ class Script(Protocol):
 
     @property
     def told_elsewhere(self) -> bool:
-        """Whether somebody else knows how it ended, and will tell: it left no exit code, or its Pod was taken away."""
+        """Return whether another part reports the end: the script left no exit code, or its Pod was removed."""
         ...
 
 
 class World(msgspec.Struct, frozen=True, kw_only=True):
-    """What a job needs from outside.
+    """The ports, settings and surroundings of an attempt.
 
     Args:
         script: makes the script of a job from its directory and environment.

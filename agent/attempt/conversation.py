@@ -1,4 +1,4 @@
-"""What passes between a running script and people: texts that they send, and the word that it waits for one."""
+"""Messages between a running script and people: lines that people send, and the question of a script that waits."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Conversation:
             self._told(self._last_line() if waits else None)
 
     def _question(self, asked: bytes) -> str:
-        """What the script asks, whole: it may offer a choice of several lines."""
+        """Return the script's whole question as masked text. It may offer a choice of several lines."""
         return self._masker.text(asked.decode("utf-8", "replace")).strip()[:QUESTION_CHARACTERS]
 
     def _last_line(self) -> str:

@@ -24,7 +24,7 @@ class Opener:
         self._mounted = mounted
 
     def credential(self, access: Access) -> Credential:
-        """What opens a Git server. Raises PhaseError: CredentialMissing."""
+        """Return the credential for a Git server. Raises PhaseError: CredentialMissing."""
         values = self._values(access)
         return Credential(
             name=f"{access.name}@{access.revision}",
@@ -35,7 +35,7 @@ class Opener:
         )
 
     def value(self, access: Access) -> str:
-        """What a script asked for by name. Raises PhaseError: CredentialMissing."""
+        """Return the secret that a script asked for by name. Raises PhaseError: CredentialMissing."""
         values = self._values(access)
         for name in ("value", "token", "private_key"):
             if name in values:

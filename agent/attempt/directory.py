@@ -38,7 +38,7 @@ RESERVED_BYTES = 1024
 
 
 class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
-    """What `attempt.json` holds. `deadline_at` is Unix time."""
+    """The content of `attempt.json`. `deadline_at` is Unix time."""
 
     specification: Specification
     deadline_at: float
@@ -58,7 +58,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _open(self) -> Path:
-        """Where the script may write; in a Pod that is a volume of its own."""
+        """The directory to which the script may write; in a Pod, a volume of its own."""
         return self.shared or self.root
 
     @property
@@ -164,7 +164,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         part.rename(self.root / "attempt.json")
 
     def _clear_shared(self) -> None:
-        """What an agent before this one had begun, in the same Pod, is gone; no script has run yet."""
+        """Delete the files of an earlier agent in the same Pod. No script has run yet."""
         self.documents.chmod(0o750)
         for directory in (self.workspace, self.documents, self.home):
             for entry in directory.iterdir():
@@ -174,7 +174,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
                     entry.unlink()
 
     def load(self) -> AttemptFile | None:
-        """What is on record, or None where a crash left nothing to go by."""
+        """Return the stored file, or None if a crash left no readable one."""
         try:
             return structs.from_json((self.root / "attempt.json").read_bytes(), type=AttemptFile)
         except (OSError, msgspec.DecodeError):
@@ -192,7 +192,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def started(self) -> bool:
-        """Whether the start is on record at keruta, by this directory's own mark."""
+        """Return whether keruta has recorded the start, by this directory's own mark."""
         return (self.root / "started").exists()
 
     def let_start(self) -> None:
@@ -205,7 +205,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         return read_beneath(self.workspace, os.path.normpath(path), 4096)
 
     def exit_codes(self) -> dict[str, int]:
-        """What set-up, script and check ended with, as far as is known, by those names; and `oom`, `fence`, `not_run`.
+        """Return the known exit codes of set-up, script and check, by those names; and `oom`, `fence`, `not_run`.
 
         `not_run` is there where the task's command could not be executed at all. In a Pod the script could have written
         all of it: there is no fence there, so that none can have failed.
@@ -244,11 +244,11 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         return open_beneath(self._open, "control/stdin", os.O_RDWR, expected=stat.S_ISFIFO)
 
     def fence_state(self) -> bytes:
-        """What the fence says of the process space that it made; see `start.sh`."""
+        """Return the fence's description of the process space that it made; see `start.sh`."""
         return read_beneath(self._open, "control/fence", 4096)
 
     def asked(self, most: int) -> bytes:
-        """What the script wrote to $KERUTA_ASK; nothing while the file is not there or still empty."""
+        """Return the text that the script wrote to $KERUTA_ASK; empty if there is no such file."""
         return read_beneath(self._open, "interface/ask", most)
 
     def note_cause(self, cause: str) -> None:

@@ -119,7 +119,7 @@ class GitDirectory:
 
     @property
     def borrows(self) -> bool:
-        """Whether it takes objects from another directory, which is not read."""
+        """Return whether this repository takes objects from another directory, which is not read."""
         return bool(self._text(b"objects/info/alternates").strip())
 
     def tracked(self, hash_bytes: int) -> list[IndexEntry] | None:

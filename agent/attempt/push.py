@@ -43,7 +43,7 @@ _QUIET = (
 
 
 class Pushed(msgspec.Struct, frozen=True):
-    """Where the result is."""
+    """The branch and commit of a pushed result."""
 
     branch: str
     commit: str
@@ -136,7 +136,7 @@ class Pusher:
         return Pushed(name, work.head)
 
     def _branches(self) -> dict[str, str]:
-        """What the server's branches are at, by their full names."""
+        """Return the commits of the server's branches, by the branches' full names."""
         listed = self._git.read(*_QUIET, "ls-remote", "-q", "--heads", "--", self._url, reason="PushFailed")
         rows = (row.partition("\t") for row in listed.decode("utf-8", "surrogateescape").splitlines())
         return {name: commit for commit, tab, name in rows if tab}
@@ -174,7 +174,10 @@ class Pusher:
         raise PhaseError("BranchExists", message("branch_exists", branch=branch))
 
     def _leads_to(self, work: Work, tip: str) -> bool:
-        """Whether the result's history has this commit; where the workspace's ends too soon, the server's is read."""
+        """Return whether the result's history contains a commit.
+
+        If the workspace's history is too short, read the server's.
+        """
         if tip in work.commits:
             return tip in set(work.commits.reachable([work.head]))
         ends = [one for one in work.commits.reachable([work.head]) if one in set(work.commits.shallow)]
@@ -214,7 +217,7 @@ class Pusher:
         )  # fmt: skip
 
     def _push_large(self) -> None:
-        """What Git LFS keeps goes first: a branch must not name files that nobody has."""
+        """Push the Git LFS objects before the branch, so that the branch never names missing files."""
         objects = self._repository.bare / "lfs" / "objects"
         if large := sorted(file.name for file in objects.rglob("*") if file.is_file()):
             options = (*large_files.options(self._git), *_QUIET)

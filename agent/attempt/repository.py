@@ -85,7 +85,10 @@ class AttemptRepository:
             yield env
 
     def _credential(self, access: Access | None, field: str) -> Credential | None:
-        """What opens the repository; a short-lived token is asked for anew, since it may have run out."""
+        """Return the credential for the repository.
+
+        A short-lived token is requested again, since it may have expired.
+        """
         if access is None:
             return None
         if access.minted:

@@ -1,4 +1,4 @@
-"""What a script made, as one commit in a repository of the agent's own: to be pushed, or kept as a bundle and a patch.
+"""The script's result as one commit in a repository of the agent's own, to be pushed or kept as a bundle and a patch.
 
 The repository is made here, and its configuration is Git's own. Objects come from the workspace verified
 (`agent.attempt.git_objects`), where HEAD is comes from files that are read as data (`agent.attempt.git_directory`), and
@@ -31,7 +31,7 @@ OTHER_BRANCHES_LIMIT = 20
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """What a script made.
+    """The commits that a script made.
 
     Args:
         base: the commit that was checked out.

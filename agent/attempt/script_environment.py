@@ -1,4 +1,4 @@
-"""What a script finds around it: its own text, its environment, its documents."""
+"""A script's files and environment: its text, its variables, its documents."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_scripts(world: World, directory: JobDir, specification: Specification,
 
 
 def _write(directory: JobDir, seen: JobDir, name: str, text: str) -> None:
-    """What names its interpreter is called by it; everything else is for the shell."""
+    """Write a script's file. A text with an interpreter line is run by that interpreter, any other by the shell."""
     text = shell_text(text)
     if text.startswith("#!"):
         program = directory.given / f"{name}.program"

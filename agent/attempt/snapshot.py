@@ -29,7 +29,7 @@ SHOWN_PATHS = 20
 
 
 class Baseline(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known without the script's word.
+    """Facts about the checkout that do not depend on the script.
 
     Args:
         head: mode and object id by path, of the commit that HEAD names.
@@ -110,7 +110,7 @@ class Snapshot:
             yield IndexEntry(path, mode, oid, kept=True)
 
     def _keep(self, entries: Iterable[IndexEntry]) -> None:
-        """What Git leaves alone stays as the index has it, or as HEAD does where that object is nowhere."""
+        """Keep entries that Git does not update: as in the index, or as in HEAD if the index names a missing object."""
         kept = list(entries)
         there = self._present(entry.object_id for entry in kept)
         for entry in kept:
@@ -151,7 +151,7 @@ class Snapshot:
             self._entries[entry.path] = (entry.mode, entry.object_id)  # whether its lines ended in CRLF counts
 
     def _unchanged(self, path: bytes, found: os.stat_result) -> bool:
-        """Whether a file is the one that the checkout wrote; no script can set a file's change time."""
+        """Return whether a file is the one that the checkout wrote. No script can set a file's change time."""
         before = self._base.checked_out.get(path)
         if before is None or before.mode == GITLINK:
             return False
@@ -222,7 +222,7 @@ class Snapshot:
                 yield path, kind
 
     def _enter(self, path: bytes, known: Mapping[bytes, IndexEntry], *, tracked: bool) -> bool:
-        """Whether a directory's files are the workspace's own."""
+        """Return whether a directory's files belong to the workspace itself, and not to a repository inside it."""
         if path in known and known[path].mode == GITLINK:
             return False  # decided already
         if tracked or not is_repository(self._files, path):
@@ -231,7 +231,7 @@ class Snapshot:
         return False
 
     def _ignored(self, paths: Sequence[bytes]) -> set[bytes]:
-        """Which of these Git ignores, by the copied ignore files."""
+        """Return those of the paths that Git ignores, by the copied ignore files."""
         if not paths:
             return set()
         nothing_tracked = {**self._git.env, "GIT_INDEX_FILE": str(self._directory.with_name("no-index"))}

@@ -1,4 +1,4 @@
-"""What a coding agent says it used, read from its output by its profile's rules."""
+"""A coding agent's usage, read from its output by its profile's rules."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _reader(rule: UsageRule) -> Callable[[Any], float | None]:
 
 
 def _at(document: Any, pointer: str) -> Any:
-    """What a pointer (RFC 6901) leads to, or None."""
+    """Return the value that a JSON pointer (RFC 6901) names, or None."""
     for part in pointer.split("/")[1:]:
         name = part.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict):

@@ -164,7 +164,7 @@ def limited(text: str) -> str:
 
 
 def is_question(text: str) -> bool:
-    """Whether a text's last word is a question."""
+    """Return whether a text ends with a question."""
     stripped = text.rstrip().rstrip("*_`\"')")
     return stripped.endswith(("?", "\uff1f"))
 

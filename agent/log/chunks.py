@@ -71,7 +71,7 @@ class Streamer:
 
     @property
     def cut(self) -> bool:
-        """Whether the limit is reached: from here on only the end is sent."""
+        """Return whether the log's limit is reached. After that only the end of the log is sent."""
         return self._sent >= self._limit
 
     def say(self, text: str) -> None:
@@ -136,7 +136,7 @@ class Streamer:
         return data
 
     def _waited(self, seconds: float = LINE_WAIT_SECONDS) -> bool:
-        """Whether a line without its end has been waited for that long (a prompt, a progress bar)."""
+        """Return whether an unfinished line (a prompt, a progress bar) has waited for this many seconds."""
         now = time.monotonic()
         if self._waits_since is None:
             self._waits_since = now

@@ -22,7 +22,7 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """What this function needs from the world."""
+    """The ports and settings that this function needs."""
 
     settings: Settings
     verifier: PeopleVerifier

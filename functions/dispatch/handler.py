@@ -21,7 +21,7 @@ EVENT_LIMIT_BYTES = 64 * 1024
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """What this function needs from the world."""
+    """The ports and settings that this function needs."""
 
     settings: Settings
     decode_event: EventDecoder

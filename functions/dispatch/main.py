@@ -61,14 +61,14 @@ def make_ports(settings: Settings) -> Ports:
 
 
 def make_signing(database: Database, settings: Settings) -> Callable[[], object]:
-    """What signs statements on attempts."""
+    """Return the function that signs due provenance statements."""
     store, signer = MongoProvenance(database), FileSigner(settings.provenance_key)
     publish_key(store, signer)
     return lambda: sign_due(store, signer, builder=settings.public_url)
 
 
 def make_pool(database: Database, settings: Settings, pool: PoolSettings) -> Callable[[], None]:
-    """What sizes the pool of workers; nothing where they are a given."""
+    """Return the function that sizes the pool of workers; it does nothing if the pool has a fixed size."""
     workers = provider(pool)
     if workers is None:
         return lambda: None

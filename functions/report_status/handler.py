@@ -1,4 +1,4 @@
-"""What agents say: registration, reports, specifications, files."""
+"""Requests of agents: registration, reports, specifications, files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ RENEW_WHEN_LEFT_SECONDS = 1800
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """What this function needs from the world."""
+    """The ports and settings that this function needs."""
 
     settings: Settings
     verifier: PeopleVerifier
@@ -56,7 +56,7 @@ def register_worker(ports: Ports, asked: AuthenticatedRequest) -> flask.Response
 
 
 def leave_worker(ports: Ports, asked: AgentRequest) -> flask.Response:
-    """What the worker had is another's at the next tick."""
+    """Release a worker's attempts at its own request; the next tick gives them to others."""
     reports.leave(ports.reports, asked.sender, asked.parameters["id"])
     return flask.Response(status=204)
 

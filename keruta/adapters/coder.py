@@ -112,7 +112,7 @@ class CoderPool:
         )
 
     def _mend(self, workspaces: Sequence[Workspace]) -> None:
-        """What failed is tried again after a while; what has been down for long is deleted."""
+        """Build failed workspaces again after a while, and delete those that have been stopped for long."""
         for one in workspaces:
             seconds = (self._clock() - one.since).total_seconds()
             if one.state == FAILED and seconds >= self._settings.coder_again_seconds:

@@ -1,4 +1,4 @@
-"""What is wrong with a server that could not be asked, as a sentence that says what to do.
+"""Faults of a connection to a server, as sentences that say what to do.
 
 Source: the numbers are OpenSSL's, https://docs.openssl.org/3.0/man3/X509_STORE_CTX_get_error/
 """

@@ -99,7 +99,7 @@ _clock = _Clock()
 
 @contextlib.contextmanager
 def deadline(seconds: float) -> Iterator[Deadline]:
-    """What is asked through the pools below, by this thread, is cut off after so many seconds."""
+    """Cut off this thread's requests through the pools below after this many seconds."""
     made = Deadline(seconds)
     token = _current.set(made)
     _clock.add(made, seconds)

@@ -71,7 +71,7 @@ class Sealer:
             raise CannotOpenError(message("credential_no_key_for_it")) from error
 
     def salt(self) -> bytes:
-        """What only this installation knows. Raises SettingsError where there is no key."""
+        """Return a secret that only this installation knows. Raises SettingsError if there is no key."""
         self._fernet()
         return self._path.read_bytes().split()[-1]
 

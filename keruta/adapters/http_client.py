@@ -25,7 +25,7 @@ class NoAnswerError(OSError):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back."""
+    """Status, headers and body of an HTTP response."""
 
     status: int
     headers: Mapping[str, str]

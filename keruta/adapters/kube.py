@@ -100,7 +100,7 @@ class Kube:
         return self._call("PATCH", f"{self._path(api, plural)}/{name}", body=body, kind=kind)
 
     def events_of(self, kind: str, name: str) -> list[str]:
-        """What the cluster said of a thing, newest last: each as `Reason: message`."""
+        """Return the cluster's events about an object, newest last: each as `Reason: message`."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
         found = self.get("v1", "events", fieldSelector=selector)["items"]
         found.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")

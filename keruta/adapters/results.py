@@ -54,7 +54,7 @@ class Results:
         self._root = root
 
     def directory(self, attempt: str) -> Path:
-        """Where an attempt's files are. Raises NotFound for what is no attempt's name."""
+        """Return the directory of an attempt's files. Raises NotFound for a name that is not an attempt's."""
         try:
             task, number = parse_attempt_id(attempt)
         except ValueError as error:

@@ -25,7 +25,7 @@ WORDS = {"queued": "wait in the queue", "assigned": "reach the worker", "prepari
 
 
 class Tracing(Protocol):
-    """What is told of a task's life."""
+    """Receiver of events in a task's life, for traces."""
 
     def submitted(self, task: str, began: datetime, ended: datetime) -> None: ...
 
@@ -33,7 +33,7 @@ class Tracing(Protocol):
 
 
 class Silent:
-    """Where no endpoint is set."""
+    """Tracing that sends nothing, for when no endpoint is set."""
 
     def submitted(self, task: str, began: datetime, ended: datetime) -> None: ...
 
@@ -89,7 +89,7 @@ class OpenTelemetry:
             self._span(name, task.id, f"state{number}", "root", entry.at, following.at, about)
 
     def flush(self) -> None:
-        """What was told so far has been sent, or given up."""
+        """Send the spans so far, or give up after five seconds."""
         self._provider.force_flush(5000)
 
     def _span(

@@ -51,8 +51,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a try: the status and the text of the answer, and why that is no success; without a status, there is
-    no answer.
+    """Result of one try: status and text of the answer, and why it does not count as success.
+
+    Without a status, there was no answer.
     """
 
     status: int | None

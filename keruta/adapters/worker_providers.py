@@ -1,4 +1,4 @@
-"""What starts and ends workers, as the settings say; each loads what it needs, and no more."""
+"""Providers that start and end workers, as the settings say. Each imports only the modules that it needs."""
 
 from __future__ import annotations
 

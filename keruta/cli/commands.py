@@ -276,7 +276,9 @@ def outputs(context: Context, task_id: str, attempt: int | None) -> None:
 
 
 def _left_by(task: TaskView, attempt: int | None) -> TaskView | AttemptView:
-    """What has a script's files and outputs: the task, which has its last attempt's, or one of its attempts."""
+    """Return the object that has a script's files and outputs: the task, for its last attempt, or one of its
+    attempts.
+    """
     if attempt is None:
         return task
     found = next((one for one in task.attempts if one.number == attempt), None)

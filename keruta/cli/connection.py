@@ -1,4 +1,4 @@
-"""Which keruta a person means: KERUTA_URL and KERUTA_TOKEN, the one that runs here, or the one they signed in to."""
+"""Choice of the keruta to talk to: KERUTA_URL and KERUTA_TOKEN, the one that runs here, or the one signed in to."""
 
 from __future__ import annotations
 

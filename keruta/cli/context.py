@@ -1,4 +1,4 @@
-"""What every command has: whether to speak JSON."""
+"""Options that every command shares, such as JSON output."""
 
 from __future__ import annotations
 

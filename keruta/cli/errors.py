@@ -28,7 +28,9 @@ DIRECTORY_GONE = "The current directory is gone; change to one that is there."
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What `--json` writes to standard error of a command that failed: `reason` is stable, `message` a sentence."""
+    """The JSON that a failed command writes to standard error with `--json`: `reason` is stable, `message` a
+    sentence.
+    """
 
     reason: str
     message: str
@@ -100,7 +102,7 @@ def failure_of(error: Exception) -> Failure:
 
 
 def _is_gone() -> bool:
-    """Whether the current directory was removed."""
+    """Return whether the current directory was removed."""
     try:
         os.getcwd()
     except FileNotFoundError:

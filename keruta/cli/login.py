@@ -30,7 +30,7 @@ RENEW_WHEN_LEFT_SECONDS = 30.0
 
 
 class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
-    """Where someone has signed in, and their tokens."""
+    """A stored sign-in: the address and its tokens."""
 
     url: str
     issuer: str

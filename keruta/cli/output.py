@@ -1,4 +1,4 @@
-"""What a person sees: colour and progress in a terminal, plain text in a pipe, JSON when asked."""
+"""Output for people and programs: colour and progress in a terminal, plain text in a pipe, JSON when asked."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def task(task: TaskView, *, as_json: bool) -> None:
 
 
 def artifacts(found: Sequence[Artifact], *, as_json: bool) -> None:
-    """What a script left behind."""
+    """Print artifacts."""
     for artifact in found:
         if as_json:
             click.echo(msgspec.json.encode(artifact))
@@ -229,7 +229,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def findings(found: list[Finding]) -> None:
-    """What a look at this machine found."""
+    """Print the findings of `keruta doctor`."""
     for finding in found:
         mend = f"\n         {finding.mend}" if finding.mend else ""
         click.echo(f"{click.style(f'{finding.state:<6}', fg=COLOURS[finding.state])} {finding.what}{mend}")
@@ -241,7 +241,7 @@ def _repository(task: TaskView) -> str:
 
 
 def _attempt(attempt: AttemptView) -> list[tuple[str, str]]:
-    """What there is to say of an attempt: how it went, what it used, and what was not as its profile says."""
+    """Return an attempt's labelled lines: its course, its usage, and deviations from its profile."""
     parts = [
         f"{attempt.outcome or 'at work'} on {attempt.worker}",
         attempt.reason or "",

@@ -111,7 +111,7 @@ def _told(statement: dict[str, Any]) -> list[tuple[str, object]]:
 
 
 def _printable(text: str) -> str:
-    """What a terminal shows and does not obey."""
+    """Return a text without characters that control a terminal."""
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 

@@ -63,7 +63,7 @@ def _mongodb(members: int) -> dict[str, dict[str, str]]:
 
 
 def _sign_in_by_code() -> dict[str, dict[str, str]]:
-    """What the component sign-in-by-code mounts: one person, who has every role, and the workers."""
+    """Return the Secrets of the component sign-in-by-code: one person, who has every role, and the workers."""
     settings = Settings()
     issuer = Issuer(new_key(), issuer=settings.issuer, audience=settings.audience)
     person = issuer.issue("me", ["admin", "developer", "viewer"], lifetime=PERSON_TOKEN_LIFETIME)

@@ -200,7 +200,7 @@ class Client:
         self._api.request("DELETE", _address(kind, name) + ("?force=true" if force else ""))
 
     def validate(self, name: str) -> Validation:
-        """What a look at a repository's real server finds."""
+        """Check a repository on its Git server."""
         return self._api.json("POST", _address("repository", name, "/validate"), Validation)
 
     def pause(self, name: str, reason: str) -> QueueView:

@@ -1,1 +1,1 @@
-"""What keruta knows, without clock, environment or I/O: statuses, tasks, reports, retry, names, the assignment plan."""
+"""The domain, without clock, environment or I/O: statuses, tasks, reports, retry, names, the assignment plan."""

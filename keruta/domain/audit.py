@@ -1,4 +1,4 @@
-"""What is on record of a change or a refusal: who, what, of what, when, from where, by which request."""
+"""Entries of the audit record: who, what, of what, when, from where, by which request."""
 
 from __future__ import annotations
 

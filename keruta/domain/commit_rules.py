@@ -1,4 +1,4 @@
-"""Who commits, and what the message of keruta's own commit says: from the profile, the repository or the submitter."""
+"""The identity and message of keruta's own commits: from the profile, the repository or the submitter."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOT_IN_IDENTITY = re.compile(r"[\x00-\x1f\x7f<>]")
 
 
 class CommitIdentity(msgspec.Struct, frozen=True, kw_only=True):
-    """Who commits: what Git takes as `user.name` and `user.email`."""
+    """The committer: Git's `user.name` and `user.email`."""
 
     name: str = "keruta"
     email: str = "keruta@localhost"

@@ -105,7 +105,7 @@ def _convert_field(raw: Any, kind: Any, at: str) -> tuple[Any, list[Fault]]:
 
 
 def _where(said: str) -> tuple[str, str]:
-    """What msgspec says of a value, and the path that it says it of; the value may hold anything, paths too."""
+    """Split msgspec's text into the complaint and its path. The value itself may contain anything, also paths."""
     text, at, path = said.rpartition(_AT)
     return (text, path.removesuffix("`")) if at and path.endswith("`") else (said, "")
 
@@ -195,7 +195,7 @@ def _beside_number(kind: Any) -> Sequence[str]:
 
 
 def _in_words(said: str, known: Sequence[str]) -> Message:
-    """What msgspec says of a value, as a person would; as it is where this is something new.
+    """Rephrase msgspec's complaint for people; unknown complaints stay as they are.
 
     Source: https://jcristharif.com/msgspec/usage.html#validation, https://jcristharif.com/msgspec/constraints.html
     """

@@ -1,4 +1,4 @@
-"""What differs between two texts, line by line, in bounded time: Myers' algorithm, given up where they differ much.
+"""Differences between two texts, line by line, in bounded time: Myers' algorithm, given up where they differ much.
 
 Source: E. W. Myers, An O(ND) Difference Algorithm and Its Variations (1986).
 """

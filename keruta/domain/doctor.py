@@ -1,4 +1,4 @@
-"""What `keruta doctor` finds on a machine, and what the worker there wrote down for it."""
+"""Findings of `keruta doctor` on a machine, and the worker's notes for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Isolation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker on one machine writes down when it starts, about the fence around its scripts.
+    """A local worker's note about the fence around its scripts, written when it starts.
 
     Args:
         pid: the worker's process, so that what an earlier worker wrote is not taken for this one's.

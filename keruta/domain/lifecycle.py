@@ -10,7 +10,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Where a task stands."""
+    """The status of a task."""
 
     QUEUED = "queued"  # waits for a free slot
     ASSIGNED = "assigned"  # a worker has been chosen; it may not know yet
@@ -35,7 +35,7 @@ OPEN = frozenset(Status) - ENDED
 
 
 class Change(StrEnum):
-    """What makes a task change its status."""
+    """An event that changes a task's status."""
 
     ASSIGN = "assign"  # the assigner gave it a worker
     PREPARE = "prepare"  # the agent says it has begun

@@ -114,7 +114,7 @@ def guess_encoding(sample: bytes) -> str:
 
 
 def _looks_like_utf_16(sample: bytes, *, zero: int) -> bool:
-    """Whether zeros stand where UTF-16 has them for ASCII letters, and the whole is text of that encoding."""
+    """Return whether zeros stand where UTF-16 has them for ASCII letters, and the whole decodes as that encoding."""
     zeros, others = sample[zero::2].count(0), sample[1 - zero :: 2].count(0)
     if zeros < 4 or zeros < 4 * others:
         return False

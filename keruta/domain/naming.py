@@ -41,7 +41,7 @@ def made_at(identity: str) -> datetime:
 
 
 def earliest_id(at: datetime) -> str:
-    """What every identity that was made from then on is not less than."""
+    """Return the lowest id that can be made at or after that time."""
     number = max(int(at.timestamp() * 1000), 0) << 80
     return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
 
@@ -60,5 +60,8 @@ def parse_attempt_id(attempt: str) -> tuple[str, int]:
 
 
 def holds_control(text: str) -> bool:
-    """Whether a text holds control characters, line ends or half of a character. Spaces and joiners are none."""
+    """Return whether a text contains control characters, line ends or half of a character.
+
+    Spaces and joiners do not count.
+    """
     return any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)

@@ -1,4 +1,4 @@
-"""What the first page says: how many tasks are where, how it went lately, who works, and what is wrong."""
+"""The overview: numbers of tasks by status, recent results, workers, and problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what to which: pure. Roles say what someone may do at all; these rules say on what.
+"""Permissions on objects, as pure functions. Roles allow an action in general; these rules decide on which objects.
 
 A refusal is a message, or None where it is allowed.
 """
@@ -25,7 +25,7 @@ ADMIN = "admin"
 
 
 def may_read(who: Principal, readers: Iterable[str]) -> bool:
-    """Whether what has these readers exists for someone."""
+    """Return whether someone may know of an object with these readers."""
     return not set(readers).isdisjoint(who.names)
 
 
@@ -37,7 +37,7 @@ def change_refusal(who: Principal, kind: str, name: str, managers: Iterable[str]
 
 
 def sees_all_keys(who: Principal) -> bool:
-    """Whether someone may list and revoke everyone's API keys."""
+    """Return whether someone may list and revoke everyone's API keys."""
     return ADMIN in who.roles
 
 
@@ -63,7 +63,9 @@ def roles_refusal(who: Principal, subject: str, roles: Iterable[str]) -> Message
 
 
 def may_see_circuit(who: Principal, name: str, *, reads_entry: bool, reads_task: bool) -> bool:
-    """Whether someone may see a circuit: with its entry, or for an address that no entry has, with its last task."""
+    """Return whether someone may see a circuit: with its entry, or for an address that no entry has, with its last
+    task.
+    """
     by_address = NAME.fullmatch(name) is None
     return reads_entry or ADMIN in who.roles or (by_address and reads_task)
 
@@ -76,7 +78,7 @@ def close_refusal(who: Principal, kind: str, name: str, granted: Access | None) 
 
 
 def attempt_is_over(status: str) -> bool:
-    """Whether a task's current attempt may fetch and store nothing more. One that was lost may still come back."""
+    """Return whether a task's current attempt may fetch and store nothing more. A lost attempt may still come back."""
     return status not in HELD
 
 
@@ -104,7 +106,7 @@ def naming_refusal(
 
 
 def address_faults(kind: str, before: Fields | None, after: Fields, credentials: Mapping[str, Fields]) -> list[Fault]:
-    """Where an entry would send a credential to a host that is none of its own."""
+    """Return a fault for each credential that an entry would send to a host outside the credential's hosts."""
     if kind != "repository":
         return []
     named = [(at, credentials[name]) for at, name in _newly_named(kind, before, after)]
@@ -130,7 +132,7 @@ def _credential_access(credential: Fields) -> CredentialAccess | None:
 
 
 def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tuple[str, str]]:
-    """Where an entry names a credential that it did not name there, or not for that address."""
+    """Yield each place where an entry newly names a credential, or names it for a new address."""
     moved = before is not None and before.get("url") != after.get("url")
     if kind == "repository":
         for field in ("read_credential", "push_credential"):

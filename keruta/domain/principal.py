@@ -1,4 +1,4 @@
-"""Who asks, as far as a token says it: pure."""
+"""Principals, as far as their tokens describe them: pure."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sender(msgspec.Struct, frozen=True, kw_only=True):
-    """Who reports: a worker by its session, or an attempt by its own token."""
+    """The sender of a report: a worker by its session, or an attempt by its own token."""
 
     worker: str | None = None
     session: str | None = None
@@ -74,5 +74,5 @@ def without_slash(groups: Iterable[str]) -> frozenset[str]:
 
 
 def reading_only(roles: frozenset[str]) -> frozenset[str]:
-    """What is left of roles for one who may only read."""
+    """Return the roles reduced to reading."""
     return frozenset({"viewer"}) if roles & READ else frozenset()

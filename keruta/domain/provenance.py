@@ -1,4 +1,5 @@
-"""What an attempt did, as a statement that others can check: in-toto Statement v1 with SLSA Provenance v1, in DSSE.
+"""Provenance of an attempt as a statement that others can verify: in-toto Statement v1 with SLSA Provenance v1, in
+DSSE.
 
 Sources:
     https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md
@@ -101,7 +102,10 @@ def statement(task: TaskView, attempt: AttemptView, *, builder: str, version: st
 
 
 def _subjects(task: TaskView, attempt: AttemptView) -> list[dict[str, Any]]:
-    """What it made: the commit that was pushed, and its artifacts; where it made nothing, its own id: one is needed."""
+    """Return the attempt's products: pushed commit and artifacts.
+
+    If there are none, its own id, since one subject is required.
+    """
     made: list[dict[str, Any]] = []
     if attempt.result_commit is not None:
         branch = _repository_uri(task, f"refs/heads/{attempt.result_branch}")
@@ -114,7 +118,7 @@ def _subjects(task: TaskView, attempt: AttemptView) -> list[dict[str, Any]]:
 
 
 def _parameters(task: TaskView, attempt: AttemptView) -> dict[str, Any]:
-    """What people asked for, texts by their hashes; of an attempt that only pushed kept work, no script: none ran."""
+    """Return the submitter's parameters, with texts as hashes. An attempt that only pushes kept work has no script."""
     asked: dict[str, Any] = {"repository": _repository_uri(task, task.repository.ref), "submitter": task.owner}
     if attempt.pushes is not None:
         return {**asked, "pushedWorkOf": attempt_id(task.id, attempt.pushes)}
@@ -131,7 +135,7 @@ def _parameters(task: TaskView, attempt: AttemptView) -> dict[str, Any]:
 
 
 def _dependencies(task: TaskView, attempt: AttemptView) -> list[dict[str, Any]]:
-    """What it was made from: the commit that was checked out, and the image, with its hash where it is pinned."""
+    """Return the attempt's inputs: the commit that was checked out, and the image, with its hash if it is pinned."""
     found: list[dict[str, Any]] = []
     if attempt.commit is not None:
         source = _repository_uri(task, task.repository.ref)

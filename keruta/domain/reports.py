@@ -1,4 +1,4 @@
-"""What agents say and are told: the types of `/agent/v1`.
+"""Types of `/agent/v1`: the reports of agents and their answers.
 
 A report is an ordered batch. Each entry names its task, attempt and, once there is one, execution, and gets an outcome
 of its own, in the same order.
@@ -31,7 +31,7 @@ Execution = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """What every entry names."""
+    """Fields of every entry."""
 
     task: Id
     attempt: Number
@@ -94,7 +94,7 @@ class Pushing(Entry, frozen=True, kw_only=True, tag="pushing"):
 
 
 class ScriptResults(Entry, frozen=True, kw_only=True):
-    """What was kept of what a script left, for the two entries that tell it."""
+    """Kept results of a script, for the two entries that carry them."""
 
     outputs: Annotated[
         dict[str, Annotated[str, Meta(max_length=OUTPUT_LENGTH_LIMIT)]], Meta(max_length=OUTPUTS_LIMIT)
@@ -113,7 +113,7 @@ class ScriptResults(Entry, frozen=True, kw_only=True):
 
 
 class Left(ScriptResults, frozen=True, kw_only=True, tag="left"):
-    """What the script left was kept, and somebody else tells how it ended: the worker, from its Pod's status."""
+    """The script's results were kept, and another part reports its end: the worker, from its Pod's status."""
 
     execution: Execution
 
@@ -204,7 +204,7 @@ class RawReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What became of one entry. A refused one will never be accepted: don't send it again."""
+    """Outcome of one entry. A refused entry will never be accepted: don't send it again."""
 
     accepted: bool
     repeat: bool = False

@@ -1,4 +1,4 @@
-"""What may stand as a repository's address and as a ref: said once, for the submit and for the checkout.
+"""Rules for repositories' addresses and refs, shared by submit and checkout.
 
 Everything here is hostile input. Git takes an address that begins with `-` for an option and `ext::` for a command.
 """

@@ -6,7 +6,9 @@ import msgspec
 
 
 class Pruned(msgspec.Struct, frozen=True, kw_only=True):
-    """What went, or with `dry_run` what would go. Directories of attempts and their bytes, and documents by kind."""
+    """Numbers of deleted things, or with `dry_run` of things to delete: attempts' directories and bytes, and
+    documents by kind.
+    """
 
     dry_run: bool
     attempts: int = 0

@@ -6,7 +6,7 @@ import msgspec
 
 
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
-    """What a pool may be.
+    """Limits of a pool's size.
 
     Args:
         least: workers that are always there.

@@ -1,4 +1,4 @@
-"""Who gets what: the assignment as a pure plan.
+"""The assignment of tasks to workers as a pure plan.
 
 Order: queues by weight, then submitters by what they already have running, then priority, then age. A lane whose
 queue or repository is at its limit is passed over whole, so nothing starves behind it.
@@ -134,6 +134,6 @@ def make_plan(
 
 
 def _share(lane: Lane, running: Running, limits: Limits) -> tuple[float, int]:
-    """What a lane's queue and submitter have already: less comes first; a tie is for priority and age to settle."""
+    """Return the present share of a lane's queue and submitter: less comes first; priority and age decide ties."""
     weight = limits.weights.get(lane.queue, 1.0)
     return running.queues[lane.queue] / weight, running.submitters[lane.queue, lane.submitter]

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sign-in is made of. Times are seconds since 1970; `ends_at` is when it can't be renewed any more."""
+    """Tokens of a sign-in. Times are seconds since 1970; at `ends_at` it can no longer be renewed."""
 
     access_token: str
     refresh_token: str = ""

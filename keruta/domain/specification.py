@@ -47,7 +47,7 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the profile asks of the place where the script runs."""
+    """The profile's requirements of the place where the script runs."""
 
     image: str | None = None
     resources: Resources = Resources()
@@ -57,7 +57,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EarlierPush(msgspec.Struct, frozen=True, kw_only=True):
-    """What an earlier attempt of the same task pushed, or was about to push when it was last heard of."""
+    """A push of an earlier attempt of the same task, done or about to be done when that attempt last reported."""
 
     branch: str
     commit: str
@@ -127,7 +127,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
 
     @property
     def wanted_result(self) -> ResultBranch | None:
-        """Where the result goes; a task stored by an earlier version has the branch alone."""
+        """The wanted result branch. A task stored by an earlier version has only its name."""
         if self.result is None and self.result_branch is not None:
             return ResultBranch(branch=self.result_branch)
         return self.result
@@ -147,7 +147,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         return hashlib.sha256(repr((self.repository.url, reader)).encode()).hexdigest()[:32]
 
     def without_tokens(self) -> Specification:
-        """What may be written down: nothing in it opens anything by itself."""
+        """Return a copy without tokens, which may be written to disk."""
 
         def bare(access: Access | None) -> Access | None:
             return msgspec.structs.replace(access, token=None) if access is not None else None

@@ -21,7 +21,7 @@ DEFAULT_PROFILE = "shell"
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
-    """What the catalog has of what a request names; None and absent for what it does not have."""
+    """Catalog entries that a request names; None or absent if there are none."""
 
     repository: RepositorySpec | None = None
     queue: QueueSpec | None = None
@@ -124,13 +124,15 @@ def _history(ask: RepositoryAsk, known: RepositorySpec | None, profile: ProfileS
 
 
 def _provenance(request: TaskRequest, found: Found) -> bool:
-    """Whether a signed statement is wanted: the task says, else the repository, else the profile."""
+    """Return whether provenance is wanted: from the task, else the repository, else the profile."""
     rows = [row.provenance for row in (request, found.repository, found.profile) if row is not None]
     return next((said for said in rows if said is not None), False)
 
 
 def _paths(ask: RepositoryAsk, known: RepositorySpec | None, profile: ProfileSpec) -> tuple[str, ...]:
-    """Which directories: the task says, where an empty list is all of it; else the repository, else the profile."""
+    """Return the directories to check out: from the task, where an empty list means all; else the repository, else
+    the profile.
+    """
     said = ask.paths if ask.paths is not None else (known and known.paths) or profile.paths
     return tuple(dict.fromkeys(path.removesuffix("/") for path in said))
 

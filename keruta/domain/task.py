@@ -88,7 +88,7 @@ class ResultBranch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What may be run again when an attempt is lost."""
+    """Rules for repeating an attempt that was lost."""
 
     policy: Policy = "if_not_started"
     max_attempts: Annotated[int, Meta(ge=1, le=20)] = 3
@@ -151,7 +151,7 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     @property
     def wanted_result(self) -> ResultBranch | None:
-        """Where the result goes, from `result` or from `result_branch`, its short form."""
+        """The wanted result branch, from `result` or from `result_branch`, its short form."""
         if self.result is None and self.result_branch is not None:
             return ResultBranch(branch=self.result_branch)
         return self.result
@@ -201,7 +201,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where work that was kept is pushed to. Without a branch: where the task asked for.
+    """A request to push kept work. Without a branch, it goes to the branch that the task asked for.
 
     Args:
         if_exists: as in `ResultBranch`; without it as the task asked for, and `fail` for another branch.
@@ -216,7 +216,7 @@ class PushRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
-    """What the worker noted of an attempt, for a person."""
+    """A worker's note about an attempt, for a person."""
 
     message: str
     message_code: str | None = None
@@ -416,7 +416,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def spec(self) -> dict[str, Any]:
-        """What the job needs, as plain data."""
+        """Return the fields that the job needs, as plain data."""
         plain = msgspec.to_builtins(self.request)
         asked = {name: plain[name] for name in ("script", "command", "prompt", "check", "env")}
         wanted = self.request.wanted_result

@@ -1,4 +1,4 @@
-"""What a list of tasks is narrowed to, and a part of a log as it is read."""
+"""Filters of task lists, and parts of logs as they are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keruta.errors import InvalidRequest
 
 
 class TaskFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list is narrowed to.
+    """A filter of a task list.
 
     Args:
         status: one of them, or `open` for all that have not ended.

@@ -36,7 +36,7 @@ class RolesRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Who asks. `offline`: their sign-in has run out while the issuer is away, and they may read only."""
+    """The caller. `offline`: their sign-in has expired while the issuer cannot be reached, and they may only read."""
 
     subject: str
     name: str

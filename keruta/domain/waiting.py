@@ -21,7 +21,7 @@ class Pause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What is around a task that may be assigned.
+    """Facts that decide whether a task can be assigned.
 
     Args:
         running, limits: as the plan counts and limits; both need to cover this lane only.

@@ -100,7 +100,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def signature(secret: str, identity: str, at: int, body: bytes) -> str:
-    """What `webhook-signature` says.
+    """Return the value of `webhook-signature`.
 
     Args:
         secret: `whsec_` and the key in base64.

@@ -51,7 +51,7 @@ def normalized(text: str) -> str:
 
 
 def terms(text: str) -> list[str]:
-    """What of a text is searched for, each once: its words, and its runs of letters that are written without spaces."""
+    """Return a text's search terms, each once: its words, and its runs of letters that are written without spaces."""
     return list(dict.fromkeys(_runs(normalized(text))))
 
 

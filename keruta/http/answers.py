@@ -36,7 +36,7 @@ def ready_answer(issuer_away_since: datetime | None) -> flask.Response:
 
 
 def metrics_answer(more: Collector | None = None) -> flask.Response:
-    """What this process has counted, and what one more collector finds."""
+    """Return this process's metrics, and those of one more collector."""
     return flask.Response(metrics.render(more), content_type=metrics.CONTENT_TYPE)
 
 

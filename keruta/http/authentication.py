@@ -1,4 +1,4 @@
-"""Who asks, by the request's token, and whether their roles allow the route."""
+"""Authentication by the request's token, and the check of its roles against the route."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def authorize(route: Route, token: str, verifier: Verifying) -> Principal:
 
 
 def role_missing(route: Route, principal: Principal) -> Forbidden:
-    """What is missing, and no word of what is there."""
+    """Return a refusal that names the missing role, and nothing about the requested object."""
     if principal.offline:
         said = message("http_offline_read_only")
         return Forbidden(said, reason="OfflineReadOnly")

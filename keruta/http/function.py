@@ -121,7 +121,7 @@ class Function(Generic[P]):
         )
 
     def ports(self) -> P:
-        """What the handlers need; made once, after the server has forked."""
+        """The handlers' ports; made once, after the server has forked."""
         if self._ports is None:
             with self._lock:
                 if self._ports is None:

@@ -67,7 +67,10 @@ def problem_answer(problem: Problem, request_id: str) -> flask.Response:
 
 
 def as_problem(error: Exception) -> Problem:
-    """What a client is told of an error; one that nobody foresaw is logged and told by its request id alone."""
+    """Return an error as a client may see it.
+
+    An unexpected error is logged, and the client gets only its request id.
+    """
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException) and error.code is not None and error.code < 500:

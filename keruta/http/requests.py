@@ -17,7 +17,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 def address_of(request: flask.Request) -> str:
-    """Where a request came from, as the gateway before keruta saw it."""
+    """Return the client's address, as the gateway in front of keruta saw it."""
     seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return (seen or request.remote_addr or "")[:45]
 

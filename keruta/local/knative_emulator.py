@@ -1,4 +1,4 @@
-"""What Knative and the gateway give, for one machine: a broker with its triggers, ticks, and the one address.
+"""Stand-in for Knative and the gateway on one machine: a broker with its triggers, ticks, and the one address.
 
 It keeps events in memory, as an in-memory channel does: what dies with it is found by the tick. Run as
 `python -m keruta.local.knative_emulator CONFIG`, a JSON file (`Config`).
@@ -37,7 +37,7 @@ Headers = Mapping[str, str]
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """Where things are: the manifests, each service's address, own ports, and the token that events carry."""
+    """Locations: the manifests, each service's address, own ports, and the file with the events' token."""
 
     manifests: str
     services: dict[str, str]

@@ -46,7 +46,7 @@ def find() -> Path:
 
 
 def version(program: Path) -> str:
-    """What it says of itself. Raises SettingsError when it can't run here."""
+    """Return a mongod's version. Raises SettingsError if it can't run here."""
     tried = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     if tried.returncode != 0:
         said = (tried.stderr.strip().splitlines() or ["it said nothing"])[-1]
@@ -55,7 +55,7 @@ def version(program: Path) -> str:
 
 
 def is_mended(said: str) -> bool:
-    """Whether a version, as `version` returns it, is one without the hole that is known as CVE-2025-14847."""
+    """Return whether a version, as `version` returns it, does not have CVE-2025-14847."""
     numbers = [int(part) for part in re.findall(r"\d+", said)[:3]]
     if len(numbers) < 3:
         return False
@@ -88,7 +88,7 @@ def command(
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True):
-    """Who may use a mongod: keruta's own user, by its password, and who can read the key file.
+    """Credentials of a mongod: keruta's own user with its password, and the key file.
 
     Args:
         key_file: the members' key; whoever has it is the user `__system`, before there are any others too.
@@ -109,7 +109,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True):
         return f"mongodb://{user}:{password}@127.0.0.1:{port}/?replicaSet={REPLICA_SET}&authSource=local"
 
     def credentials(self) -> dict[str, str]:
-        """What pymongo takes to be the user `__system`."""
+        """Return pymongo's arguments for the user `__system`."""
         key = "".join(self.key_file.read_text().split())
         return {"username": "__system", "password": key, "authSource": "local", "authMechanism": "SCRAM-SHA-256"}
 

@@ -51,7 +51,7 @@ class Router:
         self._services = services
 
     def server(self) -> web.Server:
-        """What makes the protocol of each connection."""
+        """Return the factory of each connection's protocol."""
         return _Server(self._serve, handler_cancellation=True)
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -209,7 +209,10 @@ def _decoded(encoded: str) -> str:
 
 
 async def _body(request: web.BaseRequest) -> bytes | aiohttp.StreamReader:
-    """What is small is read first: a server that refuses it early would else cut the connection."""
+    """Read a small body whole; pass on others as a stream.
+
+    A server's early refusal of a small body would otherwise cut the connection.
+    """
     if not request.can_read_body:
         return b""
     small = request.content_length is not None and request.content_length <= BODY_HELD_BYTES

@@ -31,7 +31,7 @@ PERSON_TOKEN_LIFETIME = timedelta(days=30)
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """What `run.json` says of a running system."""
+    """The content of `run.json` about a running system."""
 
     url: str
     token: str
@@ -112,7 +112,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return self.root / "keys" / "provenance-old.pub"
 
     def mongod_access(self) -> mongod.Access:
-        """Who may use this machine's mongod; key and password are made on first use."""
+        """Return the credentials of this machine's mongod; key and password are made on first use."""
         key, password = (self.root / "keys" / name for name in ("mongod.key", "mongod.password"))
         for path in (key, password):
             if not path.exists():
@@ -144,7 +144,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sign_in_code_file(self) -> Path:
-        """What its person types to sign in to the web admin; the same in every run, so that a browser may keep it."""
+        """The file with the code to sign in to the web admin; the same in every run, so that a browser may keep it."""
         return self.root / "keys" / "sign-in-code"
 
     def ports(self) -> dict[str, int]:
@@ -167,7 +167,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return ports
 
     def isolation(self) -> Isolation | None:
-        """What the worker that runs here wrote down about its fence. None: it has not done so yet, or none runs."""
+        """Return the note of the worker that runs here about its fence; None if it has not written one or none runs."""
         running = self.running()
         try:
             written = structs.from_json((self.root / "worker" / ISOLATION_FILE).read_bytes(), type=Isolation)
@@ -220,7 +220,7 @@ def passed_over(start: Path) -> list[Path]:
 
 
 def is_own(directory: Path) -> bool:
-    """Whether a directory, and a link in its place, is of whoever runs this, and nobody else may write there."""
+    """Return whether a directory, and a link in its place, belongs to this user and no one else may write there."""
     try:
         link, found = directory.lstat(), directory.stat()
     except OSError:

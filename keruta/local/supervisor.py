@@ -132,7 +132,7 @@ def _end(child: Child) -> None:
 
 
 def _kill_session(leader: int) -> None:
-    """What a server left in its process group (its workers) goes too, or its port stays taken."""
+    """End all processes in a server's process group (its workers), which would keep its port."""
     try:
         os.killpg(leader, signal.SIGKILL)
     except (ProcessLookupError, PermissionError):

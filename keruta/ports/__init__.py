@@ -1,4 +1,4 @@
-"""What the handlers need from the world. The adapters give it; so do the fakes in `keruta.testing`."""
+"""Ports of the handlers. The adapters implement them; so do the fakes in `keruta.testing`."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class AgentSessions(Protocol):
 
 
 class AgentAccess(Protocol):
-    """Whether an agent's token still speaks for what it asks."""
+    """Checks that an agent's token is still valid for its request."""
 
     def check_session(self, sender: Sender) -> None:
         """Raises Unauthenticated: another registration has taken this worker's place."""
@@ -86,7 +86,7 @@ class EventDecoder(Protocol):
 
 
 class Refusals(Protocol):
-    """Where refusals are put on record."""
+    """The record of refusals."""
 
     def refused(self, who: str, route: str, reason: str) -> None: ...
 
@@ -108,7 +108,7 @@ class FileStore(Protocol):
 
 
 class SubmitTrace(Protocol):
-    """Where the trace of a task begins."""
+    """The beginning of a task's trace."""
 
     def submitted(self, task_id: str, began: datetime, ended: datetime) -> None: ...
 
@@ -129,13 +129,13 @@ class Accepted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Lookup(Protocol):
-    """What the catalog has of what a request names, for those whose `readers` names are given."""
+    """Lookup of the catalog entries that a request names, among those that the given `readers` names may read."""
 
     def find(self, readers: Sequence[str], request: TaskRequest) -> Found: ...
 
 
 class Intake(Protocol):
-    """Where new tasks go."""
+    """Storage of new tasks."""
 
     def accept(self, new: NewTask, key: IdempotencyKey | None) -> Accepted:
         """The task is stored durably, with its event to be sent.
@@ -162,7 +162,7 @@ class SweptOutbox(Outbox, Protocol):
 
 
 class AssignmentStore(Protocol):
-    """What the assigner reads and writes. See `keruta.services.scheduler` for how they are used together."""
+    """Reads and writes of the assigner. See `keruta.services.scheduler` for how they are used together."""
 
     def take_assigner(self) -> int | None:
         """The epoch under which this process may assign for 3 s, or None when another one is at it."""
@@ -204,7 +204,7 @@ class AssignmentStore(Protocol):
 
 
 class PlanOutdated(Exception):  # noqa: N818  it is a turn of events, not an error
-    """What the plan was made from is no longer so."""
+    """The state on which the plan was based has changed."""
 
 
 class Nudges(Protocol):

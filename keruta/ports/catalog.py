@@ -1,4 +1,4 @@
-"""What managing the catalog needs: its entries, what fails, the audit record, and a look at Git servers."""
+"""Ports of managing the catalog: its entries, circuits, the audit record, and checks of Git servers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class DocumentVersions(Protocol):
 
 
 class Circuits(Protocol):
-    """What fails again and again."""
+    """Open circuits, and closing them."""
 
     def page(self, who: Principal) -> list[CircuitView]:
         """Those of what someone may read."""

@@ -1,4 +1,4 @@
-"""What people need: their accounts, API keys, sign-in, and sessions of their browsers."""
+"""Ports about people: their accounts, API keys, sign-in, and sessions of their browsers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class SignInVerifier(Protocol):
 
 
 class IdentityProvider(Protocol):
-    """Where people sign in."""
+    """The identity provider, at which people sign in."""
 
     client: str
 
@@ -94,7 +94,7 @@ class Accounts(Protocol):
 
 
 class RoleStore(Protocol):
-    """Where roles are given."""
+    """Storage of people's roles."""
 
     def change(self, subject: str, wanted: Iterable[str]) -> list[str]:
         """Raises NotFound, Conflict, Unavailable."""

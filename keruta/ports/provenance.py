@@ -1,4 +1,4 @@
-"""What signing and showing statements on attempts needs."""
+"""Ports of signing and showing statements on attempts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ProvenanceStore(Protocol):
 
 
 class Statements(Protocol):
-    """What people read of statements."""
+    """Statements for readers."""
 
     def envelope(self, attempt: str) -> Envelope | None: ...
 

@@ -1,4 +1,4 @@
-"""What taking reports and ticks needs beside tasks: workers, leases, logs, circuits."""
+"""Ports of reports and ticks beside tasks: workers, leases, logs, circuits."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class ReportStore(Protocol):
         ...
 
     def over(self, attempts: Sequence[str]) -> list[str]:
-        """Which of these attempts are no task's current one, or have ended."""
+        """Return those of the attempts that are not any task's current one, or have ended."""
         ...
 
     def assigned(self, sender: Sender, known: Iterable[Held]) -> list[Assigned]:
@@ -52,12 +52,12 @@ class ReportStore(Protocol):
         ...
 
     def specification(self, task_id: str, attempt: int) -> Specification | None:
-        """What a task's current attempt is to do; None if this is not the current one."""
+        """Return the specification of a task's current attempt; None if this is not the current one."""
         ...
 
 
 class LogStore(Protocol):
-    """Where log chunks are kept."""
+    """Storage of log chunks."""
 
     def store(self, chunks: Sequence[LogChunk]) -> Sequence[LogChunk]:
         """Store chunks. Returns those that were there already; they stay as they were. Raises Unavailable."""
@@ -84,7 +84,7 @@ class Circuits(Protocol):
         ...
 
     def holds(self, lane: Mapping[str, str], reason: str) -> bool:
-        """Whether one more failure for this reason opens a circuit, or finds it open."""
+        """Return whether one more failure for this reason opens a circuit, or finds it open."""
         ...
 
 
@@ -97,7 +97,7 @@ class ClusterWorker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ExpiryStore(Protocol):
-    """What a tick finds and writes. Every method raises Unavailable."""
+    """Queries and writes of a tick. Every method raises Unavailable."""
 
     def note_report(self) -> None:
         """Note that reports arrive."""

@@ -1,4 +1,4 @@
-"""What changing tasks needs: where they are, who is told, and what is put on record."""
+"""Ports of changing tasks: storage, events, and the audit record."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskStore(Protocol):
-    """Where tasks are. It finds, guards and writes; what is written is decided elsewhere."""
+    """Storage of tasks. It finds, guards and writes; decisions are made elsewhere."""
 
     def standing(self, task_id: str, readers: Sequence[str] | None = None) -> Standing | None:
         """How a task stands; None if there is none, or none that these names may see."""
@@ -67,7 +67,7 @@ class TaskStore(Protocol):
 
 
 class TaskTracing(Protocol):
-    """Where tasks' lives are traced."""
+    """Traces of tasks' lives."""
 
     def ended(self, task: Standing) -> None:
         """Trace a task's whole life; nothing for one that has not ended."""
@@ -75,6 +75,6 @@ class TaskTracing(Protocol):
 
 
 class Audit(Protocol):
-    """Where changes are put on record."""
+    """The audit record of changes."""
 
     def record(self, who: str, action: Action, kind: Subject, of: str, *, readers: Sequence[str]) -> None: ...

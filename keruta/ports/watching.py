@@ -1,4 +1,4 @@
-"""What looking after the system needs: lists and logs of tasks, the overview, webhooks, undelivered events."""
+"""Ports of watching the system: lists and logs of tasks, the overview, webhooks, undelivered events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class TaskQueries(Protocol):
-    """What people read of tasks. What someone may not read does not exist for them: NotFound."""
+    """Queries of people about tasks. Tasks that someone may not read do not exist for them: NotFound."""
 
     def page(self, who: Principal, wanted: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage: ...
 
@@ -35,7 +35,7 @@ class TaskQueries(Protocol):
 
 
 class SharedReads(Protocol):
-    """What those who follow one task read of it, by one of them for all."""
+    """Reads shared by all followers of one task: one of them reads for all."""
 
     def changed(self) -> None: ...
 
@@ -72,7 +72,7 @@ class SystemOverview(Protocol):
 
 
 class Retention(Protocol):
-    """What is old goes."""
+    """Deletion of old data."""
 
     def prune(self, *, dry_run: bool) -> Pruned: ...
 

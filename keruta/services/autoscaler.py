@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class WorkerProvider(Protocol):
-    """What starts and ends workers."""
+    """Provider that starts and ends workers."""
 
     def resize(self, wanted: int, workers: Mapping[str, WorkerState]) -> Collection[str]:
         """So many workers are there, or on their way; none that holds a task is ended where others can be.
@@ -37,10 +37,10 @@ class WorkerProvider(Protocol):
 
 
 class PoolStore(Protocol):
-    """What keruta knows of the need for workers."""
+    """Storage of the need for workers."""
 
     def take_turn(self) -> bool:
-        """Whether this process may make a round now: no other does, and the last one is a while ago."""
+        """Return whether this process may make a round now: no other does, and the last one is long enough ago."""
         ...
 
     def end_turn(self, wanted: int, problem: Message | None) -> None: ...

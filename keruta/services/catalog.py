@@ -1,4 +1,4 @@
-"""What people do with the catalog: its entries, queues on hold, circuits, a look at a repository's server."""
+"""Use cases of the catalog: entries, paused queues, circuits, checks of a repository's server."""
 
 from __future__ import annotations
 

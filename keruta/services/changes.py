@@ -27,7 +27,7 @@ class TaskMovedError(Unavailable):
 
 
 class TaskPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """Where tasks are, and who is told of their changes."""
+    """Storage of tasks, and receivers of their changes."""
 
     tasks: TaskStore
     outbox: Outbox

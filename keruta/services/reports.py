@@ -57,7 +57,7 @@ _JITTER = random.SystemRandom()
 
 
 class ReportPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What taking reports needs."""
+    """Ports that reports need."""
 
     changes: TaskPorts
     store: ReportStore
@@ -267,7 +267,7 @@ def _note_successes(
     outcomes: Sequence[Outcome | None],
     tasks: Mapping[str, Standing],
 ) -> None:
-    """Where a script ran to an end of its own, what its task draws on works."""
+    """Close the circuits of everything used by tasks whose script ran to its own end."""
     ports.circuits.succeeded(
         [
             tasks[entry.task].lane

@@ -1,4 +1,4 @@
-"""What people decide about a task: cancel, retry, accept, input. Each is audited."""
+"""Commands of people about a task: cancel, retry, accept, input. Each is audited."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from keruta.services.changes import TaskPorts, settle, write
 
 
 class CommandPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What commands need."""
+    """Ports that commands need."""
 
     changes: TaskPorts
     audit: Audit

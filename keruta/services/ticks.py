@@ -1,4 +1,4 @@
-"""What time does to tasks: leases run out, backoffs end, attempts are handed over. Run by the tick.
+"""Changes of tasks by time: leases expire, backoffs end, attempts are handed over. Run by the tick.
 
 Safe by many at a time: each change is a conditional update of one task.
 """
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a tick needs.
+    """Ports that a tick needs.
 
     Args:
         reports_arrive: whether report_status answers at the address that agents use.

@@ -144,7 +144,7 @@ def _scheduled_after_seconds(pod: dict[str, Any]) -> float:
 
 
 def awaits_containers(pod: dict[str, Any]) -> bool:
-    """Whether the script's container is not up yet, so that the Pod's events may say why."""
+    """Return whether the script's container is not running yet, so that the Pod's events may say why."""
     for container in _containers(pod.get("status", {})):
         if container["name"] == SCRIPT:
             return "waiting" in container.get("state", {})
@@ -242,7 +242,7 @@ def _waits_for_ever(status: dict[str, Any], events: Sequence[str], waited: float
 
 
 def _agent_runs(status: dict[str, Any]) -> bool:
-    """Whether the agent has started: it prepares the attempt, and its startup probe has a limit of its own."""
+    """Return whether the agent has started: it prepares the attempt, and its startup probe has a limit of its own."""
     return any("running" in one.get("state", {}) for one in _containers(status) if one["name"] == AGENT)
 
 

@@ -241,7 +241,7 @@ def _job_of(pod: dict[str, Any]) -> str:
 
 
 def _stands(pod: dict[str, Any] | None) -> bool:
-    """Whether a Pod still holds what it asked for, or may yet be made."""
+    """Return whether a Pod still holds its resources, or may yet be created."""
     return pod is None or pod.get("status", {}).get("phase") not in ("Succeeded", "Failed")
 
 

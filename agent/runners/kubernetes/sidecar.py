@@ -41,7 +41,7 @@ LEAVE_SECONDS = 3600.0  # as long as an agent that is done waits for its Pod's e
 
 
 class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Job Pod's agent needs beside `WorkerSettings`."""
+    """Settings of a Job Pod's agent beside `WorkerSettings`."""
 
     attempt: str = ""
     """The attempt that this Pod makes."""

@@ -126,7 +126,7 @@ def _fence(program: str, user_arguments: tuple[str, ...], settings: WorkerSettin
 
 
 def _tools(settings: WorkerSettings) -> tuple[list[Path], dict[str, str]]:
-    """What of this user's home is shown, and the variables by which it is found."""
+    """Return the parts of this user's home that scripts may read, and the variables that lead to them."""
     home = Path.home()
     if settings.fence_read_paths is not None:
         return [Path(path).expanduser() for path in settings.fence_read_paths], {}
@@ -158,7 +158,7 @@ def _links(shown: Sequence[Path]) -> Iterator[str]:
 
 
 def _masks(hidden: Sequence[Path], shown: Sequence[Path], empty: Path) -> Iterator[str]:
-    """What lies beneath something that is shown and is not for scripts: keruta's own, and what only root may read."""
+    """Yield options that hide keruta's own files, and files for root alone, inside the directories that are shown."""
     masked = {path.resolve() for path in hidden if os.path.exists(path) and any(_beneath(path, one) for one in shown)}
     if os.geteuid() == 0:
         masked |= set(_not_for_everybody(Path("/etc")))

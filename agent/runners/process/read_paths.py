@@ -1,4 +1,4 @@
-"""Which directories of a person's home a fenced script may read: the tools on the PATH, and where they are installed.
+"""Directories of a person's home that a fenced script may read: the tools on the PATH and their installations.
 
 A directory `…/bin` (or `sbin`, `shims`) stands for what it is installed in, its parent: so a Node of nvm finds its
 modules. Links out of it, and the interpreters that its scripts name in their first line, are followed to their own
@@ -69,7 +69,9 @@ def secret_files(shown: list[Path]) -> Iterator[Path]:
 
 
 def _installation(directory: Path, home: Path) -> Iterator[Path]:
-    """What a directory of programs is part of; nothing for the system's, and for what is not to be shown."""
+    """Yield the installation that a directory of programs belongs to; nothing for the system's and for hidden
+    directories.
+    """
     if not os.path.isdir(directory) or any(directory.is_relative_to(root) for root in SYSTEM_ROOTS):
         return
     if NEVER.intersection(directory.parts):

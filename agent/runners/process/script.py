@@ -77,7 +77,7 @@ class ProcessScript:
         (self._job.root / "process").write_text(f"{self._pid} {_began(self._pid)}")
 
     def _start_environment(self) -> dict[str, str]:
-        """What `start.sh` itself runs with: inside a fence the script's environment is set by the fence."""
+        """Return the environment of `start.sh` itself. Inside a fence, the fence sets the script's environment."""
         if self._fence is None:
             return {**self._env, "KERUTA_SUBREAPER": "1"}
         return {
@@ -170,7 +170,7 @@ class ProcessScript:
             time.sleep(0.001)
 
     def reads_input(self) -> bool:
-        """Whether a process of the script waits for its standard input."""
+        """Return whether a process of the script waits for its standard input."""
         if not self._pid:
             return False
         try:
@@ -290,7 +290,7 @@ def _is_marked(pid: int, execution: str) -> bool:
 
 
 def _reads(pid: int, stdin: os.stat_result) -> bool:
-    """Whether a process is inside read(0, …) on that pipe.
+    """Return whether a process waits in read(0, …) on that pipe.
 
     Source: proc(5), /proc/PID/syscall; read is 0 on x86-64 and 63 on arm64.
     """

@@ -40,7 +40,7 @@ class TimedOut(Interrupted):
 
 
 class Output(msgspec.Struct, frozen=True, kw_only=True):
-    """What a Git process wrote, and its exit code."""
+    """Output and exit code of a Git process."""
 
     out: bytes
     err: bytes
@@ -150,7 +150,7 @@ class Git:
 
 
 class _Exchange:
-    """What a process is given and what it writes, as far as that is kept.
+    """Input and captured output of a process.
 
     Args:
         given: for its standard input, where that is a pipe.

@@ -24,7 +24,7 @@ STALL_SECONDS = 60
 
 
 class Credential(msgspec.Struct, frozen=True, kw_only=True):
-    """What opens a Git server. `token` and `ssh_key` are secrets; `repr` shows none.
+    """A credential for a Git server. `token` and `ssh_key` are secrets; `repr` shows none.
 
     Args:
         name: by what the clone cache tells whose a commit is; the credential's own name and revision.
@@ -41,7 +41,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def secrets(self) -> list[bytes]:
-        """What must not leave the job in any output."""
+        """Return the texts that must be masked in all output of the job."""
         key_lines = [line for line in self.ssh_key.splitlines() if line and not line.startswith("-----")]
         return [part.encode() for part in (self.token, *key_lines) if len(part) >= 4]
 

@@ -1,4 +1,4 @@
-"""What a Git server says of a repository: the commit that a ref names, and what there is."""
+"""Questions to a Git server: the commit that a ref names, and the list of refs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_LET_IN = frozenset({"CloneAuthFailed"})
 
 
 class Resolved(msgspec.Struct, frozen=True, kw_only=True):
-    """What a ref names now.
+    """The objects that a ref names at this moment.
 
     Args:
         object: the commit, or the annotated tag that leads to it.

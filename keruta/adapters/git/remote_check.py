@@ -61,7 +61,7 @@ class GitRemoteCheck:
 
 
 def _reach(url: str) -> dict[str, Any]:
-    """What of the network's settings took part in a look."""
+    """Return the network settings that apply to a URL."""
     reach, parts = network(), urlsplit(url)
     if parts.scheme != "https":
         return {}

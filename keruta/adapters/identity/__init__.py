@@ -1,1 +1,1 @@
-"""Who asks: tokens verified against their issuer's keys, whether or not the issuer can be reached."""
+"""Authentication: tokens are verified with their issuer's keys, even while the issuer cannot be reached."""

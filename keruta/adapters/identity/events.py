@@ -1,4 +1,4 @@
-"""Who brings events: verified like any other token, by the issuer that the broker's deliveries are signed by.
+"""Authentication of events: each delivery has a token, verified like any other with the keys of its issuer.
 
 Knative signs each delivery as the Trigger's or source's own service account, for the audience that the receiver is
 named with: so nobody else in the cluster can feed events, and there is no secret to be kept.

@@ -34,7 +34,7 @@ Keys = Mapping[str, Any]
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What is on record of an issuer.
+    """The stored state of an issuer's keys.
 
     Args:
         jwks: its last good document.
@@ -48,12 +48,15 @@ class Kept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KeyStore(Protocol):
-    """Where keys are kept for all replicas."""
+    """Storage of issuers' keys for all replicas."""
 
     def load(self, issuer: str) -> Kept: ...
 
     def may_ask(self, issuer: str, why: str, cooldown_seconds: float) -> bool:
-        """Whether this process is to ask the issuer now: none has just done so for that reason. It counts as asked."""
+        """Return whether this process is to ask the issuer now: no other has just done so for that reason.
+
+        True counts as a request.
+        """
         ...
 
     def fetched(self, issuer: str, jwks: dict[str, Any]) -> None: ...
@@ -135,7 +138,7 @@ class IssuerKeys:
         return self._away_since
 
     def _refresh(self, name: str) -> None:
-        """What is wanted is here, if the issuer has it; what is only old is made new behind the request's back."""
+        """Fetch a missing key now, if the issuer has it; refresh keys that are only old in the background."""
         if name in self._keys:
             self._fresh_until = self._clock() + LOOK_AGAIN_SECONDS
             threading.Thread(target=self._refresh_behind, name="jwks", daemon=True).start()

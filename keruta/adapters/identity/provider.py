@@ -45,7 +45,7 @@ class Provider:
     # ------------------------------------------------------------ in a browser
 
     def sign_in_address(self, *, redirect_uri: str, state: str, nonce: str, verifier: str, language: str) -> str:
-        """Where a browser is sent to sign in. Raises ProviderAwayError."""
+        """Return the address at which a browser signs in. Raises ProviderAwayError."""
         asked = {
             "response_type": "code", "client_id": self.client, "redirect_uri": redirect_uri, "scope": "openid",
             "state": state, "nonce": nonce, "code_challenge": challenge(verifier), "code_challenge_method": "S256",
@@ -144,7 +144,7 @@ class Provider:
 
 
 def challenge(verifier: str) -> str:
-    """What is told of a verifier before it is shown. Source: https://www.rfc-editor.org/rfc/rfc7636#section-4.2"""
+    """Return the PKCE challenge of a verifier. Source: https://www.rfc-editor.org/rfc/rfc7636#section-4.2"""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 

@@ -32,7 +32,7 @@ _REMEMBERED = 2048
 
 
 class People(Protocol):
-    """What keruta itself knows of those who come."""
+    """keruta's own record of people and API keys."""
 
     def seen(self, principal: Principal) -> bool:
         """They were here. Returns whether they may come in: nobody has disabled them."""
@@ -144,7 +144,7 @@ class Verifier:
         return known
 
     def signed_in(self, id_token: str, *, client: str, nonce: str) -> tuple[str, str]:
-        """Whose sign-in an ID token tells of: the subject, and what the issuer calls the sign-in ("" if nothing).
+        """Verify an ID token. Return the subject, and the issuer's session id ("" if it names none).
 
         Source: https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
         Raises:
@@ -158,7 +158,7 @@ class Verifier:
         return str(claims["sub"]), str(claims.get("sid", ""))
 
     def signed_out(self, logout_token: str, *, client: str) -> tuple[str, str]:
-        """Whose sign-in the issuer has ended: the subject and the sign-in, of which one may be "".
+        """Verify a logout token. Return the subject and the issuer's session id, of which one may be "".
 
         Source: https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
         Raises:

@@ -38,7 +38,7 @@ class Spreading:
             self._database[COLLECTIONS[kind]].update_one({"_id": name}, {"$unset": {"spreads": ""}})
 
     def finish(self) -> int:
-        """What processes that died left undone is done; returns how many entries that were."""
+        """Finish the propagations of processes that died. Return the number of entries."""
         count = 0
         for kind, collection in COLLECTIONS.items():
             with translated():

@@ -60,7 +60,7 @@ class MongoAccounts:
         return _user(row)
 
     def names(self, subjects: Iterable[str]) -> dict[str, str]:
-        """What people call those of them who have been here."""
+        """Return the names of those subjects who have been here."""
         with translated():
             rows = self._users.find({"_id": {"$in": sorted(set(subjects))}}, ["name"])
             return {row["_id"]: row["name"] for row in rows}
@@ -129,7 +129,10 @@ class MongoAccounts:
         return Page(items=[_key(row) for row in rows], next=after)
 
     def revoke(self, who: Principal, identity: str) -> None:
-        """It opens nothing any more from when this returns. Raises NotFound, also for another's."""
+        """Revoke an API key; it is refused from the moment this returns.
+
+        Raises NotFound, also for another person's key.
+        """
         match: Document = {"_id": identity, **({} if permissions.sees_all_keys(who) else {"owner": who.subject})}
         now = [{"$set": {"revoked_at": {"$ifNull": ["$revoked_at", "$$NOW"]}}}]
         with translated():

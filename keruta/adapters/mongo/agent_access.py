@@ -1,4 +1,4 @@
-"""Whether an agent's token still speaks for what it asks: its worker's session, its attempt."""
+"""Checks that an agent's token is still valid for its request: its worker's session, its attempt."""
 
 from __future__ import annotations
 

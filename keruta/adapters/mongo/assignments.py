@@ -1,4 +1,4 @@
-"""What the assigner reads and writes: lanes by their index, and a guarded write under its epoch."""
+"""Reads and writes of the assigner: lanes by their index, and a guarded write under its epoch."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from keruta.ports import Document
 
 
 class MongoAudit:
-    """What was changed, by whom."""
+    """The audit record in MongoDB."""
 
     def __init__(self, database: Database) -> None:
         self._audit = database["audit"]

@@ -58,7 +58,10 @@ class BrowserSessions:
             return None
 
     def take_turn(self, secret: str) -> bool:
-        """Whether this process is to renew its tokens: nobody else is at it. A refresh token is good once."""
+        """Return whether this process is to renew the session's tokens: no other does so now.
+
+        A refresh token works once.
+        """
         late = {"$lt": [{"$ifNull": ["$renewing_until", datetime.fromtimestamp(0, UTC)]}, "$$NOW"]}
         until = {"$add": ["$$NOW", RENEWING_SECONDS * 1000]}
         with translated():

@@ -34,7 +34,7 @@ from keruta.ports import Document
 
 
 class Extras:
-    """What a kind stores and shows beside what was written. The plain kinds store and show nothing more."""
+    """Fields that a kind stores and shows beside its specification. Plain kinds have none."""
 
     def stored(self, spec: Any, before: Document | None) -> Document:
         """Fields to set beside `spec`, given the entry as it was. May raise InvalidRequest."""
@@ -46,7 +46,7 @@ class Extras:
         return plain
 
     def also(self, entry: Document, session: ClientSession) -> None:
-        """What is to be written with the entry, or not at all."""
+        """Write documents that belong to the entry, in the same transaction."""
 
     def search(self, text: str) -> Document:
         """The condition that a search means. Raises InvalidRequest where nothing can be searched."""
@@ -55,14 +55,14 @@ class Extras:
         )
 
     def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
-        """What is shown of entries to someone, as `view` or `item` of the kind."""
+        """Return entries as `view` or `item` of the kind, as this person may see them."""
         return [structs.from_plain({**row["spec"], "meta": kept(row), **self.shown(row)}, kind) for row in rows]
 
     def shown(self, row: Document) -> Document:
         return {}
 
     def hidden(self) -> Document:
-        """What a list need not read of each entry."""
+        """Return a projection that leaves out fields which a list does not show."""
         return {}
 
 
@@ -277,7 +277,7 @@ class MongoCatalog:
         self.settle()
 
     def settle(self, rows: Iterable[Document] = ()) -> None:
-        """What was changed is so for everyone when this returns: nobody remembers how it was before."""
+        """Wait until no process remembers the entries as they were before the change."""
         for row in rows:
             if row.get("spreads"):
                 self._spreading.spread(self.kind.name, row["_id"])
@@ -307,7 +307,7 @@ class MongoCatalog:
             raise Conflict(said, reason="AddressTaken", faults=[fault("/url", said)])
 
     def _check_named(self, who: Principal, spec: Any, before: Document | None, session: ClientSession) -> None:
-        """What an entry names is there, and this one may name it.
+        """Check that the entries which an entry names exist and may be named by this person.
 
         Raises:
             InvalidRequest: it is not there for them, or a credential may not be used for the address.
@@ -363,12 +363,12 @@ class MongoCatalog:
 
 
 def drawing_on(kind: str, name: str) -> Document:
-    """Which open tasks draw on an entry."""
+    """Return the filter of open tasks that need an entry."""
     return {"draws_on": f"{kind}:{name}"}
 
 
 def _set_beside(beside: Document) -> Document:
-    """What is stored of a kind's extras; `changed` only says what a person changed."""
+    """Return the stored fields of a kind's extras, without `changed`, which only describes a person's change."""
     return {name: value for name, value in beside.items() if name != "changed"}
 
 

@@ -1,4 +1,4 @@
-"""What each kind of the catalog has beside what was written: versions and search, sealed values, pauses, circuits."""
+"""Extras of the catalog's kinds: versions and search, encrypted values, pauses, circuits."""
 
 from __future__ import annotations
 

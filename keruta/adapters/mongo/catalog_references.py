@@ -1,4 +1,4 @@
-"""What entries of the catalog name of each other."""
+"""References between entries of the catalog."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keruta.ports import Document
 
 
 def used_by(database: Database, of: str, names: Sequence[str], readers: Sequence[str] | None) -> dict[str, list[str]]:
-    """What of the catalog names each of these entries, each as `kind name`; asked once for all of them.
+    """Return, for each of these entries, the entries that name it, as `kind name`; one query for all of them.
 
     Args:
         of: the kind of the entries that are named.

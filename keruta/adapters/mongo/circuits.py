@@ -56,14 +56,14 @@ class MongoCircuits:
                     self._count(kind, name, task_id, reason, message)
 
     def succeeded(self, lanes: Iterable[Mapping[str, str]]) -> None:
-        """What these tasks drew on works: their circuits are closed."""
+        """Close the circuits of everything that these tasks used successfully."""
         ids = {circuit_id(kind, lane[kind]) for lane in lanes for kind in KINDS if lane.get(kind)}
         if ids:
             with translated():
                 self._circuits.delete_many({"_id": {"$in": sorted(ids)}})
 
     def holds(self, lane: Mapping[str, str], reason: str) -> bool:
-        """Whether one more failure for this reason opens a circuit, or finds it open: then its task is to wait."""
+        """Return whether one more failure for this reason opens a circuit or finds it open; its task then waits."""
         kind = BLAMED.get(reason)
         if kind is None or not lane.get(kind):
             return False
@@ -125,7 +125,7 @@ class MongoCircuits:
                 self._circuits.delete_one({"_id": circuit_id(kind, name)})
 
     def _shown(self, who: Principal, rows: Sequence[Document]) -> list[CircuitView]:
-        """What someone may see of circuits: those of what they may read, and the last task if they may read it."""
+        """Return the circuits whose entries someone may read, each with its last task if they may read that, too."""
         readers = {"$in": who.readers}
         tasks = self._readable_tasks(who.readers, rows)
         entries: set[tuple[str, str]] = set()
@@ -181,7 +181,7 @@ class MongoCircuits:
 
 
 def to_circuit(row: Mapping[str, Any], *, with_task: bool = True) -> CircuitView:
-    """What the API shows of a circuit's document; what its last task said belongs to that task."""
+    """Return a circuit's document as the API shows it. The last message belongs to the last task."""
     return CircuitView(
         id=row["_id"],
         kind=row["kind"],

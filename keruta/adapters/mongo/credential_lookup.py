@@ -14,14 +14,19 @@ from keruta.domain.permissions import sending_refusal
 
 
 class MongoOpening:
-    """Where long-lived values are Kubernetes Secrets, no function holds them, and only Apps' keys can be opened."""
+    """Credential lookup for clusters: long-lived values are Kubernetes Secrets, which no function holds; only Apps'
+    keys can be decrypted.
+    """
 
     def __init__(self, database: Database, sealer: Sealer) -> None:
         self._credentials = database["credentials"]
         self._sealer = sealer
 
     def of(self, name: str, url: str) -> Credential:
-        """What opens the repository at `url` for reading. Raises CannotOpenError with a sentence, SettingsError."""
+        """Return the credential for reading the repository at `url`.
+
+        Raises CannotOpenError with a sentence, SettingsError.
+        """
         with translated():
             row: dict[str, Any] | None = self._credentials.find_one({"_id": name})
         if row is None:

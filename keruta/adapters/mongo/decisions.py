@@ -65,7 +65,7 @@ def update_of(
 
 
 def standing(document: Mapping[str, Any]) -> Standing:
-    """What decisions are made from, of a document that was read with `STANDING`, `CHANGED` or whole."""
+    """Return a decision's input from a document that was read with `STANDING`, `CHANGED` or whole."""
     attempt = document.get("attempt")
     return Standing(
         id=document["_id"],
@@ -89,7 +89,7 @@ def standing(document: Mapping[str, Any]) -> Standing:
 
 
 def changed(document: Mapping[str, Any], change: Change | None, event_id: str) -> Changed:
-    """What was written, of a document as it is now, and the event that tells of it."""
+    """Return a written change: the task as it is now, and the event that announces it."""
     event = next((event for event in events_of(document) if event.id == event_id), None)
     return Changed(task=standing(document), change=change, event=event)
 

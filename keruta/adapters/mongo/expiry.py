@@ -1,4 +1,4 @@
-"""What the tick finds and writes: leases that ran out, backoffs that are over, workers that are gone."""
+"""Queries and writes of the tick: expired leases, elapsed backoffs, lost workers."""
 
 from __future__ import annotations
 

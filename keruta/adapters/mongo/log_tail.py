@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Shared:
-    """What those who follow one task read of it: by one of them for all, once for each change."""
+    """Reads shared by all followers of one task: one of them reads for all, once for each change."""
 
     def __init__(self) -> None:
         self._number = self._of = 0
@@ -34,11 +34,11 @@ class Shared:
         self._lock = threading.Lock()
 
     def changed(self) -> None:
-        """What was read before this is old."""
+        """Mark all earlier reads as outdated."""
         self._number += 1
 
     def once(self, key: object, read: Callable[[], T]) -> T:
-        """What was read since the last change, or what is read now. The others wait for the one who reads."""
+        """Return the result read since the last change, or read it now. Other threads wait for the one that reads."""
         with self._lock:
             number = self._number
             if self._of != number:

@@ -76,7 +76,7 @@ def _document(chunk: LogChunk, expires_at: datetime) -> Document:
 
 
 def log_expression(summary: LogSummary) -> dict[str, Any]:
-    """What a task's record says of its log with these chunks; as before if it knows of later ones."""
+    """Return the expression that updates a task's log summary with these chunks; unchanged if it has later ones."""
     known = {"$ifNull": ["$log.tail", []]}
     part = [literal(summary.tail)]
     fresh: dict[str, Any] = {

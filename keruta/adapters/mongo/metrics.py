@@ -1,4 +1,4 @@
-"""What the database says of all tasks and workers, as metrics."""
+"""Metrics of all tasks and workers, from the database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keruta.errors import Unavailable
 
 
 class Figures(Collector):
-    """What is true of the whole system now, asked of the database when it is looked at.
+    """Collector of metrics of the whole system, read from the database at each scrape.
 
     Args:
         lease_seconds: a worker that was not seen for so long is not there.

@@ -1,4 +1,4 @@
-"""Whether keruta itself has been at work: an outage of ours must cost no task its lease.
+"""Detection of outages of keruta itself, which must cost no task its lease.
 
 One document, `control/pulse`, has for ticks and for reports when the last one was (`at`) and since when they have
 been continuous (`since`). A gap longer than half a lease begins anew: `since` is now, and a generation is owed to which

@@ -1,4 +1,4 @@
-"""What the first page says, counted in the database: by indexes, and never more than so many documents."""
+"""The overview's numbers, counted in the database by indexes, up to a fixed number of documents."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class MongoOverview:
         ]  # fmt: skip
 
     def drain(self, who: Principal, worker: str, *, draining: bool) -> WorkerView:
-        """It takes no new tasks, or takes them again; what it runs goes on. Raises NotFound."""
+        """Start or end draining a worker: it takes no new tasks, and its attempts go on. Raises NotFound."""
         change: dict[str, Any] = {"$set": {"draining": draining, **({"drained_by": who.name} if draining else {})}}
         change["$unset"] = {"draining_for": "", **({} if draining else {"drained_by": ""})}
         with translated():

@@ -1,4 +1,4 @@
-"""What the need for workers is: tasks that run or could run, and what each worker holds."""
+"""The need for workers: tasks that run or could run, and the attempts of each worker."""
 
 from __future__ import annotations
 

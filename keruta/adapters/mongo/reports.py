@@ -1,4 +1,4 @@
-"""What reports need to know and to write beside tasks' changes: workers, sessions, leases, and what is whose."""
+"""Reads and writes of reports beside tasks' changes: workers, sessions, leases, and which attempt is whose."""
 
 from __future__ import annotations
 

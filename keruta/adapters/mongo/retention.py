@@ -1,4 +1,4 @@
-"""What is old goes: by TTL indexes in the database, and by a sweep of the shared storage.
+"""Deletion of old data: by TTL indexes in the database, and by a sweep of the shared storage.
 
 The sweep looks at directories, not at records: so what no record knows any more goes too. It never touches what a
 task has that has not ended, nor what an attempt that began after the look has made.
@@ -46,7 +46,7 @@ class MongoRetention:
                 self._database.command("collMod", collection, index=change)
 
     def prune(self, *, dry_run: bool) -> Pruned:
-        """What is older than the settings say is gone; with `dry_run`, is counted only."""
+        """Delete data that is older than the settings allow; with `dry_run`, only count it."""
         attempts = size = 0
         examples: list[str] = []
         for directory, bytes_ in self._old_attempts():

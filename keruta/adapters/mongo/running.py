@@ -1,4 +1,5 @@
-"""Which tasks run, and which a worker still has: each filter named once. The statuses are `keruta.domain.lifecycle`'s.
+"""Filters of running tasks and of tasks that a worker still has, each named once. The statuses are
+`keruta.domain.lifecycle`'s.
 
 Each repeats the condition of the partial index that it is to use.
 """

@@ -117,7 +117,7 @@ def _ends(database: Database[dict[str, Any]]) -> None:
 
 
 def _identity(database: Database[dict[str, Any]]) -> None:
-    """Who manages what, and what a task's lists find it by apart from who asks."""
+    """Add `managers` and `facets`, by which lists find tasks, to existing tasks."""
     own = {"$concat": ["user:", "$owner"]}
     everyone = {"$filter": {"input": "$seen_by", "cond": {"$eq": [{"$indexOfBytes": ["$$this", "everyone "]}, 0]}}}
     facets = {"$map": {"input": everyone, "in": {"$substrBytes": ["$$this", 9, {"$strLenBytes": "$$this"}]}}}
@@ -134,7 +134,7 @@ def _identity(database: Database[dict[str, Any]]) -> None:
 
 
 def _browsers(database: Database[dict[str, Any]]) -> None:
-    """What the identity provider may end: a sign-in, or all of a person's."""
+    """Create indexes to end one sign-in, or all of a person's, at the identity provider's request."""
     for field in ("sid", "subject"):
         database["sessions"].create_index(field, name=field)
 
@@ -170,7 +170,7 @@ def _parts(database: Database[dict[str, Any]]) -> None:
 
 
 def _webhooks(database: Database[dict[str, Any]]) -> None:
-    """What is to be told, each event once to each; found when it is due, gone after 30 days."""
+    """Create the indexes of webhook attempts: one for each event and webhook, found when due, deleted after 30 days."""
     deliveries = database["webhook_deliveries"]
     deliveries.create_index([("webhook", ASCENDING), ("event", ASCENDING)], name="once", unique=True)
     deliveries.create_index([("webhook", ASCENDING), ("_id", DESCENDING)], name="webhook")
@@ -179,7 +179,7 @@ def _webhooks(database: Database[dict[str, Any]]) -> None:
 
 
 def _names(database: Database[dict[str, Any]]) -> None:
-    """What was done to something is found by its name, and what was not delivered by its event."""
+    """Create indexes that find audit entries by their subject, and dead letters by their event."""
     database["audit"].create_index([("of", ASCENDING), ("_id", DESCENDING)], name="of")
     database["dead_letters"].create_index([("event.id", ASCENDING), ("destination", ASCENDING)], name="event")
 

@@ -122,7 +122,7 @@ class MongoSpecifications:
         return None
 
     def _bare(self, document: Document) -> Specification:
-        """What the task itself says."""
+        """Return a specification with the task's own fields only."""
         asked: Document = document["spec"]
         known = {name: asked[name] for name in _AS_ASKED if asked.get(name) is not None}
         own = {
@@ -157,7 +157,7 @@ class MongoSpecifications:
 
 
 def _pushed_earlier(document: Document) -> list[dict[str, str]]:
-    """What earlier attempts of the task pushed, and what this one and they were about to push: it is the task's own."""
+    """Return the commits that earlier attempts of the task pushed, or they and this one were about to push."""
     found: dict[tuple[str, str], None] = {}
     for one in (*(document.get("past_attempts") or ()), document.get("attempt") or {}):
         found |= {(said["branch"], said["commit"]): None for said in one.get("pushing") or ()}
@@ -167,7 +167,7 @@ def _pushed_earlier(document: Document) -> list[dict[str, str]]:
 
 
 def _with_kept_work(made: Specification, document: Document) -> Specification:
-    """Where an attempt is to push what an earlier one kept: that, and nothing that a script would need."""
+    """Reduce the specification of an attempt that pushes earlier kept work to the parts that a push needs."""
     number = (document.get("attempt") or {}).get("pushes")
     wanted = document.get("push")
     if number is None or not wanted:
@@ -202,7 +202,7 @@ _AS_ASKED = (
 def _with_commits(
     made: Specification, document: Document, profile: Document, repository: Document | None
 ) -> Specification:
-    """Who commits and with what message: the profile says, else the repository, else the submitter's name."""
+    """Add the committer and the message: from the profile, else the repository, else the submitter's name."""
     rows = [row["spec"].get("commit") for row in (profile, repository) if row is not None]
     rules = [structs.from_plain(one, CommitRules) for one in rows if one is not None]
     submitter = document["owner"]

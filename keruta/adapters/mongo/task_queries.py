@@ -1,4 +1,7 @@
-"""What people and clients read: lists, one task, why it waits, the log. Every query asks first who may see it."""
+"""Queries of people and clients: lists, one task, why it waits, the log.
+
+Every query is limited to what its reader may see.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,7 @@ class MongoReading:
         return view
 
     def may_change(self, who: Principal, task_id: str) -> bool:
-        """Whether it is theirs to cancel, retry and answer."""
+        """Return whether this person may cancel, retry and answer the task."""
         with translated():
             found = self._tasks.find_one({"_id": task_id, "managers": {"$in": who.names}}, ["_id"])
         return found is not None
@@ -125,7 +128,7 @@ class MongoReading:
         return _view(position, why_not_assigned(self._surroundings(who, lane)))
 
     def _surroundings(self, who: Principal, claim: Mapping[str, str]) -> Surroundings:
-        """What the plan would look at for this lane alone, and of the words for it those that are theirs to read.
+        """Return the plan's inputs for this lane alone, and of their texts those that this person may read.
 
         Others' words are left out: what the last task of a circuit said, why a queue that they may not read is paused.
         """
@@ -146,7 +149,8 @@ class MongoReading:
     # ------------------------------------------------------------ the log
 
     def log_attempt(self, who: Principal, task_id: str, attempt: int | None) -> tuple[int, bool, str]:
-        """Which attempt's log is meant (0 before the first), whether more may still come, and the task's status.
+        """Return the attempt whose log is meant (0 before the first), whether more may still come, and the task's
+        status.
 
         Raises:
             NotFound.

@@ -27,7 +27,7 @@ _AFTER = "\U0010ffff"
 
 
 def search_fields(task_id: str, name: str | None, readers: Iterable[str]) -> Document:
-    """What a task is found by: `search`, and `searched`, in which a term must be.
+    """Return the fields by which a task is found: `search`, and `searched`, which must contain each term.
 
     What everyone may see needs no further readers.
     """

@@ -60,7 +60,7 @@ class MongoTaskStore:
             return [(kind, name) for kind, name in named if not self._there(kind, name, task["created_at"])]
 
     def _there(self, kind: str, name: str, before: datetime) -> bool:
-        """Whether an entry is there that was there at that time already."""
+        """Return whether an entry exists that already existed at that time."""
         match = {"_id": name, "created_at": {"$lte": before}}
         return self._database[KINDS[kind].collection].find_one(match, ["_id"]) is not None
 

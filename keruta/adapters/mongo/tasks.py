@@ -47,7 +47,7 @@ def after(seconds: float) -> dict[str, Any]:
 
 
 def seen_within(seconds: float) -> dict[str, Any]:
-    """Whether a worker was heard of in the last so many seconds, as an expression."""
+    """Return an expression: the worker has reported within this many seconds."""
     return {"$gte": ["$seen_at", after(-seconds)]}
 
 
@@ -81,7 +81,7 @@ def new_document(new: NewTask) -> Document:
 
 
 def facets(new: NewTask) -> list[str]:
-    """What of a task never changes, and lists can be narrowed to; each reader finds it by each of them."""
+    """Return a task's unchanging properties by which lists are filtered."""
     request = new.request
     return [
         f"queue={request.queue}",

@@ -98,7 +98,7 @@ class MongoTransfer:
         return Planned(kind=entry.kind, name=entry.spec.name, action=action, changes=changes)  # type: ignore[arg-type]
 
     def _missing(self, entries: Sequence[Entry]) -> list[Fault]:
-        """What entries name that is neither here nor comes with them."""
+        """Return a fault for each named entry that neither exists nor comes with the import."""
         there = {(entry.kind, entry.spec.name) for entry in entries}
         named = [(entry, *one) for entry in entries for one in KINDS[entry.kind].references(entry.spec)]
         with translated():
@@ -113,7 +113,7 @@ class MongoTransfer:
         ]
 
     def _misdirected(self, entries: Sequence[Entry], there: Mapping[tuple[str, str], Document]) -> list[Fault]:
-        """Where entries would send a credential to an address that is none of its hosts."""
+        """Return a fault for each entry that would send a credential to an address outside its hosts."""
         coming = {entry.spec.name: msgspec.to_builtins(entry.spec) for entry in entries if entry.kind == "credential"}
         names = {name for entry in entries for _, kind, name in KINDS[entry.kind].references(entry.spec)
                  if kind == "credential"}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Who comes: people as their tokens say, whether they were disabled, and whom an API key speaks for.
+"""Users as their tokens describe them, whether they are disabled, and owners of API keys.
 
 What is known of each is remembered for a moment. Whoever disables someone, or revokes a key, is answered only when that
 moment is over for every process: from then on it counts.
@@ -66,7 +66,7 @@ class MongoPeople:
         return allowed
 
     def _look(self, principal: Principal, now: float) -> Document | None:
-        """What is on record; once a minute, and from a token that is good, it is made new."""
+        """Return the user's record; once a minute, update it from a token that is valid."""
         written = self._written_at.get(principal.subject, -WRITE_EVERY_SECONDS)
         if principal.offline or principal.key is not None or now - written < WRITE_EVERY_SECONDS:
             return self._users.find_one({"_id": principal.subject}, ["disabled"])
@@ -119,14 +119,14 @@ class MongoPeople:
         )
 
     def _check_owner_came(self, owner: Document) -> None:
-        """What is known of someone's roles is not too old. Raises Unauthenticated."""
+        """Check that the owner's roles are known recently enough. Raises Unauthenticated."""
         days = self._key_owner_days
         if days and datetime.now(UTC) - owner["last_seen_at"] > timedelta(days=days):
             raise Unauthenticated(message("identity_key_owner_not_seen", days=f"{days:g}"), reason="KeyOwnerNotSeen")
 
 
 def hash_of(secret: str) -> bytes:
-    """What is kept of a key. It is random and long, so that it needs no slow hash."""
+    """Return the stored hash of a key. A key is random and long, so it needs no slow hash."""
     return hashlib.sha256(secret.encode()).digest()
 
 

@@ -54,7 +54,10 @@ class MongoWebhooks:
     # ------------------------------------------------------------ webhooks
 
     def create(self, who: Principal, wanted: WebhookRequest, secret: str) -> WebhookMade:
-        """It is there, with its secret sealed. Raises Conflict: the name is taken, there are too many, or no key."""
+        """Create a webhook with its encrypted secret.
+
+        Raises Conflict: the name is taken, there are too many, or no key.
+        """
         try:
             sealed = self._sealer.seal(f"webhook {wanted.name}", {"secret": secret})
         except SettingsError as error:
@@ -78,7 +81,7 @@ class MongoWebhooks:
             return [_webhook(row) for row in self._webhooks.find().sort("_id", 1)]
 
     def delete(self, who: Principal, name: str) -> None:
-        """It is told nothing more. Raises NotFound."""
+        """Delete a webhook and its waiting attempts. Raises NotFound."""
         with translated():
             if self._webhooks.delete_one({"_id": name}).deleted_count != 1:
                 raise NotFound(message("webhook_missing"), reason="WebhookNotFound")
@@ -123,7 +126,7 @@ class MongoWebhooks:
         return Page(items=[_delivery(row) for row in rows], next=after)
 
     def again(self, who: Principal, delivery: str) -> Delivery:
-        """It is sent once more, at once. Raises NotFound."""
+        """Send a webhook attempt once more, at once. Raises NotFound."""
         now = datetime.now(UTC)
         with translated():
             row = self._deliveries.find_one_and_update(

@@ -1,4 +1,4 @@
-"""What is said of a route: its method, its address, who may use it, and its types."""
+"""The description of a route: method, address, roles and types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may see, use and manage a repository or a queue, and the tasks on it: grants to people and groups.
+"""Grants: the people and groups who may see, use and manage a repository or queue, and its tasks.
 
 Roles say what someone may do at all; a grant says on what. Without grants an entry is everyone's, as their roles allow.
 """
@@ -57,7 +57,7 @@ def readers(access: AnyAccess | None, owner: str | None = None) -> list[str]:
 
 
 def managers(granted: Iterable[AnyAccess | None], owner: str | None = None) -> list[str]:
-    """Who may change an entry, or a task of `owner`'s on these entries."""
+    """Return the names that may change an entry, or a task of `owner`'s on these entries."""
     own = [f"user:{owner}"] if owner is not None else []
     return _once([ADMIN, *own, *(name for access in granted if access is not None for name in access.manage)])
 

@@ -48,7 +48,7 @@ class McpServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a model's tokens cost, in US dollars for a million of each kind."""
+    """Prices of a model's tokens, in US dollars for a million of each kind."""
 
     model: Annotated[str, Meta(min_length=1, max_length=200, description="a model's name, or how names begin")]
     input: _RATE = 0.0
@@ -58,7 +58,7 @@ class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class CodingAgentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a profile says of its coding agent.
+    """A profile's options for its coding agent.
 
     Args:
         coding_agent: which one; `command` is the profile's own command line, `prompt`.
@@ -88,7 +88,7 @@ class CodingAgentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     no_changes: Literal["succeed", "fail"] = "succeed"
 
     def agent_faults(self, secrets: Container[str] = ()) -> Problems:
-        """What of these does not fit each other.
+        """Yield the options that contradict each other.
 
         Args:
             secrets: the variables that the profile has secrets in.
@@ -131,7 +131,7 @@ class CodingAgentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
 
     @property
     def api(self) -> str:
-        """Which API the model is asked by."""
+        """The API of the model's server."""
         if self.coding_agent == "claude-code":
             return ANTHROPIC
         if self.coding_agent == "aider":
@@ -148,7 +148,7 @@ class CodingAgentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         return address if urlsplit(address).path else f"{address}/v1"
 
     def cost_usd(self, model: str, tokens: dict[str, float]) -> float | None:
-        """What tokens cost by the profile's prices; None where they do not name the model."""
+        """Return the price of tokens by the profile's prices; None if they do not name the model."""
         known = [price for price in self.prices if model.startswith(price.model)]
         if not known:
             return None

@@ -1,4 +1,4 @@
-"""What all kinds of the catalog have in common: names, and what is known of every entry beside what was written."""
+"""Names and metadata that all kinds of the catalog share."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Problems = Iterator[tuple[str, Message | str]]
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What a list is narrowed to, and its order."""
+    """Filters and order of a list."""
 
     filters: Mapping[str, str] = msgspec.field(default_factory=dict)
     search: str | None = None
@@ -32,7 +32,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kept(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of an entry. `revision` grows with each change; it is the entry's ETag."""
+    """Metadata of an entry. `revision` grows with each change; it is the entry's ETag."""
 
     revision: int
     created_at: datetime
@@ -48,7 +48,7 @@ class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """What an import does with one entry."""
+    """An import's action on one entry."""
 
     kind: str
     name: str
@@ -57,7 +57,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What was done, or with `dry_run` would be; entries that stay as they are are counted only."""
+    """Result of an import, or with `dry_run` its expected result. Unchanged entries are only counted."""
 
     dry_run: bool
     created: int
@@ -67,7 +67,7 @@ class ImportResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def command_faults(at: str, commands: list[str]) -> Problems:
-    """What no shell could run."""
+    """Yield a problem for each command that no shell could run."""
     for number, command in enumerate(commands):
         if "\0" in command:
             yield f"{at}/{number}", message("field_nul_in_shell")

@@ -41,7 +41,7 @@ CredentialType = Literal["token", "ssh", "github_app", "secret"]
 
 
 class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a person writes. On a change, a secret part that is left out stays as it was."""
+    """A credential as a person writes it. On a change, a secret part that is left out stays as it was."""
 
     name: Name
     type: CredentialType
@@ -111,7 +111,7 @@ def _names_a_host(known_hosts: str) -> bool:
 
 
 class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
-    """What is shown: never a value, only whether one is there, its fingerprint, and what uses it."""
+    """A credential as it is shown: whether values are set, the fingerprint and the users, never a value."""
 
     name: str
     type: CredentialType
@@ -130,7 +130,7 @@ class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def allowed_hosts(kind: str, hosts: Sequence[str], api_url: str | None) -> list[str]:
-    """Where a credential may be sent. Empty: nothing is said, and only administrators may name it.
+    """Return the hosts to which a credential may be sent. Empty: none are named, and only administrators may use it.
 
     A GitHub App's tokens are for its own server, where nothing narrower is said.
     """

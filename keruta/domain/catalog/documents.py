@@ -22,7 +22,7 @@ MediaType = Literal["text/markdown", "text/plain"]
 
 
 class DocumentSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a person writes."""
+    """A document as a person writes it."""
 
     name: Name
     title: Annotated[str, Meta(min_length=1, max_length=300)]

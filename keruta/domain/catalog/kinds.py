@@ -64,7 +64,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         return access.readers(spec.access if self.granted else None)
 
     def managers(self, spec: Any) -> list[str]:
-        """Who may change an entry."""
+        """Return the names that may change an entry."""
         grants = spec.access if self.granted else None
         granted = access.managers([grants])
         if grants is not None:
@@ -72,7 +72,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
         return [*granted, *(f"role:{role}" for role in sorted(self.writers) if f"role:{role}" not in granted)]
 
     def references(self, spec: Any) -> Iterator[Reference]:
-        """What an entry names of other kinds."""
+        """Yield the entries of other kinds that an entry names."""
         for path, kind in self.names.items():
             own = path.removesuffix(".*")
             value = getattr(spec, own)

@@ -69,7 +69,7 @@ class Amounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a script is promised, and what it may use at most."""
+    """Resources that a script is guaranteed, and its limits."""
 
     requests: Amounts = Amounts()
     limits: Amounts = Amounts()
@@ -85,7 +85,7 @@ class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class UsageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where a coding agent's output says what it used: a number in a line of JSON, or in a line of text.
+    """Rule that finds a coding agent's usage in its output: a number in a line of JSON, or in a line of text.
 
     Of a JSON line: `pointer` (RFC 6901) to the number, and `where`, other pointers and the texts that must be there. Of
     a text line: `pattern`, whose first group is the number; 1.5k is 1500. `fold` takes the last one, or adds them up.
@@ -105,7 +105,7 @@ class UsageRule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a team says of a way to run."""
+    """A profile as a team writes it."""
 
     name: Name
     description: Description = ""
@@ -171,7 +171,7 @@ class ProfileView(ProfileSpec, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def needs_cluster(profile: ProfileSpec) -> list[str]:
-    """What of a profile only a Pod can honour, as the names of its fields."""
+    """Return the names of the profile's fields that only a Pod can honour."""
     found = [name for name in ("image", "node_selector", "tolerations") if getattr(profile, name)]
     if profile.network == "closed":
         found.append("network")

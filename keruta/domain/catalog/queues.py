@@ -15,7 +15,7 @@ from keruta.domain.task import RetryPolicy
 
 
 class QueueSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a team says of a queue."""
+    """A queue as a team writes it."""
 
     name: Name
     description: Description = ""

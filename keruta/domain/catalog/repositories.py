@@ -17,7 +17,7 @@ from keruta.domain.repository import Depth, Paths, paths_faults, ref_allowed, re
 
 
 class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a team says of a repository."""
+    """A repository as a team writes it."""
 
     name: Name
     url: Annotated[str, Meta(min_length=1, max_length=2048, description="https://, ssh:// or user@host:path")]
@@ -67,7 +67,8 @@ class RepositoryView(RepositorySpec, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Validation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a look at the real server found: `message` is the one sentence of what is wrong, or says that nothing is.
+    """Result of checking a repository on its Git server: `message` is one sentence about the fault, or says that
+    there is none.
 
     `proxy` is the one that it went through, and `own_authorities` whether a company's certificates are trusted.
     """

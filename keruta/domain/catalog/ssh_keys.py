@@ -1,4 +1,4 @@
-"""What is wrong with an ssh private key, found by reading its text when it is given, not when Git first uses it."""
+"""Faults of an ssh private key, found in its text when it is entered, before Git first uses it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What becomes of a task: pure functions of what is known and of what happened, which return a `Decision`."""
+"""Decisions about tasks: pure functions of the known state and an event, which return a `Decision`."""

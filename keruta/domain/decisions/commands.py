@@ -1,4 +1,4 @@
-"""What becomes of a task when a person decides about it, or deletes what it needs."""
+"""Decisions about a task when a person commands it, or deletes entries that it needs."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def _decided(task: Standing, command: Command, by: Principal) -> Decision | None
 
 
 def _cancel(task: Standing, by: Principal) -> Decision | None:
-    """What nothing runs of is cancelled at once; what runs is cancelled by its agent."""
+    """Cancel a task at once if nothing of it runs; otherwise ask its agent to cancel it."""
     if task.status in LEASED:
         return Decision(
             change=None,

@@ -1,4 +1,4 @@
-"""What becomes of attempts whose lease runs out, or whose worker is gone."""
+"""Decisions about attempts whose lease expires or whose worker is lost."""
 
 from __future__ import annotations
 

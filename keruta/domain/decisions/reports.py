@@ -1,4 +1,4 @@
-"""What becomes of a task when its agent reports.
+"""Decisions about a task when its agent reports.
 
 Every decision is guarded by the attempt's number and, once there is one, its execution. What needs no write is the
 entry's outcome: a repeat of what is on record, or a refusal.
@@ -54,7 +54,7 @@ _END_CHANGES = {"succeeded": Change.SUCCEED, "failed": Change.FAIL, "cancelled":
 
 
 class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
-    """What else is known when a report is decided about.
+    """Further facts for a decision about a report.
 
     Args:
         lease_seconds: how long a task is leased from now.
@@ -217,7 +217,7 @@ def _pushing(task: Standing, attempt: Attempt, entry: Pushing) -> Decision | Out
 
 
 def _kept(attempt: Attempt, entry: Left | Ended) -> dict[str, Any]:
-    """Whose work is there to be pushed, where an attempt's end changes that."""
+    """Return the field that names the attempt whose kept work can be pushed, if this attempt's end changes it."""
     if any(one.path == KEPT_WORK for one in entry.artifacts):
         return {"work_kept_by": attempt.number}
     pushed = isinstance(entry, Ended) and entry.result_branch is not None
@@ -225,7 +225,10 @@ def _kept(attempt: Attempt, entry: Left | Ended) -> dict[str, Any]:
 
 
 def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
-    """What was kept is on record before the end is; the end, which another tells, leaves it there."""
+    """Record the kept results before the end is known.
+
+    The end is reported by another part and leaves them unchanged.
+    """
     if attempt.execution != entry.execution:
         return STALE
     if task.status not in sources(Change.FAIL):
@@ -283,7 +286,7 @@ def _end(task: Standing, attempt: Attempt, entry: Ended, change: Change) -> Deci
 
 
 def _result(task: Standing, entry: Ended, outcome: str) -> dict[str, Any]:
-    """What is kept of an attempt that has ended, whether another follows or not."""
+    """Return the fields that an ended attempt leaves, whether or not another attempt follows."""
     shown = listed(entry, task.size_bytes)
     return {
         "outcome": outcome,

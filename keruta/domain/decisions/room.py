@@ -23,7 +23,7 @@ _ENTRY_BYTES = 140  # of one artifact in BSON, beside its path: names, sizes, SH
 
 
 class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a task's document lists of an attempt's results, and a sentence about the rest."""
+    """An attempt's results as its task's document lists them, and sentences about the rest."""
 
     outputs: dict[str, str]
     artifacts: list[Artifact]

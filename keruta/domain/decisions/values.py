@@ -1,4 +1,4 @@
-"""What a decision is made of: what is known of a task, what must still hold, and what is written."""
+"""The values of decisions: known state of a task, guard, and fields to write."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ Fields = Mapping[str, Any]
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a task's current attempt.
+    """Known state of a task's current attempt.
 
     Args:
         pushes: the earlier attempt whose kept work it pushes; it runs no script then.
@@ -79,7 +79,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a task when something happens to it.
+    """Known state of a task when an event concerns it.
 
     Args:
         attempt: the current one; None in the queue and before the first.
@@ -108,7 +108,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def policy(self) -> Policy:
-        """What may be run again: a push always may, since what it has pushed is known as its own."""
+        """The policy for repeating this attempt.
+
+        A push may always be repeated, since its own earlier pushes are known.
+        """
         return "always" if self.attempt is not None and self.attempt.pushes is not None else self.retry.policy
 
     def attempt_of(self, number: int) -> Attempt | None:
@@ -117,7 +120,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What some chunks say of a log: how long it is up to their end, and the text of its last lines."""
+    """A log's length up to the end of some chunks, and the text of its last lines."""
 
     next_sequence: int
     size_bytes: int
@@ -125,7 +128,7 @@ class LogSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Guard(msgspec.Struct, frozen=True, kw_only=True):
-    """What must still hold when a decision is written; where it does not, nothing is written.
+    """Conditions under which a decision is written. If one does not hold, nothing is written.
 
     Args:
         statuses: the task has one of these.
@@ -195,7 +198,7 @@ def from_sources(change: Change, **more: Any) -> Guard:
 
 
 def requeued(reason: str | None, message: Message | None, *, wait_seconds: float = 0) -> dict[str, Any]:
-    """What is set of a task that goes back to the queue: it may be claimed, now or after a while."""
+    """Return the fields of a task that goes back to the queue and may be claimed, now or after a while."""
     return {
         "reason": reason,
         **fields_of(message),

@@ -1,4 +1,4 @@
-"""What the audit record says of a change or a refusal, and of how a webhook's attempt went."""
+"""Texts of the audit record, and of the results of webhook attempts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what to which: what is refused, and what a credential may be used for."""
+"""Texts of refused permissions, and of the allowed uses of credentials."""
 
 from __future__ import annotations
 
