@@ -127,7 +127,7 @@ docs-site: $(STAMP) ## the documentation as a site, into build/site; needs no ne
 .PHONY: lock
 lock: ## the lock files anew, from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes -o requirements.lock
-	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes --extra mongod --extra dev -o requirements-dev.lock
+	uv pip compile pyproject.toml -q --universal --no-header --no-annotate --no-emit-index-url --generate-hashes --extra mongod --extra mcp --extra dev -o requirements-dev.lock
 
 .PHONY: clean
 clean: ## what was made here goes, but for .keruta

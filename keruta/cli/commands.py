@@ -189,6 +189,14 @@ def accept(client: Client, task_id: str) -> TaskView:
     return client.accept(task_id)
 
 
+@cli.command("mcp")
+def mcp() -> None:
+    """Serves keruta's tools to a coding agent, by the Model Context Protocol on standard input and output."""
+    from keruta.cli.mcp_server import serve
+
+    serve()
+
+
 @cli.command("continue")
 @click.argument("task_id", metavar="ID")
 @click.argument("prompt")
