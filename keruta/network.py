@@ -6,10 +6,11 @@ import functools
 import os
 import re
 import ssl
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import msgspec
 
@@ -26,6 +27,7 @@ CA_VARIABLES = (
     "SSL_CERT_FILE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "REQUESTS_CA_BUNDLE", "PIP_CERT", "NODE_EXTRA_CA_CERTS",
     "AWS_CA_BUNDLE", "CARGO_HTTP_CAINFO",
 )  # fmt: skip
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
 
@@ -41,6 +43,12 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     https_proxy: str = ""
     """The proxy through which https addresses are asked, as http://HOST:PORT. Empty: none."""
 
+    https_proxy_login: str = ""
+    """USER:PASSWORD for that proxy, out of a Secret. For keruta's own parts: scripts are not given it. Empty: none."""
+
+    https_proxy_login_file: Path | None = None
+    """The same in a file."""
+
     no_proxy: tuple[str, ...] = ()
     """Hosts and domains that are asked directly, beside this machine and a cluster's own services."""
 
@@ -51,7 +59,11 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             if parts.scheme not in ("http", "https") or not parts.hostname:
                 faults.append("KERUTA_HTTPS_PROXY must be an address such as http://proxy.example.com:3128")
             elif parts.username is not None:
-                faults.append("KERUTA_HTTPS_PROXY holds no user name or password: scripts see it")
+                faults.append(
+                    "KERUTA_HTTPS_PROXY holds no user name or password, since scripts see it; "
+                    "set KERUTA_HTTPS_PROXY_LOGIN_FILE"
+                )
+        faults += self._login_faults()
         try:
             if self.trusts_more and not self.own_certificates():
                 faults.append("KERUTA_CA_FILE or KERUTA_CA_CERTIFICATES holds no certificate in PEM")
@@ -61,6 +73,29 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             faults.append(f"KERUTA_CA_FILE or KERUTA_CA_CERTIFICATES can't be used: {error}")
         if faults:
             raise SettingsError("; ".join(faults))
+
+    def _login_faults(self) -> list[str]:
+        if not self.https_proxy_login and self.https_proxy_login_file is None:
+            return []
+        named = "KERUTA_HTTPS_PROXY_LOGIN" + ("" if self.https_proxy_login else "_FILE")
+        if not self.https_proxy:
+            return [f"{named} is for the proxy that KERUTA_HTTPS_PROXY names, and it names none"]
+        try:
+            login = self.login
+        except (OSError, UnicodeDecodeError) as error:
+            return [f"{named} can't be read: {getattr(error, 'strerror', None) or 'it is not UTF-8 text'}"]
+        if not login.partition(":")[0] or ":" not in login or not login.isprintable():
+            return [f"{named} must hold one line, USER:PASSWORD"]
+        if _ESCAPE.search(login):  # curl's library unescapes what Git has unescaped
+            return [f"{named} has a % before two of 0-9 and a-f, which Git reads wrongly; change the password"]
+        return []
+
+    @property
+    def login(self) -> str:
+        """USER:PASSWORD for the proxy, or "". Raises OSError."""
+        if self.https_proxy_login or self.https_proxy_login_file is None:
+            return self.https_proxy_login.strip("\r\n")
+        return self.https_proxy_login_file.read_text("utf-8").strip("\r\n")
 
     @property
     def trusts_more(self) -> bool:
@@ -105,9 +140,19 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             found |= {"NO_PROXY": listed, "no_proxy": listed}
         return found
 
+    def own_variables(self, bundle: Path | None) -> dict[str, str]:
+        """The same for a program that keruta itself runs, with the login for the proxy."""
+        found = self.variables(bundle)
+        if login := self.login:
+            user, _, password = login.partition(":")
+            parts = urlsplit(self.https_proxy)
+            place = f"{quote(user, safe='')}:{quote(password, safe='')}@{parts.netloc}"
+            found |= dict.fromkeys(("HTTPS_PROXY", "https_proxy"), parts._replace(netloc=place).geturl())
+        return found
+
     @property
     def settings(self) -> dict[str, str]:
-        """The variables that set it, for a program of keruta's own that is started elsewhere."""
+        """The variables that set it, without a login, for a program of keruta's own that is started elsewhere."""
         given = {
             "KERUTA_CA_CERTIFICATES": "\n".join(self.own_certificates()),
             "KERUTA_HTTPS_PROXY": self.https_proxy,
@@ -155,7 +200,10 @@ class Pools:
     def _proxied(self) -> urllib3.PoolManager:
         import urllib3
 
-        return self._of_kinds(urllib3.ProxyManager(self._network.https_proxy, **self._options))
+        headers = {}
+        if login := self._network.login:
+            headers["Proxy-Authorization"] = f"Basic {b64encode(login.encode()).decode()}"
+        return self._of_kinds(urllib3.ProxyManager(self._network.https_proxy, proxy_headers=headers, **self._options))
 
     def _of_kinds(self, manager: urllib3.PoolManager) -> urllib3.PoolManager:
         if self._kinds is not None:

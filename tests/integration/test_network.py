@@ -240,3 +240,35 @@ def test_a_job_is_given_the_same_without_a_file(company: Company) -> None:
 
     assert again.own_certificates() == company.reach.own_certificates()
     assert again.https_proxy == company.reach.https_proxy
+
+
+def test_a_proxy_that_wants_a_password(company: Company, tmp_path: Path) -> None:
+    """Git, Git LFS's way and keruta's own requests have it; scripts and what a Job's document says do not."""
+    login = "first.last@company:p@ss:w/ö%x+"
+    file = tmp_path / "login"
+    file.write_text(login + "\n")
+    with ConnectProxy(login) as proxy:
+        proxy.names[HOST] = "127.0.0.1"
+        reach = network({
+            "KERUTA_CA_FILE": str(company.authority.file), "KERUTA_HTTPS_PROXY": proxy.url,
+            "KERUTA_HTTPS_PROXY_LOGIN_FILE": str(file),
+        })  # fmt: skip
+        company.checkout(company.url, reach)
+        answer = module.Pools(reach, retries=False).request("GET", company.url + "/info/refs")
+        with pytest.raises(PhaseError) as refused:
+            company.checkout(company.url, Network(ca_file=company.authority.file, https_proxy=proxy.url))
+
+    assert answer.status == 401
+    assert "KERUTA_HTTPS_PROXY_LOGIN_FILE" in str(refused.value)
+    assert "p@ss" not in str(reach.variables(None)) + str(reach.settings)
+    assert set(proxy.tunnels) == {f"{HOST}:{company.server.port}"}
+
+
+@pytest.mark.parametrize("login", ["", "user", ":pw", "a:b\nc:d", "a:c:d%41"])
+def test_a_login_that_is_none_is_refused_and_not_shown(login: str, tmp_path: Path) -> None:
+    file = tmp_path / "login"
+    file.write_text(login)
+    with pytest.raises(SettingsError, match=r"USER:PASSWORD|which Git reads wrongly") as caught:
+        network({"KERUTA_HTTPS_PROXY": "http://p:1", "KERUTA_HTTPS_PROXY_LOGIN_FILE": str(file)})
+
+    assert "c:d" not in str(caught.value)

@@ -9,6 +9,7 @@ import selectors
 import socket
 import threading
 import time
+from base64 import b64encode
 from urllib.parse import urlsplit
 
 from tests.support.serving import Quiet, Serving
@@ -82,14 +83,22 @@ class Proxy(Serving):
 
 
 class ConnectProxy(Serving):
-    """A forward proxy for https, as a company has one: it makes tunnels, and notes to where."""
+    """A forward proxy for https, as a company has one: it makes tunnels, and notes to where.
 
-    def __init__(self) -> None:
+    Args:
+        login: what it asks everyone for, as USER:PASSWORD.
+    """
+
+    def __init__(self, login: str = "") -> None:
         self.tunnels: list[str] = []
         proxy = self
 
         class Handler(Quiet):
             def do_CONNECT(self) -> None:
+                given = self.headers.get("Proxy-Authorization", "")
+                if login and given != f"Basic {b64encode(login.encode()).decode()}":
+                    self.answer(407, b"", {"Proxy-Authenticate": 'Basic realm="company"'})
+                    return
                 proxy.tunnels.append(self.path)
                 host, _, port = self.path.rpartition(":")
                 try:

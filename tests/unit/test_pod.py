@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent.runners.kubernetes import manifests
 from agent.runners.kubernetes.manifests import ACCOUNT_FILES, job_manifest, secret_manifest
 from agent.runners.kubernetes.pod_attempt import PodJob
 from agent.runners.kubernetes.pod_status import ended, not_made, stuck
@@ -17,6 +18,7 @@ from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Lost
 from keruta.domain.specification import Access, Fault, Placement, Specification
 from keruta.domain.task import RepositoryRef
+from keruta.network import Network
 
 SETTINGS = ClusterSettings(job_agent_image="agent", job_results_claim="shared", job_patience_seconds=10)
 
@@ -152,6 +154,22 @@ def test_the_token_is_in_the_secret_alone_and_goes_with_the_job(specification: S
     assert secret["stringData"]["token"] == "the-attempts-token"
     assert secret["metadata"]["name"].startswith("keruta-job-")
     assert secret["metadata"]["ownerReferences"][0]["uid"] == "u"
+
+
+def test_the_login_for_a_proxy_is_in_the_secret_alone(
+    specification: Specification, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The agent reads it from a file that the script's container does not have."""
+    reach = Network(https_proxy="http://proxy:3128", https_proxy_login="user:hidden")
+    monkeypatch.setattr(manifests, "network", lambda: reach)
+
+    job = job_manifest(specification, SETTINGS)
+    secret = secret_manifest(specification, SETTINGS, {"metadata": {"name": job["metadata"]["name"], "uid": "u"}})
+
+    assert "hidden" not in str(job)
+    assert secret["stringData"]["proxy-login"] == "user:hidden"
+    agent = job["spec"]["template"]["spec"]["initContainers"][0]
+    assert {"name": "KERUTA_HTTPS_PROXY_LOGIN_FILE", "value": "/token/proxy-login"} in agent["env"]
 
 
 # ---------------------------------------------------------------- what the cluster says

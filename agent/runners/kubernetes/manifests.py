@@ -46,7 +46,10 @@ def secret_manifest(specification: Specification, settings: ClusterSettings, job
             "labels": labels(specification),
             "ownerReferences": [owner],
         },
-        "stringData": {"token": specification.token or ""},
+        "stringData": {
+            "token": specification.token or "",
+            **({"proxy-login": login} if (login := network().login) else {}),
+        },
     }
 
 
@@ -157,6 +160,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
         "KERUTA_GRACE_SECONDS": f"{settings.grace_seconds:g}",
         "HOME": TMP,
         **network().settings,
+        **({"KERUTA_HTTPS_PROXY_LOGIN_FILE": "/token/proxy-login"} if network().login else {}),
     }
     results = f"results/{specification.task}"
     cache = f"cache/{specification.clone_cache_name}"  # other repositories' entries are not mounted

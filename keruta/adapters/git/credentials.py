@@ -105,7 +105,7 @@ def environment(
         env["GIT_SSH_COMMAND"] = "false"
     reach = reach or network()
     try:
-        env |= reach.variables(_bundle(reach, directory))
+        env |= reach.own_variables(_bundle(reach, directory))
         if credential is not None:
             _write(credential, directory, url)
             env["GIT_ASKPASS"] = str(directory / "askpass")

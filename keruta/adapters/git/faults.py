@@ -23,6 +23,11 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     ),
     (r"(fatal|error): .*certificate verification failed|.*x509: ", "CertificateRefused", "git_certificate_refused"),
     (
+        r"(fatal|error): .*(code 407 from proxy|connect tunnel failed, response 407)",
+        "CloneFailed",
+        "git_proxy_login",
+    ),
+    (
         r"(fatal|error): .*(resolve proxy|from proxy after connect|connect tunnel failed)",
         "CloneFailed",
         "git_proxy_failed",

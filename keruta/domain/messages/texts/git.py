@@ -17,6 +17,9 @@ TEXTS = {
         "The Git server's certificate is not trusted here: it may have run out, be of another host, or be signed by a "
         "company's authority that KERUTA_CA_FILE does not name."
     ),
+    "git_proxy_login": (
+        "The proxy that KERUTA_HTTPS_PROXY names wants a user name and a password; see to KERUTA_HTTPS_PROXY_LOGIN_FILE."
+    ),
     "git_proxy_failed": "The proxy that KERUTA_HTTPS_PROXY names did not reach the Git server.",
     "git_host_key_unknown": "The ssh server's key is not among the known hosts; add it.",
     "git_host_key_changed": "The ssh server's key differs from the known one.",
