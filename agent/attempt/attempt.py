@@ -292,6 +292,8 @@ class Job:
         notes = []
         if self._world.isolation == "none":
             notes.append(message("attempt_no_fence"))
+            if self._spec.check is not None:
+                notes.append(message("attempt_check_unfenced"))
         if self._world.in_pod or not self._spec.unhonoured:
             return notes
         what = " and ".join(self._spec.unhonoured).replace("_", " ")

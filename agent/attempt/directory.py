@@ -13,6 +13,9 @@
   interface/                `outputs` and `ask`: what the script tells the agent
   workspace/ artifacts/     the script's
   home/ tmp/                the script's home, and its temporary files where the runner gives it such
+  check-home/ check-tmp/    the check's
+  check-control/            in a Pod: what the check's `start.sh` writes; not in the script's container
+  script-ended              in a Pod: the exit code of the script's container, as the cluster has it
 """
 
 from __future__ import annotations
@@ -82,8 +85,16 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         return self._open / "home"
 
     @property
+    def check_home(self) -> Path:
+        return self._open / "check-home"
+
+    @property
     def tmp(self) -> Path:
         return self.root / "tmp"
+
+    @property
+    def check_tmp(self) -> Path:
+        return self.root / "check-tmp"
 
     @property
     def outputs(self) -> Path:
@@ -100,6 +111,10 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def control(self) -> Path:
         return self._open / "control"
+
+    @property
+    def check_control(self) -> Path:
+        return self._open / "check-control"
 
     @property
     def output(self) -> Path:
@@ -122,18 +137,20 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         if self.shared is None:
             self.remove()
             self.root.mkdir(mode=0o700, parents=True)
-            for directory in (*self._script_writes, self.given, self.documents, self.tmp):
+            for directory in (*self._script_writes, self.given, self.documents, self.tmp, self.check_tmp):
                 directory.mkdir(mode=0o700)
-            self.tmp.chmod(0o1777)  # as programs expect it; only this user gets as far as here
+            for directory in (self.tmp, self.check_tmp):
+                directory.chmod(0o1777)  # as programs expect it; only this user gets as far as here
         else:
             self._clear_shared()
         mode = 0o700 if self.shared is None else 0o770
         self.save(attempt)
         for path in (self.output, self.outputs):
             path.touch(mode & 0o660)
-        for name in ("exit", "fence"):  # with room, so that they can be overwritten on a disk that is full by then
-            (self.control / name).write_bytes(b"\n" * RESERVED_BYTES)
-            (self.control / name).chmod(mode & 0o660)
+        # With room, so that they can be overwritten on a disk that is full by then.
+        for path in (self.control / "exit", self.control / "fence", *self._check_records):
+            path.write_bytes(b"\n" * RESERVED_BYTES)
+            path.chmod(mode & 0o660)
         stdin = self.control / "stdin"
         stdin.unlink(missing_ok=True)
         os.mkfifo(stdin, mode & 0o660)
@@ -144,9 +161,10 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         The script may write into these and can't replace them: each is a mount of its own there, and where the agent's
         files lie among the script's, the sticky bit keeps them from being renamed or removed.
         """
-        for directory in (*self._script_writes, self.workspace):
+        for directory in (*self._script_writes, self.workspace, self.check_control):
             directory.mkdir(exist_ok=True)
             directory.chmod(0o770)
+        self.output.touch(0o660)  # the check's container mounts the file itself, which the script can't replace there
         for directory in (self.control, self.interface):
             directory.chmod(0o1770)
         for directory in (self.given, self.documents):
@@ -155,7 +173,11 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _script_writes(self) -> tuple[Path, ...]:
-        return (self.control, self.interface, self.artifacts, self.home)
+        return (self.control, self.interface, self.artifacts, self.home, self.check_home)
+
+    @property
+    def _check_records(self) -> tuple[Path, ...]:
+        return () if self.shared is None else (self.check_control / "exit",)
 
     def save(self, attempt: AttemptFile) -> None:
         part = self.root / ".attempt.json"
@@ -166,7 +188,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     def _clear_shared(self) -> None:
         """Delete the files of an earlier agent in the same Pod. No script has run yet."""
         self.documents.chmod(0o750)
-        for directory in (self.workspace, self.documents, self.home):
+        for directory in (self.workspace, self.documents, self.home, self.check_home):
             for entry in directory.iterdir():
                 if entry.is_dir() and not entry.is_symlink():
                     shutil.rmtree(entry)
@@ -208,28 +230,85 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         """Return the known exit codes of set-up, script and check, by those names; and `oom`, `fence`, `not_run`.
 
         `not_run` is there where the task's command could not be executed at all. In a Pod the script could have written
-        all of it: there is no fence there, so that none can have failed.
+        its record: of the check it says nothing there, and of the script the cluster's word goes before. There is no
+        fence there, so that none can have failed.
         """
-        text = read_beneath(self._open, "control/exit", 4096).decode("utf-8", "replace")
-        whole = [line.split() for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        codes = {parts[0]: int(parts[1]) for parts in whole if len(parts) == 2 and _CODE.fullmatch(parts[1])}
+        codes = self._record("control")
         if self.shared is not None:
-            codes.pop("fence", None)
+            codes = {name: code for name, code in codes.items() if name not in ("fence", "check", "check-setup")}
+            ended = self.script_exit_code
+            if ended is not None and (ended == 0 or "setup" not in codes):
+                codes = {**({} if ended == 0 else codes), "script": ended}
+            if ended == 0:
+                codes |= self._record("check-control")
         return codes | ({"not_run": 1} if is_beneath(self._open, "interface/not-run") else {})
+
+    def _record(self, control: str) -> dict[str, int]:
+        text = read_beneath(self._open, f"{control}/exit", 4096).decode("utf-8", "replace")
+        whole = [line.split() for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return {parts[0]: int(parts[1]) for parts in whole if len(parts) == 2 and _CODE.fullmatch(parts[1])}
+
+    def _is_whole(self, control: str) -> bool:
+        return is_beneath(self._open, f"{control}/done") or "done" in self._record(control)
+
+    @property
+    def _check_is_apart(self) -> bool:
+        """Whether a check has a container of its own."""
+        return self.shared is not None and (self.given / "check").exists()
+
+    @property
+    def recorded(self) -> bool:
+        """Whether what ended last, script or check, wrote its own record to the end."""
+        return self._is_whole("check-control" if self._check_is_apart and self.script_exit_code == 0 else "control")
 
     @property
     def finished(self) -> bool:
-        return is_beneath(self._open, "control/done") or "done" in self.exit_codes()
+        """Whether nothing is left to run. A check with its own container begins on the cluster's word only."""
+        if not self._check_is_apart:
+            return self._is_whole("control")
+        ended = self.script_exit_code
+        if ended is None:
+            return self.recorded and self._record("control").get("script") != 0
+        return ended != 0 or self.recorded
+
+    @property
+    def awaits_check(self) -> bool:
+        """In a Pod: whether the script says that it has ended well, and the cluster has not said so yet."""
+        return self._check_is_apart and self.script_exit_code is None and self.recorded and not self.finished
+
+    @property
+    def script_exit_code(self) -> int | None:
+        """In a Pod with a check: how the script's container ended, as the cluster has it; None until it has."""
+        try:
+            return int((self.root / "script-ended").read_text())
+        except (OSError, ValueError):
+            return None
+
+    def note_script_end(self, exit_code: int) -> None:
+        """The script's container has ended, and with it all its processes: its check may begin, if it ended well."""
+        if not self._check_is_apart or self.script_exit_code is not None:
+            return
+        part = self.root / ".script-ended"
+        part.write_text(str(exit_code))
+        part.rename(self.root / "script-ended")
+        self.let_check()
+
+    def let_check(self) -> None:
+        """The check begins, where the script's container ended well; asked again after a crash between the two."""
+        if self.script_exit_code == 0:
+            (self.given / "go-check").touch()
 
     @property
     def container_is_up(self) -> bool:
-        """In a Pod: whether the script's container has started, so its image was pulled."""
-        return is_beneath(self._open, "control/here")
+        """In a Pod: whether the containers of script and check have started, so their image was pulled."""
+        up = is_beneath(self._open, "control/here")
+        return up and (not self._check_is_apart or is_beneath(self._open, "check-control/here"))
 
     @property
     def terminated(self) -> bool:
-        """In a Pod: whether the script's container was told to end from outside."""
-        return is_beneath(self._open, "control/terminated")
+        """In a Pod: whether the container of the script, or of the check after it, was told to end from outside."""
+        checking = self._check_is_apart and self.script_exit_code == 0
+        return is_beneath(self._open, f"{'check-control' if checking else 'control'}/terminated")
 
     def open_output(self, flags: int = os.O_RDONLY) -> int:
         """Return a descriptor of the log. Raises OSError where the script put something else in its place."""

@@ -94,10 +94,11 @@ def shell_text(text: str) -> str:
 
 
 def furnish_home(directory: JobDir, specification: Specification) -> None:
-    """Put into the script's home what every script finds there: who commits, as Git's configuration."""
+    """Put into the homes of script and check what is found there: who commits, as Git's configuration."""
     who = specification.identity
     text = f"[user]\n\tname = {_quoted(who.name)}\n\temail = {_quoted(who.email)}\n"
-    (directory.home / ".gitconfig").write_text(text)
+    for home in (directory.home, directory.check_home):
+        (home / ".gitconfig").write_text(text)
 
 
 def point_to_proxy(world: World, directory: JobDir, specification: Specification, proxy: Place) -> None:
@@ -113,9 +114,10 @@ def point_to_proxy(world: World, directory: JobDir, specification: Specification
         f"\tpushurl = {_quoted(specification.repository.url)}\n"
         f'[http "{proxy.address}"]\n\textraHeader = "Authorization: Bearer {proxy.token}"\n\tproxy = ""\n'
     )
-    private_file(directory.home / ".gitconfig-origin", included)
-    with (directory.home / ".gitconfig").open("a") as file:
-        file.write(f"[includeIf {_quoted(f'gitdir:{pattern}')}]\n\tpath = .gitconfig-origin\n")
+    for home in (directory.home, directory.check_home):
+        private_file(home / ".gitconfig-origin", included)
+        with (home / ".gitconfig").open("a") as file:
+            file.write(f"[includeIf {_quoted(f'gitdir:{pattern}')}]\n\tpath = .gitconfig-origin\n")
 
 
 def private_file(path: Path, text: str) -> None:

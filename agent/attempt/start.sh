@@ -1,12 +1,17 @@
 #!/bin/sh
 # Runs a task's set-up, its script, then its check, and leaves their exit codes in a file. It needs nothing but a shell.
 #
-#   start.sh GIVEN CONTROL
+#   start.sh GIVEN CONTROL [script | check]
+#
+# In a Pod, script and check have a container each: the third argument says which this is. Elsewhere this does both. The check
+# has a home and temporary files of its own, so that nothing that the script left there is run by it; for the same reason the
+# set-up runs again before it.
 #
 # GIVEN is a directory that the agent writes, read-only for the script:
 #   setup, script, check   what is run, in this order; the first and the last only where there are such
 #   environment   the script's environment, where it is not this program's own
 #   go      waited for: the start is on record
+#   go-check  waited for by the check's container: the script's has ended
 #   stop    when it comes, the script is to end (for an agent that can't signal it); kill, at once
 #
 # CONTROL is a directory that this program writes:
@@ -15,22 +20,26 @@
 #   output  the log, appended to
 #   terminated   its container was told to end from outside
 #   fence   what bubblewrap says of the process space that it made
-#   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out; or "setup CODE";
-#           or "fence CODE" where nothing was run, because the fence could not be put up; "done 0" when it is whole
+#   exit    a line "script CODE", and a line "check CODE" if there was one; "oom 1" if memory ran out; or "setup CODE", or
+#           "check-setup CODE" where it failed before the check; or "fence CODE" where nothing was run, because the fence could
+#           not be put up; "done 0" when it is whole
 #   done    written last
 # exit and fence are there with their room before the script starts, and are overwritten in place: on a full disk too.
 #
 # With KERUTA_FENCE, a path of bubblewrap, this shell stays outside: script and check each get a file system and a process
 # space of their own, by the arguments that it is given as its standard input.
-g=$1 c=$2
+g=$1 c=$2 phase=${3:-both} go=go
+r=${g%/given}
+[ "$phase" = check ] && go=go-check
 true >"$c/here"
-while [ ! -e "$g/go" ]; do
+while [ ! -e "$g/$go" ]; do
   [ -e "$g/stop" ] && exit 0
   sleep 0.05
 done
 [ -e "$g/environment" ] && . "$g/environment"
 [ -n "$KERUTA_FENCE" ] && exec 8<&0
-exec >>"$c/output" 2>&1 0<>"$c/stdin"
+exec >>"$c/output" 2>&1
+if [ "$phase" = check ]; then exec </dev/null; else exec 0<>"$c/stdin"; fi
 # The script gets the signal; this shell waits for it and writes down how it ended.
 trap : TERM INT HUP
 
@@ -65,23 +74,32 @@ sweep() {
   done
 }
 
+# The set-up failed: before the script, or before the check.
+unprepared() { # unprepared script|check CODE
+  [ "$1" = script ] && finish setup "$2"
+  finish check-setup "$2"
+}
+
 if [ -n "$KERUTA_FENCE" ]; then
   # Set-up and script share a fence: what the one started is there for the other. Only this shell has descriptor 5.
-  inside='if [ "$2" = script ] && [ -e "$1/setup" ]; then
+  inside='if [ -e "$1/setup" ]; then
     /bin/sh "$1/setup" 5>&- || { code=$?; echo "$code" >&5; exit "$code"; }
   fi
   exec /bin/sh "$1/$2" 5>&-'
   run() {
     printf '%-1023s\n' '' 1<>"$c/fence"
     true >"$c/setup-code"
-    "$KERUTA_FENCE" --args 8 --json-status-fd 9 -- /bin/sh -c "$inside" sh "$KERUTA_GIVEN" "$1" \
+    home=$r/home tmp=$r/tmp
+    [ "$1" = check ] && home=$r/check-home tmp=$r/check-tmp
+    "$KERUTA_FENCE" --bind "$tmp" /tmp --bind "$tmp" /var/tmp --args 8 --bind "$home" "${KERUTA_GIVEN%/given}/home" \
+      --remount-ro / --json-status-fd 9 -- /bin/sh -c "$inside" sh "$KERUTA_GIVEN" "$1" \
       8</proc/self/fd/8 9<>"$c/fence" 5>"$c/setup-code"
     code=$? started=
     while read -r line; do
       case $line in *'"exit-code"'*) started=1 ;; esac
     done <"$c/fence"
     [ -n "$started" ] || [ "$code" -gt 128 ] || finish fence "$code"
-    read -r setup <"$c/setup-code" && finish setup "$setup"
+    read -r setup <"$c/setup-code" && unprepared "$1" "$setup"
     return "$code"
   }
 else
@@ -105,18 +123,24 @@ else
     shell() { sh "$1"; }
   fi
   run() {
-    if [ "$1" = script ] && [ -e "$g/setup" ]; then
+    [ "$1" = check ] && [ "$HOME" = "$r/home" ] && [ -d "$r/check-home" ] && HOME=$r/check-home
+    if [ -e "$g/setup" ]; then
       shell "$g/setup"
       code=$?
-      [ "$code" -eq 0 ] || finish setup "$code"
+      [ "$code" -eq 0 ] || unprepared "$1" "$code"
     fi
     shell "$g/$1"
   }
 fi
 
+if [ "$phase" = check ]; then
+  [ -e "$g/stop" ] && finish stopped 0
+  run check
+  finish check $?
+fi
 run script
 code=$?
-if [ "$code" -eq 0 ] && [ -e "$g/check" ]; then
+if [ "$code" -eq 0 ] && [ "$phase" = both ] && [ -e "$g/check" ]; then
   record script 0
   true >"$c/checking"
   run check

@@ -64,6 +64,9 @@ def _failure(
         return failed("WorkspaceFailed", message("script_fence_failed"), None)
     if "setup" in codes:
         return failed("SetupFailed", message("script_setup_failed", ending=how(codes["setup"])), codes["setup"])
+    if "check-setup" in codes:
+        ended = how(codes["check-setup"])
+        return failed("SetupFailed", message("script_setup_failed_again", ending=ended), codes["check-setup"])
     if "not_run" in codes and interpreter and (code or checked):
         return failed("CommandNotFound" if code else "CheckFailed", _not_run(interpreter), code or checked)
     if code == 0:

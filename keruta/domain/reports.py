@@ -93,6 +93,13 @@ class Pushing(Entry, frozen=True, kw_only=True, tag="pushing"):
     commit: Annotated[str, Meta(min_length=1, max_length=64)]
 
 
+class ScriptEnded(Entry, frozen=True, kw_only=True, tag="script-ended"):
+    """The worker sees that the script's container has ended: a check in a container of its own may begin."""
+
+    execution: Execution
+    exit_code: int
+
+
 class ScriptResults(Entry, frozen=True, kw_only=True):
     """Kept results of a script, for the two entries that carry them."""
 
@@ -162,7 +169,7 @@ class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
     execution: Execution | None = None
 
 
-AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Pushing | Left | Ended | Lost
+AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Pushing | ScriptEnded | Left | Ended | Lost
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,13 +234,17 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An attempt that is the sender's to make or to go on with."""
+    """An attempt that is the sender's to make or to go on with.
+
+    `script_exit_code`: how its script's container ended, where its worker reported that.
+    """
 
     task: str
     attempt: int
     status: str
     execution: str | None = None
     stop: bool = False
+    script_exit_code: int | None = None
     input: list[Input] = []
     specification: Specification | None = None
 

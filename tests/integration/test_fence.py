@@ -346,15 +346,56 @@ def test_a_check_is_told_to_end_too(own: Place) -> None:
 
 
 def test_set_up_and_script_share_a_fence(own: Place) -> None:
-    """What the set-up started, a database say, is there for the script; not for the check."""
+    """What the set-up started, a database say, is there for the script; for the check it is started again."""
     told = own.run(
         "kill -0 $(cat ~/server) && echo there", setup=["sleep 600 & echo $! >~/server"],
-        check='test -d "/proc/$(cat ~/server)/task" || echo gone',
+        check="kill -0 $(cat ~/server) && echo again",
     )  # fmt: skip
 
     assert "there\n" in told.log
-    assert "gone\n" in told.log
+    assert "again\n" in told.log
     assert told.status == "succeeded"
+
+
+LEFT_FOR_THE_CHECK = """
+echo 'echo from-bashrc; exit 0' >~/.bashrc; cp ~/.bashrc ~/.profile; cp ~/.bashrc ~/.bash_profile
+site=$(python3 -m site --user-site); mkdir -p "$site"
+echo 'import os; print("from-usercustomize", flush=True); os._exit(0)' >"$site/usercustomize.py"
+echo x >/tmp/left; echo x >/var/tmp/left
+(trap '' TERM HUP; while :; do echo gone >of-the-background; sleep 0.1; done) &
+"""
+
+
+@pytest.mark.parametrize("user", USERS[:1], indirect=True)
+def test_nothing_that_a_script_left_outside_the_workspace_runs_in_its_check(place: Place) -> None:
+    """Start files of shells and of Python, temporary files, and a process that goes on."""
+    check = """
+    test ! -e /tmp/left || exit 3; test ! -e /var/tmp/left || exit 4; test ! -e ~/.bashrc || exit 5
+    rm -f of-the-background; sleep 0.5; test ! -e of-the-background || exit 6
+    git config user.name >/dev/null || exit 8; touch ~/mine /tmp/mine || exit 9
+    python3 -c 'import sys; sys.exit(7)'
+    """
+    told = place.run(LEFT_FOR_THE_CHECK, check=check)
+
+    assert (told.reason, told.exit_code) == ("CheckFailed", 7)
+    assert "from-" not in told.log
+
+
+def test_a_set_up_runs_again_for_the_check(own: Place) -> None:
+    """What it installs in the home is there for both; one that can't run twice says so."""
+    told = own.run("~/tool", setup=["echo 'echo it works' >~/tool; chmod +x ~/tool"], check="~/tool")
+    twice = own.run("true", setup=["mkdir once"], check="true")
+
+    assert (told.status, told.log.count("it works\n")) == ("succeeded", 2)
+    assert (twice.status, twice.reason, twice.exit_code) == ("failed", "SetupFailed", 1)
+
+
+def test_a_check_without_a_fence_says_that_it_can_be_falsified(own: Place) -> None:
+    """It has a home of its own there too."""
+    told = own.run("echo x >~/left", isolation="none", check="test ! -e ~/left")
+
+    assert told.status == "succeeded"
+    assert any("falsify" in note for note in told.notes)
 
 
 def test_a_set_up_that_fails_is_the_end(own: Place) -> None:

@@ -23,7 +23,19 @@ from keruta.domain.decisions.values import NOW, UNCHECKED, Decision, Guard, Kept
 from keruta.domain.lifecycle import ENDED, LEASED, NOT_STARTED, Change, Status, sources, target
 from keruta.domain.messages import message
 from keruta.domain.principal import Principal, Sender
-from keruta.domain.reports import AnyEntry, Ended, Held, Left, Lost, Preparing, Pushing, Resumed, Running, Waiting
+from keruta.domain.reports import (
+    AnyEntry,
+    Ended,
+    Held,
+    Left,
+    Lost,
+    Preparing,
+    Pushing,
+    Resumed,
+    Running,
+    ScriptEnded,
+    Waiting,
+)
 from keruta.domain.task import Artifact
 from keruta.errors import Conflict
 from keruta.ports import Document, TaskStore
@@ -73,6 +85,7 @@ def decisions_about(task: Standing) -> Iterator[Decision]:
             Preparing(**same), Running(**{**run, "execution": "x"}, commit="c" * 40, notes=["a"]),
             Waiting(**run, question="?"), Resumed(**run), Lost(**run),
             Pushing(**{**run, "execution": "x"}, branch="b", commit="c" * 40),
+            ScriptEnded(**{**run, "execution": "x"}, exit_code=0),
             Left(**run, outputs={"a": "b"}, notes=["kept"], usage={"cpu": 1.5}),
             Ended(**run, status="succeeded", exit_code=0, outputs={"a": "$b"}), Ended(**run, status="cancelled"),
             Ended(**run, status="failed", reason="ScriptFailed", message="no", exit_code=1, notes=["said"]),

@@ -15,7 +15,7 @@ from agent.runners.kubernetes.pod_status import ended, not_made, stuck
 from agent.settings import ClusterSettings
 from keruta.domain.catalog.profiles import Amounts, Resources, Toleration
 from keruta.domain.naming import new_id
-from keruta.domain.reports import AnyEntry, Assigned, Ended, Lost
+from keruta.domain.reports import AnyEntry, Assigned, Ended, Lost, ScriptEnded
 from keruta.domain.specification import Access, Fault, Placement, Specification
 from keruta.domain.task import RepositoryRef
 from keruta.network import Network
@@ -63,7 +63,24 @@ def test_the_script_can_not_change_what_it_was_given(specification: Specificatio
     assert [mounts[f"/job/{name}"]["readOnly"] for name in ("given", "documents")] == [True, True]
     assert not mounts["/job/home"].get("readOnly")
     assert {"name": "HOME", "value": "/job/home"} in script["env"]
-    assert script["command"] == ["/bin/sh", "/job/given/start.sh", "/job/given", "/job/control"]
+    assert script["command"] == ["/bin/sh", "/job/given/start.sh", "/job/given", "/job/control", "script"]
+
+
+def test_a_check_has_a_container_of_its_own(specification: Specification) -> None:
+    """Nothing that the script could have written is its home, its temporary files or its record; it asks for little."""
+    checked = msgspec.structs.replace(specification, check="true")
+
+    script, check = pod_of(checked)["containers"]
+    of_script = {mount["mountPath"]: (mount["name"], mount.get("subPath")) for mount in script["volumeMounts"]}
+    of_check = {mount["mountPath"]: (mount["name"], mount.get("subPath")) for mount in check["volumeMounts"]}
+    alone = {path for path, what in of_check.items() if what not in of_script.values()}
+
+    assert [one["name"] for one in pod_of(specification)["containers"]] == ["script"]
+    assert {"/job/home", "/job/control", "/tmp", "/var/tmp"} <= alone
+    assert of_check["/job/workspace"] == of_script["/job/workspace"]
+    assert check["command"][-2:] == ["/job/control", "check"]
+    assert check["resources"]["requests"] == {"cpu": "10m", "memory": "16Mi"}
+    assert check["securityContext"] == script["securityContext"]
 
 
 def test_agent_and_script_are_one_user_in_separate_process_spaces(specification: Specification) -> None:
@@ -479,6 +496,52 @@ def test_a_start_that_was_not_heard_of_yet_is_asked_for(specification: Specifica
     assert [(entry.reason, entry.execution) for entry in attempt.sent if isinstance(entry, Ended)] == [
         ("PodDeleted", "x")
     ]
+
+
+def with_check(document: dict[str, Any]) -> dict[str, Any]:
+    """The same Pod with a check that waits."""
+    document["status"]["containerStatuses"].append({"name": "check", "image": "img", "state": {"running": {}}})
+    return {**document, "spec": {"containers": [{"name": "script"}, {"name": "check"}]}}
+
+
+def script_ends(attempt: Attempt) -> list[int]:
+    return [entry.exit_code for entry in attempt.sent if isinstance(entry, ScriptEnded)]
+
+
+def test_a_check_is_released_when_the_scripts_container_has_ended(specification: Specification) -> None:
+    """Told once, and again only if keruta does not know it by then."""
+    attempt = Attempt(specification)
+    attempt.job.make()
+    attempt.starts()
+    attempt.job.look({}, with_check(pod(running={})), gone=False)
+    assert script_ends(attempt) == []
+
+    over = with_check(pod(terminated=exited(0)))
+    attempt.job.look({}, over, gone=False)
+    attempt.job.look({}, over, gone=False)
+    assert script_ends(attempt) == [0]
+
+    assert attempt.job._script_end_at is not None
+    attempt.job._script_end_at -= 60
+    attempt.job.look({}, over, gone=False)
+    assert script_ends(attempt) == [0, 0]
+
+    attempt.job.told(msgspec.structs.replace(attempt.job._assigned, script_exit_code=0))
+    attempt.job._script_end_at -= 60
+    attempt.job.look({}, over, gone=False)
+    assert script_ends(attempt) == [0, 0]
+
+
+def test_no_check_is_released_in_a_pod_that_is_going(specification: Specification) -> None:
+    """Nor where there is none."""
+    attempt = Attempt(specification)
+    attempt.job.make()
+    attempt.starts()
+
+    attempt.job.look({}, with_check(pod(terminated=exited(0), deleted=True)), gone=False)
+    attempt.job.look({}, pod(terminated=exited(0)), gone=False)
+
+    assert script_ends(attempt) == []
 
 
 def test_an_end_that_the_agent_told_is_not_told_again(specification: Specification) -> None:

@@ -29,6 +29,7 @@ ACCOUNT_FILES = {
 }
 PART_OF = "app.kubernetes.io/part-of=keruta,app.kubernetes.io/component=job"
 ATTEMPT_LABEL = "keruta.dev/attempt"
+CHECK_REQUESTS = {"cpu": "10m", "memory": "16Mi"}  # it waits while the script runs; its limits are the script's
 SHARED_WITH_SCRIPT = ("control", "interface", "workspace", "artifacts", "home")
 READ_ONLY_FOR_SCRIPT = ("given", "documents")  # what the agent puts there: the script's own text and check among it
 TMP = "/tmp"  # noqa: S108  a volume of its own, in each container
@@ -116,7 +117,10 @@ def _pod(specification: Specification, settings: ClusterSettings) -> dict[str, A
         **({"nodeSelector": placement.node_selector} if placement.node_selector else {}),
         **({"tolerations": tolerations} if tolerations else {}),
         "initContainers": [_agent(specification, settings)],
-        "containers": [_script(specification, settings)],
+        "containers": [
+            _script(specification, settings),
+            *([_check(specification, settings)] if specification.check is not None else []),
+        ],
         "volumes": [*_volumes(specification, settings)],
     }
 
@@ -134,6 +138,11 @@ def _volumes(specification: Specification, settings: ClusterSettings) -> list[di
         {"name": "agent", "emptyDir": {"sizeLimit": settings.job_disk}},
         {"name": "agent-tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}},
         {"name": "script-tmp", "emptyDir": {"sizeLimit": settings.job_disk}},
+        *(
+            [{"name": "check-tmp", "emptyDir": {"sizeLimit": settings.job_disk}}]
+            if specification.check is not None
+            else []
+        ),
         {"name": "token", "secret": {"secretName": token_secret(specification), "defaultMode": 0o440}},
         {"name": "shared", **shared},
         *({"name": name, "secret": {"secretName": name, "defaultMode": 0o440}} for name in _secrets(specification)),
@@ -196,6 +205,25 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
     }
 
 
+def _check(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
+    """The check's container: as the script's, with a home, temporary files and a record that the script never had."""
+    script = _script(specification, settings)
+    limits = {name: script["resources"]["limits"][name] for name in ("cpu", "memory")}
+    own = {"/job/home": "check-home", "/job/control": "check-control"}
+    mounts = [
+        {**one, "name": "check-tmp"} if one["name"] == "script-tmp"
+        else {**one, "subPath": own.get(one["mountPath"], one["subPath"])}
+        for one in script["volumeMounts"]
+    ]  # fmt: skip
+    return {
+        **script,
+        "name": "check",
+        "command": [*script["command"][:-1], "check"],
+        "resources": {"requests": CHECK_REQUESTS, "limits": limits},
+        "volumeMounts": [*mounts, {"name": "job", "mountPath": "/job/control/output", "subPath": "control/output"}],
+    }
+
+
 def _script(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
     placement = specification.placement
     limits = {"cpu": settings.job_cpu, "memory": settings.job_memory, **_amounts(placement.resources.limits)}
@@ -204,7 +232,7 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
         "name": "script",
         "image": placement.image or settings.job_image,
         "imagePullPolicy": settings.job_pull_policy,
-        "command": ["/bin/sh", "/job/given/start.sh", "/job/given", "/job/control"],
+        "command": ["/bin/sh", "/job/given/start.sh", "/job/given", "/job/control", "script"],
         "env": [
             {"name": "KERUTA_WATCH_STOP", "value": "1"},
             {"name": "KERUTA_WORKSPACE", "value": "/job/workspace"},

@@ -14,12 +14,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from agent.runners.kubernetes.manifests import job_manifest, secret_manifest
-from agent.runners.kubernetes.pod_status import PodEnd, awaits_containers, ended, job_failed, not_made, stuck
+from agent.runners.kubernetes.pod_status import (
+    PodEnd,
+    awaits_containers,
+    ended,
+    ended_before_check,
+    job_failed,
+    not_made,
+    stuck,
+)
 from agent.settings import ClusterSettings
 from keruta.domain.lifecycle import NOT_STARTED
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import attempt_id
-from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Input, Lost
+from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Input, Lost, ScriptEnded
 from keruta.domain.specification import Specification
 from keruta.errors import KerutaError
 
@@ -67,6 +75,7 @@ class PodJob:
         self._told_at: float | None = None
         self._heard_at = 0.0
         self._stop_at: float | None = None
+        self._script_end_at: float | None = None
 
     # ------------------------------------------------------------ what the worker asks of every job
 
@@ -158,6 +167,8 @@ class PodJob:
         now = time.monotonic()
         if self._stop_at is not None and self._end_stopped(now, there=job is not None or not gone):
             return
+        if pod is not None and not gone:
+            self._release_check(pod, now)
         verdict = self._verdict(job, pod, gone, now)
         if verdict is None:
             self._over = None
@@ -167,6 +178,15 @@ class PodJob:
         # What its agent said last may be on its way: keruta's word of after that is waited for, and may end it here.
         if self._heard_at > self._over_at + (SETTLE_SECONDS if pod is not None else 0):
             self._tell(verdict)
+
+    def _release_check(self, pod: dict[str, Any], now: float) -> None:
+        """Report that the script's container has ended, which the agent beside it can't see; until keruta knows it."""
+        execution, code = self._assigned.execution, ended_before_check(pod)
+        if code is None or execution is None or self._assigned.script_exit_code is not None:
+            return
+        if self._script_end_at is None or now - self._script_end_at > TELL_AGAIN_SECONDS:
+            self._script_end_at = now
+            self._send(ScriptEnded(task=self._task, attempt=self._number, execution=execution, exit_code=code))
 
     @property
     def _started(self) -> bool:

@@ -169,6 +169,20 @@ def terminated(pod: dict[str, Any], name: str) -> dict[str, Any] | None:
     return None
 
 
+def ended_before_check(pod: dict[str, Any]) -> int | None:
+    """Return the exit code of the script's container, where it has ended and a check waits for that; else None.
+
+    A container's end is the end of all its processes. Of a Pod that is going no check begins.
+    """
+    status = pod.get("status", {})
+    has_check = any(container["name"] == CHECK for container in pod.get("spec", {}).get("containers", []))
+    if not has_check or pod.get("metadata", {}).get("deletionTimestamp") or _disruption(status) is not None:
+        return None
+    exit_ = terminated(pod, SCRIPT)
+    code = exit_.get("exitCode") if exit_ is not None and terminated(pod, CHECK) is None else None
+    return code if isinstance(code, int) else None
+
+
 # ---------------------------------------------------------------- before the script
 
 

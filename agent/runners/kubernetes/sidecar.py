@@ -13,7 +13,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,6 +36,7 @@ from keruta.errors import SettingsError
 log = logging.getLogger(__name__)
 
 HERE_LOOK_SECONDS = 0.05
+ASK_FIRST_SECONDS, ASK_MOST_SECONDS = 0.3, 5.0
 AGAIN_SECONDS = 1.0
 LEAVE_SECONDS = 3600.0  # as long as an agent that is done waits for its Pod's end at most
 
@@ -65,14 +66,20 @@ class ContainerScript:
     Args:
         over: set when the Pod ends; the script's container has ended then, or is about to.
         last_words_seconds: how long after that the script may still say how it ended.
+        ask: asks keruta for news now: that the script's container has ended is the worker's to see.
     """
 
-    def __init__(self, job: JobDir, env: Mapping[str, str], over: threading.Event, last_words_seconds: float) -> None:
+    def __init__(
+        self, job: JobDir, env: Mapping[str, str], over: threading.Event, last_words_seconds: float,
+        ask: Callable[[], None],
+    ) -> None:  # fmt: skip
         self._job = job
         self._env = env
         self._over = over
         self._last_words_seconds = last_words_seconds
         self._over_at: float | None = None
+        self._ask = ask
+        self._ask_at, self._ask_pause = 0.0, ASK_FIRST_SECONDS
 
     def await_ready(self, stop: threading.Event) -> None:
         """The script's container is up, so its image was pulled."""
@@ -85,6 +92,7 @@ class ContainerScript:
         self._job.let_start()
 
     def take_up(self) -> bool:
+        self._job.let_check()
         return True
 
     def wait(self, seconds: float) -> bool:
@@ -93,7 +101,18 @@ class ContainerScript:
         if self._over.is_set() and self._over_at is None:
             self._over_at = time.monotonic()
         gone = self._over_at is not None and time.monotonic() - self._over_at > self._last_words_seconds
-        return self._job.finished or gone
+        return self._job.finished or gone or self._never_checked
+
+    @property
+    def _never_checked(self) -> bool:
+        """Whether the script has ended and is to stop before its check was let begin."""
+        if not self._job.awaits_check:
+            return False
+        now = time.monotonic()
+        if now >= self._ask_at:
+            self._ask()
+            self._ask_at, self._ask_pause = now + self._ask_pause, min(self._ask_pause * 1.5, ASK_MOST_SECONDS)
+        return (self._job.given / "stop").exists()
 
     @property
     def died_by(self) -> int | None:
@@ -102,7 +121,9 @@ class ContainerScript:
     @property
     def told_elsewhere(self) -> bool:
         """The worker tells, from the Pod's status, where no exit code is there or the script was ended with its Pod."""
-        return not self._job.finished or self._job.terminated
+        if self._job.terminated:
+            return True
+        return not (self._job.finished and self._job.recorded) and not self._never_checked
 
     def stop(self) -> None:
         (self._job.given / "stop").touch()
@@ -147,6 +168,8 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
         if mine is None and held and not holder[0].ended.is_set():
             holder[0].abandon()
         elif mine is not None:
+            if mine.script_exit_code is not None:
+                directory.note_script_end(mine.script_exit_code)
             if mine.stop:
                 holder[0].stop()
             holder[0].give(mine.input)
@@ -163,7 +186,7 @@ def run(settings: WorkerSettings, own: SidecarSettings) -> int:
         reporting=reporter,
         asking=HttpAsking(transport),
         opener=Opener(settings.credentials_key, settings.secrets_dir),
-        script=lambda job, env: ContainerScript(job, env, over, settings.grace_seconds),
+        script=lambda job, env: ContainerScript(job, env, over, settings.grace_seconds, reporter.nudge),
         boot=own.pod_uid or "pod",
         isolation="pod",
         in_pod=True,

@@ -52,17 +52,19 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     user: str
 
     def arguments(self, job: JobDir, env: Mapping[str, str]) -> bytes:
-        """Return what bubblewrap reads from its descriptor, each argument ended by a NUL."""
+        """Return what bubblewrap reads from its descriptor, each argument ended by a NUL.
+
+        Home and temporary files are not among them: `start.sh` binds the script's, then the check's.
+        """
         inside = job.seen_at(INSIDE)
         env = {**env, "USER": self.user, "LOGNAME": self.user}
         arguments = [
-            *("--bind", str(job.tmp), "/tmp", "--bind", str(job.tmp), "/var/tmp"),  # noqa: S108  its own
             *self.system,
             *("--ro-bind", str(job.given), str(inside.given), "--ro-bind", str(job.documents), str(inside.documents)),
             *("--bind", str(job.workspace), str(inside.workspace), "--bind", str(job.artifacts), str(inside.artifacts)),
-            *("--bind", str(job.interface), str(inside.interface), "--bind", str(job.home), str(inside.home)),
+            *("--bind", str(job.interface), str(inside.interface)),
             *(part for name, value in env.items() for part in ("--setenv", name, value)),
-            *("--remount-ro", "/", "--chdir", str(inside.workspace)),
+            *("--chdir", str(inside.workspace)),
         ]
         return b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
 

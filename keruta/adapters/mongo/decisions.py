@@ -105,6 +105,7 @@ def _attempt(document: Mapping[str, Any]) -> Attempt:
         started_at=document.get("started_at"),
         ended_at=document.get("ended_at"),
         pushes=document.get("pushes"),
+        script_exit_code=document.get("script_exit_code"),
     )
 
 

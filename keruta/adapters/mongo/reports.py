@@ -125,6 +125,7 @@ def _to_assigned(document: Document, acknowledged: dict[str, int], specification
         attempt=attempt["number"],
         status=document["status"],
         execution=attempt.get("execution"),
+        script_exit_code=attempt.get("script_exit_code"),
         stop=document.get("cancel_requested_at") is not None,
         input=[Input(number=i["number"], text=i["text"]) for i in document["input"] if i["number"] > passed],
         specification=specification,

@@ -42,6 +42,7 @@ from keruta.domain.reports import (
     Pushing,
     Resumed,
     Running,
+    ScriptEnded,
     Waiting,
     refused,
 )
@@ -120,6 +121,8 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
             return _going_on(task, task.attempt, entry, Change.RESUME, {**lease, "question": None})
         case Pushing():
             return _pushing(task, task.attempt, entry)
+        case ScriptEnded():
+            return _script_ended(task, task.attempt, entry, sender)
         case Left():
             return _left(task, task.attempt, entry)
         case Ended():
@@ -213,6 +216,21 @@ def _pushing(task: Standing, attempt: Attempt, entry: Pushing) -> Decision | Out
         change=None,
         guard=from_sources(Change.FAIL, attempt=attempt.number, execution=entry.execution),
         attempt={"pushing": Extended("attempt.pushing", [told])},
+    )
+
+
+def _script_ended(task: Standing, attempt: Attempt, entry: ScriptEnded, sender: Sender) -> Decision | Outcome:
+    """The first word on how the script's container ended stays. Its worker's alone counts: only that sees the Pod."""
+    if sender.worker is None:
+        return refused("NotYours", message("attempt_not_senders"))
+    if attempt.execution != entry.execution or task.status not in sources(Change.FAIL):
+        return STALE
+    if attempt.script_exit_code is not None:
+        return REPEAT
+    return Decision(
+        change=None,
+        guard=from_sources(Change.FAIL, attempt=attempt.number, execution=entry.execution),
+        attempt={"script_exit_code": entry.exit_code},
     )
 
 

@@ -65,6 +65,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         pushes: the earlier attempt whose kept work it pushes; it runs no script then.
+        script_exit_code: how its script's container ended, where its worker reported that.
     """
 
     number: int
@@ -76,6 +77,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     pushes: int | None = None
+    script_exit_code: int | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):

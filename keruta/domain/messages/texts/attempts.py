@@ -49,6 +49,10 @@ TEXTS = {
     ),
     "script_failed": "The script {ending}.",
     "script_setup_failed": "A set-up command {ending}; the script was not run.",
+    "script_setup_failed_again": (
+        "A set-up command {ending} when it ran again for the check, which has a home of its own. A set-up must be able to "
+        "run twice in one workspace."
+    ),
     "script_check_failed": "The script succeeded; the check after it {ending}.",
     "script_killed": "The script and the process that ran it were killed.",
     "script_out_of_memory": "The script used more memory than its limit; raise the limit, or use less.",
@@ -73,6 +77,10 @@ TEXTS = {
         "The disk of the workspace is full, and the script {ending}; free some space on the worker and retry the task."
     ),
     "attempt_no_fence": "This worker has no fence: the script has all the rights of the user that runs the worker.",
+    "attempt_check_unfenced": (
+        "Without a fence a script can falsify what its check says: install bubblewrap on the worker's machine, or run "
+        "scripts in Pods."
+    ),
     "file_not_kept": "Not kept of $KERUTA_ARTIFACTS: {path}, {why}.",
     "files_not_kept": "{count} more files were not kept; the log names them.",
     "results_files_unlisted": (
