@@ -121,6 +121,9 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     job_memory: str = "1Gi"
     """A script's memory at most, where its profile says nothing."""
 
+    job_agent_memory: str = "384Mi"
+    """The memory of the agent beside each script at most, where repository and profile say nothing."""
+
     job_disk: str = "10Gi"
     """The size of each of a Job's own directories at most."""
 

@@ -27,6 +27,7 @@ _NAMES = {
     "limits": marked("At most"), "cpu": marked("CPU"), "memory": marked("Memory"),
     "ephemeral_storage": marked("Disk"), "timeout_seconds": marked("Time limit in seconds"),
     "env": marked("Environment"), "secrets": marked("Secrets as variables"), "network": marked("Network"),
+    "agent_memory": marked("The agent's memory"),
     "node_selector": marked("Labels of nodes"), "tolerations": marked("Tolerations"),
     "usage": marked("Where its use of tokens is told"), "weight": marked("Weight"),
     "default_priority": marked("Priority by default"), "default_retry": marked("Tried again by default"),

@@ -267,14 +267,12 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         if not self._check_is_apart:
             return self._is_whole("control")
         ended = self.script_exit_code
-        if ended is None:
-            return self.recorded and self._record("control").get("script") != 0
-        return ended != 0 or self.recorded
+        return ended is not None and (ended != 0 or self.recorded)
 
     @property
     def awaits_check(self) -> bool:
-        """In a Pod: whether the script says that it has ended well, and the cluster has not said so yet."""
-        return self._check_is_apart and self.script_exit_code is None and self.recorded and not self.finished
+        """In a Pod: whether the script before a check says that it has ended, and the cluster has not said so yet."""
+        return self._check_is_apart and self.script_exit_code is None and self.recorded
 
     @property
     def script_exit_code(self) -> int | None:

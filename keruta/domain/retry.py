@@ -84,6 +84,10 @@ REASONS: dict[str, Reason] = {
     ),
     "ContainerNotStarted": Reason(retried=False, means="The cluster could not start the Pod's containers."),
     "AgentFailed": Reason(retried=True, means="keruta's agent beside the script ended again and again."),
+    "AgentOutOfMemory": Reason(
+        retried=False,
+        means="Git, or keruta's agent beside a script, used more memory than it may: raise agent_memory.",
+    ),
     "QuotaExceeded": Reason(retried=False, means="The namespace's quota has no room for the Pod."),
     "Unschedulable": Reason(retried=False, means="No node has room for the Pod, or none is as its profile asks."),
     "InternalError": Reason(retried=True, means="A fault in keruta itself; the worker's log tells more."),

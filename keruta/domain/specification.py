@@ -54,6 +54,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     network: str = "open"
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
+    agent_memory: str | None = None
 
 
 class EarlierPush(msgspec.Struct, frozen=True, kw_only=True):

@@ -306,6 +306,21 @@ def test_a_pod_whose_agent_prepares_is_not_stuck() -> None:
     assert stuck(document, waited_seconds=99, patience_seconds=10) is None
 
 
+def test_an_agent_that_used_too_much_memory_is_told_at_once(specification: Specification) -> None:
+    """Started again it would need as much; a profile or a repository gives it more."""
+    document = pod("Pending", waiting={"reason": "PodInitializing"})
+    before = {"terminated": exited(137, "OOMKilled")}
+    document["status"]["initContainerStatuses"] = [{"name": "agent", "state": {"running": {}}, "lastState": before}]
+    more = msgspec.structs.replace(specification, placement=Placement(agent_memory="2Gi"))
+
+    found = stuck(document, waited_seconds=0, patience_seconds=10)
+
+    assert found is not None
+    assert found.reason == "AgentOutOfMemory"
+    assert pod_of(specification)["initContainers"][0]["resources"]["limits"] == {"memory": "384Mi"}
+    assert pod_of(more)["initContainers"][0]["resources"]["limits"] == {"memory": "2Gi"}
+
+
 MISSING = 'FailedMount: MountVolume.SetUp failed for volume "keruta-job-bot" : secret "keruta-job-bot" not found'
 
 

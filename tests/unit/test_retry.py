@@ -15,7 +15,7 @@ RETRIED = {
 
 
 USERS = {
-    "AgentGaveUp", "BudgetExceeded", "ModelUnauthorized", "NothingChanged",
+    "AgentGaveUp", "BudgetExceeded", "ModelUnauthorized", "NothingChanged", "AgentOutOfMemory",
     "ArtifactsFailed", "BranchExists", "BranchRefused", "Cancelled", "CertificateRefused", "CheckFailed",
     "CheckoutRefused", "CloneAuthFailed", "CommandNotFound", "ContainerNotStarted", "CredentialMissing",
     "DeadlineExceeded", "DocumentMissing", "EndNotKnown", "HostKeyUnknown", "ImageNotRunnable", "LfsFailed",

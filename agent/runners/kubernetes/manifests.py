@@ -172,6 +172,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
         **({"KERUTA_HTTPS_PROXY_LOGIN_FILE": "/token/proxy-login"} if network().login else {}),
     }
     results = f"results/{specification.task}"
+    memory = specification.placement.agent_memory or settings.job_agent_memory
     cache = f"cache/{specification.clone_cache_name}"  # other repositories' entries are not mounted
     return {
         "name": "agent",
@@ -188,7 +189,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
             "periodSeconds": 1,
             "failureThreshold": 120,
         },
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "384Mi"}},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": memory}},
         "securityContext": _security(),
         "volumeMounts": [
             {"name": "job", "mountPath": "/job"},

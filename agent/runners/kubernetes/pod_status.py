@@ -218,6 +218,9 @@ def _why_not(image: str, said: str, code: Any) -> Message:
 
 def _container_trouble(container: dict[str, Any], waited: float, patience: float) -> PodEnd | None:
     waiting = container.get("state", {}).get("waiting", {})
+    ended_by = container.get("lastState", {}).get("terminated", {}).get("reason")
+    if container["name"] == AGENT and ended_by == "OOMKilled":  # started again, it would need as much again
+        return PodEnd(reason="AgentOutOfMemory", message=message("cluster_agent_out_of_memory"))
     reason, said = waiting.get("reason", ""), waiting.get("message", "")
     if "no match for platform" in said:
         told = message("cluster_image_no_platform", image=container["image"], message=said)

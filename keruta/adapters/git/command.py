@@ -16,7 +16,8 @@ from typing import BinaryIO
 import git
 import msgspec
 
-from keruta.adapters.git.faults import fault
+from keruta.adapters.git import memory
+from keruta.adapters.git.faults import fault, killed
 from keruta.domain.messages import message
 from keruta.errors import PhaseError
 
@@ -112,6 +113,8 @@ class Git:
             allowed: exit codes besides 0 that are no failure.
         """
         done = self.run(*arguments, stdin=stdin)
+        if done.exit_code == -signal.SIGKILL:  # not by this process: `run` raises then
+            raise killed()
         if done.exit_code != 0 and done.exit_code not in allowed:
             raise fault(done.err.decode("utf-8", "replace"), reason)
         return done.out
@@ -133,7 +136,7 @@ class Git:
         # GitPython adds to the environment that this process has; `env -i` leaves nothing of that, such as a GIT_DIR.
         made = [f"{name}={value}" for name, value in self.env.items()]
         process = self._git.execute(
-            ["env", "-i", *made, "git", "-C", str(self.directory.absolute()), *arguments],
+            ["env", "-i", *made, "git", "-C", str(self.directory.absolute()), *memory.options(), *arguments],
             as_process=True,
             istream=source,
             start_new_session=True,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from keruta.adapters.git import memory
 from keruta.domain.messages import message
 from keruta.errors import PhaseError
 
@@ -56,6 +57,7 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     (r"fatal: detected dubious ownership", "RepositoryNotFound", "git_other_owner"),
     (r"(error|fatal): .*no space left on device", "WorkspaceFailed", "git_disk_full"),
 )
+_KILLED = re.compile(r"(fatal|error): .*died of signal 9|(fatal|error): out of memory", re.IGNORECASE)
 _KNOWN = [(re.compile(pattern, re.IGNORECASE), reason, code) for pattern, reason, code in _SAID]
 
 # The network, or a server that is away for a moment: the same again may go well.
@@ -84,6 +86,8 @@ def fault(said: str, reason: str) -> PhaseError:
         reason: the reason where Git's words tell none; `Push…` for what belongs to a push.
     """
     own = own_lines(said)
+    if any(_KILLED.match(line) for line in own):
+        return killed()
     for pattern, known, code in _KNOWN:
         if any(pattern.match(line) for line in own):
             refused = reason.startswith("Push") and known in ("CloneAuthFailed", "RepositoryNotFound")
@@ -92,6 +96,13 @@ def fault(said: str, reason: str) -> PhaseError:
     if any(_TRANSIENT.match(line) for line in own) and not any(_NEVER_TRANSIENT.search(line) for line in own):
         return TransientError(reason, told)
     return PhaseError(reason, told)
+
+
+def killed() -> PhaseError:
+    """Return the error for a Git that the kernel has ended, which it does where memory runs out."""
+    limit = memory.limit_bytes()
+    told = message("git_killed") if limit is None else message("git_out_of_memory", limit=limit // 1024 // 1024)
+    return PhaseError("AgentOutOfMemory", told)
 
 
 def own_lines(said: str) -> list[str]:

@@ -239,6 +239,7 @@ def _with_profile(made: Specification, row: Document, credentials: dict[str, Doc
             network=profile.network,
             node_selector=profile.node_selector,
             tolerations=profile.tolerations,
+            agent_memory=made.placement.agent_memory or profile.agent_memory,
         ),
     )
 
@@ -254,6 +255,9 @@ def _with_repository(made: Specification, row: Document, credentials: dict[str, 
         made,
         repository=msgspec.structs.replace(made.repository, url=repository.url),
         setup=[*made.setup, *repository.setup],
+        placement=msgspec.structs.replace(
+            made.placement, agent_memory=repository.agent_memory or made.placement.agent_memory
+        ),
         read=read,
         push=push if made.wanted_result is not None else None,
         lfs=repository.lfs,

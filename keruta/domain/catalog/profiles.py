@@ -22,12 +22,17 @@ from keruta.domain.repository import Depth, Paths, paths_faults
 PROMPT_PLACE = "{prompt}"
 FILE_PLACE = "{prompt_file}"
 ARGUMENT_LIMIT_BYTES = 120_000  # Linux takes 128 KiB in one argument
+AGENT_MEMORY_LEAST_BYTES = 128 << 20
 ENV_LIMIT_BYTES = 64 * 1024  # of names and values; a program can be started with about 2 MiB in all
 QUANTITY = r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 _PLACES = re.compile(f"{re.escape(PROMPT_PLACE)}|{re.escape(FILE_PLACE)}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,499}")
 
 Quantity = Annotated[str, Meta(pattern=QUANTITY, description="a Kubernetes quantity, such as 500m or 2Gi")]
+AgentMemory = Annotated[
+    str,
+    Meta(pattern="^[0-9]{1,9}(M|Mi|G|Gi)$", description="of the agent beside the script; 128Mi or more"),
+]
 Pairs = Annotated[dict[str, Annotated[str, Meta(max_length=32768)]], Meta(max_length=100)]
 
 
@@ -121,6 +126,7 @@ class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True,
     network: Literal["open", "closed"] = "open"
     node_selector: Annotated[dict[str, str], Meta(max_length=20)] = {}
     tolerations: Annotated[list[Toleration], Meta(max_length=20)] = []
+    agent_memory: AgentMemory | None = None
     usage: Annotated[list[UsageRule], Meta(max_length=20)] = []
     depth: Depth | None = None
     tags: bool | None = None
@@ -145,6 +151,7 @@ class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True,
             yield from ((f"/commit{at}", said) for at, said in self.commit.faults())
         for number, rule in enumerate(self.usage):
             yield from ((f"/usage/{number}{at}", message) for at, message in rule.faults())
+        yield from agent_memory_faults(self.agent_memory)
         if environment_bytes(self.env) > ENV_LIMIT_BYTES:
             yield "/env", message("field_env_too_large", limit=ENV_LIMIT_BYTES // 1024)
         for field in ("env", "secrets"):
@@ -178,6 +185,18 @@ def needs_cluster(profile: ProfileSpec) -> list[str]:
     if profile.resources != Resources():
         found.append("resources")
     return found
+
+
+def agent_memory_faults(memory: str | None) -> Problems:
+    """What is wrong with an agent's memory: Git and Python run in it, and have to fit."""
+    if memory is not None and amount_bytes(memory) < AGENT_MEMORY_LEAST_BYTES:
+        yield "/agent_memory", message("field_agent_memory", least="128Mi")
+
+
+def amount_bytes(quantity: str) -> int:
+    """Return a quantity of memory in bytes."""
+    number, unit = re.fullmatch(r"([0-9]+)([A-Za-z]+)", quantity).groups()  # type: ignore[union-attr]
+    return int(number) * {"M": 10**6, "Mi": 2**20, "G": 10**9, "Gi": 2**30}[unit]
 
 
 def environment_bytes(env: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ from msgspec import Meta
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
+from keruta.domain.catalog.profiles import AgentMemory, agent_memory_faults
 from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
 from keruta.domain.repository import Depth, Paths, paths_faults, ref_allowed, ref_fault, url_fault
@@ -38,6 +39,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         list[Annotated[str, Meta(min_length=1, max_length=255)]],
         Meta(max_length=100, description="patterns such as main or release/*; empty for all"),
     ] = []
+    agent_memory: AgentMemory | None = None
     max_running: Annotated[int, Meta(ge=0, le=100_000)] | None = None
     commit: CommitRules | None = None
     access: Access | None = None
@@ -51,6 +53,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             yield "/default_ref", message("field_default_ref")
         yield from command_faults("/setup", self.setup)
         yield from paths_faults(self.paths)
+        yield from agent_memory_faults(self.agent_memory)
         if self.commit is not None:
             yield from ((f"/commit{at}", said) for at, said in self.commit.faults())
 

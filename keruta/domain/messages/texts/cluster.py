@@ -40,6 +40,10 @@ TEXTS = {
     "cluster_deadline": "The script was ended because its Job reached its own deadline, {seconds} s after its creation.",
     "cluster_shell_failed": "The shell of the image {image} ended with exit code {code} before the script began: {message}",
     "cluster_shell_failed_silently": "The shell of the image {image} ended with exit code {code} before the script began.",
+    "cluster_agent_out_of_memory": (
+        "The memory of keruta's agent beside the script did not suffice; raise agent_memory of the repository or of its "
+        "profile."
+    ),
     "cluster_agent_failed": "keruta's agent ended again and again, with exit code {code}: {message}",
     "cluster_said_nothing": "the cluster said nothing about it",
 }

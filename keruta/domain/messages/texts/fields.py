@@ -10,6 +10,7 @@ TEXTS = {
     "field_tag": "A tag contains no spaces, commas, colons or slashes.",
     "field_prompt_program": "The prompt can't choose the program itself.",
     "field_pointer_or_pattern": "Give either a pointer into a line of JSON, or a pattern.",
+    "field_agent_memory": "This is less than the agent and Git need; give {least} or more.",
     "field_image": "This is not the name of an image.",
     "field_nul": "This contains a NUL character.",
     "field_pattern_slow": (

@@ -51,6 +51,11 @@ TEXTS = {
     "git_repository_empty": "The repository has no commit yet; push one first.",
     "git_answers_empty": "The server answers, but the repository has no commit yet; push one first.",
     "git_slow": "The Git server did not answer in time.",
+    "git_out_of_memory": (
+        "Git was ended because the {limit} MiB of memory of keruta's agent did not suffice; raise agent_memory of the "
+        "repository or of its profile."
+    ),
+    "git_killed": "Git was killed, as a system does that runs out of memory; free some on the worker's machine.",
     "git_too_much": "The Git server's answer has more than {limit} bytes.",
     "git_answers_no_ref": "The server answers, but the repository has no branch or tag '{ref}'.",
     "git_app_refused": "GitHub refused to give the App a token for {owner}/{repository} ({status}).",

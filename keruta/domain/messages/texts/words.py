@@ -46,6 +46,7 @@ TEXTS = {
     "type_nothing": "nothing",
     "type_either": "{one} or {other}",
     "reason_accepted": "accepted by a person",
+    "reason_agent_out_of_memory": "keruta's agent beside it ran out of memory",
     "reason_agent_failed": "keruta's agent beside it failed",
     "reason_artifacts_failed": "its files could not be kept",
     "reason_cancelled": "cancelled",
