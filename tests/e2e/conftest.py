@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 
+from tests.support.coding_agents import place
 from tests.support.system import RunningSystem
 
 
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSystem]:
     home = tmp_path_factory.mktemp("machine") / "home"
-    with RunningSystem(home, {"KERUTA_GRACE_SECONDS": "2"}) as up:
+    path = f"{place('codex') / 'bin'}:{os.environ['PATH']}"
+    with RunningSystem(home, {"KERUTA_GRACE_SECONDS": "2", "PATH": path}) as up:
         yield up
