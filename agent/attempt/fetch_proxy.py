@@ -224,6 +224,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if not 0 <= length <= REQUEST_LIMIT_BYTES:
                 raise ValueError("too long")
             body = self.rfile.read(length)
+            if len(body) < length:
+                raise ValueError("cut short")
         if self.headers.get("Content-Encoding", "") in ("gzip", "x-gzip"):
             unpacked = zlib.decompressobj(16 + zlib.MAX_WBITS)
             body = unpacked.decompress(body, REQUEST_LIMIT_BYTES)
@@ -233,7 +235,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _chunks(self) -> bytes:
         body = b""
-        while size := int(self.rfile.readline(20).split(b";")[0].strip() or b"0", 16):
+        while size := int(self.rfile.readline(20).split(b";")[0].strip(), 16):
             if not 0 < size <= REQUEST_LIMIT_BYTES - len(body):
                 raise ValueError("too long")
             body += self.rfile.read(size)

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from agent.attempt.commits import Commits, amended_base, read_commits, with_parents
+from agent.attempt.copies import shown
 from agent.attempt.git_directory import GitDirectory
 from agent.attempt.git_index import IndexUnreadableError, parse
 from agent.attempt.git_objects import take_objects, tree_rows
@@ -163,7 +164,10 @@ class ResultRepository:
         (self.bare / "info" / "exclude").write_bytes(directory.exclude)
         listed = b"" if parent is None else self._tree(parent)
         snapshot = Snapshot(files, self.git, self.directory / "files", self._baseline(tree_rows(listed)), lfs=self._lfs)
-        tree = snapshot.tree(directory.tracked(len(self.base) // 2))
+        tracked = directory.tracked(len(self.base) // 2)
+        tree = snapshot.tree(tracked)
+        for unmerged in sorted({entry.path for entry in tracked or () if entry.stage})[:SHOWN_PATHS]:
+            self._say(f"in the result with an unresolved conflict: {shown(unmerged)}")
         for path in sorted(snapshot.left_out)[:SHOWN_PATHS]:
             self._say(f"not in the result: {path}")
         if len(snapshot.left_out) > SHOWN_PATHS:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import shlex
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from agent.attempt.fetch_proxy import FetchProxy
+from agent.attempt import fetch_proxy
+from agent.attempt.fetch_proxy import AT_ONCE, REQUEST_LIMIT_BYTES, FetchProxy, Place
 from agent.attempt.fetch_rules import DELIMITER, FLUSH, Rules, packet
+from keruta.domain.messages import message
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.specification import Access
 from keruta.domain.task import RepositoryRef
@@ -265,3 +270,87 @@ def test_no_redirect_is_followed(tmp_path: Path) -> None:
 
     assert told.status == "succeeded", told.log
     assert "GIVEN" not in told.log
+
+
+@pytest.fixture
+def idle(tmp_path: Path) -> Iterator[FetchProxy]:
+    """A proxy whose upstream is never asked."""
+    proxy = FetchProxy("http://127.0.0.1:1/a.git", nothing, tmp_path, Rules((), "c" * 40))
+    yield proxy
+    proxy.close()
+
+
+def asked(place: Place, body: bytes, headers: dict[str, str], path: str = "/repository.git/git-upload-pack") -> bytes:
+    """What the proxy answers to a request, whole."""
+    given = {"Host": "a", "Authorization": f"Bearer {place.token}", "Git-Protocol": "version=2", **headers}
+    head = "".join(f"{name}: {value}\r\n" for name, value in given.items())
+    with socket.create_connection(("127.0.0.1", place.port), timeout=10) as connection:
+        connection.sendall(f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+BOMB = gzip.compress(bytes(REQUEST_LIMIT_BYTES + 1))
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"", {"Content-Length": str(REQUEST_LIMIT_BYTES + 1)}),
+        (b"", {"Content-Length": "-1"}),
+        (b"", {"Content-Length": "ten"}),
+        (b"0000", {"Content-Length": "400"}),
+        (BOMB, {"Content-Length": str(len(BOMB)), "Content-Encoding": "gzip"}),
+        (b"no gzip", {"Content-Length": "7", "Content-Encoding": "gzip"}),
+        (b"%x\r\n" % (REQUEST_LIMIT_BYTES + 1), {"Transfer-Encoding": "chunked"}),
+        (b"-4\r\n0000\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked"}),
+        (b"4\r\n0000\r\n", {"Transfer-Encoding": "chunked"}),
+        (b"zz\r\n", {"Transfer-Encoding": "chunked"}),
+        (b"4\r\nffff\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked"}),
+    ],
+)
+def test_a_request_that_is_too_large_or_malformed_is_refused(
+    idle: FetchProxy, body: bytes, headers: dict[str, str]
+) -> None:
+    """At once, and without asking the repository's server."""
+    assert asked(idle.start(), body, headers).startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_client_that_says_nothing_is_let_go(idle: FetchProxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any user of the machine may connect: nobody keeps the script's own fetches out for long."""
+    monkeypatch.setattr(fetch_proxy._Handler, "timeout", 0.2)
+    place = idle.start()
+
+    with socket.create_connection(("127.0.0.1", place.port), timeout=10) as silent:
+        assert silent.recv(1) == b""
+
+
+def test_more_fetches_at_once_than_allowed_are_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wait a while for a place, and then Git says why it got none."""
+    monkeypatch.setattr(fetch_proxy, "WAIT_SECONDS", 0.1)
+    begun, over = threading.Semaphore(0), threading.Event()
+
+    @contextlib.contextmanager
+    def held(directory: Path) -> Iterator[dict[str, str]]:
+        begun.release()
+        over.wait(20)
+        raise PhaseError("FetchRefused", message("fetch_refused"))
+        yield {}
+
+    proxy = FetchProxy("http://127.0.0.1:1/a.git", held, tmp_path, Rules((), "c" * 40))
+    place = proxy.start()
+    request = b"".join(lines(b"command=ls-refs"))
+    headers = {"Content-Length": str(len(request))}
+    busy = [threading.Thread(target=asked, args=(place, request, headers)) for _ in range(AT_ONCE)]
+    try:
+        for one in busy:
+            one.start()
+            assert begun.acquire(timeout=10)
+        answer = asked(place, request, headers)
+    finally:
+        over.set()
+        for one in busy:
+            one.join(20)
+        proxy.close()
+
+    assert b"ERR " + str(message("fetch_too_many")).encode() in answer

@@ -423,6 +423,17 @@ def test_history_that_was_fetched_or_linked_is_no_hindrance(tmp_path: Path, serv
     assert git(served, "log", "--format=%s", "result") == "The result\nmine\nsecond\nfirst"
 
 
+def test_a_conflict_that_was_not_resolved_is_named(workspace: Workspace, served: Path) -> None:
+    """The file goes with its marks, as `git add` takes it; whoever reads the log knows."""
+    workspace.run("git checkout -qb side; echo side > new; git add .; git commit -qm one; git checkout -q main")
+    workspace.run("echo main > new; git add .; git commit -qm two; git merge -q side || true")
+    pushed = workspace.push("result")
+
+    assert pushed is not None
+    assert "<<<<<<<" in git(served, "show", "result:new")
+    assert "in the result with an unresolved conflict: new" in workspace.said
+
+
 def test_a_merge_that_was_not_committed_is_a_merge(workspace: Workspace, served: Path) -> None:
     """As `git commit` would conclude it."""
     workspace.run("git checkout -q -b side; echo 1 > 1; git add .; git commit -qm one; git checkout -q -; echo 2 > 2")
