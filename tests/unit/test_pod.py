@@ -559,6 +559,23 @@ def test_no_check_is_released_in_a_pod_that_is_going(specification: Specificatio
     assert script_ends(attempt) == []
 
 
+def test_an_end_that_nobody_knows_is_told_once(specification: Specification) -> None:
+    """The task is `unknown` then, and waits for a person; told again while keruta still counts it as running."""
+    attempt = Attempt(specification)
+    attempt.job.make()
+    attempt.starts()
+    over = pod("Failed")
+    for status in ("running", "running", "unknown", "unknown"):
+        attempt.job.look({}, over, gone=False)
+        attempt.settled()
+        attempt.job.look({}, over, gone=False)
+        if attempt.job._told_at is not None:
+            attempt.job._told_at -= 60
+        attempt.job.told(msgspec.structs.replace(attempt.job._assigned, status=status))
+
+    assert [type(entry) for entry in attempt.sent] == [Lost, Lost, Lost]
+
+
 def test_an_end_that_the_agent_told_is_not_told_again(specification: Specification) -> None:
     """keruta names the attempt no more: it is known here no more."""
     attempt = Attempt(specification)

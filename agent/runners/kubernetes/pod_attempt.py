@@ -24,7 +24,7 @@ from agent.runners.kubernetes.pod_status import (
     stuck,
 )
 from agent.settings import ClusterSettings
-from keruta.domain.lifecycle import NOT_STARTED
+from keruta.domain.lifecycle import NOT_STARTED, Status
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Input, Lost, ScriptEnded
@@ -73,6 +73,7 @@ class PodJob:
         self._over: PodEnd | None = None
         self._over_at = 0.0
         self._told_at: float | None = None
+        self._told_lost = False
         self._heard_at = 0.0
         self._stop_at: float | None = None
         self._script_end_at: float | None = None
@@ -94,9 +95,14 @@ class PodJob:
         return self._stop_at is not None or self._over is not None
 
     def told(self, assigned: Assigned) -> None:
-        """What keruta says of it now. What was told of its end, and counts for nothing, is told again."""
+        """What keruta says of it now. What was told of its end, and counts for nothing, is told again.
+
+        That nobody can say how it ended is not: keruta counts it as `unknown`, until a person decides.
+        """
         self._assigned = assigned
         self._heard_at = time.monotonic()
+        if self._told_lost and assigned.status == Status.UNKNOWN:
+            return
         if self._told_at is not None and self._heard_at - self._told_at > TELL_AGAIN_SECONDS:
             self._told_at = None
 
@@ -243,6 +249,7 @@ class PodJob:
     def _tell(self, end: PodEnd) -> None:
         """Reports the end; keruta refuses it where the agent's own came first."""
         self._told_at = time.monotonic()
+        self._told_lost = end.lost and self._started
         entry: AnyEntry = Lost(task=self._task, attempt=self._number, execution=self._assigned.execution)
         if not (end.lost and self._started):
             entry = Ended(
