@@ -1,4 +1,4 @@
-"""What every test may use: a real mongod and one database for the run, which is emptied before each test."""
+"""Fixtures of every test: a real mongod and one database for the run, which is emptied before each test."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is for a release runs only where it is asked for; no test depends on those that run before it."""
+    """Skip tests that are for a release, and shuffle the order on request: no test depends on earlier ones."""
     if (seed := config.option.shuffle) is not None:
         _shuffle(items, random.Random(seed))
     if config.option.markexpr:

@@ -40,7 +40,7 @@ NOTICEABLE = 1.15  # so much over its time is no chance
 
 @dataclass(frozen=True, kw_only=True)
 class Took:
-    """What a part took, and how many times slower this machine was meanwhile than the one of the budgets."""
+    """Time that a part took, and how many times slower this machine was meanwhile than the one of the budgets."""
 
     part: str
     seconds: float

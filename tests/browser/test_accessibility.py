@@ -25,7 +25,7 @@ def violations(reader: Reader) -> list[str]:
 
 @pytest.fixture(scope="session")
 def contents(system: RunningSystem, another_repository: str) -> dict[str, str]:
-    """What there is to see, all of it written by someone hostile."""
+    """Pages' content, all of it written by someone hostile."""
     return hostile_content(system, another_repository)
 
 

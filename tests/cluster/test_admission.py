@@ -1,4 +1,4 @@
-"""What a worker's account may create, by a real API server: an attempt's Job and its token, and nothing beside it.
+"""Objects that a worker's account may create, by a real API server: an attempt's Job and its token, nothing else.
 
 It needs an API server alone, so it takes the smallest cluster that the lab has, or the one that is up already.
 """
@@ -109,7 +109,7 @@ def _volume(job: dict[str, Any], source: dict[str, Any]) -> None:
 
 
 def _said(api: Cluster, document: dict[str, Any], account: str = WORKER) -> str:
-    """What the API server says to that account; nothing where it would create the thing."""
+    """Return the API server's refusal of that account; empty if it would create the object."""
     plural = f"{document['kind'].lower()}s"
     group = "/api/v1" if document["apiVersion"] == "v1" else f"/apis/{document['apiVersion']}"
     answer = _client(api).rest_client.pool_manager.request(

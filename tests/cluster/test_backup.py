@@ -1,4 +1,4 @@
-"""What an operator does with an installation as a whole: backs it up, takes it away, puts it back."""
+"""An operator's work on a whole installation: back up, remove, restore."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_workspaces_come_and_go_with_the_queue(coder: Coder, tmp_path: Path) -> 
 
 
 def _command(system: RunningSystem) -> str:
-    """What a workspace runs as long as it is started: our worker, by the name and with the slots that Coder gives."""
+    """Return the command of a started workspace: our worker, with the name and slots that Coder gives."""
     root = system.state.root
     env = {
         "KERUTA_AGENT_URL": system.running.url,

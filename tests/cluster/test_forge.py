@@ -1,4 +1,6 @@
-"""What only a forge says of a push: protected branches, read-only deploy keys, missing rights; on a real Gitea."""
+"""Refusals of a push that only a forge makes: protected branches, read-only deploy keys, missing rights; on a real
+Gitea.
+"""
 
 from __future__ import annotations
 
@@ -153,7 +155,7 @@ def test_who_sees_no_repository_is_told_so(gitea: Gitea, tmp_path: Path) -> None
 
 
 def test_a_deploy_key_that_may_only_read(gitea: Gitea, tmp_path: Path) -> None:
-    """It checks out, and its push is refused as the credential's fault."""
+    """The checkout works, and the push is refused as the credential's fault."""
     made = workspace(tmp_path, gitea.over_ssh, gitea.deploy_key(tmp_path, read_only=True))
 
     error = refused(made, "results/read-only")
@@ -170,7 +172,7 @@ def test_a_deploy_key_that_may_write(gitea: Gitea, tmp_path: Path) -> None:
 
 
 def test_directories_alone_out_of_a_forge(gitea: Gitea, tmp_path: Path) -> None:
-    """It filters, so the contents of other files are not transferred; the result keeps them."""
+    """The forge filters, so the contents of other files are not transferred; the result keeps them."""
     made = Workspace(tmp_path / "attempt", gitea.repository, gitea.owner)
     made.check_out(paths=("src",))
     assert (made.path / "src" / "a.txt").exists()

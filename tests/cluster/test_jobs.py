@@ -204,7 +204,7 @@ def test_a_pod_that_is_deleted_under_its_script(cluster: Cluster, repository: st
 
 
 def test_a_quota_that_has_no_room(cluster: Cluster, repository: str) -> None:
-    """What the cluster says is the task's sentence."""
+    """The task's message is the cluster's own."""
     cluster.ended(cluster.submit(repository, "true"))  # so that create_task is awake: the quota is for its Pods too
     # Fewer than there are: nothing that goes meanwhile makes room.
     quota = {
@@ -326,7 +326,7 @@ def test_a_secret_that_is_not_a_jobs_is_not_mounted(cluster: Cluster) -> None:
 
 
 def _refusal(cluster: Cluster, account: str, job: dict[str, Any]) -> str | None:
-    """What the API server says to that account; None while the policy is not in force yet."""
+    """Return the API server's refusal of that account; None while the policy is not in force yet."""
     import subprocess
 
     done = subprocess.run(

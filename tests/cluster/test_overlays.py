@@ -84,7 +84,7 @@ def _key(document: dict[str, Any]) -> tuple[str, str]:
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_overlays_change_no_structure(cluster: Cluster, overlay: str) -> None:
-    """What is in base is in each overlay, with the same containers, accounts and rights."""
+    """Each overlay has everything of base, with the same containers, accounts and rights."""
     base = {_key(one): one for one in yaml.safe_load_all(cluster.kubectl("kustomize", "knative/base"))}
     found = {_key(one): one for one in documents(cluster, overlay)}
 

@@ -142,7 +142,7 @@ def test_a_viewer_reads_and_nothing_more(system: RunningSystem, repository: str)
 
 
 def test_a_batch_with_bad_entries_is_answered_entry_by_entry(system: RunningSystem) -> None:
-    """What can't be read is an outcome, never the batch's status."""
+    """Unreadable entries get an outcome each and do not change the batch's status."""
     worker_token = (system.state.root / "tokens" / "worker").read_text()
     session = ask(system, "PUT", "/agent/v1/workers/test-worker", {"slots": 0}, token=worker_token)
     assert session.status == 200

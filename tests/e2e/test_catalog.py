@@ -299,7 +299,7 @@ def test_every_kind_has_its_commands(system: RunningSystem, tmp_path: Path) -> N
 
 
 def test_export_and_import(system: RunningSystem, tmp_path: Path) -> None:
-    """What was exported comes in again and changes nothing; a wrong file names its lines and changes nothing."""
+    """An exported file is imported again without changes; a wrong file names its lines and changes nothing."""
     path = tmp_path / "catalog.yaml"
     path.write_text(system.run("export").stdout)
     path.write_text(path.read_text() + "---\nkind: queue\nname: imported\nweight: 3\n")

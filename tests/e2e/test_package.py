@@ -60,7 +60,7 @@ def test_a_package_runs_a_first_task_away_from_a_checkout(program: Path, tmp_pat
 
 
 def test_advice_names_what_a_package_has(program: Path, tmp_path: Path) -> None:
-    """Where no keruta runs, the advice is a command that is installed."""
+    """If no keruta runs, the advice is a command that is installed."""
     done = subprocess.run([program, "list"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "`keruta up`" in done.stderr

@@ -106,7 +106,7 @@ def test_no_part_does_anything_for_who_has_no_token(system: RunningSystem, token
 
 
 def test_a_nudge_from_a_stranger_is_not_taken(system: RunningSystem) -> None:
-    """Where a worker listens is known to keruta alone: a nudge costs a report."""
+    """Only keruta knows where a worker listens, because a nudge costs a report."""
     port = eventually(lambda: next((port for port, name in listening(system).items() if name == "worker"), None))
 
     assert _pool.request("POST", f"http://127.0.0.1:{port}/", body=b"{}", headers=EVENT).status == 404

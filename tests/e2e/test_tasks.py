@@ -168,7 +168,7 @@ def test_a_script_that_reads_is_waiting_until_someone_answers(system: RunningSys
 
 
 def test_a_script_may_ask_in_words(system: RunningSystem, repository: str) -> None:
-    """What is written to $KERUTA_ASK is the question, until the file is gone."""
+    """The text in $KERUTA_ASK is the question, until the file is removed."""
     script = 'echo "Which one?" > "$KERUTA_ASK"; read answer; rm "$KERUTA_ASK"; echo "it is $answer"; sleep 1.5'
     task_id = system.submit(repository, script)
 
@@ -189,7 +189,7 @@ def test_children_that_a_script_leaves_behind_are_ended(system: RunningSystem, r
 
 
 def test_a_script_that_closes_its_output_still_ends(system: RunningSystem, repository: str) -> None:
-    """What it wrote before is there, and so is its exit code."""
+    """The earlier output and the exit code are there."""
     task = system.ended(system.submit(repository, "echo before; exec >&- 2>&-; sleep 0.3; exit 4"))
 
     assert (task.status, task.exit_code) == ("failed", 4)

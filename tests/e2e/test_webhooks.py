@@ -23,7 +23,7 @@ pytestmark = pytest.mark.timeout(120)
 
 
 class Receiver(ThreadingHTTPServer):
-    """What is told of; `answers` are the statuses of the next answers, then 204."""
+    """A webhook's receiver; `answers` are the statuses of the next answers, then 204."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -73,7 +73,7 @@ def test_a_part_is_killed(load: Load, name: str) -> None:
 
 
 def test_mongod_is_killed(load: Load) -> None:
-    """What was answered is on disk."""
+    """Everything that was answered is on disk."""
     load.submit()
     load.under_way()
 
@@ -112,7 +112,7 @@ def test_dispatch_is_away_for_longer_than_a_lease(load: Load) -> None:
 
 
 def test_the_worker_is_frozen_past_its_lease_and_goes_on(load: Load) -> None:
-    """What was given up meanwhile comes back with its word; what ran anew runs once more only where it may."""
+    """Late reports of attempts that were given up count; a script runs once more only if its policy allows it."""
     load.submit(60)
     load.under_way()
 

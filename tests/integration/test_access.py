@@ -310,7 +310,7 @@ def test_documents_and_credentials_can_be_hidden(world: World) -> None:
 
 
 def test_an_entry_that_may_not_be_seen_can_not_be_named(world: World) -> None:
-    """It is as if it were not there."""
+    """The refusal is the same as for a missing entry."""
     with_credential(world)
     spec = RepositorySpec(name="app", url=URL, read_credential="bot", push_credential="hidden", access=ACCESS)
     hidden = CredentialSpec(name="hidden", type="token", username="x", token="y", hosts=["example.com"],

@@ -1,4 +1,4 @@
-"""What an agent's token opens, and when it opens nothing any more."""
+"""Requests that an agent's token allows, and the moment from which it allows none."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def test_a_full_head_starves_nobody(world: World) -> None:
 
 
 def test_shares_go_by_submitter(world: World) -> None:
-    """Who has submitted a hundred does not keep the one who submitted one waiting."""
+    """A submitter of a hundred tasks does not delay the submitter of one."""
     for _ in range(100):
         world.submit(owner="many")
     one = world.submit(owner="few")

@@ -131,7 +131,7 @@ FORMS: tuple[str, ...] = (
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("world")
 def test_every_form_has_a_bound(app: flask.Flask, ada: Browser) -> None:
-    """What is typed into whichever field of whichever form: neither an error of ours, nor a long or slow page."""
+    """Any text in any field of any form gives neither an error of ours nor a long or slow page."""
     forms = fields = 0
     large = (b"a=" + b"x" * 2_000_000, b"&".join(b"a%d=1" % number for number in range(50_000)), b"=&" * 50_000)
     for rule, method in rules(app):
@@ -206,7 +206,7 @@ def test_every_body_of_the_functions_has_a_bound(world: World, app: flask.Flask,
     ids=lambda text: text[:6],
 )  # fmt: skip
 def test_no_text_makes_markdown_slow(text: str) -> None:
-    """What would take long is shown as it is."""
+    """A text that would take long is shown as it is."""
     began = time.process_time()
 
     shown = markdown(text)

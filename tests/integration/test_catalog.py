@@ -231,7 +231,7 @@ def test_a_credential_is_sealed_and_never_shown(world: World) -> None:
 
 
 def test_a_change_without_the_value_keeps_it(world: World) -> None:
-    """What is write-only can't be sent back; a new value is a new revision, and says only that it changed."""
+    """A write-only value can't be sent back; a new value makes a new revision, which only says that it changed."""
     credentials = world.catalogs["credential"]
     first = credentials.create(ANN, CredentialSpec(name="bot", type="token", username="bot", token=SECRET))
 

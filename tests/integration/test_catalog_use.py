@@ -40,7 +40,7 @@ def credential(world: World, name: str, **fields: Any) -> None:
 
 
 def specification(world: World, task_id: str) -> Specification:
-    """What the agent gets with its assignment."""
+    """Return the specification that the agent gets with its assignment."""
     if world.task(task_id).status == "queued":
         world.worker(slots=8)
         world.assign()
@@ -72,7 +72,7 @@ def test_a_name_stands_for_all_that_is_kept_under_it(world: World) -> None:
 
 
 def test_how_much_history_the_task_says_else_the_repository_else_the_profile(world: World) -> None:
-    """Where nobody says, the last commit alone; all history comes with its tags, unless they are not wanted."""
+    """By default only the last commit; full history comes with its tags, unless they are not wanted."""
     repository(world, depth=50)
     repository(world, "other", url="https://example.com/other.git", tags=False)
     world.catalogs["profile"].create(ANN, ProfileSpec(name="release", depth="full"))
@@ -432,7 +432,7 @@ def test_a_success_closes_a_circuit(world: World) -> None:
 
 
 def test_the_scripts_own_failure_closes_a_circuit_too(world: World) -> None:
-    """It ran: so what it draws on works."""
+    """The script ran, so everything that its task used works."""
     waiting = opened(world)
     probe_is_due(world)
     world.assign()

@@ -403,7 +403,7 @@ def references(directory: Path) -> set[str]:
 
 
 def test_all_history_is_there_when_it_is_asked_for(place: Place, http: GitHttp) -> None:
-    """What people ask of history has the answers of a whole clone: describe, blame, merge-base and three dots."""
+    """Questions about history have the answers of a whole clone: describe, blame, merge-base and three dots."""
     main, feature = make_history(http)
 
     assert place.checkout(http.url("a.git"), reader(http), ref="feature", depth="full", tags=True) == feature

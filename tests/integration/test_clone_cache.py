@@ -71,7 +71,7 @@ def uses(outcome: str) -> float:
 
 
 def test_the_second_checkout_fetches_nothing(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    """It asks which commit the ref names, and copies the rest."""
+    """The second checkout asks which commit the ref names, and copies the rest."""
     hits = uses("hit")
     bench.checkout()
 
@@ -177,7 +177,7 @@ def test_an_index_beside_an_entry_is_not_used(bench: Bench) -> None:
 
 
 def test_a_directory_that_is_a_link_is_not_entered(bench: Bench, tmp_path: Path) -> None:
-    """What lies behind it is neither read nor written."""
+    """The link's target is neither read nor written."""
     bench.checkout()
     shutil.move(bench.entry.parent, tmp_path / "elsewhere")
     bench.entry.parent.symlink_to(tmp_path / "elsewhere")

@@ -1,4 +1,4 @@
-"""What a fake promises, the real thing keeps: the same tests for both."""
+"""The fakes behave as the real parts do: the same tests for both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a plan and a page cost with 50,000 finished tasks: every query by an index, reading what it returns."""
+"""The cost of a plan and of a page with 50,000 finished tasks: every query uses an index and reads only what it
+returns.
+"""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def machine() -> Iterator[Machine]:
 
 
 def test_a_full_storage_of_results_is_told_and_recovers(machine: Machine) -> None:
-    """What fits is kept, a partial copy is not; the next task finds the room again."""
+    """Files that fit are kept, a partial copy is not; the next task finds the space again."""
     machine.mount("results", "3m")
     script = 'cd "$KERUTA_ARTIFACTS"; echo small >a; head -c 8000000 /dev/zero >big; echo small >c'
 

@@ -117,7 +117,7 @@ def test_an_agents_code_is_shown_in_the_readers_language(agent: Agent, browser: 
 
 
 def test_an_older_agents_text_is_shown_as_it_is(agent: Agent, browser: Browser) -> None:
-    """It knows no codes; its text is marked as English on a Japanese page, and escaped."""
+    """An older agent's text has no code: it is marked as English on a Japanese page, and escaped."""
     task, outcome = agent.fails(message=HOSTILE)
     assert outcome == {"accepted": True}
 
@@ -295,7 +295,7 @@ def test_an_attempt_that_is_not_made_says_why(webhooks: MongoWebhooks, browser: 
 
 
 def test_an_attempt_that_was_answered_has_both_texts(webhooks: MongoWebhooks, browser: Browser) -> None:
-    """What the receiver wrote is its own, and is escaped."""
+    """The receiver's own answer is shown as it is, escaped."""
     due = webhooks.take([])
     assert due is not None
     webhooks.answered(due, Answered(status=500, text=HOSTILE, why=message("webhook_status", status=500)))

@@ -1,4 +1,4 @@
-"""What is counted and traced of tasks, and what becomes of events that could not be delivered."""
+"""Metrics and traces of tasks, and events that could not be delivered."""
 
 from __future__ import annotations
 

@@ -388,7 +388,7 @@ def test_a_new_history_is_pushed_as_it_is(workspace: Workspace, served: Path) ->
 
 @pytest.mark.parametrize("how", ["rebase", "merge"])
 def test_a_rebase_or_merge_onto_a_shallow_main(workspace: Workspace, served: Path, how: str) -> None:
-    """What the script fetched without its history stands on what the server has."""
+    """Commits that the script fetched without their history are joined to the server's."""
     work = served.with_name("a.git.work")
     for number in range(3):
         add_commit(work, {f"main{number}": "x"}, f"main {number}")
@@ -579,7 +579,7 @@ def test_suffix_takes_the_next_free_name(workspace: Workspace, served: Path) -> 
 
 
 def test_what_an_earlier_attempt_pushed_is_replaced(workspace: Workspace, served: Path) -> None:
-    """It is the task's own, as long as nobody has added to it."""
+    """An earlier attempt's commit belongs to the task as long as nobody has added to it."""
     before = commit_on(served, "result", "earlier attempt")
     workspace.run("echo x > x")
 
@@ -675,7 +675,7 @@ def test_a_push_whose_answer_was_lost_is_a_push(over_http: Workspace, http: GitH
 
 
 def test_a_refused_credential_is_not_tried_again(over_http: Workspace) -> None:
-    """It would be refused for ever."""
+    """A second try would be refused as well."""
     reader = Credential(name="reader", username="reader", token="b-token")
 
     error = refused(over_http.push, credential=reader)

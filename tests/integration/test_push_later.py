@@ -98,7 +98,7 @@ def test_work_whose_check_failed_is_pushed_and_its_task_stays_failed(task: Task,
 
 
 def test_a_branch_that_exists_fails_the_push_and_the_work_stays(task: Task, served: Path) -> None:
-    """It can be pushed again, elsewhere."""
+    """The work can be pushed again, elsewhere."""
     git(served, "branch", "out", "main")
     failed = task.run(SCRIPT)
 
@@ -266,7 +266,7 @@ def test_a_push_of_a_task_without_a_result_runs_no_script(world: World) -> None:
 
 
 def test_another_branch_is_not_replaced_unless_it_is_said(world: World) -> None:
-    """What the task allowed for its own branch is not allowed for any other."""
+    """The task's permission for its own branch does not extend to another."""
     task_id = failed_with_work(world)
 
     task_commands.push(world.commands, ANN, task_id, PushRequest(branch="other"))

@@ -1,4 +1,4 @@
-"""What refuses a request: each of these fails when its check is taken out."""
+"""Refusals of requests: each test fails when its check is removed."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def left_file(world: World, settings: Settings) -> str:
 
 
 def open_files(settings: Settings) -> list[str]:
-    """Which files of attempts this process has open."""
+    """Return the files of attempts that this process has open."""
     paths = [os.path.realpath(entry.path) for entry in os.scandir("/proc/self/fd")]
     return [path for path in paths if path.startswith(str(settings.results_dir))]
 

@@ -49,7 +49,7 @@ class Script:
 
 @dataclass
 class Disk:
-    """What a worker has in hand; it survives the worker's process."""
+    """A worker's attempts on disk, which survive the worker's process."""
 
     jobs: dict[tuple[str, int], Script] = field(default_factory=dict)
     registered: bool = False
@@ -101,7 +101,7 @@ class Truth(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(WORKERS), which=st.integers(0, 3), lose_answer=st.booleans())
     def work(self, worker: str, which: int, lose_answer: bool) -> None:
-        """What mostly happens: the next step of some attempt."""
+        """Make the next step of some attempt, the most common event."""
         script = self._pick(worker, which, lambda s: True)
         if script is None:
             self.event(nudge_lost=False)

@@ -75,7 +75,7 @@ def test_a_task_goes_through_its_life(world: World) -> None:
 
 
 def test_a_name_that_looks_like_an_expression_is_text(world: World) -> None:
-    """What comes from outside is never evaluated by the database."""
+    """The database never evaluates text from outside."""
     task_id = world.submit(name="$owner", env={"A": "$$NOW"}, labels={"a": "$name"})
 
     assert world.document(task_id)["name"] == "$owner"
@@ -537,7 +537,7 @@ def test_an_attempt_keeps_its_own_end(world: World, ends: str) -> None:
 
 
 def test_notes_of_an_end_follow_those_of_the_start(world: World) -> None:
-    """What a worker can't honour is said when the script starts, what it could not keep when it has ended."""
+    """Parts of a profile that a worker can't honour are noted at the start, files that it could not keep at the end."""
     task_id = world.submit()
     world.worker()
     world.assign()

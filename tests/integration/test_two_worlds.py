@@ -1,4 +1,5 @@
-"""What someone may not read does not exist for them: two worlds that share one keruta, and every route of admin.
+"""Objects that someone may not read do not exist for them: two worlds share one keruta, and every route of admin is
+asked.
 
 The routes come from the app itself, so a new one is asked without being named here.
 """
@@ -171,7 +172,7 @@ def test_what_someone_may_not_read_does_not_exist_for_them(world: World, app: fl
 
 
 def compare(me: Browser, method: str, real: str, made_up: str, *bodies: Any) -> None:
-    """What is said of another's is what is said of nothing."""
+    """Compare the answer about another's object with the answer about a missing one: they are the same."""
     if real.startswith("/metrics"):
         return  # the process's own figures, which no query changes
     (status, said), (status_of_none, said_of_none) = (

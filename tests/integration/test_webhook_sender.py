@@ -74,7 +74,7 @@ def to(url: str, webhook: str = "w", number: int = 1) -> Message:
 
 
 class Due:
-    """What is due, in a list, and how each went."""
+    """Due webhook attempts in a list, and the result of each."""
 
     def __init__(self, messages: Sequence[Message] = ()) -> None:
         self.messages = list(messages)

@@ -131,7 +131,7 @@ def test_what_is_only_known_keeps_no_lease(world: World, renew: bool) -> None:
 
 
 def test_which_attempts_are_over(world: World) -> None:
-    """What no task has, what has ended, what is another attempt's now."""
+    """Attempts without a task, ended ones, and those replaced by another attempt."""
     worker(world, "w1")
     running, ended = world.submit(), world.submit()
     world.assign()

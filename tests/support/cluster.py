@@ -78,7 +78,7 @@ class Cluster:
         self.kubectl("apply", "--validate=strict", "-f", "-", stdin=json.dumps(everything))
 
     def tokens(self) -> list[dict[str, Any]]:
-        """What an issuer of one's own would give: its keys, and the worker's token; and a Git server's."""
+        """Return Secrets as an issuer would give them: its keys, and the worker's token; and a Git server's."""
         root = self.state.root
         return [
             secret("keruta-trusted-keys", {"trusted.json": (root / "keys/trusted.json").read_text()}),
@@ -174,7 +174,7 @@ def lab(*arguments: str) -> None:
 
 
 def is_up(part: str) -> bool:
-    """Whether that part of the lab is up already, for somebody else's tests."""
+    """Return whether that part of the lab is up already, for other tests."""
     said = subprocess.run([str(LAB), "status"], capture_output=True, text=True, check=True).stdout
     return any(line.split()[:2] == [part, "up"] for line in said.splitlines())
 
@@ -190,7 +190,7 @@ def eventually(what: str, check: Callable[[], T | None], seconds: float) -> T:
 
 
 def is_ready(document: dict[str, Any]) -> bool:
-    """Whether a thing of Knative's, a Deployment or a StatefulSet is ready."""
+    """Return whether a Knative resource, a Deployment or a StatefulSet is ready."""
     status = document.get("status", {})
     if document["kind"] in ("Deployment", "StatefulSet"):
         return bool(status.get("readyReplicas"))

@@ -22,7 +22,7 @@ LOCK = Path(__file__).parent / "aider.lock"
 
 
 def cache() -> Path:
-    """Where they are: not beneath a home that a fence hides."""
+    """Return the directory of the installed coding agents. A fence must not hide it, so it is outside every home."""
     return Path(os.environ.get("KERUTA_TEST_AGENTS", "/var/tmp/keruta-test-agents"))
 
 

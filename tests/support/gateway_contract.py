@@ -1,5 +1,5 @@
-"""What the one address does with a request, whoever serves it: held against Envoy in a cluster, and against the router
-of one machine. The routes are those of `knative/base/route.yaml`; behind each of them is an echo.
+"""The contract of the one address for requests: tested against Envoy in a cluster, and against the router of one
+machine. The routes are those of `knative/base/route.yaml`; behind each of them is an echo.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Answer:
 
     @property
     def seen(self) -> dict[str, Any]:
-        """What the echo says of the request."""
+        """The request as the echo received it."""
         assert self.status == 200, (self.status, self.body)
         found: dict[str, Any] = json.loads(self.body)
         return found
@@ -77,7 +77,7 @@ class Connection:
         return data
 
     def ended(self) -> bool:
-        """Whether the other side closed it."""
+        """Return whether the other side closed the connection."""
         try:
             return self._file.read(1) == b""
         except ConnectionError:
@@ -245,7 +245,7 @@ class GatewayContract:
         assert (answer.status, answer.all("location")) == (302, ["/elsewhere?x=1"])
 
     def test_the_client_s_host_name_reaches_the_service(self, gateway: Gateway) -> None:
-        """What a page makes a link of is the address that the person used."""
+        """Links in a page are made from the address that the person used."""
         assert given(gateway.ask("GET", "/x").seen, "host") == [gateway.host]
 
     def test_a_function_is_asked_under_its_own_name(self, gateway: Gateway) -> None:

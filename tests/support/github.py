@@ -1,4 +1,4 @@
-"""What an App asks of GitHub: a token for an installation, given for a proof that is signed by the App's key."""
+"""GitHub's API for Apps: a token for an installation, in return for a proof signed with the App's key."""
 
 from __future__ import annotations
 

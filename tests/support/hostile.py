@@ -1,4 +1,4 @@
-"""What someone hostile would write wherever they can: none of it is to run, or to say what is not so."""
+"""Texts of a hostile user for every field: none of them may run, or make a page say something untrue."""
 
 from __future__ import annotations
 

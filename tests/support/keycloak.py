@@ -93,7 +93,7 @@ class Keycloak:
         self.admin("POST", "/components", body)
 
     def freeze(self) -> None:
-        """It answers nothing; connections hang."""
+        """Stop answering; connections hang."""
         for process in self._processes():
             process.send_signal(signal.SIGSTOP)
 

@@ -42,7 +42,7 @@ class _Server6(http.server.ThreadingHTTPServer):
 
 
 class Serving:
-    """What serves with a handler while it is entered."""
+    """A server with a handler, running while it is entered."""
 
     def __init__(
         self,

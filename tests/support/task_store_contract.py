@@ -1,4 +1,4 @@
-"""What every `keruta.ports.TaskStore` promises. The one in memory and the one on MongoDB run the same tests.
+"""The contract of every `keruta.ports.TaskStore`. The one in memory and the one on MongoDB run the same tests.
 
 A subclass gives `stored`: a store, and how a test puts a task's document there and reads it again.
 """

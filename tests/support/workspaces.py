@@ -65,7 +65,7 @@ class Workspace:
         return self.base
 
     def run(self, script: str, **env: str) -> str:
-        """What a script does in the workspace; returns what it wrote."""
+        """Run a script in the workspace and return its output."""
         made = {**ENV, "GIT_ALLOW_PROTOCOL": "file:http:https:ssh", **env}
         done = subprocess.run(
             ["sh", "-euc", script], cwd=self.path, env=made, capture_output=True, text=True, check=False

@@ -96,5 +96,5 @@ def test_an_international_host_is_the_same_in_both_its_forms() -> None:
 @pytest.mark.parametrize("host", ["", "https://", "git.example.com/team", "user@git.example.com", "a b", "ftp://x.org",
                                   "https://u@x.org/a", "https://x.org/a?b", "x.org:99999", "x.org:0"])  # fmt: skip
 def test_a_malformed_host_is_a_fault(host: str) -> None:
-    """What names no host, or more than a host or an address prefix, is refused."""
+    """A text without a host, or with more than a host or an address prefix, is refused."""
     assert host_fault(host)

@@ -1,4 +1,4 @@
-"""What a task becomes that the plan gives to a worker."""
+"""The decision that assigns a task to a worker, as planned."""
 
 from __future__ import annotations
 

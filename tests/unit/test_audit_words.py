@@ -1,4 +1,4 @@
-"""What is on record is said in words, whatever it is, and leads to what it was done to."""
+"""Every entry of the audit record is a sentence, and links to its subject."""
 
 from __future__ import annotations
 

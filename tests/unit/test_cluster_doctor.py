@@ -1,4 +1,4 @@
-"""What `keruta doctor --cluster` says of a cluster: by documents as kubectl gives them."""
+"""Findings of `keruta doctor --cluster`, from documents as kubectl gives them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a task when a person decides about it: every status and command."""
+"""Decisions about a task when a person commands it: every status and command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who commits, and what keruta's own commit says."""
+"""The identity and message of keruta's own commits."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_message_names_the_task_and_what_it_was_for() -> None:
 
 
 def test_a_template_is_filled_once_and_trailers_follow() -> None:
-    """What stands in a value is no place for anything."""
+    """Placeholders within a value are not filled again."""
     rules = CommitRules(message="{what} ({task})", trailers=["Co-authored-by: {name} <{email}>"])
 
     assert commit_message([rules], {**VALUES, "what": "{task}"}) == "{task} (t1)\n\nCo-authored-by: Dana <d@x>\n"
@@ -46,7 +46,7 @@ def test_the_purpose_is_the_name_or_the_first_line_that_says_something() -> None
 
 @pytest.mark.parametrize("field", [{"name": "a\nb"}, {"email": "<x>"}, {"trailers": ["no trailer"]}, {"name": " "}])
 def test_rules_that_git_could_not_take_are_refused(field: dict[str, object]) -> None:
-    """Where they are given."""
+    """The refusal comes when the rules are written."""
     assert list(CommitRules(**field).faults())  # type: ignore[arg-type]
 
 

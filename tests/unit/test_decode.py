@@ -1,4 +1,4 @@
-"""What is wrong with a document from outside: each fault at its place, in words that need no knowledge of Python."""
+"""Faults of a document from outside: each at its place, in words that need no knowledge of Python."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_a_document_is_an_object(raw: Any, message: str) -> None:
 
 
 def test_a_value_does_not_say_where_the_fault_is() -> None:
-    """What looks like the end of msgspec's sentence within a value is that value's."""
+    """A value that looks like the end of msgspec's sentence does not change the place."""
     _, faults = convert({"colour": "x` - at `$.names", "inner": {"size": 0}}, Document)
 
     assert [one["at"] for one in faults] == ["/colour", "/inner/size"]

@@ -14,7 +14,7 @@ LINES = st.lists(st.sampled_from(["a", "b", "c", ""]), max_size=30)
 
 @given(LINES, LINES)
 def test_the_edits_lead_from_one_text_to_the_other(before: list[str], after: list[str]) -> None:
-    """What is kept and taken out is the first, what is kept and put in the second."""
+    """Kept and removed lines are the first text, kept and added lines the second."""
     edits = _edits(before, after)
 
     assert [text for sign, text in edits if sign != "+"] == before

@@ -1,4 +1,4 @@
-"""What is written about the code is true of it."""
+"""Statements of the documentation about the code are true."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_every_command_explains_itself() -> None:
 
 
 def test_the_site_has_no_dead_link_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    """It is built in strict mode; readers without a network see all of it."""
+    """The site is built in strict mode; readers without a network see all of it."""
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", tmp_path],
         cwd=ROOT, env={**os.environ, "NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True, check=False,

@@ -1,4 +1,4 @@
-"""What `keruta doctor` and `keruta up` say of the fence and of mongod on this machine."""
+"""Findings of `keruta doctor` and `keruta up` about the fence and mongod on this machine."""
 
 from __future__ import annotations
 

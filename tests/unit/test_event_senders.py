@@ -1,4 +1,4 @@
-"""Which service accounts of a cluster may bring events."""
+"""Service accounts of a cluster that may bring events."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ YAMLS: dict[str, list[Any]] = {
 
 
 def documents(fields: Sequence[forms.Field]) -> st.SearchStrategy[dict[str, Any]]:
-    """What a client may send for these fields; not all of it is good."""
+    """Documents that a client may send for these fields; not all are valid."""
     needed = {field.name: values(field) for field in fields if field.required}
     free = {field.name: values(field) for field in fields if not field.required}
     return st.fixed_dictionaries(needed, optional=free)
@@ -62,7 +62,7 @@ def values(field: forms.Field) -> st.SearchStrategy[Any]:
 
 
 def sent(spec: type[msgspec.Struct], value: msgspec.Struct) -> MultiDict[str, str]:
-    """What a browser sends for a form that shows it, with its own line ends."""
+    """Return what a browser submits for a form with this value, with its own line ends."""
     filled = forms.filled(forms.fields(spec), msgspec.to_builtins(value))
     return MultiDict({name: text.replace("\n", "\r\n") for name, text in filled.items() if text})
 

@@ -1,4 +1,4 @@
-"""What becomes of a task whose lease runs out: every status, policy and number of attempts, cancelled or not."""
+"""Decisions about a task whose lease expires: every status, policy and number of attempts, cancelled or not."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def task(status: str, policy: Policy = "if_not_started", number: int = 1, cancel
 
 
 def expected(status: str, policy: str, number: int, cancelled: bool) -> Change:
-    """What DESIGN says of leases, put down once more."""
+    """Return the change that the rules for leases demand, written a second time."""
     if status in NOT_STARTED:
         if cancelled:
             return Change.END_CANCELLED

@@ -40,7 +40,7 @@ ALLOWED = {
 @pytest.mark.parametrize("change", list(Change))
 @pytest.mark.parametrize("status", list(Status))
 def test_every_status_and_change(status: Status, change: Change) -> None:
-    """What is in the table is allowed, and nothing else."""
+    """The changes in the table are allowed, and no others."""
     froms, to = ALLOWED[change]
 
     assert TRANSITIONS.get((status, change)) == (to if status in froms else None)

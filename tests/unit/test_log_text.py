@@ -43,7 +43,7 @@ def test_a_reader_that_comes_back_gets_whole_characters(cut: int) -> None:
 
 @given(st.lists(st.binary(max_size=5), max_size=8))
 def test_the_raw_bytes_of_all_texts_are_the_log(parts: list[bytes]) -> None:
-    """What the texts were made from, joined, is the log byte for byte."""
+    """The bytes from which the texts were made, joined, are the log byte for byte."""
     decoder, raw, text = LogDecoder(), b"", ""
     for part in parts:
         text += decoder.decode(part)

@@ -61,7 +61,7 @@ def called(node: ast.Call) -> str:
 
 
 def is_sentence(node: ast.expr) -> bool:
-    """Whether it is a text of several words, written where it is said."""
+    """Return whether a literal is a text of several words."""
     text = (
         node.value if isinstance(node, ast.Constant) else ast.unparse(node) if isinstance(node, ast.JoinedStr) else ""
     )
@@ -171,7 +171,7 @@ def test_a_number_decides_between_one_and_many() -> None:
 
 
 def test_a_text_without_a_code_is_shown_as_it_is() -> None:
-    """What old documents and old agents hold stays what it was, in every language."""
+    """Texts of old documents and old agents stay the same in every language."""
     said = read_message("The script failed.", None, None)
 
     assert (said.code, said.text, render(said, "ja"), translated(said, "ja")) == ("", said.text, said.text, None)
@@ -220,7 +220,7 @@ def test_an_unknown_code_or_wrong_arguments_leave_the_text(code: Any, arguments:
     "hostile", ["{0.__class__}", "{seconds}", "%(seconds)s", "<script>", "{seconds:a|b}", "\\g<0>"]
 )
 def test_an_argument_is_text_and_nothing_else(hostile: str) -> None:
-    """What stands in a place is neither formatted nor replaced again."""
+    """An argument is neither formatted nor replaced again."""
     said = read_message("Text.", "script_timeout", {"seconds": hostile})
 
     assert said.text == f"The script took longer than its timeout_seconds, {hostile}."

@@ -43,7 +43,7 @@ def policy(name: str) -> dict[str, Any]:
 
 
 def reaches(name: str, address: str, port: int) -> bool:
-    """Whether a policy lets its Pods reach an address that is no Pod's."""
+    """Return whether a policy lets its Pods reach an address outside the cluster's Pods."""
     parsed = ipaddress.ip_address(address)
     for rule in policy(name)["egress"]:
         if "ports" in rule and port not in {one["port"] for one in rule["ports"]}:

@@ -41,7 +41,7 @@ def test_outputs_are_read_as_written(text: str, outputs: dict[str, str]) -> None
     ],
 )
 def test_a_line_that_is_no_output_is_named(text: str, said: str) -> None:
-    """What can't be read is told by its line; the rest is kept."""
+    """An unreadable line is named by its number; the rest is kept."""
     outputs, wrong = parse_outputs(text + "b=2\n")
 
     assert said in str(wrong[0])

@@ -36,7 +36,7 @@ def test_a_pattern_for_a_number_is_taken(pattern: str) -> None:
     ],
 )  # fmt: skip
 def test_a_pattern_that_can_take_very_long_is_refused(pattern: str) -> None:
-    """What repeats a repeat or an alternative, refers back or repeats too often is a fault."""
+    """A pattern that repeats a repeat or an alternative, refers back or repeats too often is a fault."""
     said = pattern_fault(pattern)
 
     assert said is not None

@@ -1,4 +1,4 @@
-"""Who may do what to which, without a database."""
+"""Permissions on objects, without a database."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_a_credential_without_hosts_is_sent_where_it_was_named() -> None:
 
 
 def test_a_new_profile_names_credentials_like_any_other() -> None:
-    """It sends them nowhere: their hosts are not looked at."""
+    """A profile sends credentials nowhere, so their hosts are not checked."""
     secret = {"bot": credential(type="secret")}
 
     assert permissions.naming_refusal(OTHER, "profile", None, {"secrets": {"A": "bot"}}, secret) is not None

@@ -271,7 +271,7 @@ UNSCHEDULABLE = {
     ],
 )
 def test_why_a_pod_does_not_start(document: dict[str, Any], waited: float, reason: str | None) -> None:
-    """What can't get better is said at once, the rest when patience is at its end."""
+    """Causes that can't get better are reported at once, others after the patience has ended."""
     found = stuck(document, waited_seconds=waited, patience_seconds=10)
 
     assert (found and found.reason) == reason
@@ -604,7 +604,7 @@ def test_what_never_starts_fails_and_its_job_is_deleted(specification: Specifica
 
 
 def test_a_started_job_that_is_not_there_any_more_is_lost(specification: Specification) -> None:
-    """It was started: nobody may call it failed."""
+    """The Job was started, so its task must not be called failed."""
     attempt = Attempt(specification, "running", "x")
     attempt.job.found()
     attempt.job._made_at = time.monotonic() - 60

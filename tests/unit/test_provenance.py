@@ -120,7 +120,7 @@ def test_an_attempt_that_made_nothing_is_its_own_subject() -> None:
 
 
 def test_an_attempt_that_pushed_kept_work_claims_no_script() -> None:
-    """It names the attempt whose work that was."""
+    """The statement names the attempt whose work was pushed."""
     asked = said(by=attempt(pushes=1))["predicate"]["buildDefinition"]["externalParameters"]
 
     assert asked["pushedWorkOf"] == "t" * 26 + "-1"

@@ -1,4 +1,4 @@
-"""Which directories of a home a fenced script may read."""
+"""Directories of a home that a fenced script may read."""
 
 from __future__ import annotations
 

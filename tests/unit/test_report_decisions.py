@@ -1,4 +1,4 @@
-"""What becomes of a task when its agent reports: every entry in every status."""
+"""Decisions about a task when its agent reports: every entry in every status."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def metric(name: str, **labels: str) -> float:
 
 
 def test_a_worker_that_registers_gets_what_waits(world: MemoryWorld) -> None:
-    """It is not nudged: it is being answered."""
+    """No nudge is sent: the worker gets its answer now."""
     task = world.add()
 
     assert reports.register(world.reports, "w1", Registration(slots=2)) == "session of w1"
@@ -71,7 +71,7 @@ def test_a_worker_that_registers_gets_what_waits(world: MemoryWorld) -> None:
 
 
 def test_a_worker_without_slots_gets_nothing(world: MemoryWorld) -> None:
-    """It registers to be there, and no more."""
+    """The worker is registered, and nothing more."""
     task = world.add()
 
     reports.register(world.reports, "w1", Registration(slots=0))
@@ -148,7 +148,7 @@ def test_chunks_are_stored_and_what_they_say_of_the_log_is_noted(world: MemoryWo
 
 
 def test_a_chunk_again_is_a_repeat(world: MemoryWorld) -> None:
-    """What was stored stays as it was."""
+    """The stored chunk stays as it was."""
     task = world.add(Status.RUNNING)
     world.report(chunk(world, task, 0))
 
@@ -223,7 +223,7 @@ def test_a_preparation_with_its_start_is_one_update(world: MemoryWorld) -> None:
 
 @pytest.mark.parametrize("follower", ["another attempt's start", "an end", "nothing"])
 def test_a_preparation_without_its_start_is_an_update_of_its_own(world: MemoryWorld, follower: str) -> None:
-    """What follows it is not its start."""
+    """The next entry is not the attempt's start."""
     task = world.add(Status.ASSIGNED)
     followers: dict[str, list[Any]] = {
         "another attempt's start": [Running(task=task, attempt=2, execution="x")],
@@ -431,7 +431,7 @@ def test_what_is_tried_again_waits_for_a_while(world: MemoryWorld) -> None:
 
 
 def test_only_what_is_held_and_vouched_for_is_renewed(world: MemoryWorld) -> None:
-    """What is merely known is not; both are told as held, so that nothing waits for them."""
+    """A task that is merely known is not renewed; both are answered as held, so that nothing waits for them."""
     mine, known, other = (world.add(Status.RUNNING, letter) for letter in "mkv")
     world.clock.go_on(10)
 
@@ -518,7 +518,7 @@ def test_a_failed_end_of_no_task_is_refused_for_itself(world: MemoryWorld) -> No
 
 
 def test_an_answer_lists_all_that_is_the_senders(world: MemoryWorld) -> None:
-    """What it does not hold yet comes with its specification."""
+    """An attempt that the sender does not hold yet comes with its specification."""
     known, new = world.add(Status.RUNNING, "k"), world.add(Status.ASSIGNED, "n")
     world.add(Status.RUNNING, "o", worker="w2")
 
@@ -549,7 +549,7 @@ def test_a_worker_with_nothing_to_say_is_asked_to_do_more(world: MemoryWorld) ->
 
 @pytest.mark.parametrize("case", ["it has new work", "it tells of its work", "it is an attempt"])
 def test_nothing_is_assigned_to_one_who_did_not_ask_for_more(world: MemoryWorld, case: str) -> None:
-    """It has something new to begin with, or is in the middle of something, or is no worker."""
+    """The sender has something new to begin with, is in the middle of something, or is not a worker."""
     waiting = world.add()
     running = world.add(Status.RUNNING, "r")
     if case == "it has new work":

@@ -16,7 +16,7 @@ FILES = [Artifact(path=f"{'d' * 100}/{number:05}", size_bytes=1, sha256="0" * 64
 
 
 def test_ends_with_many_files_do_not_make_a_report_too_large() -> None:
-    """What keruta refuses as too large would be sent again and again, and hold back everything behind it."""
+    """A report that keruta refuses as too large would be sent again and again, and hold back all later ones."""
     sizes: list[int] = []
     done = threading.Event()
     told = 0

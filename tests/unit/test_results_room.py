@@ -20,7 +20,7 @@ ANN = Principal(subject="ann", name="Ann")
 
 
 def left(files: int = 10, outputs: int = 2, length: int = 1000) -> Left:
-    """What a script left, and the files that keruta put beside it."""
+    """Return an entry with a script's files, and those that keruta put beside them."""
     named = [*(f"{n}-{'あ' * 40}" for n in range(files)), KEPT_WORK, "log.gz"]
     artifacts = [Artifact(path=name, size_bytes=1, sha256="0" * 64) for name in named]
     return Left(
@@ -58,7 +58,7 @@ def test_a_full_document_lists_keruta_s_own_files_and_says_what_is_missing() -> 
 
 
 def test_an_attempt_leaves_room_for_those_after_it() -> None:
-    """It gets half of what is left at most, and never more than its share."""
+    """An attempt gets at most half of the remaining room, and never more than its share."""
     entry = left(files=10_000, outputs=100, length=65_536)
 
     sizes, size = [], 0

@@ -1,4 +1,4 @@
-"""What an image holds, from its root file system or its archive."""
+"""Contents of an image, from its root file system or its archive."""
 
 from __future__ import annotations
 

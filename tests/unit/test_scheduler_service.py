@@ -47,7 +47,7 @@ def test_slots_are_filled_in_order_and_workers_nudged_once() -> None:
 
 
 def test_one_workers_slots_alone_are_filled_and_it_is_not_nudged() -> None:
-    """It is being answered."""
+    """No nudge is sent to the worker, because it gets its answer now."""
     made = store({"w1": 1, "w2": 1}, a=5)
 
     done = Assigned(made, only="w1")
@@ -82,7 +82,7 @@ def test_a_worker_that_asks_for_more_and_has_no_slot_gets_none() -> None:
 
 
 def test_a_worker_that_asks_for_more_takes_the_assigner_without_a_look_at_the_others() -> None:
-    """Whether it has a free slot is read once, for the plan."""
+    """Free slots are read once, for the plan."""
     made = Counting({"w1": 1}, {lane(): [Candidate(rank=0, id="a")]})
     Assigned(made, only="w1")
     assert made.asked == ["w1"]
@@ -226,7 +226,7 @@ class Leaving(MemoryAssignment):
 
 
 def test_who_finds_that_the_other_has_just_left_assigns() -> None:
-    """It might not have seen the wish."""
+    """The other one might not have seen the request."""
     made = Leaving({"w1": 1}, {lane(): [Candidate(rank=0, id="a")]})
     made.taken = True
 

@@ -38,7 +38,7 @@ def test_the_worker_with_most_free_slots_comes_first() -> None:
 
 
 def test_submitters_share_a_queue() -> None:
-    """Who has a thousand does not starve who has one, as an order."""
+    """A submitter of a thousand tasks does not starve a submitter of one."""
     waiting = {lane(submitter="many"): tasks("a", 1000), lane(submitter="few"): tasks("z", 1)}
 
     plan = make_plan(waiting, {"w": 4}, Running({}), Limits())

@@ -54,7 +54,7 @@ def test_what_holds_a_message_is_shown_by_its_fields() -> None:
 
 
 def test_a_text_without_a_code_is_marked_as_english() -> None:
-    """What an old document or another program says is shown as it is."""
+    """Texts of old documents and other programs are shown as they are."""
     assert said("remote: 50% done <b>") == '<span lang="en">remote: 50% done &lt;b&gt;</span>'
     assert said(Trouble(kind="pool", message="Coder is away.")) == '<span lang="en">Coder is away.</span>'
 

@@ -1,4 +1,4 @@
-"""What many follow is read once for each change, and never old."""
+"""A value with many followers is read once for each change, and is never outdated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every page has that needs no database: guarded headers, cookies that only https brings, safe addresses."""
+"""Properties of every page that need no database: security headers, cookies for https only, safe addresses."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ BOUNDS = Bounds(least=1, most=4, slots=2, calm_seconds=60)
 
 @pytest.mark.parametrize(("tasks", "wanted"), [(0, 1), (2, 1), (3, 2), (8, 4), (9, 4), (100, 4)])
 def test_the_pool_is_as_large_as_its_tasks_need_within_bounds(tasks: int, wanted: int) -> None:
-    """What the provider lets go of is drained; the turn ends without a problem."""
+    """Workers that the provider gives up are drained; the turn ends without a problem."""
     pool = Pool(tasks)
 
     resize(pool, pool, BOUNDS)
@@ -106,7 +106,7 @@ def test_the_pool_is_as_large_as_its_tasks_need_within_bounds(tasks: int, wanted
 
 
 def test_the_pool_shrinks_only_after_a_while() -> None:
-    """What was wanted shortly ago counts."""
+    """A recent larger need still counts."""
     pool = Pool(0)
     pool.peak = 3
 
@@ -154,7 +154,7 @@ class Intake:
 
 
 class Lookup:
-    """What the catalog has, and for whom it was asked."""
+    """A catalog's entries, and the names for which it was asked."""
 
     def __init__(self, **found: Any) -> None:
         self.found = Found(**{"queue": QUEUE, "profile": SHELL, **found})
@@ -176,7 +176,7 @@ def submitted(lookup: Lookup, intake: Intake, tracing: RecordedTracing, **more: 
 
 
 def test_a_task_is_stored_for_its_submitter_and_traced() -> None:
-    """What it names is looked up for them; without a key there is none."""
+    """The entries it names are looked up for the submitter; no key is needed."""
     lookup, intake, tracing = Lookup(), Intake(), RecordedTracing()
 
     accepted = submitted(lookup, intake, tracing)

@@ -53,7 +53,7 @@ def test_another_users_system_is_not_used(shared: Path, monkeypatch: pytest.Monk
 
 
 def test_ones_own_above_another_users_is_found(shared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is passed over hides nothing."""
+    """A directory that is passed over hides nothing."""
     other = shared / "project" / ".keruta"
     other.mkdir(mode=0o700)
     other.chmod(0o777)

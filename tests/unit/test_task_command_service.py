@@ -136,7 +136,7 @@ def test_tasks_that_need_what_was_deleted_fail(world: MemoryWorld) -> None:
 
 
 def test_a_task_that_no_longer_needs_it_is_not_counted(world: MemoryWorld) -> None:
-    """It was assigned between the search and the write."""
+    """The task was assigned between the search and the write."""
     world.add()
     world.tasks.before_write.append(lambda: world.add(Status.ASSIGNED))
 

@@ -138,7 +138,7 @@ def test_good_paths(path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/a", "a//b", "../a", "a/./b", "a\nb", ".git", "a/.GIT/b", "/", "a" * 256, "\ud800"])
 def test_bad_paths(path: str) -> None:
-    """What leads elsewhere, or could not be in any repository."""
+    """Paths that lead outside, or could not be in any repository."""
     found = faults(repository={"url": "https://example.com/a.git", "paths": ["ok", path]})
 
     assert found == {

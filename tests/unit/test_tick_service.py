@@ -27,7 +27,7 @@ def counted(status: str) -> float:
 
 
 def test_a_lease_that_runs_out_before_the_start_queues_the_next_attempt(world: MemoryWorld) -> None:
-    """It is told, counted, and the attempt is among the earlier ones."""
+    """The change is announced and counted, and the attempt becomes an earlier one."""
     task = world.add(Status.ASSIGNED)
     before = counted("queued")
     world.clock.go_on(1)
@@ -50,7 +50,7 @@ def test_a_lease_that_has_time_left_is_left_alone(world: MemoryWorld) -> None:
 
 
 def test_a_heartbeat_that_comes_meanwhile_wins(world: MemoryWorld) -> None:
-    """What was read as run out is not written about, nor counted."""
+    """A task that was read as expired is neither written nor counted."""
     task = world.add(Status.RUNNING)
     world.clock.go_on(1)
     world.tasks.before_write.append(lambda: world.add(Status.RUNNING))
@@ -71,7 +71,7 @@ def test_nothing_expires_while_keruta_was_away(world: MemoryWorld) -> None:
 
 
 def test_an_address_that_answers_is_as_good_as_a_report(world: MemoryWorld) -> None:
-    """It is noted before the tick is."""
+    """The report is noted before the tick is."""
     expired(world, reports_arrive=True)
 
     assert world.expiry.calls == ["note_report", "release_due", "release_from_lost_workers", "note_tick"]
@@ -162,7 +162,7 @@ def test_a_tick_without_an_address_that_answers_notes_no_report(world: MemoryWor
 
 @pytest.mark.parametrize(("status", "becomes"), [(Status.ASSIGNED, "cancelled"), (Status.RUNNING, "unknown")])
 def test_a_task_whose_cancellation_is_asked_for_expires_too(world: MemoryWorld, status: Status, becomes: str) -> None:
-    """It is not run again: it is cancelled before its start, and its end is not known after it."""
+    """The task is not run again: before its start it is cancelled, after it its end is unknown."""
     task = world.add(status, cancel_requested_at=world.clock.now, retry={"policy": "always", "max_attempts": 3})
     world.clock.go_on(1)
 
@@ -171,7 +171,7 @@ def test_a_task_whose_cancellation_is_asked_for_expires_too(world: MemoryWorld, 
 
 
 def test_a_push_of_kept_work_is_tried_again_whatever_its_policy(world: MemoryWorld) -> None:
-    """What it has pushed is known as its own; a script under the same policy is not run again."""
+    """Its own pushes are known; a script under the same policy is not run again."""
     never = {"policy": "never", "max_attempts": 3}
     push, script = world.add(Status.RUNNING, "p", retry=never), world.add(Status.RUNNING, "s", retry=never)
     world.tasks.documents[push]["attempt"]["pushes"] = 1

@@ -59,7 +59,7 @@ def test_records_become_lines_as_they_come(output: Output) -> None:
 
 
 def test_text_between_records_stays(output: Output) -> None:
-    """What set-up and check print is there as they print it, bytes that are no text too."""
+    """Output of set-up and check stays as printed, including bytes that are not text."""
     transcript = output.transcript()
     output.write(b"plain \xff\n{not json\n[1]\n" + INIT + b"no end")
     transcript.pump(all_=True)
