@@ -80,7 +80,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         if spec is not None:
             try:
                 made = service.create(principal(), spec, catalog=catalog())
-                return go(f"/{kind.collection}/{made.name}", "created")
+                return go(f"/{kind.collection}/{made.name}", f"created_{kind.name}", made.name)
             except InvalidRequest as error:
                 faults = error.faults
             except Conflict as error:
@@ -105,12 +105,12 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         if spec is not None:
             try:
                 service.replace(principal(), name, spec, revision, catalog=catalog())
-                return go(f"/{kind.collection}/{name}", "changed")
+                return go(f"/{kind.collection}/{name}", f"changed_{kind.name}", name)
             except PreconditionFailed as error:
                 faults, status, revision = error.faults, 412, entry.meta.revision
                 wrong = gettext(
-                    "%(who)s changed it while you were writing. Beside the fields is what is there now; what you typed "
-                    "is still here. Send it again to have it your way.",
+                    "%(who)s changed this entry while you were editing. The current values are beside the fields, "
+                    "and what you typed is kept. Send the form again to replace their change.",
                     who=entry.meta.updated_by,
                 )
             except InvalidRequest as error:
@@ -126,13 +126,13 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
             pass
         except Conflict as error:
             return show_with(name, error)
-        return go(f"/{kind.collection}", "deleted")
+        return go(f"/{kind.collection}", f"deleted_{kind.name}", name)
 
     def show_with(name: str, problem: Problem) -> flask.Response:
         entry = catalog().show(principal(), name)
         values = forms.filled(wanted, msgspec.to_builtins(entry, enc_hook=str))
         faults = [fault("", problem.message), *problem.faults]
-        wrong = gettext("It was not deleted.")
+        wrong = gettext("%(name)s was not deleted.", name=name)
         return _form(values, faults, entry=entry, revision=entry.meta.revision, wrong=wrong, status=problem.status)
 
     one, many = kind.name, kind.collection

@@ -14,11 +14,11 @@ _NEW = {
     "profile": marked("New profile"), "queue": marked("New queue"),
 }  # fmt: skip
 _WHAT = {
-    "repository": marked("Where tasks work: a Git repository with a short name, who opens it, and how its tasks run."),
-    "credential": marked("What opens a Git server, or a value that scripts ask for. Values go in and never come out."),
-    "document": marked("Texts that tasks are given to read, each version kept."),
-    "profile": marked("How a job runs: its image, its resources, its coding agent."),
-    "queue": marked("Where tasks wait, and how many of them run at once."),
+    "repository": marked("Git repositories that tasks run on: short name, credentials, and how tasks run there."),
+    "credential": marked("Keys and tokens for Git servers, and secrets for scripts. Stored values are never shown."),
+    "document": marked("Texts that tasks can read. Every version is kept."),
+    "profile": marked("How attempts run: image, resources and coding agent."),
+    "queue": marked("Tasks wait in queues. Each queue limits how many of its tasks run at once."),
 }  # fmt: skip
 
 

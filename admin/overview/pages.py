@@ -16,17 +16,17 @@ blueprint = flask.Blueprint("overview_pages", __name__)
 
 # What it is, what to do, and where.
 _TROUBLES = {
-    "circuit_open": (marked("%(of)s fails again and again; its tasks wait."),
+    "circuit_open": (marked("%(of)s failed several times in a row; its tasks wait."),
                      marked("Correct the cause, then choose “It works again”."), ""),
     "dead_letters": (marked("%(count)s events could not be delivered."),
                      marked("Read the messages and send them again."), "/dead-letters"),
-    "pool": (marked("The pool of workers can't be sized."), marked("Tell an operator what it says."), "/workers"),
+    "pool": (marked("The pool of workers can't be sized."), marked("Show this message to an operator."), "/workers"),
     "worker_lost": (marked("The worker %(of)s has not reported for too long."),
                     marked("Its tasks are retried by their retry policies; find out why the worker is gone."),
                     "/workers"),
     "no_worker": (marked("No worker accepts tasks."), marked("Start a worker, or resume one."), "/workers"),
     "provider_away": (marked("The identity provider can't be reached."),
-                      marked("Whoever is signed in goes on; signing in works again when it is back."), ""),
+                      marked("Signed-in users can continue; signing in works again when the provider is back."), ""),
 }  # fmt: skip
 _CIRCUIT_PAGES = {"repository": "/repositories/", "profile": "/profiles/", "queue": "/queues/"}
 

@@ -21,10 +21,10 @@ def pause_it(name: str) -> flask.Response:
     if wanted is None:
         raise InvalidRequest.of(faults)
     catalog.pause(principal(), name, wanted.reason, catalogs=ports().catalogs)
-    return go(f"/queues/{name}", "paused")
+    return go(f"/queues/{name}", "paused", name)
 
 
 @shows(blueprint, "resume_queue", "/queues/<name>/resume", "POST")
 def resume_it(name: str) -> flask.Response:
     catalog.resume(principal(), name, catalogs=ports().catalogs)
-    return go(f"/queues/{name}", "resumed")
+    return go(f"/queues/{name}", "resumed", name)

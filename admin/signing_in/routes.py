@@ -203,7 +203,7 @@ def _failed(error: KerutaError, wanted: str) -> flask.Response:
         return _page(wanted, gettext("The identity provider can't be reached; tried just now."), 503)
     if isinstance(error, Problem) and error.status == 403:
         return _page(wanted, gettext("This account was disabled; ask an administrator of keruta."), 403)
-    return _page(wanted, gettext("The identity provider's answer was not good; try again."), 403)
+    return _page(wanted, gettext("The identity provider's answer was not valid; try again."), 403)
 
 
 def _callback() -> str:

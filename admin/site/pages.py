@@ -18,6 +18,7 @@ from admin.site.compression import pack
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
+from keruta.domain.naming import NAME
 from keruta.errors import Problem, Unauthenticated
 from keruta.http.authentication import authorize
 
@@ -85,9 +86,7 @@ def shows(blueprint: flask.Blueprint, name: str, path: str, method: str = "GET")
 def page(template: str, status: int = 200, **values: Any) -> flask.Response:
     """A page, with what was to be said on it."""
     said = flask.request.cookies.get("keruta-said", "")
-    response = flask.Response(
-        flask.render_template(template, done=gettext(SAID[said]) if said in SAID else "", **values), status
-    )
+    response = flask.Response(flask.render_template(template, done=_notice(said), **values), status)
     if said:
         response.delete_cookie("keruta-said")
     response.headers["Cache-Control"] = "no-store"
@@ -97,12 +96,22 @@ def page(template: str, status: int = 200, **values: Any) -> flask.Response:
     return response
 
 
-def go(address: str, said: str = "") -> flask.Response:
-    """To another page, by GET, where something may be said."""
+def _notice(said: str) -> str:
+    """Return the sentence of a cookie that `go` has set; empty for any other text, since a cookie may be forged."""
+    code, _, name = said.partition(":")
+    text = SAID.get(code, "")
+    if ("%(name)s" in text) != bool(NAME.fullmatch(name)):
+        return ""
+    return gettext(text, name=name) if name else gettext(text)
+
+
+def go(address: str, said: str = "", name: str = "") -> flask.Response:
+    """Redirect to another page by GET, where one of `SAID` is shown, with the name that the sentence has."""
     response = flask.redirect(address, 303)
     if said:
-        assert said in SAID
-        response.set_cookie("keruta-said", said, max_age=SAID_SECONDS, httponly=True, samesite="Lax",
+        assert ("%(name)s" in SAID[said]) == bool(name)
+        value = f"{said}:{name}" if name else said
+        response.set_cookie("keruta-said", value, max_age=SAID_SECONDS, httponly=True, samesite="Lax",
                             secure=sessions.is_secure())  # fmt: skip
     assert isinstance(response, flask.Response)
     return response
@@ -111,7 +120,7 @@ def go(address: str, said: str = "") -> flask.Response:
 SAID = {
     "cancelled": marked("The task is being cancelled."),
     "retried": marked("The task will run again."),
-    "pushing": marked("The work that was kept is pushed; the task shows where to."),
+    "pushing": marked("The kept work is being pushed. The task shows the branch."),
     "accepted": marked("The task counts as done."),
     "sent": marked("What you wrote was sent to the script."),
     "many_done": marked("Done for all marked items."),
@@ -121,19 +130,32 @@ SAID = {
     "many_none": marked("Nothing was changed: the marked items have ended already, or you may not change them."),
     "signed_out": marked("You are signed out."),
     "submitted": marked("The task is in the queue."),
-    "created": marked("It was added."),
-    "changed": marked("It was changed."),
-    "deleted": marked("It was deleted."),
-    "paused": marked("The queue is paused: none of its tasks is started."),
-    "resumed": marked("The queue was resumed."),
-    "closed": marked("Its tasks run again."),
+    "created_repository": marked("Repository %(name)s added."),
+    "changed_repository": marked("Repository %(name)s changed."),
+    "deleted_repository": marked("Repository %(name)s deleted."),
+    "created_credential": marked("Credential %(name)s added."),
+    "changed_credential": marked("Credential %(name)s changed."),
+    "deleted_credential": marked("Credential %(name)s deleted."),
+    "created_document": marked("Document %(name)s added."),
+    "changed_document": marked("Document %(name)s changed."),
+    "deleted_document": marked("Document %(name)s deleted."),
+    "created_profile": marked("Profile %(name)s added."),
+    "changed_profile": marked("Profile %(name)s changed."),
+    "deleted_profile": marked("Profile %(name)s deleted."),
+    "created_queue": marked("Queue %(name)s added."),
+    "changed_queue": marked("Queue %(name)s changed."),
+    "deleted_queue": marked("Queue %(name)s deleted."),
+    "deleted_webhook": marked("Webhook %(name)s deleted."),
+    "paused": marked("Queue %(name)s paused: none of its tasks is started."),
+    "resumed": marked("Queue %(name)s resumed."),
+    "closed": marked("The circuit is closed; the tasks that waited for it run again."),
     "drained": marked("The worker accepts no new tasks."),
     "undrained": marked("The worker accepts tasks again."),
     "disabled": marked("Account disabled."),
     "enabled": marked("Account enabled."),
     "roles_given": marked("The roles take effect with the next token."),
-    "replayed": marked("The broker has the event again."),
-    "sent_again": marked("It is being sent again."),
+    "replayed": marked("The event was sent to the broker again."),
+    "sent_again": marked("The webhook message is being sent again."),
     "revoked": marked("API key revoked."),
 }
 

@@ -8,7 +8,7 @@ from keruta.errors import Problem
 _BY_REASON = {
     "OfflineReadOnly": (
         marked("The identity provider can't be reached"),
-        marked("Until it is back you can read, and nothing more. Your sign-in is kept."),
+        marked("Until it is back you can only read. Your sign-in is kept."),
     ),
     "AccountDisabled": (
         marked("This account was disabled"), marked("Ask an administrator of keruta to enable your account."),
@@ -35,7 +35,7 @@ _BY_STATUS = {
         marked("Someone changed it meanwhile"),
         marked("Nothing was lost: read the other change, then make yours again."),
     ),
-    413: (marked("That is too large"), marked("Send less; large things belong into the repository.")),
+    413: (marked("That is too large"), marked("Send less; keep large files in the repository.")),
     422: (marked("Some fields are not valid"), marked("Go back and correct the fields named below.")),
     429: (marked("Too many requests"), marked("Wait a moment, then go on.")),
     503: (
@@ -45,7 +45,7 @@ _BY_STATUS = {
 }
 _ELSE = (
     marked("Something went wrong in keruta"),
-    marked("Try again; if it stays so, give the request's number below to an operator, whose log tells more."),
+    marked("Try again. If the problem stays, give the request id below to an operator, who can find it in the log."),
 )
 
 

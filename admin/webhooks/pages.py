@@ -43,7 +43,7 @@ def create() -> flask.Response:
 @shows(blueprint, "delete_webhook", "/webhooks/<name>/delete", "POST")
 def delete(name: str) -> flask.Response:
     ports().webhooks.delete(principal(), name)
-    return go("/webhooks", "deleted")
+    return go("/webhooks", "deleted_webhook", name)
 
 
 @shows(blueprint, "send_delivery_again", "/webhook-deliveries/<id>/send", "POST")

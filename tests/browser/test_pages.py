@@ -18,8 +18,8 @@ from tests.support.system import RunningSystem, eventually
 
 pytestmark = pytest.mark.timeout(180)
 CHANGED = (
-    "%(who)s changed it while you were writing. Beside the fields is what is there now; what you typed is still here. "
-    "Send it again to have it your way."
+    "%(who)s changed this entry while you were editing. The current values are beside the fields, and what you typed "
+    "is kept. Send the form again to replace their change."
 )
 
 
@@ -219,7 +219,7 @@ def test_a_document_is_read_while_it_is_written(reader: Reader) -> None:
 
     page.wait_for_selector("#reading h2:has-text('Second')")
     assert page.url.endswith("/documents/new")
-    assert reader.words("As it reads") in page.inner_text("#reading")
+    assert reader.words("Preview") in page.inner_text("#reading")
 
 
 def test_a_credential_goes_in_and_never_comes_out(reader: Reader, system: RunningSystem) -> None:

@@ -114,7 +114,7 @@ class Answers(Quiet):
             self.send_header("Content-Type", "text/event-stream")
             self.end_headers()
             self.wfile.write(b'id: 1-0\nevent: log\ndata: {"text": "one\\n"}\n\n')
-            self.wfile.write(b'event: closed\ndata: {"reason": "SignInEnded", "message": "You see no more."}\n\n')
+            self.wfile.write(b'event: closed\ndata: {"reason": "SignInEnded", "message": "The view ended."}\n\n')
             self.close_connection = True
 
     def stream(self) -> None:
@@ -214,7 +214,7 @@ def test_a_follower_who_may_read_no_more_is_told_so(server: Serving) -> None:
     done = run("logs", TASK, "--follow", url=f"{server.url}/closed")
 
     assert (done.returncode, done.stdout) == (1, b"one\n")
-    assert b"You see no more." in done.stderr
+    assert b"The view ended." in done.stderr
     assert b"This account is disabled." in done.stderr
 
 

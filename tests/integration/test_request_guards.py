@@ -370,4 +370,6 @@ def test_a_stream_ends_with_what_opened_it(
 
     told = [part for part in rest.split(b"\n\n") if part not in (b": still here", b"")]
     assert len(told) == 1
-    assert told[0].startswith(b'event: closed\ndata: {"reason":"SignInEnded","message":"You see no more of this: ')
+    assert told[0].startswith(
+        b'event: closed\ndata: {"reason":"SignInEnded","message":"This view is no longer updated: '
+    )

@@ -9,8 +9,9 @@ import pytest
 
 from admin.bootstrap import create_app
 from admin.site import assets, sessions
-from admin.site.pages import here
+from admin.site.pages import _notice, here
 from admin.site.safe_text import visible
+from keruta.domain.catalog.kinds import KINDS
 from keruta.settings import Settings
 
 
@@ -41,7 +42,7 @@ def test_every_answer_is_guarded() -> None:
         assert headers["X-Request-Id"]
 
 
-def test_a_page_goes_packed_to_who_takes_it_so() -> None:
+def test_pages_are_gzipped_when_accepted() -> None:
     client = create_app(Settings()).test_client()
 
     plain = client.get("/nowhere")
@@ -79,6 +80,22 @@ def test_nobody_is_sent_elsewhere(elsewhere: str) -> None:
 
 def test_a_path_of_this_site_is_kept() -> None:
     assert here("/tasks?status=failed&q=a%2Fb") == "/tasks?status=failed&q=a%2Fb"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("done", ["created", "changed", "deleted"])
+def test_a_notice_names_the_entry(kind: str, done: str) -> None:
+    with create_app(Settings()).test_request_context():
+        assert "website" in _notice(f"{done}_{kind}:website")
+
+
+@pytest.mark.parametrize(
+    "forged", ["created_queue:Call 555", "created_queue:", "created_queue", "sent:x", "nothing", ":a"]
+)
+def test_a_forged_notice_is_not_shown(forged: str) -> None:
+    """The cookie may come from elsewhere: only known sentences with a valid name are shown."""
+    with create_app(Settings()).test_request_context():
+        assert _notice(forged) == ""
 
 
 def test_what_hides_in_a_text_is_told() -> None:

@@ -107,7 +107,7 @@ TEXTS = {
     "outputs_many_names": "$KERUTA_OUTPUTS has more than {limit} names; the rest is left out.",
     "outputs_more": "$KERUTA_OUTPUTS has {count} more {count:line|lines} like these.",
     "outputs_no_file": "$KERUTA_OUTPUTS is no longer a file.",
-    "outputs_too_large": "$KERUTA_OUTPUTS has more than {limit} KiB; none of it is taken.",
+    "outputs_too_large": "$KERUTA_OUTPUTS has more than {limit} KiB; none of it is kept.",
     "log_not_stored": "The whole log could not be stored: {error}.",
     "attempt_its_document": "The document {name}",
     "script_fence_failed": "The script was not started because bubblewrap could not create its fence; the log's last line says why.",

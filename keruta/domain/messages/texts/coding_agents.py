@@ -30,7 +30,7 @@ TEXTS = {
     "model_away": "The model's server could not be reached: {error}.",
     "model_broke_off": "The model's server broke off its answer.",
     "model_no_credit": "The model's server says that the account has no credit left: {said}",
-    "model_path_not_served": "keruta passes on requests to a model, and no others.",
+    "model_path_not_served": "Only requests to a model are passed on here.",
     "model_no_web_socket": "There is no WebSocket here; ask by HTTP.",
     "model_request_too_large": "The request is larger than keruta passes on.",
     "model_wrong_token": "This is not the attempt's own token.",

@@ -23,7 +23,7 @@ TEXTS = {
     "field_variable_reserved": "Names that begin with KERUTA_ are reserved for keruta.",
     "field_default_ref": "The default ref is not among allowed_refs.",
     "field_form": "This does not have the form {form}.",
-    "field_faults_more": "More is wrong here than is listed.",
+    "field_faults_more": "There are more faults here than are listed.",
     "field_unknown_more": "{count} more {count:field is|fields are} not known.",
     "field_unknown": "There is no such field; known fields are {known}.",
     "field_type": "This must be {wanted}, not {got}.",

@@ -14,7 +14,7 @@ TEXTS = {
         "The record of this task, with what its attempts left and what was sent to it, has more than {limit} MiB; "
         "submit it anew."
     ),
-    "task_many_inputs": "{limit} lines were sent to this attempt; it takes no more.",
+    "task_many_inputs": "This attempt has received {limit} lines and accepts no more.",
     "task_no_work": "No work of this task is kept that could be pushed.",
     "task_cancelled_by": "Cancelled by {who}.",
     "task_accepted_by": "Its end was not known; {who} checked and accepted it.",
@@ -65,9 +65,9 @@ TEXTS = {
     "worker_other_session": "This session belongs to another worker.",
     "worker_only": "Only a worker may ask about attempts.",
     "stream_sign_in_over": (
-        "You see no more of this: your sign-in has ended, or your account was disabled. The task goes on; sign in again."
+        "This view is no longer updated: your sign-in has ended, or your account was disabled. The task continues; sign in again."
     ),
-    "stream_task_gone": "You see no more of this: the task was removed, or you may not read it any more.",
+    "stream_task_gone": "This view is no longer updated: the task was removed, or you may no longer read it.",
     "task_needs_gone": (
         "The {kind} {name} that this task was submitted with is not there any more, even if another has its name now; "
         "submit a new task."
