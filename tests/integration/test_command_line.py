@@ -225,7 +225,7 @@ def test_each_attempt_has_files_and_outputs_of_its_own(server: Serving, attempt:
 
     assert f" {number}.txt\n".encode() in run("artifacts", TASK, *attempt, url=url).stdout
     assert run("artifacts", TASK, "a.txt", *attempt, url=url).stdout == f"file {number}".encode()
-    assert run("outputs", TASK, *attempt, url=url).stdout == f"n={number}\nmore\n".encode()
+    assert run("outputs", TASK, *attempt, url=url).stdout == f"n<<EOF\n{number}\nmore\nEOF\n".encode()
     assert json.loads(run("--json", "outputs", TASK, *attempt, url=url).stdout) == {"n": f"{number}\nmore"}
 
 
@@ -283,7 +283,7 @@ def test_bytes_that_are_not_utf_8_are_told_as_such(server: Serving) -> None:
     done = run("run", "--repo", "https://example.com/a.git", "--name", b"\x93\xfa\x96{", "--", "true", url=server.url)
 
     assert done.returncode == 1
-    assert b"This is not UTF-8 text: \\udc93" in done.stderr
+    assert b"This is not UTF-8 text: \\x93\\xfa" in done.stderr
 
 
 def test_a_script_in_another_encoding_is_told_as_such(server: Serving, tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ class Pod:
             reporting=recording,
             asking=None,  # type: ignore[arg-type]  nothing is asked of it
             opener=Opener(self.root / "no-key", self.root),
-            script=lambda job, env: ContainerScript(job, env, over, 0.0),
+            script=lambda job, env: ContainerScript(job, env, over, 0.0, lambda: None),
             boot="pod",
             isolation="pod",
             in_pod=True,
