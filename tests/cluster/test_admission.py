@@ -414,7 +414,7 @@ SECRETS: dict[str, tuple[Change, str]] = {
         lambda s: s["metadata"]["ownerReferences"][0].update(kind="CronJob", name="x"),
         "owned by its attempt's Job",
     ),
-    "more than a token": (lambda s: s["stringData"].update(more="x"), "hold a token only"),
+    "more than a token": (lambda s: s["stringData"].update(more="x"), "hold a token and the login for the proxy only"),
 }
 
 
