@@ -100,7 +100,7 @@ def _notice(said: str) -> str:
     """Return the sentence of a cookie that `go` has set; empty for any other text, since a cookie may be forged."""
     code, _, name = said.partition(":")
     text = SAID.get(code, "")
-    if ("%(name)s" in text) != bool(NAME.fullmatch(name)):
+    if not text or ("%(name)s" in text) != bool(NAME.fullmatch(name)):
         return ""
     return gettext(text, name=name) if name else gettext(text)
 

@@ -89,12 +89,13 @@ def test_a_notice_names_the_entry(kind: str, done: str) -> None:
         assert "website" in _notice(f"{done}_{kind}:website")
 
 
+@pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize(
-    "forged", ["created_queue:Call 555", "created_queue:", "created_queue", "sent:x", "nothing", ":a"]
+    "forged", ["", "created_queue:Call 555", "created_queue:", "created_queue", "sent:x", "nothing", ":a"]
 )
-def test_a_forged_notice_is_not_shown(forged: str) -> None:
-    """The cookie may come from elsewhere: only known sentences with a valid name are shown."""
-    with create_app(Settings()).test_request_context():
+def test_a_forged_notice_is_not_shown(forged: str, language: str) -> None:
+    """The cookie may come from elsewhere, or not be there: only known sentences with a valid name are shown."""
+    with create_app(Settings()).test_request_context(headers={"Accept-Language": language}):
         assert _notice(forged) == ""
 
 
