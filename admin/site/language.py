@@ -29,8 +29,8 @@ def language() -> str:
 
 
 def gettext(text: str, **values: object) -> str:
-    """A text in the reader's language, with `%(name)s` filled in."""
-    found = _translations(language()).gettext(text)
+    """A text in the reader's language, with `%(name)s` filled in; empty for an empty one."""
+    found = _translations(language()).gettext(text) if text else ""  # of "" a catalogue gives its own head
     return found % values if values else found
 
 
