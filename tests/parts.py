@@ -23,8 +23,8 @@ BUDGET_SECONDS = {
     "test-cluster": 600, "test-identity": 180,
 }  # fmt: skip
 
-# One after the other; what stands in one row runs at the same time. Most parts use both cores alone: their tests run side by
-# side. A part that waits for Pods or for Keycloak needs the machine to itself, or its tests come too late.
+# One after the other; what stands in one row runs at the same time. Most parts use both cores by themselves.
+# A part that waits for Pods or for Keycloak needs the machine to itself, or its tests come too late.
 ROWS = (
     ("check",),
     ("test-integration",),

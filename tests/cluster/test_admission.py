@@ -102,6 +102,12 @@ def _script(job: dict[str, Any]) -> dict[str, Any]:
     return script
 
 
+def _images(job: dict[str, Any], image: str) -> None:
+    """The image of the script's container and of its check's."""
+    for container in _pod(job)["containers"]:
+        container["image"] = image
+
+
 def _volume(job: dict[str, Any], source: dict[str, Any]) -> None:
     """A volume of that kind, which the script's container mounts."""
     _pod(job)["volumes"].append({"name": "extra", **source})
@@ -467,8 +473,9 @@ def test_a_worker_deletes_attempts_jobs_only(api: Cluster) -> None:
 
 def test_images_of_scripts_can_be_held_to_some_registries(api: Cluster) -> None:
     """With KERUTA_JOB_IMAGES a script's image begins with one of those; without it any will do."""
-    foreign = _changed(_job(api), lambda job: _script(job).update(image="elsewhere.example.com/x"))
-    own = _changed(_job(api), lambda job: _script(job).update(image="localhost/python:3.11"))
+    own = _changed(_job(api), lambda job: _images(job, "localhost/python:3.11"))
+    foreign = _changed(own, lambda job: _script(job).update(image="elsewhere.example.com/x"))
+    foreign_check = _changed(own, lambda job: _pod(job)["containers"][1].update(image="elsewhere.example.com/x"))
     assert _said(api, foreign) == ""
 
     worker = ["-n", NAMESPACE, "deployment", "worker"]
@@ -476,6 +483,7 @@ def test_images_of_scripts_can_be_held_to_some_registries(api: Cluster) -> None:
     try:
         said = eventually("the setting", lambda: _said(api, foreign), 30)
         assert "one of those that KERUTA_JOB_IMAGES names" in said
+        assert "one of those that KERUTA_JOB_IMAGES names" in _said(api, foreign_check)
         assert _said(api, own) == ""
     finally:
         api.kubectl("set", "env", *worker, "KERUTA_JOB_IMAGES-")

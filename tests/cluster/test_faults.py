@@ -114,8 +114,11 @@ def test_a_worker_that_leaves_hands_over_what_it_has(cluster: Cluster, repositor
 def test_thirty_tasks_at_once(cluster: Cluster, repository: str) -> None:
     """Three workers of ten slots: all thirty Jobs are there soon after."""
     with cluster.workers(3):
+        # Thirty at once have room on one node, so that none of them waits for another one's end.
+        small = {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}}
+        cluster.client.create("profile", {"name": "thirty", "resources": small})
         began = time.monotonic()
-        ids = {cluster.submit(repository, "true") for _ in range(30)}
+        ids = {cluster.submit(repository, "true", profile="thirty") for _ in range(30)}
 
         def made() -> bool:
             jobs = cluster.get("jobs", "-l", "app.kubernetes.io/component=job")["items"]
