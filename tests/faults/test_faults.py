@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from keruta.domain.task import TaskView
 from tests.faults.load import ENVIRON, Load, quick_manifests
 from tests.support.proxies import Proxy
-from tests.support.system import RunningSystem, eventually
+from tests.support.system import ENDED, RunningSystem, eventually
 
 pytestmark = pytest.mark.timeout(240)
 LEASE_SECONDS = 6
@@ -200,7 +201,7 @@ def test_the_parent_is_killed_and_nothing_is_left(tmp_path: Path, repository: st
         eventually(lambda: not system.processes(), 25, f"the end of {system.processes()}")
         system.start()
         assert system.state.ports_in_use() == ports
-        tasks = eventually(lambda: _all_ended(load), 90)
+        tasks = eventually(lambda: _all_ended(load), 90, pause=0.5)
     stopped = [task for task in tasks if task.status != "succeeded"]
     assert all(task.reason == "WorkerStopped" for task in stopped), [(t.status, t.reason, t.message) for t in stopped]
     assert len(stopped) <= int(ENVIRON["KERUTA_WORKER_SLOTS"])
@@ -226,7 +227,12 @@ def test_ctrl_c_leaves_nothing(tmp_path: Path, repository: str, manifests: Path)
     assert sum(e.status == "succeeded" for e in ends) >= 12
 
 
-def _all_ended(load: Load) -> list[object]:
-    tasks = [load.system.task(task_id) for task_id in load.ids]
-    done = [task for task in tasks if task is not None and task.status in ("succeeded", "failed", "cancelled")]
-    return list(done) if len(done) == len(load.ids) else []
+def _all_ended(load: Load) -> list[TaskView]:
+    """Every task, once all have ended; asks no further than the first that has not."""
+    done: list[TaskView] = []
+    for task_id in load.ids:
+        task = load.system.task(task_id)
+        if task is None or task.status not in ENDED:
+            return []
+        done.append(task)
+    return done
