@@ -26,9 +26,8 @@ from keruta.domain.reports import ARTIFACTS_LIMIT, KEPT_WORK
 from keruta.domain.task import Artifact
 
 OUTPUT_NAME = "output.gz"  # a coding agent's records, as they were written
-OWN_NAMES = frozenset(
-    {LOG_NAME, KEPT_WORK, OUTPUT_NAME}
-)  # who finds such a file takes it for keruta's, also where there is none
+# A reader takes a file of such a name for keruta's own, also where keruta stored none.
+OWN_NAMES = frozenset({LOG_NAME, KEPT_WORK, OUTPUT_NAME})
 OUTPUTS_LIMIT_BYTES = 256 * 1024
 DEPTH_MOST = 200  # directories within directories: each is an open descriptor
 PATH_SHOWN = 300

@@ -28,7 +28,7 @@ from agent.attempt.repository import AttemptRepository
 from agent.attempt.result import AttemptResult
 from agent.attempt.usage import measure
 from agent.attempt.verdict import Verdict, how, judge
-from agent.coding_agents.adapter import Ending
+from agent.coding_agents.endings import Ending
 from agent.coding_agents.transcript import Transcript
 from agent.log.chunks import Streamer
 from agent.log.masking import Masker

@@ -11,7 +11,8 @@ from agent.attempt.context import World
 from agent.attempt.directory import JobDir
 from agent.attempt.script_environment import private_file
 from agent.attempt.verdict import Verdict
-from agent.coding_agents.adapter import Ending, Launch, ModelAccess, Setting, Usage
+from agent.coding_agents.adapter import Launch, ModelAccess, Setting, Usage
+from agent.coding_agents.endings import Ending
 from agent.coding_agents.known import ADAPTERS
 from agent.coding_agents.metering import Meter
 from agent.coding_agents.transcript import Transcript

@@ -253,17 +253,17 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def _check_is_apart(self) -> bool:
-        """Whether a check has a container of its own."""
+        """Return whether a check has a container of its own."""
         return self.shared is not None and (self.given / "check").exists()
 
     @property
     def recorded(self) -> bool:
-        """Whether what ended last, script or check, wrote its own record to the end."""
+        """Return whether the last one to end, script or check, wrote its own record to the end."""
         return self._is_whole("check-control" if self._check_is_apart and self.script_exit_code == 0 else "control")
 
     @property
     def finished(self) -> bool:
-        """Whether nothing is left to run. A check with its own container begins on the cluster's word only."""
+        """Return whether nothing is left to run. A check with its own container begins on the cluster's word only."""
         if not self._check_is_apart:
             return self._is_whole("control")
         ended = self.script_exit_code
@@ -271,7 +271,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def awaits_check(self) -> bool:
-        """In a Pod: whether the script before a check says that it has ended, and the cluster has not said so yet."""
+        """Return whether, in a Pod, the script before a check has recorded its end and the cluster has not done so."""
         return self._check_is_apart and self.script_exit_code is None and self.recorded
 
     @property

@@ -1,4 +1,4 @@
-"""What keruta needs to know of a coding agent, as a port: how it is started, and what its stream says."""
+"""The port of a coding agent: its start, and the reading of its stream."""
 
 from __future__ import annotations
 
@@ -6,31 +6,27 @@ import shlex
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
+from agent.coding_agents.endings import Ending
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
-from keruta.domain.messages import Message
 
 FOLD_LINES = 12  # of a tool's output; the record has all of it
 FOLD_CHARACTERS = 2000
 ANSWER_LIMIT_BYTES = 64 * 1024
-Failure = Literal[
-    "ModelUnauthorized", "ModelRateLimited", "ModelOverloaded", "BudgetExceeded", "AgentGaveUp", "NothingChanged",
-    "CommandNotFound",
-]  # fmt: skip
 
 
 class ModelAccess(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the script reaches its model: keruta's agent, and the attempt's own token for it."""
+    """The address at which the script reaches its model through keruta's agent, and the attempt's own token for it."""
 
     address: str
     token: str
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
-    """What a coding agent is started with.
+    """Input for the start of a coding agent.
 
     Args:
         prompt: the file with the prompt, as the script sees it.
@@ -45,11 +41,11 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """How it is started.
+    """The start of a coding agent.
 
     Args:
         text: what the shell runs.
-        program: what it is that runs.
+        program: the name of the program that runs.
         env: variables that the profile or the task may set otherwise.
         model_env: how the model is reached through keruta's agent; nothing sets these otherwise.
         files: what lies in the script's home, by its path there.
@@ -63,7 +59,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Usage(msgspec.Struct, kw_only=True):
-    """What was used. `input_tokens` are those that were neither read from a cache nor written to one."""
+    """Turns, tokens and cost. `input_tokens` counts those that were neither read from a cache nor written to one."""
 
     turns: int = 0
     input_tokens: float = 0
@@ -72,22 +68,22 @@ class Usage(msgspec.Struct, kw_only=True):
     cache_write_tokens: float = 0
     cost_usd: float | None = None
 
+    def add(self, more: Usage) -> None:
+        """Add turns and tokens; costs are known in other ways."""
+        self.turns += more.turns
+        self.input_tokens += more.input_tokens
+        self.output_tokens += more.output_tokens
+        self.cache_read_tokens += more.cache_read_tokens
+        self.cache_write_tokens += more.cache_write_tokens
+
     @property
     def tokens(self) -> float:
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
 
     def numbers(self) -> dict[str, float]:
-        """Return what was used, by its name; nothing where nothing is known."""
+        """Return the figures that are known, by their names; nothing where all are zero."""
         found = {name: float(value) for name, value in msgspec.structs.asdict(self).items() if value is not None}
         return found if any(found.values()) else {}
-
-
-class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a coding agent did not end well; `wait_seconds`: how long its model's server says to wait."""
-
-    reason: Failure
-    message: Message
-    wait_seconds: float | None = None
 
 
 class Reader(Protocol):
@@ -107,7 +103,7 @@ class Reader(Protocol):
         ...
 
     def ending(self, exit_code: int | None) -> Ending | None:
-        """Why it did not end well; None where it did, or where its exit code says enough."""
+        """Return why it did not end well; None where it did, or where its exit code says enough."""
         ...
 
 
@@ -152,21 +148,9 @@ def folded(text: str) -> list[str]:
     return [*shown, f"  │ … {left} more lines"] if left else shown
 
 
-def in_one_line(text: str, most: int = 300) -> str:
-    """Return a text as one line of at most so many characters."""
-    line = " ⏎ ".join(part.strip() for part in text.strip().splitlines() if part.strip())
-    return line if len(line) <= most else line[: most - 1] + "…"
-
-
 def limited(text: str) -> str:
     """Return as much of an answer as is kept."""
     return text.encode("utf-8", "replace")[:ANSWER_LIMIT_BYTES].decode("utf-8", "ignore")
-
-
-def is_question(text: str) -> bool:
-    """Return whether a text ends with a question."""
-    stripped = text.rstrip().rstrip("*_`\"')")
-    return stripped.endswith(("?", "\uff1f"))
 
 
 def totals(usage: Usage) -> str:

@@ -11,19 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.coding_agents.adapter import (
-    Ending,
-    Failure,
     Launch,
     Setting,
     Usage,
-    in_one_line,
-    is_question,
     limited,
     versions,
 )
-from agent.coding_agents.claude_code import said_of
+from agent.coding_agents.endings import Ending, Failure, asks, in_one_line, refused, without_end
 from keruta.domain.catalog.coding_agents import ANTHROPIC
-from keruta.domain.messages import message
 
 WORDS = (
     "--yes-always", "--no-check-update", "--no-pretty", "--no-stream", "--no-gitignore", "--map-tokens", "0",
@@ -121,13 +116,10 @@ class AiderReader:
 
     def ending(self, exit_code: int | None) -> Ending | None:
         if self._failure is not None:
-            reason, said = self._failure
-            return Ending(reason=reason, message=said_of(reason, said))
-        if exit_code == 0 and not self.usage.turns:
-            return Ending(reason="AgentGaveUp", message=message("agent_no_end"))
-        if is_question(self.answer):
-            return Ending(reason="AgentGaveUp", message=message("agent_asks", question=in_one_line(self.answer[-600:])))
-        return None
+            return refused(*self._failure)
+        if not self.usage.turns and (ended := without_end(exit_code)) is not None:
+            return ended
+        return asks(self.answer)
 
     def _end_answer(self) -> None:
         answer = "\n".join(self._said).strip()

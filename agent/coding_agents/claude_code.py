@@ -11,27 +11,30 @@ from typing import Any
 import msgspec
 
 from agent.coding_agents.adapter import (
-    Ending,
-    Failure,
     Launch,
     Setting,
     Usage,
     folded,
-    in_one_line,
-    is_question,
     limited,
     start,
     totals,
     versions,
 )
+from agent.coding_agents.endings import (
+    STATUS_REASONS,
+    Ending,
+    Failure,
+    asks,
+    in_one_line,
+    refused,
+    tools_refused,
+    without_end,
+)
+from agent.coding_agents.model_answers import anthropic_usage
 from agent.coding_agents.records import mapping, mappings, number, text
-from keruta.domain.messages import Message, message
+from keruta.domain.messages import message
 
 NEVER = ("EnterWorktree", "ExitWorktree", "CronCreate", "ScheduleWakeup")  # of no use in a task, or leave files behind
-STATUS_REASONS: dict[int, Failure] = {
-    401: "ModelUnauthorized", 403: "ModelUnauthorized", 429: "ModelRateLimited", 529: "ModelOverloaded",
-    503: "ModelOverloaded", 500: "ModelOverloaded", 502: "ModelOverloaded",
-}  # fmt: skip
 ERROR_REASONS: dict[str, Failure] = {
     "authentication_failed": "ModelUnauthorized", "rate_limit": "ModelRateLimited", "overloaded": "ModelOverloaded",
     "server_error": "ModelOverloaded", "billing_error": "BudgetExceeded",
@@ -129,7 +132,7 @@ class ClaudeReader:
     def ending(self, exit_code: int | None) -> Ending | None:
         result = self._result
         if result is None:
-            return Ending(reason="AgentGaveUp", message=message("agent_no_end")) if exit_code == 0 else None
+            return without_end(exit_code)
         said = in_one_line(text(result.get("result")) or text(result.get("subtype")))
         if result.get("subtype") in ("error_max_turns", "error_max_budget_usd"):
             return Ending(reason="BudgetExceeded", message=message("agent_limit_reached", said=said))
@@ -137,24 +140,21 @@ class ClaudeReader:
         if result.get("is_error"):
             known = STATUS_REASONS.get(status) if isinstance(status, int) else None
             reason = known or ERROR_REASONS.get(self._error, "AgentGaveUp")
-            return Ending(reason=reason, message=said_of(reason, said))
+            return refused(reason, said)
         if result.get("stop_reason") in ("max_tokens", "refusal"):
             return Ending(reason="AgentGaveUp", message=message("agent_truncated", said=said))
         if self._refused:
             names = ", ".join(dict.fromkeys(self._refused))[:300]
-            return Ending(reason="AgentGaveUp", message=message("agent_tools_refused", tools=names))
-        if is_question(self.answer):
-            return Ending(reason="AgentGaveUp", message=message("agent_asks", question=in_one_line(self.answer[-600:])))
-        return None
+            return tools_refused(names)
+        return asks(self.answer)
 
     def _assistant(self, said: Mapping[str, Any]) -> list[str]:
         lines: list[str] = []
-        used = mapping(said.get("usage"))
         identity = text(said.get("id"))
         if identity not in self._counted and said.get("model") != "<synthetic>":
             self._counted.add(identity)
             self.usage.turns += 1
-            _add(self.usage, used)
+            self.usage.add(anthropic_usage(mapping(said.get("usage"))))
         for block in mappings(said.get("content")):
             kind = block.get("type")
             if kind == "text":
@@ -181,21 +181,12 @@ class ClaudeReader:
         denied = mappings(record.get("permission_denials"))
         self._refused = [text(one.get("tool_name")) for one in denied]
         whole = Usage(turns=number(record.get("num_turns")) or self.usage.turns)
-        _add(whole, mapping(record.get("usage")))
+        whole.add(anthropic_usage(mapping(record.get("usage"))))
         cost = record.get("total_cost_usd")
         if isinstance(cost, int | float):
             whole.cost_usd = float(cost)
         self.usage = whole
         return [totals(self.usage)]
-
-
-def said_of(reason: Failure, said: str) -> Message:
-    codes = {
-        "ModelUnauthorized": "model_unauthorized", "ModelRateLimited": "model_rate_limited",
-        "ModelOverloaded": "model_overloaded",
-    }  # fmt: skip
-    code = codes.get(reason, "agent_gave_up")
-    return message(code, said=said)
 
 
 def _shown(given: Mapping[str, Any]) -> str:
@@ -204,10 +195,3 @@ def _shown(given: Mapping[str, Any]) -> str:
         if isinstance(given.get(name), str):
             return in_one_line(given[name])
     return in_one_line(msgspec.json.encode(given).decode())
-
-
-def _add(usage: Usage, used: Mapping[str, Any]) -> None:
-    usage.input_tokens += number(used.get("input_tokens"))
-    usage.output_tokens += number(used.get("output_tokens"))
-    usage.cache_read_tokens += number(used.get("cache_read_input_tokens"))
-    usage.cache_write_tokens += number(used.get("cache_creation_input_tokens"))

@@ -11,22 +11,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.coding_agents.adapter import (
-    Ending,
-    Failure,
     Launch,
     Setting,
     Usage,
     folded,
-    in_one_line,
-    is_question,
     limited,
     start,
     totals,
     versions,
 )
-from agent.coding_agents.claude_code import STATUS_REASONS, said_of
+from agent.coding_agents.endings import STATUS_REASONS, Ending, asks, in_one_line, refused, tools_refused, without_end
 from agent.coding_agents.records import mapping, mappings, number, text
-from keruta.domain.messages import message
 
 # Its key has another name than other programs of its maker use.
 KEY = 'export CODEX_API_KEY="${CODEX_API_KEY:-$OPENAI_API_KEY}"\n'
@@ -125,16 +120,12 @@ class CodexReader:
         if self._failed is not None:
             found = _STATUS.search(self._failed)
             status = int(found[1] or found[2]) if found else 0
-            reason: Failure = STATUS_REASONS.get(status, "AgentGaveUp")
-            return Ending(reason=reason, message=said_of(reason, in_one_line(self._failed)))
+            return refused(STATUS_REASONS.get(status, "AgentGaveUp"), in_one_line(self._failed))
         if not self._completed:
-            return Ending(reason="AgentGaveUp", message=message("agent_no_end")) if exit_code == 0 else None
+            return without_end(exit_code)
         if self._declined:
-            tools = in_one_line("; ".join(self._declined))
-            return Ending(reason="AgentGaveUp", message=message("agent_tools_refused", tools=tools))
-        if is_question(self.answer):
-            return Ending(reason="AgentGaveUp", message=message("agent_asks", question=in_one_line(self.answer[-600:])))
-        return None
+            return tools_refused(in_one_line("; ".join(self._declined)))
+        return asks(self.answer)
 
     def _item(self, item: Mapping[str, Any]) -> list[str]:
         match item.get("type"):

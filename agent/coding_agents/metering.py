@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from agent.coding_agents.adapter import Ending, ModelAccess, Usage
+from agent.coding_agents.adapter import ModelAccess, Usage
+from agent.coding_agents.endings import Ending
 from agent.coding_agents.model_answers import Answered, Counter, refusal
 from agent.coding_agents.records import decoded, text
 from agent.http_server import BoundedServer
@@ -176,8 +177,7 @@ class Meter:
             self.model = answered.model or self.model
             used = answered.usage
             self.usage.turns += 1
-            for name in ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens"):
-                setattr(self.usage, name, getattr(self.usage, name) + getattr(used, name))
+            self.usage.add(used)
             cost = self._options.cost_usd(answered.model, used.numbers())
             if cost is not None:
                 self.usage.cost_usd = (self.usage.cost_usd or 0.0) + cost
@@ -222,7 +222,7 @@ class Meter:
 
 
 def _blocks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """What comes, as soon as it comes."""
+    """Yield each block of an answer as soon as it arrives."""
     while block := answer.read1(65536):
         yield block
 

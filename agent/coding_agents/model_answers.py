@@ -1,4 +1,4 @@
-"""What a model's server answers: its usage, and why it refuses.
+"""Usage and refusals in the answers of a model's server.
 
 Source: Anthropic's Messages API (Streaming Messages, Errors, Rate limits); OpenAI's Responses API and Chat Completions.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from agent.coding_agents.adapter import Ending, Usage, in_one_line
-from agent.coding_agents.claude_code import STATUS_REASONS, said_of
+from agent.coding_agents.adapter import Usage
+from agent.coding_agents.endings import STATUS_REASONS, Ending, in_one_line, refused
 from agent.coding_agents.records import decoded, mapping, number, text
 from keruta.domain.catalog.coding_agents import ANTHROPIC
 from keruta.domain.messages import message
@@ -61,7 +61,7 @@ class Counter:
         if not self._streamed:
             self._document(decoded(self._rest) or {})
             self._whole = True
-        usage = _anthropic(self._used) if self._anthropic else _openai(self._used)
+        usage = anthropic_usage(self._used) if self._anthropic else openai_usage(self._used)
         return Answered(usage=usage, model=self._model, broken=broken or not self._whole)
 
     def _event(self, data: bytes) -> None:
@@ -89,7 +89,8 @@ class Counter:
         self._used |= mapping(document.get("usage"))
 
 
-def _anthropic(used: Mapping[str, Any]) -> Usage:
+def anthropic_usage(used: Mapping[str, Any]) -> Usage:
+    """Return the tokens of a `usage` in Anthropic's form."""
     return Usage(
         input_tokens=number(used.get("input_tokens")),
         output_tokens=number(used.get("output_tokens")),
@@ -98,8 +99,8 @@ def _anthropic(used: Mapping[str, Any]) -> Usage:
     )
 
 
-def _openai(used: Mapping[str, Any]) -> Usage:
-    """The tokens that it names as input include the cached ones."""
+def openai_usage(used: Mapping[str, Any]) -> Usage:
+    """Return the tokens of a `usage` in OpenAI's form, whose input tokens include the cached ones."""
     details = mapping(used.get("input_tokens_details")) or mapping(used.get("prompt_tokens_details"))
     cached = number(details.get("cached_tokens"))
     whole = number(used.get("input_tokens")) or number(used.get("prompt_tokens"))
@@ -127,11 +128,11 @@ def refusal(
     if reason == "ModelRateLimited" and wait is not None:
         again = message("model_rate_limited_until", said=said, seconds=int(wait))
         return Ending(reason=reason, message=again, wait_seconds=wait), wait
-    return Ending(reason=reason, message=said_of(reason, said)), wait
+    return refused(reason, said), wait
 
 
 def _wait_seconds(headers: Mapping[str, str], now: datetime) -> float | None:
-    """How long the server says to wait. Source: RFC 9110, 10.2.3, and Anthropic's Rate limits."""
+    """Return how many seconds the server says to wait. Source: RFC 9110, 10.2.3, and Anthropic's Rate limits."""
     if (given := headers.get("retry-after")) is not None:
         if given.strip().replace(".", "", 1).isdigit():
             return float(given)

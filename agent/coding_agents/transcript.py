@@ -48,7 +48,7 @@ class Transcript:
 
     @property
     def size(self) -> int:
-        """How much the script has written."""
+        """Number of bytes that the script has written."""
         return os.fstat(self._raw.fileno()).st_size
 
     def whole(self) -> BinaryIO:

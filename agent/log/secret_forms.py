@@ -1,4 +1,4 @@
-"""How programs commonly write a secret: quoted, escaped, encoded."""
+"""Forms in which programs commonly write a secret: quoted, escaped, encoded."""
 
 from __future__ import annotations
 

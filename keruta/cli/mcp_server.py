@@ -102,7 +102,7 @@ class Tools:
 
 
 def shown(task: TaskView) -> dict[str, Any]:
-    """What of a task a coding agent needs."""
+    """Return the parts of a task that a coding agent needs."""
     last = task.attempts[-1] if task.attempts else None
     given = {
         "id": task.id, "status": task.status, "name": task.name, "reason": task.reason, "message": task.message,

@@ -26,7 +26,7 @@ CUT = "[…]\n"
 
 
 class ContinueRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the coding agent is to do next."""
+    """The next prompt for the coding agent."""
 
     prompt: Annotated[str, Meta(min_length=1, max_length=SCRIPT_LIMIT_BYTES // 2)]
 

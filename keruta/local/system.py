@@ -126,16 +126,20 @@ class System:
         command = mongod.command(program, self._state.root / "db", port, access=access)
         self._child("mongod", command, env, grace_seconds=30)
 
-        def alive() -> bool:
-            self._check_port("mongod", port)
-            return self._supervisor.alive("mongod")
+        mongod.await_primary(port, lambda: self._lives("mongod", port), access=access)
 
-        mongod.await_primary(port, alive, access=access)
+    def _lives(self, name: str, *ports: int) -> bool:
+        """Return whether a part's process runs. Raises PortTakenError where it ended because its port was taken."""
+        alive = self._supervisor.alive(name)
+        if not alive:
+            self._check_ports(name, *ports)
+        return alive
 
-    def _check_port(self, name: str, port: int) -> None:
-        """Raises PortTakenError where another process listens on the port of a part of ours."""
-        if is_taken_from(self._supervisor.pids()[name], port):
-            raise PortTakenError(f"another program took port {port}, which was free, before {name} had opened it")
+    def _check_ports(self, name: str, *ports: int) -> None:
+        """Raises PortTakenError where another process listens on a port of that part. Reads tables of the kernel."""
+        for port in ports:
+            if is_taken_from(self._supervisor.pids()[name], port):
+                raise PortTakenError(f"another program took port {port}, which was free, before {name} had opened it")
 
     def _start_standin(self, env: dict[str, str], manifests: Manifests) -> None:
         config = Config(
@@ -190,17 +194,15 @@ class System:
     def _await_ready(self) -> None:
         pool = urllib3.PoolManager(retries=False, timeout=2.0)
         until = time.monotonic() + READY_SECONDS
-        waiting = dict([*self._services(), ("standin", self._ports["public"])])
+        waiting: dict[str, tuple[int, ...]] = {name: (port,) for name, port in self._services()}
+        waiting["standin"] = (self._ports["public"], self._ports["broker"])
         while waiting:
+            for name, ports in list(waiting.items()):
+                self._lives(name, *ports)
+                if _answers(pool, ports[0]):
+                    self._check_ports(name, *ports)
+                    del waiting[name]
             self._supervisor.look()
-            for name, port in list(waiting.items()):
-                self._check_port(name, port)
-                try:
-                    if pool.request("GET", f"http://127.0.0.1:{port}/readyz").status == 200:
-                        del waiting[name]
-                except urllib3.exceptions.HTTPError:
-                    pass
-            self._check_port("standin", self._ports["broker"])
             if waiting and time.monotonic() > until:
                 raise KerutaError(
                     f"{', '.join(waiting)} not ready after {READY_SECONDS:g} s; see {self._state.root}/log"
@@ -209,6 +211,13 @@ class System:
 
     def _services(self) -> list[tuple[str, int]]:
         return [(name, port) for name, port in self._ports.items() if name not in ("public", "broker", "mongod")]
+
+
+def _answers(pool: urllib3.PoolManager, port: int) -> bool:
+    try:
+        return pool.request("GET", f"http://127.0.0.1:{port}/readyz").status == 200
+    except urllib3.exceptions.HTTPError:
+        return False
 
 
 def _program(command: tuple[str, ...]) -> list[str]:

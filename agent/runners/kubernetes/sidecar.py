@@ -105,7 +105,7 @@ class ContainerScript:
 
     @property
     def _never_checked(self) -> bool:
-        """Whether the script has ended and is to stop before its check was let begin."""
+        """Return whether the script has ended and is to stop before its check was allowed to begin."""
         if not self._job.awaits_check:
             return False
         now = time.monotonic()

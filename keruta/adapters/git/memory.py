@@ -1,4 +1,4 @@
-"""How much memory Git may use, and that it was ended for want of it.
+"""Options that limit the memory of Git, and the detection of an end for lack of memory.
 
 Source: git-config(1); https://docs.kernel.org/admin-guide/cgroup-v2.html, cgroup-v1/memory.html.
 """

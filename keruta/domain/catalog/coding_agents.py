@@ -1,4 +1,4 @@
-"""How a profile sets a coding agent up: which one, its model, what it may do, and how much of it is paid for."""
+"""Settings of a coding agent in a profile: its kind, its model, its permissions and its budget."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def needs_cluster(profile: ProfileSpec) -> list[str]:
 
 
 def agent_memory_faults(memory: str | None) -> Problems:
-    """What is wrong with an agent's memory: Git and Python run in it, and have to fit."""
+    """Yield the faults of an agent's memory: Git and Python run in it, and have to fit."""
     if memory is not None and amount_bytes(memory) < AGENT_MEMORY_LEAST_BYTES:
         yield "/agent_memory", message("field_agent_memory", least="128Mi")
 
