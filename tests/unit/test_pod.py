@@ -288,7 +288,15 @@ def test_a_pod_that_waited_for_a_node_has_as_long_to_start() -> None:
     assert stuck(document, waited_seconds=20, patience_seconds=10) is not None
 
 
-@pytest.mark.parametrize("event", ["Scheduled: to a node", "Created: container agent", "Started: container agent"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        "Scheduled: to a node",
+        "Created: container agent",
+        "Started: container agent",
+        "Unhealthy: Startup probe failed: ",
+    ],
+)
 def test_a_node_that_is_slow_is_waited_for(event: str) -> None:
     """A node that starts many Pods at once has four times the patience, while nothing failed."""
     document = pod("Pending", waiting={"reason": "PodInitializing"})

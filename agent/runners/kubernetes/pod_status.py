@@ -23,7 +23,8 @@ MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 NOT_STARTED_REASONS = frozenset({"StartError", "ContainerCannotRun"})
 TROUBLE_SECONDS = 30.0  # as long as the cluster may mend by itself what a container lacks
 SCRIPT, CHECK, AGENT = "script", "check", "agent"
-PROGRESS = ("Scheduled", "Pulled", "Created", "Started")
+# A startup probe is asked of a container that runs: a busy node tells so in an event before it does in the status.
+PROGRESS = ("Scheduled", "Pulled", "Created", "Started", "Unhealthy: Startup probe")
 SLOW_NODE = 4  # so many times the patience for a node that starts many Pods at once
 
 
