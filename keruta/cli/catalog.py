@@ -15,7 +15,7 @@ from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.machine import find_state
 from keruta.cli.option_types import NumberOrWord
-from keruta.cli.reading import read_bounded
+from keruta.cli.reading import read_text
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS, Kind
 
@@ -208,10 +208,7 @@ def _given(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def read(path: str, *, strip: bool = False) -> str:
     """A file's text, or standard input's for `-`; a secret's last line end is none of it."""
-    try:
-        text = read_bounded(path).decode()
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.ClickException(f"{path} can't be read: {error}") from error
+    text = read_text(path, encoding="utf-8")
     return text.rstrip("\r\n") if strip and text.count("\n") <= 1 else text
 
 

@@ -19,7 +19,7 @@ from keruta.cli.follow import follow_to_end
 from keruta.cli.local_repository import repository_of
 from keruta.cli.machine import find_running
 from keruta.cli.option_types import NumberOrWord
-from keruta.cli.reading import read_bounded
+from keruta.cli.reading import read_text
 from keruta.client import Client
 from keruta.domain.naming import NAME
 from keruta.domain.task import AttemptView, IfExists, TaskView
@@ -96,9 +96,9 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
         task["command"] = list(command)
     for name in ("script", "check"):
         if options[name] is not None:
-            task[name] = _read(options[name])
+            task[name] = read_text(options[name])
     if options["prompt"] is not None:
-        task["prompt"] = _read("-") if options["prompt"] == "-" else options["prompt"]
+        task["prompt"] = read_text("-") if options["prompt"] == "-" else options["prompt"]
     if options["document"]:
         task["documents"] = list(options["document"])
     for name in ("name", "queue", "profile", "result_branch"):
@@ -119,17 +119,6 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
     task["env"] = _pairs(options["env"], "--env NAME=VALUE")
     task["labels"] = _pairs(options["label"], "--label KEY=VALUE")
     return task
-
-
-def _read(path: str) -> str:
-    """Return a script's text from a file, or from standard input; a byte order mark is no part of it."""
-    try:
-        data = read_bounded(path)
-        return data.decode("utf-8-sig")
-    except OSError as error:
-        raise click.ClickException(f"{path} can't be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise click.ClickException(f"{path} is not UTF-8 text: byte {error.start} is none of it") from error
 
 
 def _pairs(given: tuple[str, ...], form: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from typing import IO, NoReturn
 import click
 import msgspec
 
+from keruta.cli.output import printable
 from keruta.client import ApiError
 from keruta.errors import KerutaError
 
@@ -64,7 +65,7 @@ def run(command: Callable[[], object], arguments: Sequence[str]) -> NoReturn:
             error.show()
         code = error.exit_code
     except (KerutaError, OSError, UnicodeError, RecursionError) as error:
-        _tell_failure(failure_of(error), as_json=as_json)
+        tell_failure(failure_of(error), as_json=as_json)
         code = 1
     _end(code)
 
@@ -131,15 +132,16 @@ def colour() -> bool | None:
     return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
 
 
-def _tell_failure(failure: Failure, *, as_json: bool) -> None:
+def tell_failure(failure: Failure, *, as_json: bool) -> None:
+    """Write a failure to standard error."""
     if as_json:
         _tell(failure)
         return
     try:
         click.secho("keruta: ", err=True, fg="red", nl=False, color=colour())
-        click.echo(failure.message, err=True)
+        click.echo(printable(failure.message), err=True)
         for fault in failure.faults[1:]:
-            click.echo(f"keruta: {fault.get('at') or 'the body'}: {fault.get('message', '')}", err=True)
+            click.echo(printable(f"keruta: {fault.get('at') or 'the body'}: {fault.get('message', '')}"), err=True)
     except OSError:
         pass  # nobody can be told
 

@@ -43,7 +43,7 @@ def note(text: str) -> None:
 
 def fail(text: str) -> None:
     click.secho("keruta: ", err=True, fg="red", nl=False)
-    click.echo(text, err=True)
+    click.echo(printable(text), err=True)
 
 
 def coloured(word: str) -> str:
@@ -137,7 +137,7 @@ def artifacts(found: Sequence[Artifact], *, as_json: bool) -> None:
         if as_json:
             click.echo(msgspec.json.encode(artifact))
         else:
-            click.echo(f"{artifact.size_bytes:>12}  {artifact.sha256[:12]}  {artifact.path}")
+            click.echo(f"{artifact.size_bytes:>12}  {artifact.sha256[:12]}  {printable(artifact.path)}")
     if not found and not as_json:
         note("nothing")
 
@@ -182,6 +182,7 @@ def table(page: msgspec.Struct, heads: list[str], rows: list[list[str]], *, as_j
             click.echo(msgspec.json.encode(one))
         return
     if rows:
+        rows = [[printable(cell.replace("\n", " ")) for cell in row] for row in rows]
         widths = [min(60, max(map(_width, column))) for column in zip(heads, *rows, strict=True)]
         click.secho("  ".join(_padded(head, width) for head, width in zip(heads, widths, strict=True)), dim=True)
         for row in rows:
@@ -201,7 +202,7 @@ def entry(entry: msgspec.Struct, *, as_json: bool) -> None:
     meta = plain.pop("meta", None)
     for name, value in plain.items():
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-        click.echo(f"{name:<18} {text}")
+        click.echo(f"{name:<18} {printable(text)}")
     if meta:
         click.echo(f"{'revision':<18} {meta['revision']}, {meta['updated_at'][:19]} UTC by {meta['updated_by']}")
 

@@ -15,7 +15,7 @@ from keruta.cli import output
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.machine import find_state, here
-from keruta.cli.reading import read_bounded
+from keruta.cli.reading import read_bounded, shown
 from keruta.domain.provenance import PublicKey
 from keruta.local.state import find
 
@@ -62,7 +62,7 @@ def rotate_key() -> None:
 @pass_context
 def verify_(context: Context, file: Path, key_file: Path | None, artifacts: tuple[Path, ...]) -> None:
     """Says whether a statement was signed by one of these keys, and what it says: keruta verify FILE --key KEYS."""
-    statement, key = verify(_read(file), _trusted(key_file))
+    statement, key = verify(read_bounded(str(file)), _trusted(key_file))
     for path in artifacts:
         _must_be_about(statement, path)
     if context.json:
@@ -76,7 +76,7 @@ def verify_(context: Context, file: Path, key_file: Path | None, artifacts: tupl
 def _trusted(key_file: Path | None) -> list[PublicKey]:
     """The keys of the file, else of the keruta on this machine, else of the one that a person is signed in to."""
     if key_file is not None:
-        return read_keys(_read(key_file))
+        return read_keys(read_bounded(str(key_file)))
     state = find(here())
     if state is not None and state.provenance_key.exists():
         return state.provenance_keys()
@@ -84,10 +84,21 @@ def _trusted(key_file: Path | None) -> list[PublicKey]:
 
 
 def _must_be_about(statement: dict[str, Any], path: Path) -> None:
-    found = hashlib.sha256(_read(path)).hexdigest()
+    found = _sha256(path)
     subjects = _list(statement.get("subject"))
     if not any(_dict(one.get("digest")).get("sha256") == found for one in subjects):
         raise click.ClickException(f"{path} is not what it is about: no subject has its SHA-256, {found}")
+
+
+def _sha256(path: Path) -> str:
+    """Return the hash of a file of any size. Raises ClickException."""
+    try:
+        if not path.is_file():  # a device or a pipe may have no end
+            return hashlib.sha256(read_bounded(str(path))).hexdigest()
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise click.ClickException(f"{shown(str(path))} can't be read: {error.strerror}") from error
 
 
 def _told(statement: dict[str, Any]) -> list[tuple[str, object]]:
@@ -125,13 +136,6 @@ def _dict(value: object) -> dict[str, Any]:
 
 def _list(value: object) -> list[dict[str, Any]]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_bounded(str(path))
-    except OSError as error:
-        raise click.ClickException(f"{path} can't be read: {error.strerror}") from error
 
 
 COMMANDS = (GROUP, verify_)

@@ -266,6 +266,9 @@ class _Waits:
 
 
 def _task(task_id: str, rest: str = "") -> str:
+    """Raises ApiError for what would be another address, or none, than a task's."""
+    if not task_id.strip(".") or "/" in task_id:
+        raise ApiError("There is no such task.", status=404, reason="TaskNotFound")
     return f"/api/v1/tasks/{quote(task_id, safe='')}{rest}"
 
 

@@ -28,14 +28,6 @@ VALUE_LETTERS = 80  # of what was sent, in a sentence about it
 _AT = " - at `$"
 
 
-def decode_json(body: bytes) -> Any:
-    """Parses JSON. Raises ValueError, which says why, when it is none or is nested too deeply."""
-    try:
-        return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from error
-
-
 def convert(raw: Any, cls: type[T], at: str = "") -> tuple[T | None, list[Fault]]:
     """Makes a struct of a parsed document.
 

@@ -14,7 +14,7 @@ import msgspec
 from werkzeug.exceptions import HTTPException
 
 from keruta import logs
-from keruta.domain.messages import fields_of, message
+from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.principal import Principal
 from keruta.errors import PreconditionFailed, Problem, TooManyRequests, Unavailable
 from keruta.http.answers import language_asked
@@ -74,11 +74,20 @@ def as_problem(error: Exception) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
-        problem = Problem(error.description or "", reason=type(error).__name__)
+        problem = Problem(_sentence(error), reason=type(error).__name__)
         problem.status = error.code
         return problem
     log.exception("request failed", exc_info=error, extra={"action": "request_failed"})
     return Problem(message("http_internal_error"))
+
+
+def _sentence(error: HTTPException) -> Message | str:
+    """Return what keruta says where it has a sentence; the library's own are in English only."""
+    if error.code == 404:
+        return message("http_nothing_here")
+    if error.code == 405:
+        return message("http_method", method=flask.request.method)
+    return error.description or ""
 
 
 def note_refusal(audit: Refusals, route: str, problem: Problem) -> None:

@@ -8,7 +8,8 @@ import flask
 import msgspec
 
 from keruta import structs
-from keruta.domain.decode import convert, decode_json
+from keruta.domain.decode import convert
+from keruta.domain.json_reading import FaultyJsonError, decode_json
 from keruta.domain.messages import message
 from keruta.errors import InvalidRequest, TooLarge, UnsupportedMedia
 from keruta.http.problems import BadRequest
@@ -49,15 +50,15 @@ def read_batch(request: flask.Request, cls: type[T], limit_bytes: int) -> T:
         return structs.from_json(_read_bytes(request, limit_bytes), type=cls)
     except msgspec.ValidationError as error:
         raise InvalidRequest(message("http_batch_fault", error=str(error))) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(message("http_not_json")) from error
 
 
 def _read_json(request: flask.Request, limit_bytes: int) -> Any:
     try:
         return decode_json(_read_bytes(request, limit_bytes))
-    except ValueError as error:
-        raise BadRequest(message("http_not_json_at", error=str(error)), reason="MalformedJson") from error
+    except FaultyJsonError as error:
+        raise BadRequest(message("http_not_json_at", error=error.said), reason="MalformedJson") from error
 
 
 def _read_bytes(request: flask.Request, limit_bytes: int, kind: str = "application/json") -> bytes:

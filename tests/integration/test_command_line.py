@@ -286,6 +286,25 @@ def test_bytes_that_are_not_utf_8_are_told_as_such(server: Serving) -> None:
     assert b"This is not UTF-8 text: \\x93\\xfa" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [("run", "--repo", "https://example.com/a.git", "--script"), ("import",), ("verify", "--key", "/dev/null")],
+)
+def test_a_file_that_is_not_there_is_named_with_its_bytes(arguments: tuple[str, ...], server: Serving) -> None:
+    """The same sentence in each command, without Python's own words."""
+    done = run(*arguments, b"/no\xff/file", url=server.url)
+
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr == b"Error: /no\\xff/file can't be read: No such file or directory\n"
+
+
+@pytest.mark.parametrize("task", ["", ".", "..", "../queues/default", "a/b"])
+def test_an_id_that_would_be_another_address_is_no_task(task: str, server: Serving) -> None:
+    done = run("show", "--json", task, url=server.url)
+
+    assert (done.returncode, json.loads(done.stderr)["reason"]) == (1, "TaskNotFound")
+
+
 def test_a_script_in_another_encoding_is_told_as_such(server: Serving, tmp_path: Path) -> None:
     """A script file in Shift_JIS is refused with the place of the first byte that is not UTF-8."""
     script = tmp_path / "script.sh"

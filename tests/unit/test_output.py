@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from agent.attempt.outputs import parse_outputs
 from keruta.cli import output
+from keruta.cli.errors import Failure, tell_failure
+from keruta.domain.catalog.common import Page as CatalogPage
+from keruta.domain.task import Artifact
+
+
+class Spec(msgspec.Struct):
+    """An entry of a catalog."""
+
+    description: str
 
 
 @pytest.mark.parametrize(
@@ -22,6 +32,23 @@ def test_outputs_are_written_as_a_script_writes_them(value: str, capfd: pytest.C
 def test_what_controls_a_terminal_is_written_out(text: str) -> None:
     assert output.printable(text).isascii()
     assert output.printable(text).isprintable()
+
+
+def test_what_others_wrote_does_nothing_to_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    """Titles in lists, descriptions of entries, names of files and words of errors are written by others."""
+    text = "\x1b[2Jred\u202e\x9b"
+    page = CatalogPage[dict[str, str]](items=[])
+
+    output.table(page, ["NAME"], [[text]], as_json=False)
+    output.entry(Spec(description=text), as_json=False)
+    output.artifacts([Artifact(path=text, size_bytes=1, sha256="f" * 64)], as_json=False)
+    output.fail(text)
+    tell_failure(Failure(reason="A", message=text, faults=[{}, {"at": text, "message": text}]), as_json=False)
+
+    said = capfd.readouterr()
+    for written in (said.out, said.err):
+        assert "\\x1b[2Jred\\u202e\\x9b" in written
+        assert not set("\x1b\u202e\x9b") & set(written)
 
 
 def test_what_is_only_text_is_left() -> None:

@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from keruta.adapters.signatures import FileSigner, NotVerifiedError, read_keys, verify
 from keruta.adapters.tokens import new_key
 from keruta.cli.commands import cli
+from keruta.cli.reading import READ_LIMIT_BYTES
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.provenance import Envelope, PublicKeys, pre_authentication_encoding, statement
 from keruta.domain.task import Artifact, AttemptView, RepositoryRef, RetryPolicy, TaskView
@@ -249,6 +250,20 @@ def test_verify_says_what_a_statement_is_about(signer: FileSigner, tmp_path: Pat
     assert "\x1b" not in good.output
     assert bad.exit_code != 0
     assert "app.bin is not what it is about" in bad.output
+
+
+def test_verify_reads_an_artifact_of_any_size(signer: FileSigner, tmp_path: Path) -> None:
+    """Only what is kept in memory has a limit."""
+    artifact = tmp_path / "image.tar"
+    with artifact.open("wb") as file:
+        file.truncate(READ_LIMIT_BYTES + 1)
+    digest = hashlib.sha256(artifact.read_bytes()).hexdigest()
+    made = Artifact(path="image.tar", size_bytes=READ_LIMIT_BYTES + 1, sha256=digest)
+    statement_, keys = _written(signer, signer.sign(said(by=attempt(artifacts=[made]))), tmp_path)
+
+    done = CliRunner().invoke(cli, ["verify", str(statement_), "--key", str(keys), "--artifact", str(artifact)])
+
+    assert done.exit_code == 0, done.output
 
 
 def _written(signer: FileSigner, envelope: Envelope, directory: Path) -> tuple[Path, Path]:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from keruta.domain.decode import convert, decode_json
+from keruta.domain.decode import convert
+from keruta.domain.json_reading import FaultyJsonError, decode_json
 from keruta.domain.repository import is_commit, ref_fault, transport, url_fault
 from keruta.domain.task import TaskRequest
 
@@ -80,10 +81,36 @@ def test_one_fault_and_where_it_is(changes: dict[str, Any], at: str) -> None:
     assert list(faults(**changes)) == [at]
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[" * 100_000, b"\xff", b'{"a": NaN}'])
-def test_what_is_not_json_is_a_sentence(body: bytes) -> None:
-    with pytest.raises(ValueError, match=r"malformed|truncated|depth"):
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (b"", "json_empty"),
+        (b" \n", "json_empty"),
+        (b"{", "json_ends"),
+        (b'{"a": "b', "json_ends"),
+        (b'"\\ud8', "json_ends"),
+        (b"[" * 100_000, "json_too_deep"),
+        (b"\xff", "json_at"),
+        (b'{"a": NaN}', "json_at"),
+        (b"[1] 2", "json_at"),
+        (b'"a\xffb"', "json_not_utf8"),
+        (b'"\xed\xa0\x80"', "json_not_utf8"),
+        (b"\xef\xbb\xbf{}", "json_mark"),
+        (b'{"a": "\\ud800"}', "json_half_pair"),
+        (b'{"a": "\\ud800xyzxyzxyz"}', "json_half_pair"),
+        (b'{"a": "\\uDFFF"}', "json_half_pair"),
+        (b'{"a": "\\ud83d\\ude00\\udc00"}', "json_half_pair"),
+        (b'{"a": "\\udc00\\ud800"}', "json_half_pair"),
+        (b'{"a": "\\ud800\\u0041"}', "json_half_pair"),
+        (b'{"a": "\\\\ud800', "json_ends"),
+    ],
+)
+def test_what_is_not_json_is_a_true_sentence(body: bytes, code: str) -> None:
+    """Half of a surrogate pair is no end, and an end is no half."""
+    with pytest.raises(FaultyJsonError) as raised:
         decode_json(body)
+
+    assert raised.value.said.code == code
 
 
 @pytest.mark.parametrize("value", [None, [], "text", 1, True])

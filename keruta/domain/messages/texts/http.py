@@ -12,6 +12,17 @@ TEXTS = {
     ),
     "http_key_reused": "This Idempotency-Key was used within 24 hours for another body; choose a new key.",
     "http_label": "Give a label as key=value.",
+    "json_at": "{said} at byte {at}",
+    "json_empty": "it is empty",
+    "json_ends": "it ends in the middle of a value",
+    "json_half_pair": (
+        "{escape} at byte {at} is half of a surrogate pair, and no character: write both halves, or the character itself"
+    ),
+    "json_mark": "it begins with a byte order mark; leave that out",
+    "json_not_utf8": "byte {at} is not UTF-8",
+    "json_other": "{said}",
+    "json_too_deep": "it is nested too deeply",
+    "http_method": "This address does not take {method}.",
     "http_not_json_at": "The body is not JSON: {error}.",
     "http_cursor_next": "Use `next` of the page before.",
     "http_cursor": "The cursor was not issued by this list.",
