@@ -38,6 +38,8 @@ from admin.tasks import new as tasks_new
 from admin.tasks import pages as tasks_pages
 from admin.tasks import routes as tasks
 from admin.transfer import routes as transfer
+from admin.triggers import pages as triggers_pages
+from admin.triggers import routes as triggers
 from admin.webhooks import pages as webhooks_pages
 from admin.webhooks import routes as webhooks
 from admin.workers import pages as workers_pages
@@ -64,7 +66,7 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
         api_keys, health, overview, workers, webhooks, settings_routes, assets, signing_in,
         overview_pages, tasks_new, tasks_files, tasks_pages, catalog_pages, repositories_pages, documents_pages,
         queues_pages, circuits_pages, workers_pages, people_pages, audit_pages, dead_letters_pages, api_keys_pages,
-        webhooks_pages, api_docs,
+        webhooks_pages, triggers, triggers_pages, api_docs,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

@@ -24,6 +24,7 @@ from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.credential_lookup import MongoOpening
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
+from keruta.adapters.mongo.deliveries import MongoDeliveries
 from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.metrics import Figures
 from keruta.adapters.mongo.outbox import MongoOutbox
@@ -35,7 +36,7 @@ from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.adapters.mongo.task_store import MongoTaskStore
 from keruta.adapters.mongo.transfer import MongoTransfer
-from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
+from keruta.adapters.mongo.users import MongoKeyStore, editors, make_verifier
 from keruta.adapters.mongo.webhooks import MongoWebhooks
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
@@ -84,6 +85,7 @@ def make_ports(settings: Settings) -> Ports:
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
         webhooks=told,
+        forge_deliveries=MongoDeliveries(database, sealer, editors(database, settings)),
         webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),
         lookup=MongoLookup(database),

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 from keruta.ports import EventDecoder, FileStore, Intake, Lookup, Statements, SubmitTrace, Verifying
 from keruta.ports.catalog import Catalogs, RemoteCheck, Transfer
+from keruta.ports.deliveries import Deliveries
 from keruta.ports.people import Accounts, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
 from keruta.ports.watching import (
     AccessSpreading,
@@ -47,6 +48,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     retention: Retention
     dead_letters: DeadLetters
     webhooks: Webhooks
+    forge_deliveries: Deliveries
     webhook_sender: WebhookAlarm
     overview: SystemOverview
     lookup: Lookup

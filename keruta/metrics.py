@@ -36,6 +36,9 @@ CLONE_CACHE = Counter(
     "keruta_clone_cache", "Uses of the clone cache, by outcome: hit, miss, bad (removed, fetched again), failed.",
     ["outcome"],
 )  # fmt: skip
+DELIVERIES = Counter(
+    "keruta_deliveries", "Deliveries of forges, by outcome: stored, repeated, or why they were refused.", ["outcome"]
+)
 DEAD_LETTERS = Counter("keruta_events_dead_lettered", "Events that could not be delivered.")
 
 

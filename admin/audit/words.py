@@ -39,6 +39,7 @@ SUBJECTS: Mapping[str, str] = {
     "document": marked("document"),
     "profile": marked("profile"),
     "queue": marked("queue"),
+    "trigger": marked("trigger"),
     "worker": marked("worker"),
     "user": marked("user"),
     "api_key": marked("API key"),

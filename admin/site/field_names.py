@@ -44,6 +44,11 @@ _NAMES = {
     "base_url": marked("Address of the model's server"), "model_credential": marked("The model's key"),
     "flags": marked("Additional command-line arguments"), "no_changes": marked("If it changes nothing"),
     "days": marked("Days"), "commit": marked("Commits"), "email": marked("Mail address"),
+    "provider": marked("Forge"), "webhook_secret": marked("Credential that signs deliveries"),
+    "events": marked("Events"), "branches": marked("Branches"), "actions": marked("Actions"),
+    "concurrency": marked("While an earlier task runs"), "group": marked("Earlier tasks are those of"),
+    "forks": marked("Pull requests from forks"), "paused": marked("Paused"), "result": marked("Result"),
+    "branch": marked("Branch"),
     "message": marked("Message"), "trailers": marked("Lines at a message's end"),
 
 }  # fmt: skip
@@ -85,6 +90,9 @@ _HELP = {
     "commit.message": marked("{what}, {task}, {attempt} and {submitter} are filled in."),
     "commit.trailers": marked("Such as Co-authored-by: Dana <dana@example.com>, one a line."),
     "ref": marked("Empty for the default branch."),
+    "webhook_secret": marked("A credential of the type webhook secret; the forge signs with the same value."),
+    "branches": marked("Patterns such as main or release/*, one a line; empty for all."),
+    "actions": marked("In the forge's own words, such as opened or synchronize, one a line; empty for all."),
     "priority": marked("-100 to 100; the highest goes first."),
 }  # fmt: skip
 _KINDS = {
@@ -101,8 +109,12 @@ _CHOICES = {
     "fail": marked("the task fails"), "update": marked("commits are added to it"),
     "replace": marked("it is replaced"), "suffix": marked("the next free name is taken"),
     "token": marked("token (https)"), "ssh": marked("SSH key"), "github_app": marked("GitHub App"),
-    "secret": marked("secret value for scripts"),
+    "secret": marked("secret value for scripts"), "webhook_secret": marked("webhook secret"),
     "succeed": marked("the task succeeds"), "command": marked("a command line of your own"),
+    "github": "GitHub", "gitlab": "GitLab", "gitea": "Gitea, Forgejo",
+    "allow": marked("another one starts"), "skip": marked("the event is skipped"),
+    "ref": marked("the same branch, tag or pull request"), "trigger": marked("the whole trigger"),
+    "approve": marked("wait for approval"), "ignore": marked("start nothing"),
     "claude-code": "Claude Code", "codex": "Codex", "aider": "Aider",
     "text/markdown": "Markdown", "text/plain": marked("plain text"),
 }  # fmt: skip

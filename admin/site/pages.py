@@ -45,6 +45,7 @@ NAVIGATION = (
     Place(address="/", name=marked("Overview"), route="overview"),
     Place(address="/tasks", name=marked("Tasks"), route="list_tasks"),
     Place(address="/repositories", name=marked("Repositories"), route="list_repositories"),
+    Place(address="/triggers", name=marked("Triggers"), route="list_triggers"),
     Place(address="/queues", name=marked("Queues"), route="list_queues"),
     Place(address="/profiles", name=marked("Profiles"), route="list_profiles"),
     Place(address="/documents", name=marked("Documents"), route="list_documents"),
@@ -159,6 +160,8 @@ SAID = {
     "roles_given": marked("The roles take effect with the next token."),
     "replayed": marked("The event was sent to the broker again."),
     "sent_again": marked("The webhook message is being sent again."),
+    "delivery_replayed": marked("The delivery is processed once more."),
+    "delivery_approved": marked("Approved: its task is being started."),
     "revoked": marked("API key revoked."),
 }
 

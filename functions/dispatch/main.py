@@ -11,17 +11,22 @@ import functions_framework
 from functions.dispatch.handler import Ports
 from functions.dispatch.handler import dispatch as handle
 from keruta.adapters.cloudevents import decode, event_sender
+from keruta.adapters.encryption import Sealer
 from keruta.adapters.http_client import answers
 from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.mongo.assignments import MongoAssignment
+from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.client import Database, connect, ping
+from keruta.adapters.mongo.deliveries import MongoDeliveries
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.pool_state import MongoPool
 from keruta.adapters.mongo.provenance import MongoProvenance
 from keruta.adapters.mongo.retention import MongoRetention
+from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_store import MongoTaskStore
-from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
+from keruta.adapters.mongo.users import MongoKeyStore, editors, make_verifier
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.signatures import FileSigner
 from keruta.adapters.tracing import tracing
@@ -30,7 +35,9 @@ from keruta.domain.api.platform import PLATFORM
 from keruta.http.function import Function
 from keruta.services.autoscaler import resize
 from keruta.services.changes import TaskPorts
+from keruta.services.deliveries import DeliveryPorts, process_due
 from keruta.services.provenance import publish_key, sign_due
+from keruta.services.task_commands import CommandPorts
 from keruta.services.ticks import TickPorts
 from keruta.settings import PoolSettings, Settings, load
 
@@ -40,24 +47,44 @@ def make_ports(settings: Settings) -> Ports:
     verifier = make_verifier(database, settings)
     MongoRetention(database, settings).apply_settings()
     outbox = MongoOutbox(database, event_sender(settings).send)
+    traced = tracing(settings, "dispatch")
+    changes = TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced)
     return Ports(
         settings=settings,
         decode_event=decode,
         verifier=verifier,
         deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
         ticks=TickPorts(
-            changes=TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=tracing(settings, "dispatch")),
+            changes=changes,
             expiry=MongoExpiry(database, settings),
             assignment=MongoAssignment(database, settings),
             outbox=outbox,
             nudges=HttpNudges(settings.worker_addresses),
             reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
+            process_deliveries=make_deliveries(database, settings, outbox, changes),
             sign_provenance=make_signing(database, settings),
             size_pool=make_pool(database, settings, load(os.environ, PoolSettings)),
             lease_seconds=settings.lease_seconds,
         ),
         check=lambda: ping(database),
     )
+
+
+def make_deliveries(
+    database: Database, settings: Settings, outbox: MongoOutbox, changes: TaskPorts
+) -> Callable[[], object]:
+    """What makes tasks of the deliveries that the function which took them has left."""
+    ports = DeliveryPorts(
+        settings=settings,
+        store=MongoDeliveries(database, Sealer(settings.credentials_key), editors(database, settings)),
+        lookup=MongoLookup(database),
+        intake=MongoIntake(database, outbox),
+        tracing=tracing(settings, "dispatch"),
+        commands=CommandPorts(
+            changes=changes, audit=MongoAudit(database), nudges=HttpNudges(settings.worker_addresses)
+        ),
+    )
+    return lambda: process_due(ports)
 
 
 def make_signing(database: Database, settings: Settings) -> Callable[[], object]:

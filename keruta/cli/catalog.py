@@ -19,13 +19,14 @@ from keruta.cli.reading import read_text
 from keruta.domain.catalog.credentials import ALL_SECRETS
 from keruta.domain.catalog.kinds import KINDS, Kind
 
-FROM_FILES = (*ALL_SECRETS, "text", "known_hosts")  # long, or secret: never on a command line
+FROM_FILES = (*ALL_SECRETS, "text", "known_hosts", "script")  # long, or secret: never on a command line
 COLUMNS: dict[str, tuple[str, ...]] = {
     "repository": ("url", "default_ref", "default_profile"),
     "credential": ("type", "fingerprint", "used_by"),
     "document": ("title", "tags", "size_bytes"),
     "profile": ("image", "description"),
     "queue": ("weight", "max_running", "paused"),
+    "trigger": ("repository", "provider", "events", "paused"),
 }
 
 
@@ -164,7 +165,8 @@ def _plain_type(kind: Any) -> type:
             return NumberOrWord
         found = _bare(next(one for one in found.types if not isinstance(one, msgspec.inspect.NoneType)))
     if isinstance(found, msgspec.inspect.ListType):
-        return list if isinstance(_bare(found.item_type), msgspec.inspect.StrType) else object
+        words = (msgspec.inspect.StrType, msgspec.inspect.LiteralType)
+        return list if isinstance(_bare(found.item_type), words) else object
     if isinstance(found, msgspec.inspect.DictType):
         return dict if isinstance(_bare(found.value_type), msgspec.inspect.StrType) else object
     known: dict[type, type] = {
@@ -189,7 +191,7 @@ def _given(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
         if value is None or value == ():
             continue
         if name in FROM_FILES:
-            spec[name] = read(value, strip=name != "text")
+            spec[name] = read(value, strip=name not in ("text", "script"))
         elif types[name] is list:
             spec[name] = list(value)
         elif types[name] is dict:
@@ -214,7 +216,7 @@ def read(path: str, *, strip: bool = False) -> str:
 
 def _asked_for(spec: Mapping[str, Any]) -> dict[str, Any]:
     """In a terminal, a token or value that was not given is asked for, unseen."""
-    field = {"token": "token", "secret": "value"}.get(str(spec.get("type")))
+    field = {"token": "token", "secret": "value", "webhook_secret": "value"}.get(str(spec.get("type")))
     if field is None or field in spec or "kubernetes_secret" in spec or not sys.stdin.isatty():
         return {}
     return {field: click.prompt(field, hide_input=True)}
@@ -273,6 +275,39 @@ def _versions(context: Context, name: str, version: int | None) -> None:
     output.table(page, ["version", "at", "by", "title"], rows, as_json=context.json)
 
 
+@click.command("deliveries", help="Lists what the forge delivered to a trigger, and what came of each.")
+@click.argument("name")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@click.option("--cursor", help="The page after: what the page before ended with.")
+@json_option
+@pass_context
+def _deliveries(context: Context, name: str, limit: int, cursor: str | None) -> None:
+    page = connect().deliveries(name, limit=limit, cursor=cursor)
+    rows = [
+        [one.id, f"{one.received_at:%Y-%m-%d %H:%M:%S}", one.event, one.ref or "", one.state, one.message or ""]
+        for one in page.items
+    ]
+    output.table(page, ["id", "at", "event", "ref", "state", "message"], rows, as_json=context.json)
+
+
+@click.command("replay", help="Processes a delivery once more; a task that it starts is a new one.")
+@click.argument("name")
+@click.argument("delivery")
+@json_option
+@pass_context
+def _replay(context: Context, name: str, delivery: str) -> None:
+    output.entry(connect().replay(name, delivery), as_json=context.json)
+
+
+@click.command("approve", help="Lets a fork's pull request start its task, for this commit alone.")
+@click.argument("name")
+@click.argument("delivery")
+@json_option
+@pass_context
+def _approve(context: Context, name: str, delivery: str) -> None:
+    output.entry(connect().approve(name, delivery), as_json=context.json)
+
+
 @click.command("rotate-key", help="Makes a new key on this machine, and seals every credential with it.")
 def _rotate_key() -> None:
     from keruta.local.key_rotation import rotate
@@ -285,6 +320,7 @@ def _rotate_key() -> None:
 _OWN: dict[str, tuple[click.Command, ...]] = {
     "repository": (_validate,),
     "queue": (_pause, _resume),
+    "trigger": (_deliveries, _replay, _approve),
     "document": (_versions,),
     "credential": (_rotate_key,),
 }

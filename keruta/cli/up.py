@@ -44,7 +44,7 @@ def bring_up(*, once: bool, first_task: bool, home: Path | None, manifests: Path
         began = time.monotonic()
         code = 0
         try:
-            output.note("starting: mongod, create_task, dispatch, report_status, admin, worker …")
+            output.note("starting: mongod, create_task, dispatch, receive_event, report_status, admin, worker …")
             system.start()
             output.note(f"up in {time.monotonic() - began:.1f} s")
             result: list[int] = []

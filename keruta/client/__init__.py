@@ -26,6 +26,7 @@ from keruta.domain.catalog.documents import DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.catalog.queues import QueueView
 from keruta.domain.catalog.repositories import Validation
+from keruta.domain.deliveries import DeliveryView
 from keruta.domain.provenance import PublicKeys
 from keruta.domain.retention import Pruned
 from keruta.domain.task import TaskPage, TaskView
@@ -178,7 +179,7 @@ class Client:
     # ------------------------------------------------------------ the catalog
 
     def entries(self, kind: str, **filters: str | int | None) -> Page[Any]:
-        """One page of the entries of a kind (`repository`, `credential`, `document`, `profile`, `queue`)."""
+        """One page of the entries of a kind (`repository`, `credential`, `document`, `profile`, `queue`, `trigger`)."""
         query = urlencode({name: value for name, value in filters.items() if value is not None})
         page: Any = Page
         found: Page[Any] = self._api.json("GET", f"{_address(kind)}?{query}", page[KINDS[kind].item])
@@ -208,6 +209,17 @@ class Client:
 
     def resume(self, name: str) -> QueueView:
         return self._api.json("POST", _address("queue", name, "/resume"), QueueView)
+
+    def deliveries(self, trigger: str, **filters: str | int | None) -> Page[DeliveryView]:
+        """One page of what a forge delivered to a trigger, newest first."""
+        query = urlencode({key: value for key, value in filters.items() if value is not None})
+        return self._api.json("GET", _address("trigger", trigger, f"/deliveries?{query}"), Page[DeliveryView])
+
+    def replay(self, trigger: str, delivery: str) -> DeliveryView:
+        return self._api.json("POST", _delivery(trigger, delivery, "replay"), DeliveryView)
+
+    def approve(self, trigger: str, delivery: str) -> DeliveryView:
+        return self._api.json("POST", _delivery(trigger, delivery, "approve"), DeliveryView)
 
     def versions(self, name: str, **filters: str | int | None) -> Page[VersionSummary]:
         query = urlencode({key: value for key, value in filters.items() if value is not None})
@@ -270,6 +282,10 @@ def _task(task_id: str, rest: str = "") -> str:
     if not task_id.strip(".") or "/" in task_id:
         raise ApiError("There is no such task.", status=404, reason="TaskNotFound")
     return f"/api/v1/tasks/{quote(task_id, safe='')}{rest}"
+
+
+def _delivery(trigger: str, delivery: str, action: str) -> str:
+    return _address("trigger", trigger, f"/deliveries/{quote(delivery, safe='')}/{action}")
 
 
 def _address(kind: str, name: str | None = None, rest: str = "") -> str:

@@ -12,7 +12,7 @@ from keruta import structs
 from keruta.domain.address import may_be_sent
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access, CredentialAccess
-from keruta.domain.catalog.credentials import allowed_hosts
+from keruta.domain.catalog.credentials import WITHOUT_HOSTS, allowed_hosts
 from keruta.domain.catalog.profiles import named_credentials
 from keruta.domain.lifecycle import HELD
 from keruta.domain.messages import Message, message
@@ -100,13 +100,17 @@ def naming_refusal(
         spec = credentials[name]
         if not access.may_use(_credential_access(spec), who.names):
             return message("credential_not_yours", name=name)
-        if spec["type"] != "secret" and not hosts_of(spec) and ADMIN not in who.roles:
+        if spec["type"] not in WITHOUT_HOSTS and not hosts_of(spec) and ADMIN not in who.roles:
             return message("credential_without_hosts", name=name)
     return None
 
 
 def address_faults(kind: str, before: Fields | None, after: Fields, credentials: Mapping[str, Fields]) -> list[Fault]:
     """Return a fault for each credential that an entry would send to a host outside the credential's hosts."""
+    if kind == "trigger":
+        signs = credentials.get(after["webhook_secret"])
+        wrong = signs is not None and signs["type"] != "webhook_secret"
+        return [fault("/webhook_secret", message("trigger_secret_type"))] if wrong else []
     if kind != "repository":
         return []
     named = [(at, credentials[name]) for at, name in _newly_named(kind, before, after)]
@@ -139,6 +143,9 @@ def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tu
             name = after.get(field)
             if name and (before is None or moved or before.get(field) != name):
                 yield f"/{field}", name
+    elif kind == "trigger":
+        if before is None or before.get("webhook_secret") != after["webhook_secret"]:
+            yield "/webhook_secret", after["webhook_secret"]
     elif kind == "profile":
         was = named_credentials(before or {})
         moved = before is not None and before.get("base_url") != after.get("base_url")

@@ -25,7 +25,7 @@ from keruta.local.ports import any_free, is_free
 from keruta.settings import Settings
 
 PREFERRED_PORT = 8480
-PORTS = ("public", "broker", "mongod", "create-task", "dispatch", "report-status", "admin")
+PORTS = ("public", "broker", "mongod", "create-task", "dispatch", "report-status", "receive-event", "admin")
 SERVICE_TOKEN_LIFETIME = timedelta(days=30)
 PERSON_TOKEN_LIFETIME = timedelta(days=30)
 

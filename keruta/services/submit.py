@@ -41,12 +41,13 @@ def continue_task(
 
 def submit(
     request: TaskRequest, principal: Principal, *, lookup: Lookup, intake: Intake, tracing: SubmitTrace,
-    settings: Settings, key: str | None = None,
+    settings: Settings, key: str | None = None, identity: str | None = None,
 ) -> Accepted:  # fmt: skip
     """The task is in the queue.
 
     Args:
         key: of one submit; the same again gives the task of the first.
+        identity: the task's id, where it was chosen before; the same again gives that task.
 
     Raises:
         InvalidRequest: with every fault of what the request names; or the key was used for another request.
@@ -55,7 +56,7 @@ def submit(
     """
     began = datetime.now(UTC)
     found = lookup.find(principal.readers, request)
-    task, faults = make_task(new_id(), request, principal.subject, found, settings.transports)
+    task, faults = make_task(identity or new_id(), request, principal.subject, found, settings.transports)
     if task is None:
         raise InvalidRequest.of(faults)
     if missing := grant_missing(found, principal.names):

@@ -27,6 +27,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         reports_arrive: whether report_status answers at the address that agents use.
         size_pool: sizes the pool of workers, where keruta does.
+        process_deliveries: makes tasks of the deliveries that are due.
         sign_provenance: signs what is due of statements on attempts.
     """
 
@@ -37,6 +38,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
     nudges: Nudges
     reports_arrive: Callable[[], bool]
     size_pool: Callable[[], None]
+    process_deliveries: Callable[[], object]
     sign_provenance: Callable[[], object]
     lease_seconds: float
 
@@ -44,6 +46,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
 def tick(ports: TickPorts) -> None:
     """Let time do its work, assign what waits, send what was left, and size the pool."""
     expire(ports.changes, ports.expiry, ports.lease_seconds, reports_arrive=ports.reports_arrive())
+    ports.process_deliveries()
     assign(ports.assignment, ports.outbox, ports.nudges)
     ports.outbox.send_left()
     ports.sign_provenance()

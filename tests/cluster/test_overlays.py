@@ -99,7 +99,7 @@ def test_overlays_change_no_structure(cluster: Cluster, overlay: str) -> None:
             assert mine["containers"][0]["securityContext"] == its["containers"][0]["securityContext"]
 
 
-FUNCTIONS = ("create-task", "dispatch", "report-status")
+FUNCTIONS = ("create-task", "dispatch", "report-status", "receive-event")
 # Who may reach whom, at which port; "ns:" is a namespace by its name. All else may not.
 REACHES = {
     **{("ns:knative-serving", function): 8012 for function in FUNCTIONS},  # and 8013, 8112, 9090: the data path
@@ -108,6 +108,7 @@ REACHES = {
     ("ns:projectcontour", "admin"): 8080,
     ("dispatch", "worker"): 8080,
     ("report-status", "worker"): 8080,
+    ("receive-event", "worker"): 8080,
     ("admin", "worker"): 8080,
     ("mongodb", "mongodb"): 27017,
     ("admin", "mongodb"): 27017,

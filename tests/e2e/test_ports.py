@@ -44,7 +44,8 @@ def test_no_part_listens_where_this_test_does_not_look(system: RunningSystem) ->
     """On loopback alone, one port each; the stand-in has the address and the broker."""
     eventually(lambda: "worker" in listening(system).values())
 
-    expected = ["admin", "create-task", "dispatch", "mongod", "report-status", "standin", "standin", "worker"]
+    functions = ["create-task", "dispatch", "receive-event", "report-status"]
+    expected = sorted(["admin", "mongod", "standin", "standin", "worker", *functions])
     assert sorted(listening(system).values()) == expected
 
 
@@ -96,7 +97,8 @@ def test_no_part_does_anything_for_who_has_no_token(system: RunningSystem, token
     asked = [
         ("public", "POST", "/api/v1/tasks"), ("public", "GET", "/api/v1/tasks"),
         ("create-task", "POST", "/api/v1/tasks"),
-        ("dispatch", "POST", "/events"), ("dispatch", "POST", "/"), ("report-status", "POST", "/agent/v1/reports"),
+        ("dispatch", "POST", "/events"), ("dispatch", "POST", "/"),
+        ("receive-event", "POST", "/events/v1/x"), ("report-status", "POST", "/agent/v1/reports"),
         ("report-status", "PUT", "/agent/v1/workers/this-machine"), ("admin", "GET", "/api/v1/users"),
         ("admin", "POST", "/events/dead-letters"), ("broker", "POST", "/keruta/default"), ("broker", "POST", "/"),
     ]  # fmt: skip

@@ -23,6 +23,8 @@ from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.documents import DocumentSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.domain.forges import ForgeEvent
 from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.reports import LogChunk
@@ -32,10 +34,13 @@ from tests.support.functions import SUBMITS, create_task
 from tests.support.world import ANN, World, person
 
 MINE, OTHER, NOWHERE = "crimson", "cobaltt", "nowhere"  # of one length: they must not change how a page is laid out
-KINDS = ("repo", "queue", "doc", "cred")
+KINDS = ("repo", "queue", "doc", "cred", "trigger")
 BODIES: dict[str, dict[str, Any]] = {
     "repositories": {"url": "https://free.example.com/a.git"}, "documents": {"title": "x"},
     "credentials": {"type": "secret", "value": "x"}, "queues": {}, "profiles": {},
+    "triggers": {
+        "repository": "x", "provider": "gitea", "webhook_secret": "x", "events": ["push"], "script": "true",
+    },
 }  # fmt: skip
 _VARIES = re.compile(r"[0-9a-f]{64,}|[0-9a-hjkmnp-tv-z]{26}|\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[^\"<&]*")
 
@@ -57,6 +62,7 @@ class Half:
         ))  # fmt: skip
         catalogs["queue"].create(ANN, QueueSpec(name=f"{word}-queue", access=access))
         catalogs["document"].create(ANN, DocumentSpec(name=f"{word}-doc", title=f"{word} title", access=access))
+        self._trigger(world, access)
         self.task = self._task(world, word)
         catalogs["queue"].pause(self.me, f"{word}-queue", f"{word} reason")
         lane = {"repository": f"{word}-repo", "queue": f"{word}-queue", "profile": "shell"}
@@ -64,6 +70,20 @@ class Half:
             catalogs.circuits.failed(lane, self.task, reason, message("submission_no_queue", name=f"{word} broke"))
         self.waiting = self._waits_with_others(world)
         self.circuits = [circuit_id("repository", f"{word}-repo"), circuit_id("queue", f"{word}-queue")]
+
+    def _trigger(self, world: World, access: Access) -> None:
+        """A trigger with a secret and a delivery of its own."""
+        word = self.word
+        world.catalogs["credential"].create(ANN, CredentialSpec(
+            name=f"{word}-secret", type="webhook_secret", value="x",
+            access=CredentialAccess(manage=[f"name:{self.me.name}"]),
+        ))  # fmt: skip
+        world.catalogs["trigger"].create(ANN, TriggerSpec(
+            name=f"{word}-trigger", repository=f"{word}-repo", provider="gitea", webhook_secret=f"{word}-secret",
+            events=["push"], script="true", access=access,
+        ))  # fmt: skip
+        event = ForgeEvent(name="push", identity=word, repository=f"{word}/a", ref=word)
+        world.deliveries.add(f"{word}-trigger", f"{word}-delivery", event, b"{}")
 
     def _waits_with_others(self, world: World) -> list[str]:
         """Tasks that are held back by what both worlds use: an address, a profile, a queue; each failed here last."""

@@ -12,12 +12,14 @@ from keruta.adapters.mongo.catalog_kinds import Catalogs
 from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database
+from keruta.adapters.mongo.deliveries import MongoDeliveries
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.logs import MongoLogs
 from keruta.adapters.mongo.reports import MongoReportStore
 from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.adapters.mongo.task_store import MongoTaskStore
+from keruta.adapters.mongo.users import editors
 from keruta.adapters.tracing import SILENT
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
@@ -27,6 +29,7 @@ from keruta.domain.submission import make_task
 from keruta.domain.task import NewTask, RepositoryAsk, RetryPolicy, TaskRequest, TaskView
 from keruta.ports import Sender
 from keruta.services.changes import TaskPorts
+from keruta.services.deliveries import DeliveryPorts
 from keruta.services.reports import ReportPorts, apply
 from keruta.services.scheduler import assign
 from keruta.services.task_commands import CommandPorts
@@ -70,6 +73,11 @@ class World:
         )  # fmt: skip
         self.commands = CommandPorts(changes=self.changes, audit=MongoAudit(database), nudges=self.nudges)
         self.reading = MongoReading(database, settings)
+        self.deliveries = MongoDeliveries(database, self.sealer, editors(database, settings))
+        self.delivery_ports = DeliveryPorts(
+            settings=settings, store=self.deliveries, lookup=self.lookup, intake=self.intake, tracing=SILENT,
+            commands=self.commands,
+        )  # fmt: skip
         self.sessions: dict[str, str] = {}
 
     def submit(self, *, owner: str = "ann", url: str = "https://example.com/a.git", **fields: Any) -> str:

@@ -161,6 +161,7 @@ class MongoCatalog:
             "readers": self.kind.readers(spec),
             "managers": self.kind.managers(spec),
             "updated_by": who.name,
+            "updated_by_subject": who.subject,
             "spec": self.extras.written(spec),
             "seen_by": seen_by(self.kind, self.kind.readers(spec), spec),
             **_set_beside(beside),
@@ -211,6 +212,7 @@ class MongoCatalog:
         fields = {
             "spec": written,
             "updated_by": who.name,
+            "updated_by_subject": who.subject,
             "revision": row["revision"] + 1,
             "readers": self.kind.readers(spec),
             "managers": self.kind.managers(spec),

@@ -18,7 +18,14 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.domain import words
 from keruta.domain.address import same_address
 from keruta.domain.catalog.common import Page
-from keruta.domain.catalog.credentials import ALL_SECRETS, SECRET_FIELDS, CredentialSpec, CredentialView, fingerprint
+from keruta.domain.catalog.credentials import (
+    ALL_SECRETS,
+    SEALED_EVERYWHERE,
+    SECRET_FIELDS,
+    CredentialSpec,
+    CredentialView,
+    fingerprint,
+)
 from keruta.domain.catalog.documents import DOCUMENTS_OF_A_TASK, DocumentRef, DocumentSpec, DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.catalog.repositories import RepositorySpec
@@ -78,7 +85,7 @@ class Credentials(Extras):
         field = SECRET_FIELDS[spec.type][0]
         if not values:
             self._refuse(f"/{field}", message("credential_part_needed", type=spec.type))
-        if not self._keeps_values and spec.type != "github_app":
+        if not self._keeps_values and spec.type not in SEALED_EVERYWHERE:
             self._refuse(
                 "/kubernetes_secret",
                 message("credential_secrets_only"),
@@ -247,6 +254,7 @@ class Catalogs:
         self.credentials = Credentials(database, sealer, keeps_values=keeps_values)
         self.documents = Documents(database)
         extras: dict[str, Extras] = {"credential": self.credentials, "document": self.documents}
+        extras["trigger"] = Extras()
         extras["repository"] = Repositories("repository", self.circuits)
         self._by_kind = {
             name: MongoCatalog(database, kind, extras.get(name) or WithCircuit(name, self.circuits), self.audit)

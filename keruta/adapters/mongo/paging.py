@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from keruta.adapters.mongo.client import Collection, translated
 from keruta.domain.naming import TASK_ID
 from keruta.errors import InvalidRequest
@@ -9,12 +11,19 @@ from keruta.ports import Document
 
 
 def newest_first(
-    collection: Collection, match: Document, *, limit: int, cursor: str | None, hint: str = "_id_"
+    collection: Collection,
+    match: Document,
+    *,
+    limit: int,
+    cursor: str | None,
+    hint: str = "_id_",
+    without: Sequence[str] = (),
 ) -> tuple[list[Document], str | None]:
     """One page of the documents that match, and the cursor of the next.
 
     Args:
         hint: the index that finds them in this order.
+        without: fields that are not read.
 
     Raises:
         InvalidRequest: the cursor is none of ours.
@@ -24,6 +33,8 @@ def newest_first(
             raise InvalidRequest.cursor()
         match = {**match, "_id": {"$lt": cursor}}
     with translated():
-        rows = list(collection.find(match).sort("_id", -1).hint(hint).limit(limit + 1))
+        rows = list(
+            collection.find(match, dict.fromkeys(without, 0) or None).sort("_id", -1).hint(hint).limit(limit + 1)
+        )
     page = rows[:limit]
     return page, page[-1]["_id"] if len(rows) > limit else None

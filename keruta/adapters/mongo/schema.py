@@ -222,6 +222,24 @@ def _provenance(database: Database[dict[str, Any]]) -> None:
     database["provenance"].create_index("signed_at", name="signed_at", expireAfterSeconds=366 * DAY_SECONDS)
 
 
+def _triggers(database: Database[dict[str, Any]]) -> None:
+    """What forges deliver: each once to a trigger, found while it is due, gone after 30 days."""
+    triggers, deliveries = database["triggers"], database["deliveries"]
+    triggers.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
+    by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
+    triggers.create_index(by_time, name="seen_by_updated")
+    for field in ("repository", "webhook_secret", "profile", "queue"):
+        triggers.create_index(f"spec.{field}", name=field, sparse=True)
+    once = [("trigger", ASCENDING), ("delivery", ASCENDING), ("replay", ASCENDING)]
+    deliveries.create_index(once, name="once", unique=True)
+    deliveries.create_index([("trigger", ASCENDING), ("_id", DESCENDING)], name="trigger")
+    due = [("due_at", ASCENDING), ("_id", ASCENDING)]
+    deliveries.create_index(due, name="due_at", partialFilterExpression={"state": "received"})
+    deliveries.create_index("received_at", name="received_at", expireAfterSeconds=30 * DAY_SECONDS)
+    for collection in ("trigger_events", "trigger_groups"):
+        database[collection].create_index("until", name="until", expireAfterSeconds=0)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -240,6 +258,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _deleted_entries,
     _parts,
     _provenance,
+    _triggers,
 )
 
 

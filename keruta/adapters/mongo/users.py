@@ -118,6 +118,18 @@ class MongoPeople:
             key=identity,
         )
 
+    def person(self, subject: str) -> Principal | None:
+        """Return a person as they were last seen; None for one who is unknown or shut out. Raises Unauthenticated."""
+        with translated():
+            row = self._users.find_one({"_id": subject})
+        if row is None or row.get("disabled", False):
+            return None
+        self._check_owner_came(row)
+        return Principal(
+            subject=row["_id"], name=row["name"], mail=row["mail"], roles=frozenset(row["roles"]),
+            groups=frozenset(row["groups"]),
+        )  # fmt: skip
+
     def _check_owner_came(self, owner: Document) -> None:
         """Check that the owner's roles are known recently enough. Raises Unauthenticated."""
         days = self._key_owner_days
@@ -164,6 +176,12 @@ class MongoKeyStore:
         with translated():
             away = {"away_since": {"$ifNull": ["$away_since", "$$NOW"]}}
             self._jwks.update_one({"_id": issuer}, [{"$set": away}], upsert=True)
+
+
+def editors(database: Database, settings: Settings) -> Callable[[str], Principal | None]:
+    """Make what finds a person by their subject."""
+    days = settings.api_key_owner_days if settings.trusted_keys is None else 0
+    return MongoPeople(database, key_owner_days=days).person
 
 
 def make_verifier(database: Database, settings: Settings) -> Verifier:

@@ -10,8 +10,9 @@ from keruta.domain.api.people import PEOPLE
 from keruta.domain.api.platform import PLATFORM
 from keruta.domain.api.route import Route
 from keruta.domain.api.tasks import TASKS
+from keruta.domain.api.triggers import TRIGGERS
 from keruta.domain.api.watching import WATCHING
 from keruta.domain.api.webhooks import WEBHOOKS
 
-ROUTES: tuple[Route, ...] = (*TASKS, *CATALOG, *PEOPLE, *WATCHING, *WEBHOOKS, *AGENTS, *PLATFORM)
+ROUTES: tuple[Route, ...] = (*TASKS, *CATALOG, *PEOPLE, *WATCHING, *WEBHOOKS, *TRIGGERS, *AGENTS, *PLATFORM)
 BY_NAME = {route.name: route for route in ROUTES}

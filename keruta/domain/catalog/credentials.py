@@ -26,18 +26,22 @@ SECRET_FIELDS: dict[str, tuple[str, ...]] = {
     "ssh": ("private_key",),
     "github_app": ("private_key",),
     "secret": ("value",),
+    "webhook_secret": ("value",),
 }
 NEEDED_FIELDS: dict[str, tuple[str, ...]] = {
     "token": ("username",),
     "ssh": ("known_hosts",),
     "github_app": ("app_id", "installation_id"),
     "secret": (),
+    "webhook_secret": (),
 }
 ALL_SECRETS = ("token", "private_key", "value")
 HOSTS = "hosts it may be sent to: git.example.com, git.example.com:8443, or https://git.example.com/team"
 Hosts = Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(max_length=50, description=HOSTS)]
 GITHUB = "github.com"
-CredentialType = Literal["token", "ssh", "github_app", "secret"]
+WITHOUT_HOSTS = ("secret", "webhook_secret")  # sent to no server
+CredentialType = Literal["token", "ssh", "github_app", "secret", "webhook_secret"]
+SEALED_EVERYWHERE = ("github_app", "webhook_secret")  # opened by keruta itself, so never a Secret of an attempt
 
 
 class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -76,13 +80,13 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
                 yield "/kubernetes_secret", message("credential_secret_name", prefix=SECRET_PREFIX)
             if self.values:
                 yield "/kubernetes_secret", message("credential_secret_or_value")
-            if self.type == "github_app":
+            if self.type in SEALED_EVERYWHERE:
                 yield "/kubernetes_secret", message("credential_app_key")
         for number, host in enumerate(self.hosts):
             if host_fault(host):
                 yield f"/hosts/{number}", message("credential_host_malformed")
         granted = self.access is not None and (self.access.use or self.access.manage)
-        if granted and self.type != "secret" and not allowed_hosts(self.type, self.hosts, self.api_url):
+        if granted and self.type not in WITHOUT_HOSTS and not allowed_hosts(self.type, self.hosts, self.api_url):
             yield "/hosts", message("credential_hosts_needed")
         if self.username is not None and not self.username.isprintable():
             yield "/username", message("credential_user_control")

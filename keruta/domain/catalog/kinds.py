@@ -18,9 +18,10 @@ from keruta.domain.catalog.documents import (
 from keruta.domain.catalog.profiles import ProfileSpec, ProfileView
 from keruta.domain.catalog.queues import QueueSpec, QueueView
 from keruta.domain.catalog.repositories import RepositorySpec, RepositoryView
+from keruta.domain.catalog.triggers import TriggerSpec, TriggerView
 from keruta.domain.roles import MANAGE, RUN
 
-KindName = Literal["repository", "credential", "document", "profile", "queue"]
+KindName = Literal["repository", "credential", "document", "profile", "queue", "trigger"]
 Reference = tuple[str, str, str]  # where (a JSON pointer), the kind, the name
 
 
@@ -106,6 +107,13 @@ KINDS: dict[str, Kind] = {
         Kind(
             name="queue", collection="queues", spec=QueueSpec, view=QueueView, item=QueueView,
             granted=True, tasked=True,
+        ),
+        Kind(
+            name="trigger", collection="triggers", spec=TriggerSpec, view=TriggerView, item=TriggerView, writers=RUN,
+            names={
+                "repository": "repository", "webhook_secret": "credential", "profile": "profile", "queue": "queue",
+            },
+            filters={"repository": "repository"}, granted=True,
         ),
     )
 }  # fmt: skip

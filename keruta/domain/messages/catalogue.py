@@ -18,12 +18,14 @@ from keruta.domain.messages.texts import (
     http,
     permissions,
     tasks,
+    triggers,
     words,
 )
 
 CATALOGUE: dict[str, str] = {
     **words.TEXTS,
     **tasks.TEXTS,
+    **triggers.TEXTS,
     **attempts.TEXTS,
     **git.TEXTS,
     **cluster.TEXTS,

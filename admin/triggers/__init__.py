@@ -1,0 +1,1 @@
+"""What forges deliver to triggers: listed, replayed, approved."""

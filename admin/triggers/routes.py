@@ -1,0 +1,26 @@
+"""A trigger's deliveries, in the API."""
+
+from __future__ import annotations
+
+import flask
+
+from admin.auth import paging, principal, serves
+from admin.ports import ports
+from keruta.http.answers import json_answer
+
+blueprint = flask.Blueprint("triggers", __name__)
+
+
+@serves(blueprint, "list_trigger_deliveries")
+def list_trigger_deliveries(name: str) -> flask.Response:
+    return json_answer(ports().forge_deliveries.page(principal(), name, **paging()))
+
+
+@serves(blueprint, "replay_delivery")
+def replay_delivery(name: str, id: str) -> flask.Response:
+    return json_answer(ports().forge_deliveries.replay(principal(), name, id))
+
+
+@serves(blueprint, "approve_delivery")
+def approve_delivery(name: str, id: str) -> flask.Response:
+    return json_answer(ports().forge_deliveries.approve(principal(), name, id))

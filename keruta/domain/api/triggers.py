@@ -1,0 +1,33 @@
+"""The routes of what forges deliver to triggers."""
+
+from __future__ import annotations
+
+from keruta.domain.api.route import PAGED, Parameter, Route
+from keruta.domain.catalog.common import Page
+from keruta.domain.deliveries import DeliveryView
+from keruta.domain.roles import ANYONE, READ, RUN
+
+SIGNED = Parameter(name="X-Hub-Signature-256", description="GitHub's; X-Gitea-Signature and X-Gitlab-Token count too")
+
+TRIGGERS: tuple[Route, ...] = (
+    Route(
+        name="receive_event", method="POST", path="/events/v1/{name}", roles=ANYONE, status=202,
+        summary="A forge delivers an event to a trigger, signed with the trigger's secret", headers=(SIGNED,),
+        problems=(401, 409, 413, 415, 422, 503), inside=True,
+    ),
+    Route(
+        name="list_trigger_deliveries", method="GET", path="/api/v1/triggers/{name}/deliveries", roles=READ,
+        summary="What a forge delivered to a trigger, newest first, and what came of each",
+        answer=Page[DeliveryView], query=PAGED, problems=(404, 422),
+    ),
+    Route(
+        name="replay_delivery", method="POST", path="/api/v1/triggers/{name}/deliveries/{id}/replay", roles=RUN,
+        summary="Process a delivery once more; a task that it starts is a new one", answer=DeliveryView,
+        problems=(404,),
+    ),
+    Route(
+        name="approve_delivery", method="POST", path="/api/v1/triggers/{name}/deliveries/{id}/approve", roles=RUN,
+        summary="Let a fork's pull request start its task, for this commit alone", answer=DeliveryView,
+        problems=(404, 409),
+    ),
+)  # fmt: skip

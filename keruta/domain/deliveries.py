@@ -1,0 +1,148 @@
+"""A delivery: one event that a forge sent, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import msgspec
+
+from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.domain.forges import ForgeEvent, glob_matches
+from keruta.domain.messages import Message, message
+from keruta.domain.task import RepositoryAsk, TaskRequest
+
+BODY_LIMIT_BYTES = 25 * 1024 * 1024  # the most that GitHub sends
+STORED_LIMIT_BYTES = 15 * 1024 * 1024  # of a compressed body: a document of MongoDB holds 16 MiB
+DELIVERY_DAYS = 30
+EVENT_DAYS = 366  # how long an event is known to have been processed
+TRIES_MOST = 8
+State = Literal["received", "started", "held", "skipped", "repeated", "ignored", "failed"]
+
+
+class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery as the API shows it: `message` says what came of it. `event` is the forge's own word."""
+
+    id: str
+    trigger: str
+    delivery: str
+    event: str
+    state: State
+    received_at: datetime
+    ref: str | None = None
+    commit: str | None = None
+    number: int | None = None
+    sender: str | None = None
+    task: str | None = None
+    replay: int = 0
+    approved_by: str | None = None
+    message: str | None = None
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether an event starts a task; if not, why not."""
+
+    state: Literal["start", "held", "ignored"]
+    said: Message | None = None
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery whose event is to be processed, and its trigger as it is now; None where it was deleted."""
+
+    id: str
+    event: ForgeEvent
+    replay: int
+    approved: bool
+    tries: int
+    spec: TriggerSpec | None
+
+
+def is_of(event: ForgeEvent, url: str) -> bool:
+    """Say whether an event is about the repository at an address, by its owner and name."""
+    path = url.partition("://")[2].partition("/")[2] if "://" in url else url.partition(":")[2]
+    path = path.strip("/").removesuffix(".git").lower()
+    name = event.repository.lower()
+    return bool(name) and (path == name or path.endswith(f"/{name}"))
+
+
+def too_old(event: ForgeEvent, now: datetime) -> bool:
+    """Say whether an event happened before everything that keruta remembers of deliveries."""
+    return event.at is not None and now - event.at > timedelta(days=DELIVERY_DAYS)
+
+
+def request_of(spec: TriggerSpec, event: ForgeEvent) -> TaskRequest:
+    """Make the task's request: the trigger's own words, with the event beside them as variables alone."""
+    return TaskRequest(
+        repository=RepositoryAsk(name=spec.repository, ref=event.commit),
+        script=spec.script, prompt=spec.prompt, check=spec.check, queue=spec.queue, profile=spec.profile,
+        timeout_seconds=spec.timeout_seconds, result=spec.result, env=event.parameters, name=_task_name(spec, event),
+        labels={"trigger": spec.name},
+    )  # fmt: skip
+
+
+def _task_name(spec: TriggerSpec, event: ForgeEvent) -> str:
+    number = f"#{event.number}" if event.number is not None else None
+    said = [spec.name, event.kind, number or event.ref, event.commit and event.commit[:10]]
+    return " ".join(word for word in said if word)[:200]
+
+
+def verdict(spec: TriggerSpec, event: ForgeEvent, *, url: str, approved: bool) -> Verdict:
+    """Decide what a trigger does with an event.
+
+    Args:
+        url: the address of the trigger's repository.
+        approved: whether someone has approved this delivery's commit.
+    """
+    if refusal := _mismatch(spec, event, url):
+        return Verdict(state="ignored", said=refusal)
+    if event.fork and spec.forks == "ignore":
+        return Verdict(state="ignored", said=message("delivery_fork_ignored"))
+    if event.fork and not approved:
+        return Verdict(state="held", said=message("delivery_fork", commit=(event.commit or "")[:12]))
+    return Verdict(state="start")
+
+
+def _mismatch(spec: TriggerSpec, event: ForgeEvent, url: str) -> Message | None:
+    if spec.paused:
+        return message("delivery_paused")
+    if event.kind is None:
+        return message("delivery_unknown_event", event=event.name)
+    if not is_of(event, url):
+        return message("delivery_other_repository", repository=event.repository)
+    if event.kind not in spec.events:
+        return message("delivery_not_wanted", event=event.name)
+    if event.deleted:
+        return message("delivery_deleted", ref=event.ref or "")
+    if spec.actions and event.action not in spec.actions:
+        return message("delivery_action", action=event.action or "")
+    return _filtered(spec, event)
+
+
+def _filtered(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
+    if event.kind == "tag":
+        if spec.tags and not _any(spec.tags, [event.ref or ""]):
+            return message("delivery_tag", tag=event.ref or "")
+    elif event.kind in ("push", "pull_request") and spec.branches and not _any(spec.branches, [event.base or ""]):
+        return message("delivery_branch", branch=event.base or "")
+    if spec.paths and event.paths is not None and not _any(spec.paths, event.paths):
+        return message("delivery_paths")
+    if spec.labels and event.kind not in ("push", "tag") and not _any(spec.labels, event.labels):
+        return message("delivery_labels")
+    if event.kind in ("push", "tag", "pull_request") and event.commit is None:
+        return message("delivery_commit")
+    return None
+
+
+def _any(patterns: Iterable[str], names: Iterable[str]) -> bool:
+    known = list(patterns)
+    return any(glob_matches(pattern, name) for name in names for pattern in known)
+
+
+def group_of(spec: TriggerSpec, event: ForgeEvent) -> str:
+    """Names the group whose tasks the trigger's concurrency policy is about."""
+    if spec.group == "trigger":
+        return spec.name
+    return f"{spec.name} {event.kind} {event.number if event.number is not None else event.ref}"

@@ -1,0 +1,37 @@
+"""Triggers: what is wrong with one, why a delivery is refused, and what came of one."""
+
+from __future__ import annotations
+
+TEXTS = {
+    "trigger_script_or_prompt": "Give a script or a prompt, and not both.",
+    "trigger_paths_push": "Paths can be compared for pushes only: name push as the only event, or leave the paths out.",
+    "trigger_secret_type": "This must be a credential of the type webhook_secret.",
+    "forge_signature": "The signature is missing or wrong. Give the forge the same secret as the trigger's credential.",
+    "forge_headers": "The headers that name the event and the delivery are missing or malformed.",
+    "forge_old": "The event is older than what keruta remembers of deliveries, so it is not processed.",
+    "forge_reused": "Another body came under this delivery's name before.",
+    "delivery_no_key": "keruta has no key that opens the trigger's secret; save the credential's value again.",
+    "delivery_missing": "There is no such delivery.",
+    "delivery_not_held": "This delivery does not wait for an approval.",
+    "delivery_unknown_event": "keruta does not know the event {event}; nothing was started.",
+    "delivery_other_repository": "The event is about the repository {repository}, not about the trigger's.",
+    "delivery_not_wanted": "The trigger does not name the event {event}.",
+    "delivery_action": "The trigger does not name the action {action}.",
+    "delivery_branch": "No pattern of the trigger fits the branch {branch}.",
+    "delivery_tag": "No pattern of the trigger fits the tag {tag}.",
+    "delivery_paths": "No pattern of the trigger fits a file that was changed.",
+    "delivery_labels": "None of the trigger's labels is on it.",
+    "delivery_deleted": "{ref} was deleted, so there is nothing to check out.",
+    "delivery_commit": "The event names no commit that could be checked out.",
+    "delivery_paused": "The trigger is paused.",
+    "delivery_fork": "It comes from a fork: someone who may run the trigger must approve the commit {commit}.",
+    "delivery_fork_ignored": "It comes from a fork, and the trigger starts nothing for forks.",
+    "delivery_skipped": "The earlier task {task} has not ended, so this event was skipped.",
+    "delivery_superseded": "A newer event started the task {task} in place of this one.",
+    "delivery_repeated": "The same event came before, for the task {task}.",
+    "delivery_started": "Started the task {task}.",
+    "delivery_editor": "Whoever saved the trigger last may not run tasks any more; someone who may must save it again.",
+    "delivery_trigger_gone": "The trigger or its repository was deleted.",
+    "delivery_refused": "No task was started: {why}",
+    "delivery_failed": "It could not be processed ({error}); replay it, and if it fails again look at keruta's log.",
+}

@@ -1,0 +1,91 @@
+"""What taking deliveries and making tasks of them needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from keruta.domain.catalog.common import Page
+from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.domain.deliveries import DeliveryView, Due, State
+from keruta.domain.forges import ForgeEvent
+from keruta.domain.messages import Message
+from keruta.domain.principal import Principal
+
+
+class KnownTrigger(msgspec.Struct, frozen=True, kw_only=True):
+    """A trigger, and the secrets that may sign its deliveries."""
+
+    spec: TriggerSpec
+    secrets: Sequence[str]
+
+
+class DeliveryStore(Protocol):
+    """Where deliveries are. Every method raises Unavailable."""
+
+    def trigger(self, name: str) -> KnownTrigger | None: ...
+
+    def add(self, trigger: str, delivery: str, event: ForgeEvent, body: bytes) -> tuple[str, bool]:
+        """Store a delivery in one durable insert; return its id, and whether it is a new one.
+
+        Raises:
+            Conflict: the trigger has a delivery of that name with another body.
+            TooLarge.
+        """
+        ...
+
+    def take(self, identity: str | None = None) -> Due | None:
+        """Return a delivery that is due, or that one if it is, for this process alone for a minute."""
+        ...
+
+    def finish(self, due: Due, state: State, said: Message, task: str | None = None) -> None: ...
+
+    def again(self, due: Due, seconds: float) -> None:
+        """Have a delivery taken again after a while."""
+        ...
+
+    def claim(self, due: Due, task: str) -> tuple[str, bool]:
+        """Return the id of the one task that this event makes of its trigger, and whether this delivery makes it."""
+        ...
+
+    def in_group(self, group: str) -> str | None:
+        """Return the last task of a trigger's group."""
+        ...
+
+    def enter_group(self, group: str, before: str | None, task: str) -> bool:
+        """Make a task a group's last one, if `before` still is; return whether it was."""
+        ...
+
+    def replaced(self, group: str) -> list[str]:
+        """Return the earlier tasks of a group that are still to be cancelled."""
+        ...
+
+    def not_replaced(self, group: str, task: str) -> None:
+        """Note that an earlier task needs no cancelling any more."""
+        ...
+
+    def open_task(self, task: str) -> bool:
+        """Say whether a task has not ended, or is still to be made."""
+        ...
+
+    def editor(self, trigger: str) -> Principal | None:
+        """Return who changed a trigger last, with the roles and groups that they have now."""
+        ...
+
+    def repository_url(self, name: str) -> str | None: ...
+
+
+class Deliveries(Protocol):
+    """What people see of deliveries, and do with them. What someone may not read does not exist: NotFound."""
+
+    def page(self, who: Principal, trigger: str, *, limit: int, cursor: str | None) -> Page[DeliveryView]: ...
+
+    def replay(self, who: Principal, trigger: str, delivery: str) -> DeliveryView:
+        """Process a delivery once more, as a new event. Raises NotFound, Forbidden."""
+        ...
+
+    def approve(self, who: Principal, trigger: str, delivery: str) -> DeliveryView:
+        """Let a delivery that is held start its task. Raises NotFound, Forbidden, Conflict."""
+        ...

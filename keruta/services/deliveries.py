@@ -1,0 +1,203 @@
+"""Deliveries of forges: taken in once, and turned into tasks from the record, each event into one task.
+
+Every step can be repeated: a process that dies between two of them leaves a delivery that is due, and whoever takes it
+next finds the task's id under the event's key, and the task under that id.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from keruta import metrics
+from keruta.domain.deliveries import TRIES_MOST, Due, group_of, request_of, too_old, verdict
+from keruta.domain.forges import HEADER_VALUE, WORD, headers_of, read_event, signature_holds
+from keruta.domain.messages import Message, as_message, message
+from keruta.domain.naming import new_id
+from keruta.domain.principal import Principal
+from keruta.domain.roles import RUN
+from keruta.errors import Conflict, InvalidRequest, Problem, Unauthenticated, Unavailable
+from keruta.ports import Intake, Lookup, SubmitTrace
+from keruta.ports.deliveries import DeliveryStore
+from keruta.services.submit import submit
+from keruta.services.task_commands import CommandPorts, cancel
+from keruta.settings import Settings
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 200  # deliveries of one tick
+GROUP_TRIES = 20
+
+
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery as it came: its trigger, its headers (by their names in lower case), and its body."""
+
+    trigger: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class DeliveryPorts(msgspec.Struct, frozen=True, kw_only=True):
+    """What making tasks of deliveries needs."""
+
+    settings: Settings
+    store: DeliveryStore
+    lookup: Lookup
+    intake: Intake
+    tracing: SubmitTrace
+    commands: CommandPorts
+
+
+def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
+    """Store a delivery that its trigger's secret has signed; return its id. A repeat is stored once.
+
+    Raises:
+        Unauthenticated: there is no such trigger, or none of its secrets signed this.
+        InvalidRequest: a header is missing, the body is no JSON object, or the event is too old to know whether it
+            came before.
+        Conflict, TooLarge, Unavailable.
+    """
+    known = store.trigger(received.trigger)
+    provider = known.spec.provider if known is not None else "github"
+    secrets = known.secrets if known is not None else ("-",)
+    name, delivery, signature = headers_of(provider, received.headers)
+    if not signature_holds(provider, secrets, signature, received.body) or known is None:
+        raise refused("signature", Unauthenticated(message("forge_signature"), reason="SignatureWrong"))
+    if not WORD.fullmatch(name) or not HEADER_VALUE.fullmatch(delivery):
+        raise refused("headers", InvalidRequest(message("forge_headers"), reason="InvalidHeader"))
+    try:
+        payload = msgspec.json.decode(received.body, type=dict)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise refused("malformed", InvalidRequest(message("http_not_json"), reason="MalformedJson")) from error
+    event = read_event(provider, name, payload)
+    if too_old(event, now):
+        raise refused("old", InvalidRequest(message("forge_old"), reason="EventTooOld"))
+    try:
+        identity, new = store.add(received.trigger, delivery, event, received.body)
+    except Conflict as error:
+        raise refused("replayed", error) from error
+    metrics.DELIVERIES.labels(outcome="stored" if new else "repeated").inc()
+    return identity
+
+
+def refused(outcome: str, problem: Problem) -> Problem:
+    """Count a refusal, and return it."""
+    metrics.DELIVERIES.labels(outcome=outcome).inc()
+    log.warning("delivery refused: %s", outcome, extra={"action": "delivery_refused"})
+    return problem
+
+
+def process_due(ports: DeliveryPorts) -> int:
+    """Process what is due; return how many they were."""
+    count = 0
+    while count < AT_ONCE and (due := ports.store.take()) is not None:
+        process(ports, due)
+        count += 1
+    return count
+
+
+def process_one(ports: DeliveryPorts, identity: str) -> None:
+    """Process one delivery, if it is due."""
+    due = ports.store.take(identity)
+    if due is not None:
+        process(ports, due)
+
+
+def process(ports: DeliveryPorts, due: Due) -> None:
+    """Make the task that an event starts, or note why it starts none. What can't be done now is done later."""
+    try:
+        _process(ports, due)
+    except Unavailable:
+        ports.store.again(due, 5.0)
+    except Problem as error:
+        # What is wrong with the task: the first fault says more than the summary.
+        said = as_message(error.faults[0]["message"]) if error.faults else error.message
+        ports.store.finish(due, "failed", message("delivery_refused", why=said))
+    except Exception as error:
+        log.exception("delivery failed", extra={"action": "delivery_failed", "delivery": due.id})
+        if due.tries >= TRIES_MOST:
+            ports.store.finish(due, "failed", message("delivery_failed", error=type(error).__name__))
+        else:
+            ports.store.again(due, 5.0 * 2**due.tries)
+
+
+def _process(ports: DeliveryPorts, due: Due) -> None:
+    spec, event, store = due.spec, due.event, ports.store
+    url = store.repository_url(spec.repository) if spec is not None else None
+    if spec is None or url is None:
+        store.finish(due, "ignored", message("delivery_trigger_gone"))
+        return
+    found = verdict(spec, event, url=url, approved=due.approved)
+    if found.state != "start":
+        store.finish(due, found.state, found.said or message("delivery_paused"))
+        return
+    who = store.editor(spec.name)
+    if who is None or not who.roles & RUN:
+        store.finish(due, "failed", message("delivery_editor"))
+        return
+    task, own = store.claim(due, new_id())
+    if not own:
+        store.finish(due, "repeated", message("delivery_repeated", task=task), task)
+        return
+    if (instead := _enter_group(ports, due, who, task)) is not None:
+        store.finish(due, "skipped", *instead)
+        return
+    submit(
+        request_of(spec, event), who, lookup=ports.lookup, intake=ports.intake, tracing=ports.tracing,
+        settings=ports.settings, identity=task,
+    )  # fmt: skip
+    _cancel_replaced(ports, due, who, task)
+    store.finish(due, "started", message("delivery_started", task=task), task)
+
+
+def _enter_group(ports: DeliveryPorts, due: Due, who: Principal, task: str) -> tuple[Message, str] | None:
+    """Make a task its group's last one, and cancel the earlier ones where the trigger replaces them.
+
+    The group is changed by one guarded update, so of two events at once one comes after the other. An earlier task that
+    is not made yet is cancelled by whoever makes it, who looks at the group afterwards.
+
+    Returns:
+        None; or why the task is not to be made, and the task that is there in its place.
+    """
+    assert due.spec is not None
+    if due.spec.concurrency == "allow":
+        return None
+    group = group_of(due.spec, due.event)
+    for _ in range(GROUP_TRIES):
+        before = ports.store.in_group(group)
+        if before == task:
+            break
+        if before is not None and ports.store.open_task(before):
+            if due.spec.concurrency == "skip":
+                return message("delivery_skipped", task=before), before
+            if before > task:
+                return message("delivery_superseded", task=before), before
+        if ports.store.enter_group(group, before, task):
+            break
+    else:
+        raise Unavailable(message("task_moved"))
+    for earlier in ports.store.replaced(group):
+        if due.spec.concurrency == "replace":
+            _cancel(ports, who, earlier)
+        ports.store.not_replaced(group, earlier)
+    return None
+
+
+def _cancel_replaced(ports: DeliveryPorts, due: Due, who: Principal, task: str) -> None:
+    """Cancel a task that was just made, if a newer one has taken its place meanwhile."""
+    assert due.spec is not None
+    if due.spec.concurrency == "replace" and ports.store.in_group(group_of(due.spec, due.event)) != task:
+        _cancel(ports, who, task)
+
+
+def _cancel(ports: DeliveryPorts, who: Principal, task: str) -> None:
+    try:
+        cancel(ports.commands, who, task)
+    except Unavailable:
+        raise
+    except Problem as error:
+        # It has ended, is not made yet, or is not this one's to cancel: then it goes on beside the new one.
+        log.info("earlier task not cancelled: %s", error.reason, extra={"task": task, "action": "not_replaced"})

@@ -1,0 +1,412 @@
+"""Deliveries of forges, through the function and the tick, on a real database: each event makes one task."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import io
+import json
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import flask
+import pytest
+from flask.testing import FlaskClient
+
+from functions.receive_event import handler
+from keruta.domain.api.triggers import TRIGGERS
+from keruta.domain.catalog.access import Access, CredentialAccess
+from keruta.domain.catalog.credentials import CredentialSpec
+from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.domain.deliveries import BODY_LIMIT_BYTES, DeliveryView
+from keruta.domain.principal import Principal
+from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
+from keruta.http.function import Function
+from keruta.services.deliveries import process_due, process_one
+from tests.support.functions import served
+from tests.support.world import ANN, World, person
+
+SECRET = "webhook-secret"
+EDITOR = person("eve", "developer")
+ACCESS = CredentialAccess(use=["name:eve"], read=["name:reader"])
+
+
+class Forge:
+    """A forge with one trigger `t` for team/app, whose deliveries go to the function in this process."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        world.database["users"].insert_one({
+            "_id": EDITOR.subject, "name": EDITOR.name, "mail": "", "roles": sorted(EDITOR.roles), "groups": [],
+            "last_seen_at": datetime.now(UTC),
+        })  # fmt: skip
+        world.catalogs["credential"].create(ANN, CredentialSpec(
+            name="signing", type="webhook_secret", value=SECRET, access=ACCESS,
+        ))  # fmt: skip
+        world.catalogs["repository"].create(ANN, RepositorySpec(name="app", url="https://git.example.com/team/app.git"))
+        ports = handler.Ports(
+            settings=world.settings, verifier=None, store=world.deliveries,  # type: ignore[arg-type]
+            later=lambda identity: None, check=lambda: None,
+        )  # fmt: skip
+        handlers = {"receive_event": handler.receive_event}
+        self.client: FlaskClient = served(
+            Function("receive_event", world.settings, lambda _: ports, TRIGGERS, handlers)
+        ).test_client()
+
+    def trigger(self, who: Principal = EDITOR, **fields: Any) -> None:
+        given: dict[str, Any] = {"events": ["push", "pull_request"], "script": "true", **fields}
+        self.world.catalogs["trigger"].create(who, TriggerSpec(
+            name="t", repository="app", provider="gitea", webhook_secret="signing", **given
+        ))  # fmt: skip
+
+    def deliver(
+        self, body: bytes, *, delivery: str = "d1", event: str = "push", secret: str = SECRET, to: str = "t",
+        headers: dict[str, str] | None = None, signed: bytes | None = None, kind: str = "application/json",
+    ) -> int:  # fmt: skip
+        answer = self.client.post(
+            f"/events/v1/{to}", data=body, content_type=kind,
+            headers={
+                "X-Gitea-Event": event, "X-Gitea-Delivery": delivery,
+                "X-Gitea-Signature": hmac.new(secret.encode(), signed or body, hashlib.sha256).hexdigest(),
+                **(headers or {}),
+            },
+        )  # fmt: skip
+        return answer.status_code
+
+    def push(self, number: int = 1, ref: str = "refs/heads/main", delivery: str | None = None) -> int:
+        return self.deliver(push(number, ref), delivery=delivery or f"d{number}")
+
+    def all_due(self) -> None:
+        """As if the minute had passed for which a delivery is one process's."""
+        deliveries = self.world.database["deliveries"]
+        deliveries.update_many({"state": "received"}, [{"$set": {"due_at": "$received_at"}}])
+
+    def process(self) -> int:
+        return process_due(self.world.delivery_ports)
+
+    def deliveries(self) -> list[DeliveryView]:
+        """Oldest first."""
+        return self.world.deliveries.page(ANN, "t", limit=200, cursor=None).items[::-1]
+
+    def tasks(self) -> list[dict[str, Any]]:
+        return list(self.world.database["tasks"].find().sort("_id", 1))
+
+
+def push(number: int = 1, ref: str = "refs/heads/main") -> bytes:
+    return json.dumps({
+        "ref": ref, "before": f"{number:040x}", "after": f"{number + 1:040x}", "commits": [], "total_commits": 0,
+        "repository": {"full_name": "team/app"}, "sender": {"login": "dana"},
+    }).encode()  # fmt: skip
+
+
+def fork() -> bytes:
+    return json.dumps({
+        "action": "opened", "repository": {"full_name": "team/app"},
+        "pull_request": {
+            "number": 7, "title": "t", "head": {"ref": "fix", "sha": "a" * 40, "repo": {"id": 2}},
+            "base": {"ref": "main", "repo": {"id": 1}},
+        },
+    }).encode()  # fmt: skip
+
+
+@pytest.fixture
+def forge(world: World) -> Forge:
+    return Forge(world)
+
+
+def test_a_push_becomes_a_task_at_the_events_commit(forge: Forge) -> None:
+    forge.trigger(timeout_seconds=60)
+
+    assert forge.push() == 202
+    assert forge.tasks() == [], "the answer does not wait for the task"
+    assert forge.process() == 1
+
+    (task,), (delivery,) = forge.tasks(), forge.deliveries()
+    assert (task["owner"], task["spec"]["repository"]["ref"]) == ("eve", f"{2:040x}")
+    assert task["spec"]["env"]["KERUTA_PARAM_REF"] == "main"
+    assert (delivery.state, delivery.task, delivery.sender) == ("started", task["_id"], "dana")
+    assert forge.process() == 0
+
+
+def test_a_delivery_that_comes_again_is_answered_and_makes_nothing_more(forge: Forge) -> None:
+    """Under the same id, before and after its task; and under another id, as forges do."""
+    forge.trigger()
+
+    assert [forge.push(), forge.push()] == [202, 202]
+    forge.process()
+    assert [forge.push(), forge.push(delivery="other")] == [202, 202]
+    forge.process()
+
+    assert len(forge.tasks()) == 1
+    assert [one.state for one in forge.deliveries()] == ["started", "repeated"]
+
+
+def test_what_is_forged_truncated_or_replayed_with_another_body_is_refused(forge: Forge) -> None:
+    forge.trigger()
+    body = push()
+    old = json.loads(fork())
+    old["pull_request"]["updated_at"] = "2020-01-01T00:00:00Z"
+
+    assert forge.deliver(body, secret="other") == 401
+    assert forge.deliver(body[:-5], signed=body) == 401
+    assert forge.deliver(body, headers={"X-Gitea-Signature": ""}) == 401
+    assert forge.deliver(body, to="unknown") == 401
+    assert forge.deliver(body, to="../t") in (401, 404)
+    assert forge.deliver(b"[1]") == 422
+    assert forge.deliver(b"{" + b"[" * 5000) == 422
+    assert forge.deliver(body, delivery="") == 422
+    assert forge.deliver(body, kind="text/plain") == 415
+    assert forge.deliver(json.dumps(old).encode(), event="pull_request", delivery="old") == 422
+    assert forge.deliveries() == []
+    assert forge.deliver(body) == 202
+    assert forge.deliver(push(9)) == 409
+
+
+def test_a_body_that_is_too_large_is_refused_before_it_is_read(forge: Forge) -> None:
+    forge.trigger()
+
+    answer = forge.client.post(
+        "/events/v1/t",
+        input_stream=io.BytesIO(b"{}"),
+        content_type="application/json",
+        content_length=BODY_LIMIT_BYTES + 1,
+    )
+    assert answer.status_code == 413
+
+
+def test_another_triggers_secret_opens_nothing(forge: Forge) -> None:
+    forge.trigger()
+    catalogs = forge.world.catalogs
+    catalogs["credential"].create(ANN, CredentialSpec(name="other", type="webhook_secret", value="theirs"))
+    catalogs["trigger"].create(ANN, TriggerSpec(
+        name="u", repository="app", provider="gitea", webhook_secret="other", events=["push"], script="true",
+    ))  # fmt: skip
+
+    assert forge.deliver(push(), secret="theirs") == 401
+    assert forge.deliver(push(), secret="theirs", to="u") == 202
+
+
+def test_a_secret_is_changed_without_a_delivery_lost(forge: Forge) -> None:
+    """While it has two lines, either signs."""
+    forge.trigger()
+    spec = CredentialSpec(name="signing", type="webhook_secret", value=f"new\n{SECRET}\n", access=ACCESS)
+    forge.world.catalogs["credential"].replace(ANN, "signing", spec, None)
+
+    assert forge.push(1) == 202
+    assert forge.deliver(push(2), secret="new", delivery="d2") == 202
+
+
+def test_a_process_that_dies_after_any_write_leaves_one_task(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each write of the store and of the intake is the last one once; the next process takes the delivery up."""
+    forge.trigger(concurrency="skip")
+    steps: tuple[tuple[Any, str], ...] = (
+        (forge.world.deliveries, "claim"), (forge.world.deliveries, "enter_group"),
+        (forge.world.intake, "accept"), (forge.world.deliveries, "finish"),
+    )  # fmt: skip
+    forge.push()
+    for thing, name in steps:
+        with monkeypatch.context() as patch:
+            patch.setattr(thing, name, dies_after(getattr(thing, name)))
+            forge.world.database["deliveries"].update_many(
+                {"state": "received"}, [{"$set": {"due_at": "$received_at"}}]
+            )
+            with pytest.raises(KeyboardInterrupt):
+                forge.process()
+    forge.all_due()
+    forge.process()
+
+    assert len(forge.tasks()) == 1
+    assert forge.deliveries()[0].state == "started"
+
+
+def dies_after(function: Callable[..., Any]) -> Callable[..., Any]:
+    def does_and_dies(*args: Any, **named: Any) -> Any:
+        function(*args, **named)
+        raise KeyboardInterrupt
+
+    return does_and_dies
+
+
+def test_two_processes_make_each_event_once(forge: Forge) -> None:
+    forge.trigger()
+    for number in range(40):
+        assert forge.push(number) == 202
+        assert forge.push(number, delivery=f"again{number}") == 202
+
+    threads = [threading.Thread(target=forge.process) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(forge.tasks()) == 40
+    assert {one.state for one in forge.deliveries()} == {"started", "repeated"}
+
+
+def test_the_database_being_away_puts_a_delivery_off(forge: Forge, monkeypatch: pytest.MonkeyPatch) -> None:
+    forge.trigger()
+    forge.push()
+
+    def away(*_: Any) -> None:
+        raise Unavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(forge.world.intake, "accept", away)
+        forge.process()
+    assert forge.deliveries()[0].state == "received"
+    forge.all_due()
+    forge.process()
+
+    assert forge.deliveries()[0].state == "started"
+
+
+def test_skip_starts_none_while_an_earlier_task_of_its_branch_is_open(forge: Forge) -> None:
+    forge.trigger(concurrency="skip")
+    forge.push(1)
+    forge.push(2)
+    forge.push(3, "refs/heads/other")
+    forge.process()
+
+    first, second, third = forge.deliveries()
+    assert [first.state, second.state, third.state] == ["started", "skipped", "started"]
+    assert second.task == first.task
+    forge.world.worker(slots=4)
+    forge.world.assign()
+    assert first.task is not None
+    forge.world.start(first.task)
+    forge.world.end(first.task)
+    forge.push(4)
+    forge.process()
+    assert forge.deliveries()[-1].state == "started"
+
+
+def test_replace_cancels_the_earlier_task(forge: Forge) -> None:
+    forge.trigger(concurrency="replace")
+    forge.push(1)
+    forge.push(2)
+    forge.process()
+
+    assert [task["status"] for task in forge.tasks()] == ["cancelled", "queued"]
+
+
+@pytest.mark.parametrize("policy", ["skip", "replace"])
+def test_of_many_events_at_once_one_task_is_open(forge: Forge, policy: str) -> None:
+    forge.trigger(concurrency=policy)
+    for number in range(12):
+        forge.push(number)
+    threads = [threading.Thread(target=forge.process) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    forge.all_due()
+    forge.process()
+
+    assert [task["status"] for task in forge.tasks()].count("queued") == 1
+    assert not [one for one in forge.deliveries() if one.state in ("received", "failed")]
+
+
+def test_a_forks_pull_request_waits_for_approval(forge: Forge) -> None:
+    forge.trigger()
+    forge.deliver(fork(), event="pull_request")
+    forge.process()
+    (held,) = forge.deliveries()
+    assert (held.state, forge.tasks()) == ("held", [])
+
+    with pytest.raises(NotFound):
+        forge.world.deliveries.approve(ANN, "t", "0" * 26)
+    forge.world.deliveries.approve(ANN, "t", held.id)
+    forge.process()
+
+    (delivery,) = forge.deliveries()
+    assert (delivery.state, delivery.approved_by) == ("started", "ann")
+    with pytest.raises(Conflict):
+        forge.world.deliveries.approve(ANN, "t", held.id)
+
+
+def test_a_replay_makes_a_new_task_and_no_approval_of_a_fork(forge: Forge) -> None:
+    forge.trigger()
+    forge.push()
+    forge.deliver(fork(), event="pull_request", delivery="d2")
+    forge.process()
+    for one in forge.deliveries():
+        forge.world.deliveries.replay(ANN, "t", one.id)
+    forge.process()
+
+    assert len(forge.tasks()) == 2
+    assert [(one.state, one.replay) for one in forge.deliveries()] == [
+        ("started", 0), ("held", 0), ("started", 1), ("held", 1),
+    ]  # fmt: skip
+
+
+def test_those_without_the_right_can_neither_replay_nor_approve(forge: Forge) -> None:
+    forge.trigger(access=Access(read=["name:reader"], manage=["name:eve"]))
+    forge.push()
+    (delivery,) = forge.deliveries()
+
+    for act in (forge.world.deliveries.replay, forge.world.deliveries.approve):
+        with pytest.raises(Forbidden):
+            act(person("reader", "developer"), "t", delivery.id)
+        with pytest.raises(NotFound):
+            act(person("stranger", "developer"), "t", delivery.id)
+
+
+@pytest.mark.parametrize("change", [{"disabled": True}, {"roles": ["viewer"]}])
+def test_a_trigger_stops_when_its_editor_may_not_run_tasks(forge: Forge, change: dict[str, Any]) -> None:
+    forge.trigger()
+    forge.world.database["users"].update_one({"_id": EDITOR.subject}, {"$set": change})
+    forge.push()
+    forge.process()
+
+    (delivery,) = forge.deliveries()
+    assert (delivery.state, delivery.message_code, forge.tasks()) == ("failed", "delivery_editor", [])
+
+
+def test_what_is_wrong_with_the_task_is_said(forge: Forge) -> None:
+    forge.trigger(queue="default")
+    forge.world.database["queues"].delete_one({"_id": "default"})
+    forge.push()
+    forge.process()
+
+    (delivery,) = forge.deliveries()
+    assert (delivery.state, delivery.message_code) == ("failed", "delivery_refused")
+    assert "default" in (delivery.message or "")
+
+
+def test_a_trigger_names_a_webhook_secret_that_its_editor_may_use(forge: Forge) -> None:
+    forge.world.catalogs["credential"].create(ANN, CredentialSpec(name="plain", type="secret", value="x"))
+    spec = TriggerSpec(
+        name="v", repository="app", provider="gitea", webhook_secret="plain", events=["push"], script="true"
+    )
+
+    with pytest.raises(InvalidRequest):
+        forge.world.catalogs["trigger"].create(ANN, spec)
+    with pytest.raises(InvalidRequest):
+        forge.trigger(person("mallory", "developer"))
+    with pytest.raises(Forbidden):
+        forge.trigger(person("reader", "developer"))
+
+
+def test_one_delivery_is_processed_after_its_answer(forge: Forge) -> None:
+    forge.trigger()
+    forge.push()
+    forge.push(2)
+    first = forge.deliveries()[0]
+
+    process_one(forge.world.delivery_ports, first.id)
+
+    assert [one.state for one in forge.deliveries()] == ["started", "received"]
+
+
+def test_a_trigger_is_exported_and_imported(forge: Forge, app: flask.Flask) -> None:
+    """Without its secret's value."""
+    forge.trigger(concurrency="skip")
+    transfer = app.extensions["keruta"]().transfer
+
+    text = transfer.export()
+    assert "kind: trigger" in text
+    assert SECRET not in text
+    assert transfer.bring_in(ANN, text, dry_run=False).changed == 0

@@ -1,0 +1,245 @@
+"""What forges send: who signed it, what it says in the same words, and which triggers it starts."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from keruta.domain.catalog.triggers import Provider, TriggerSpec
+from keruta.domain.decode import convert
+from keruta.domain.deliveries import is_of, request_of, too_old, verdict
+from keruta.domain.forges import ForgeEvent, glob_matches, headers_of, read_event, signature_holds
+
+URL = "https://git.example.com/team/app.git"
+NEW, OLD, NONE = "a" * 40, "b" * 40, "0" * 40
+
+
+def trigger(**fields: Any) -> TriggerSpec:
+    given = {"name": "t", "repository": "app", "provider": "github", "webhook_secret": "s", "events": ["push"],
+             "script": "true", **fields}  # fmt: skip
+    spec, faults = convert(given, TriggerSpec)
+    assert spec is not None, faults
+    return spec
+
+
+def push(ref: str = "refs/heads/main", **fields: Any) -> dict[str, Any]:
+    return {
+        "ref": ref, "before": OLD, "after": NEW, "repository": {"full_name": "team/app"}, "sender": {"login": "dana"},
+        "commits": [{"added": ["docs/a.md"], "modified": [], "removed": []}], **fields,
+    }  # fmt: skip
+
+
+def pull_request(head: int = 1, base: int = 1, **fields: Any) -> dict[str, Any]:
+    return {
+        "action": "opened", "repository": {"full_name": "team/app"},
+        "pull_request": {
+            "number": 7, "title": "t", "updated_at": "2026-01-02T03:04:05Z", "labels": [{"name": "bug"}],
+            "head": {"ref": "fix", "sha": NEW, "repo": {"id": head}}, "base": {"ref": "main", "repo": {"id": base}},
+        },
+        **fields,
+    }  # fmt: skip
+
+
+def outcome(spec: TriggerSpec, event: ForgeEvent, *, approved: bool = False) -> str:
+    found = verdict(spec, event, url=URL, approved=approved)
+    return found.said.code or "" if found.said is not None else found.state
+
+
+@pytest.mark.parametrize(("provider", "prefix"), [("github", "sha256="), ("gitea", "")])
+def test_a_body_is_signed_by_any_of_the_secrets(provider: Provider, prefix: str) -> None:
+    """Two are there while a secret is changed."""
+    signed = prefix + hmac.new(b"new", b"body", hashlib.sha256).hexdigest()
+
+    assert signature_holds(provider, ["new", "old"], signed, b"body")
+    assert signature_holds(provider, ["old", "new"], signed, b"body")
+    for secrets, given, body in ((["other"], signed, b"body"), (["new"], signed, b"bod"), (["new"], "", b"body"),
+                                 (["new"], signed.upper(), b"body"), ([], signed, b"body"),
+                                 (["new"], "é", b"body")):  # fmt: skip
+        assert not signature_holds(provider, secrets, given, body)
+
+
+def test_gitlab_sends_the_secret_itself() -> None:
+    assert signature_holds("gitlab", ["s"], "s", b"anything")
+    assert not signature_holds("gitlab", ["s"], "", b"anything")
+    assert not signature_holds("gitlab", [], "", b"anything")
+
+
+def test_gitea_is_told_by_its_own_headers_though_it_sends_githubs_too() -> None:
+    headers = {"x-gitea-event": "push", "x-gitea-delivery": "1", "x-gitea-signature": "a", "x-github-event": "other"}
+
+    assert headers_of("gitea", headers) == ("push", "1", "a")
+    assert headers_of("gitlab", headers) == ("", "", "")
+
+
+def test_a_push_names_its_branch_commit_and_files() -> None:
+    event = read_event("github", "push", push())
+
+    assert (event.kind, event.ref, event.commit, event.paths) == ("push", "main", NEW, ["docs/a.md"])
+
+
+def test_a_tag_is_no_branch() -> None:
+    event = read_event("github", "push", push("refs/tags/v1"))
+
+    assert (event.kind, event.ref) == ("tag", "v1")
+    assert outcome(trigger(events=["push"]), event) == "delivery_not_wanted"
+    assert outcome(trigger(events=["tag"], tags=["v*"]), event) == "start"
+    assert outcome(trigger(events=["tag"], tags=["w*"]), event) == "delivery_tag"
+
+
+def test_gitlabs_events_are_said_in_the_same_words() -> None:
+    project = {"path_with_namespace": "team/app"}
+    pushed = read_event("gitlab", "Push Hook", {
+        "object_kind": "push", "ref": "refs/heads/main", "before": OLD, "after": NEW, "project": project,
+        "user_username": "dana", "commits": [], "total_commits_count": 30,
+    })  # fmt: skip
+    merge = read_event("gitlab", "Merge Request Hook", {
+        "object_kind": "merge_request", "project": project, "user": {"username": "dana"}, "labels": [{"title": "bug"}],
+        "object_attributes": {
+            "iid": 3, "action": "open", "source_branch": "fix", "target_branch": "main", "source_project_id": 2,
+            "target_project_id": 1, "last_commit": {"id": NEW}, "updated_at": "2026-01-02 03:04:05 UTC",
+        },
+    })  # fmt: skip
+
+    assert (pushed.kind, pushed.base, pushed.paths, pushed.sender) == ("push", "main", None, "dana")
+    assert (merge.kind, merge.number, merge.fork, merge.labels) == ("pull_request", 3, True, ["bug"])
+    assert merge.at == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "start"),
+        ({"branches": ["main"]}, "start"),
+        ({"branches": ["release/*"]}, "delivery_branch"),
+        ({"paths": ["docs/*"]}, "start"),
+        ({"paths": ["src/*"]}, "delivery_paths"),
+        ({"actions": ["opened"]}, "delivery_action"),
+        ({"events": ["tag", "issue"]}, "delivery_not_wanted"),
+        ({"paused": True}, "delivery_paused"),
+        ({"labels": ["bug"]}, "start"),
+    ],
+)
+def test_a_push_starts_what_its_filters_let_through(fields: dict[str, Any], said: str) -> None:
+    assert outcome(trigger(**fields), read_event("github", "push", push())) == said
+
+
+def test_a_push_whose_files_are_not_all_named_is_let_through_by_paths() -> None:
+    """To run once too often loses less than not to run."""
+    event = read_event("gitea", "push", push(total_commits=40))
+
+    assert outcome(trigger(paths=["src/*"]), event) == "start"
+
+
+def test_what_was_deleted_starts_nothing() -> None:
+    assert outcome(trigger(), read_event("github", "push", push(after=NONE))) == "delivery_deleted"
+
+
+def test_a_forks_pull_request_is_held_until_it_is_approved() -> None:
+    spec = trigger(events=["pull_request"])
+    own, fork = (read_event("github", "pull_request", pull_request(head)) for head in (1, 2))
+    gone = pull_request()
+    gone["pull_request"]["head"]["repo"] = None
+
+    assert outcome(spec, own) == "start"
+    assert outcome(spec, fork) == "delivery_fork"
+    assert outcome(spec, fork, approved=True) == "start"
+    assert outcome(spec, read_event("github", "pull_request", gone)) == "delivery_fork"
+    assert outcome(trigger(events=["pull_request"], forks="ignore"), fork, approved=True) == "delivery_fork_ignored"
+
+
+def test_another_repositorys_event_starts_nothing() -> None:
+    event = read_event("github", "push", push(repository={"full_name": "team/other"}))
+
+    assert outcome(trigger(), event) == "delivery_other_repository"
+    for url in (URL, "git@git.example.com:team/app.git", "ssh://git@h:22/Team/App", "https://h/git/team/app/"):
+        assert is_of(read_event("github", "push", push()), url), url
+    assert not is_of(ForgeEvent(), URL)
+
+
+@pytest.mark.parametrize("name", ["deployment", "workflow_run", "star", "check_run", "ping"])
+def test_an_unknown_event_is_ignored_in_words(name: str) -> None:
+    event = read_event("github", name, {"action": "created", "repository": {"full_name": "team/app"}})
+
+    assert outcome(trigger(), event) == "delivery_unknown_event"
+    assert event.identity
+
+
+@pytest.mark.parametrize("provider", ["github", "gitlab", "gitea"])
+@pytest.mark.parametrize("name", ["push", "pull_request", "issue_comment", "issues"])
+@pytest.mark.parametrize("wrong", [None, 1, "x", [], {}, [[1]], {"id": True, "number": -1, "sha": "--upload-pack=x"}])
+def test_a_payload_of_any_shape_is_read(provider: Provider, name: str, wrong: Any) -> None:
+    """Fields that are missing, or of another type, are as if they were not said."""
+    fields = (
+        "ref",
+        "after",
+        "repository",
+        "pull_request",
+        "issue",
+        "comment",
+        "commits",
+        "object_attributes",
+        "project",
+    )
+    for kind in ("push", "merge_request", "note", "issue", wrong):
+        event = read_event(provider, name, {"object_kind": kind, **dict.fromkeys(fields, wrong)})
+        assert event.commit is None
+
+
+def test_a_payload_with_ten_thousand_commits_is_read_at_once() -> None:
+    commits = [{"added": [f"f{n}"], "modified": [], "removed": []} for n in range(10_000)]
+    began = time.process_time()
+
+    event = read_event("github", "push", push(commits=commits))
+
+    assert len(event.paths or ()) == 10_000
+    assert outcome(trigger(paths=["*x*y*z*"]), event) == "delivery_paths"
+    assert time.process_time() - began < 2
+
+
+def test_a_pattern_ends_soon_on_any_name() -> None:
+    began = time.process_time()
+    assert not glob_matches("*a" * 100, "a" * 4000 + "b")
+    assert time.process_time() - began < 2
+
+
+def test_hostile_names_reach_a_script_as_variables_alone() -> None:
+    """Neither in its text, nor as an option of git."""
+    wild = "--upload-pack=x;$(reboot)`id`\n\0"
+    request = pull_request()
+    request["pull_request"]["head"]["ref"] = request["pull_request"]["title"] = wild
+    made = request_of(trigger(events=["pull_request"]), read_event("github", "pull_request", request))
+
+    assert made.script == "true"
+    assert msgspec.to_builtins(made)["repository"]["ref"] == NEW
+    assert made.env["KERUTA_PARAM_TITLE"] == "--upload-pack=x;$(reboot)`id`"
+
+
+def test_the_same_event_has_the_same_identity_and_another_one_has_not() -> None:
+    first, again = (read_event("github", "push", push()).identity for _ in range(2))
+
+    assert first == again != read_event("github", "push", push(after="c" * 40)).identity
+    assert first != read_event("github", "push", push("refs/heads/other")).identity
+
+
+def test_an_event_from_before_what_is_remembered_is_too_old() -> None:
+    at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    event = read_event("github", "pull_request", pull_request())
+
+    assert not too_old(event, at + timedelta(days=29))
+    assert too_old(event, at + timedelta(days=31))
+    assert not too_old(read_event("github", "push", push()), at)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"script": None}, {"prompt": "x"}, {"events": ["push", "issue"], "paths": ["x"]}, {"events": []}]
+)
+def test_a_trigger_that_can_not_work_is_refused(fields: dict[str, Any]) -> None:
+    given = {"name": "t", "repository": "app", "provider": "github", "webhook_secret": "s", "events": ["push"],
+             "script": "true", **fields}  # fmt: skip
+    assert convert(given, TriggerSpec)[1]
