@@ -20,6 +20,7 @@ from keruta.domain.decode import convert
 WORD = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=40)
 YAMLS: dict[str, list[Any]] = {
+    "events": ["push", "tag"],
     "tolerations": [{"key": "gpu", "operator": "Exists"}, {"key": "a: b", "value": "yes", "effect": "NoSchedule"}],
     "permissions": ["Bash(git *)", "Edit"],
     "mcp_servers": {"tracker": {"command": ["tracker", "--stdio"], "env": {"A": "b"}}},
