@@ -73,7 +73,7 @@ class MemoryWorld:
 
     def ticks(self, **more: Any) -> TickPorts:
         fields: dict[str, Any] = {"reports_arrive": lambda: True, "size_pool": lambda: None}
-        fields |= {"sign_provenance": lambda: None, **more}
+        fields |= {"process_deliveries": lambda: None, "sign_provenance": lambda: None, **more}
         return TickPorts(
             changes=self.changes, expiry=self.expiry, assignment=self.assignment, outbox=self.outbox,
             nudges=self.nudges, lease_seconds=LEASE_SECONDS, **fields,
