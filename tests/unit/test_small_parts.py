@@ -172,7 +172,7 @@ def test_the_threads_of_a_function_are_what_its_concurrency_lets_in() -> None:
         for document in yaml.safe_load_all(path.read_text())
         if document["apiVersion"].startswith("serving.knative.dev")
     ]
-    assert len(services) == 3
+    assert len(services) == 4
     for service in services:
         spec = service["spec"]["template"]["spec"]
         env = {entry["name"]: entry["value"] for entry in spec["containers"][0]["env"]}
