@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
-from keruta import metrics
+from keruta import metrics, structs
 from keruta.domain.deliveries import TRIES_MOST, Due, group_of, request_of, too_old, verdict
 from keruta.domain.forges import HEADER_VALUE, WORD, headers_of, read_event, signature_holds
 from keruta.domain.messages import Message, as_message, message
@@ -69,7 +70,7 @@ def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
     if not WORD.fullmatch(name) or not HEADER_VALUE.fullmatch(delivery):
         raise refused("headers", InvalidRequest(message("forge_headers"), reason="InvalidHeader"))
     try:
-        payload = msgspec.json.decode(received.body, type=dict)
+        payload = structs.from_json(received.body, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise refused("malformed", InvalidRequest(message("http_not_json"), reason="MalformedJson")) from error
     event = read_event(provider, name, payload)

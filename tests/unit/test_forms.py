@@ -20,7 +20,7 @@ from keruta.domain.decode import convert
 WORD = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=40)
 YAMLS: dict[str, list[Any]] = {
-    "events": ["push", "tag"],
+    "events": ["push"],
     "tolerations": [{"key": "gpu", "operator": "Exists"}, {"key": "a: b", "value": "yes", "effect": "NoSchedule"}],
     "permissions": ["Bash(git *)", "Edit"],
     "mcp_servers": {"tracker": {"command": ["tracker", "--stdio"], "env": {"A": "b"}}},
@@ -59,6 +59,8 @@ def values(field: forms.Field) -> st.SearchStrategy[Any]:
         case "long":
             return TEXT.filter(lambda text: not text or not text.isspace())
     address = WORD.map(lambda word: f"https://{word}.example/{word}.git")
+    if field.name in ("repository", "webhook_secret"):
+        return WORD
     return address if field.name == "url" else WORD | address
 
 
