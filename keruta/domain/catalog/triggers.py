@@ -10,12 +10,13 @@ from msgspec import Meta
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
 from keruta.domain.messages import message
-from keruta.domain.task import ResultBranch, Text
+from keruta.domain.task import SCRIPT_LIMIT_BYTES, ResultBranch
 
 Provider = Literal["github", "gitlab", "gitea"]
 EventKind = Literal["push", "tag", "pull_request", "comment", "issue"]
 Concurrency = Literal["allow", "skip", "replace"]
 Pattern = Annotated[str, Meta(min_length=1, max_length=255)]
+Text = Annotated[str, Meta(min_length=1, max_length=SCRIPT_LIMIT_BYTES)]
 Patterns = Annotated[list[Pattern], Meta(max_length=100)]
 
 
