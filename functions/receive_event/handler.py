@@ -19,7 +19,7 @@ from keruta.settings import Settings
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
-    """What this function needs from the world.
+    """The ports of this function.
 
     Args:
         later: has a delivery processed after the answer has gone out; the tick does what it forgets.

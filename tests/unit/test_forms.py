@@ -59,7 +59,7 @@ def values(field: forms.Field) -> st.SearchStrategy[Any]:
         case "long":
             return TEXT.filter(lambda text: not text or not text.isspace())
     address = WORD.map(lambda word: f"https://{word}.example/{word}.git")
-    if field.name in ("repository", "webhook_secret"):
+    if field.name in ("name", "repository", "webhook_secret"):
         return WORD
     return address if field.name == "url" else WORD | address
 
