@@ -73,7 +73,7 @@ def make_ports(settings: Settings) -> Ports:
 def make_deliveries(
     database: Database, settings: Settings, outbox: MongoOutbox, changes: TaskPorts
 ) -> Callable[[], object]:
-    """What makes tasks of the deliveries that the function which took them has left."""
+    """Make the call that makes tasks of the deliveries which the receiver has left."""
     ports = DeliveryPorts(
         settings=settings,
         store=MongoDeliveries(database, Sealer(settings.credentials_key), editors(database, settings)),
