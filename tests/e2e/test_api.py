@@ -276,7 +276,7 @@ def test_every_route_of_the_servers_is_in_the_table() -> None:
             if rule not in pages and not rule.endpoint.startswith(anyones)
         }
         served = set(rules) | {("GET", "/agent/v1/readyz"), ("GET", "/metrics")}
-        for name in ("create_task", "dispatch", "report_status"):
+        for name in ("create_task", "dispatch", "report_status", "receive_event"):
             module = importlib.import_module(f"functions.{name}.main")
             served |= {(route.method, route.path) for route, _, _ in module.function._routes}
     finally:

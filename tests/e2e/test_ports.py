@@ -23,7 +23,13 @@ from tests.support.processes import command_line
 from tests.support.system import RunningSystem, eventually
 
 _pool = urllib3.PoolManager(retries=False, timeout=10.0)
-EVENT = {"ce-specversion": "1.0", "ce-id": new_id(), "ce-type": "dev.keruta.dispatch.tick.v1", "ce-source": "/x"}
+EVENT = {
+    "Content-Type": "application/json",
+    "ce-specversion": "1.0",
+    "ce-id": new_id(),
+    "ce-type": "dev.keruta.dispatch.tick.v1",
+    "ce-source": "/x",
+}
 
 
 def listening(system: RunningSystem) -> dict[int, str]:
