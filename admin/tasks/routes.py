@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 
 import flask
 import msgspec
@@ -103,6 +104,15 @@ def list_artifacts(id: str) -> flask.Response:
     return json_answer(task)
 
 
+def _is_one_range(header: str) -> bool:
+    """Return whether a Range header is one range of bytes. Any other is answered with the whole file.
+
+    Source: RFC 9110, section 14.2: a unit that is not known, and a range that is none, are ignored; several may be.
+    """
+    found = re.fullmatch(r"bytes=\s*(?:([0-9]{1,18})-([0-9]{0,18})|-[0-9]{1,18})\s*", header, re.IGNORECASE)
+    return found is not None and not (found[2] and int(found[1]) > int(found[2]))
+
+
 @serves(blueprint, "get_artifact")
 def get_artifact(id: str, path: str) -> flask.Response:
     """The file as it was stored, never to be shown inside a page of ours: a script made it."""
@@ -117,7 +127,9 @@ def get_artifact(id: str, path: str) -> flask.Response:
             response.set_etag(known.sha256)
         response.content_length = file.seek(0, 2)
         file.seek(0)
-        response.make_conditional(flask.request, accept_ranges=True, complete_length=response.content_length)
+        ranged = _is_one_range(flask.request.headers.get("Range", ""))
+        response.make_conditional(flask.request, accept_ranges=ranged, complete_length=response.content_length)
+        response.headers["Accept-Ranges"] = "bytes"
         answer = counted(response, principal())
         on_refusal.pop_all()
     return answer
