@@ -127,6 +127,12 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     job_disk: str = "10Gi"
     """The size of each of a Job's own directories at most."""
 
+    job_disk_request: str = "256Mi"
+    """The disk that a script is promised, where its profile says nothing: a node that has less left takes no more."""
+
+    job_volumes: frozenset[str] = frozenset()
+    """Volume claims beside the Jobs that profiles may name, read-only; `NAME:rw` may be written."""
+
     job_grace_seconds: int = 60
     """From a Pod's SIGTERM to its end: the script's grace, and the time for the last of its log and results."""
 

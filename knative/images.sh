@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds keruta's images. Usage: images.sh TAG; BASE=… for another base image, PREFIX=… for the images' names before "keruta-"
 # (a registry's, to push them there with PUSH=1; dev.local/ is what Knative takes without asking a registry). LOAD=1 loads them
-# into the node of kind or k3s. SBOM=DIRECTORY writes there what each image holds, as CycloneDX documents.
+# into the node of kind or k3s. BUILD="…" are more arguments of the build, for example a volume with the authorities of a proxy
+# that inspects TLS: BUILD="--volume /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro". SBOM=DIRECTORY writes there what each image holds, as CycloneDX documents.
 set -eu
 cd "$(dirname "$0")/.."
 for tool in buildah podman docker; do command -v "$tool" >/dev/null && break; tool=; done
@@ -18,8 +19,8 @@ save() { # save NAME FILE: the image as an archive
 }
 for target in functions agent; do
   name="${PREFIX:-}keruta-$target:$1"
-  # shellcheck disable=SC2086  (two words)
-  "$tool" build $dated ${base:+--build-arg "BASE=$base"} --target "$target" -t "$name" -f knative/Dockerfile .
+  # shellcheck disable=SC2086  (several words)
+  "$tool" build $dated ${BUILD:-} ${base:+--build-arg "BASE=$base"} --target "$target" -t "$name" -f knative/Dockerfile .
   echo "$name: $("$tool" inspect --type image --format '{{.Size}}' "$name" 2>/dev/null || "$tool" images --format '{{.Size}}' "$name")"
   if [ -n "${SBOM:-}" ]; then
     mkdir -p "$SBOM"

@@ -6,6 +6,7 @@
 #   REGISTRY=host/path/   where images are pushed and nodes read them; without it they are loaded into kind's or k3s's node
 #   MONGO=image           an image of MongoDB; docker.io/library/mongo:8.0 unless set
 #   REPOSITORY=url        what the first task checks out
+#   NO_IMAGES=1 TAG=tag   images that are there already, by that tag
 #   OVERLAY=directory     an overlay to start from instead, for a networking layer of your own
 set -eu
 cd "$(dirname "$0")/.."
@@ -14,12 +15,14 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 repository=${REPOSITORY:-https://github.com/octocat/Hello-World.git}
 MONGO=${MONGO:-docker.io/library/mongo:8.0}
 prefix=${REGISTRY:-dev.local/}
+# A tag of its own for each trial: nodes keep an image by its tag, and would go on with an older one.
+tag=${TAG:-$version-$(date +%Y%m%d%H%M%S)}
 say() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
 die() { say "$*"; exit 1; }
 has() { kubectl get "$@" >/dev/null 2>&1; }
 
-say "images $prefix...:$version"
-[ -n "${NO_IMAGES:-}" ] || PREFIX=$prefix PUSH=${REGISTRY:+1} LOAD=${REGISTRY:-1} knative/images.sh "$version"
+say "images $prefix...:$tag"
+[ -n "${NO_IMAGES:-}" ] || PREFIX=$prefix PUSH=${REGISTRY:+1} LOAD=${REGISTRY:-1} knative/images.sh "$tag"
 
 if has service -n kourier-system kourier-internal; then layer=kourier
 elif has service -n contour-internal envoy; then layer=contour
@@ -44,9 +47,9 @@ mkdir -p "$trial"
   cat <<YAML
 images:
   - {name: mongo, newName: ${MONGO%:*}, newTag: "${MONGO##*:}"}
-  - {name: keruta-functions, newName: ${prefix}keruta-functions, newTag: "$version"}
-  - {name: keruta-agent, newName: ${prefix}keruta-agent, newTag: "$version"}
-  - {name: keruta-replica-set, newName: ${prefix}keruta-functions, newTag: "$version"}
+  - {name: keruta-functions, newName: ${prefix}keruta-functions, newTag: "$tag"}
+  - {name: keruta-agent, newName: ${prefix}keruta-agent, newTag: "$tag"}
+  - {name: keruta-replica-set, newName: ${prefix}keruta-functions, newTag: "$tag"}
 patches:
   - target: {kind: HTTPRoute, name: keruta}
     patch: |-
@@ -63,7 +66,10 @@ YAML
 
 say "namespace, volume, Secrets, settings of Eventing"
 kubectl apply -k knative/persistent >&2
-has secret -n keruta keruta-sign-in || "$keruta" secrets 2>/dev/null | kubectl create -f - >&2
+if ! has secret -n keruta keruta-sign-in; then
+  secrets=$("$keruta" secrets) || die "keruta secrets failed, as it says above"
+  printf '%s\n' "$secrets" | kubectl create -f - >&2
+fi
 kubectl patch configmap -n knative-eventing config-features --type=merge -p '{"data":{"authentication-oidc":"enabled"}}' >&2
 say "keruta"
 kubectl apply -k "$trial" >&2

@@ -82,6 +82,7 @@ REASONS: dict[str, Reason] = {
     "MountFailed": Reason(
         retried=False, means="A volume, Secret or ConfigMap that the Pod needs is not there or can't be mounted."
     ),
+    "ServiceNotReady": Reason(retried=False, means="A service beside the script did not become ready."),
     "ContainerNotStarted": Reason(retried=False, means="The cluster could not start the Pod's containers."),
     "AgentFailed": Reason(retried=True, means="keruta's agent beside the script ended again and again."),
     "AgentOutOfMemory": Reason(

@@ -9,6 +9,7 @@ import msgspec
 
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.documents import DocumentRef
+from keruta.domain.catalog.pods import PodOptions
 from keruta.domain.catalog.profiles import PromptCommand, Resources, Toleration, UsageRule
 from keruta.domain.commit_rules import CommitIdentity
 from keruta.domain.messages import Message, read_message
@@ -55,6 +56,7 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     node_selector: dict[str, str] = {}
     tolerations: list[Toleration] = []
     agent_memory: str | None = None
+    pod: PodOptions = PodOptions()
 
 
 class EarlierPush(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,3 +34,8 @@ def git_server(private: tuple[GitHttp, str]) -> GitHttp:
 def repository(private: tuple[GitHttp, str]) -> str:
     """Its name in the catalog; its credential is a Secret of the cluster's."""
     return private[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The trial goes first: it needs a cluster with nothing in it, and the others share one until the end."""
+    items.sort(key=lambda item: item.path.name != "test_trial.py")

@@ -18,8 +18,9 @@ import yaml
 
 from agent.runners.kubernetes.manifests import job_manifest, secret_manifest
 from agent.settings import ClusterSettings
+from keruta.domain.catalog.pods import NodeRequirement, PodOptions, Service
 from keruta.domain.naming import new_id
-from keruta.domain.specification import Access, RepositoryRef, Specification
+from keruta.domain.specification import Access, Placement, RepositoryRef, Specification
 from keruta.local.state import State
 from tests.support.cluster import LAB, NAMESPACE, Cluster, eventually, is_up, lab
 
@@ -27,6 +28,22 @@ pytestmark = pytest.mark.timeout(300)
 WORKER = f"system:serviceaccount:{NAMESPACE}:keruta-worker"
 KINDS = ("ServiceAccount", "Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 OTHER_TASK = new_id()
+ALLOWED = {
+    "KERUTA_JOB_VOLUMES": "datasets,models:rw",
+    "KERUTA_JOB_LABELS": "team",
+    "KERUTA_JOB_ANNOTATIONS": "example.com/cost",
+}
+WISHES = PodOptions(
+    annotations={"example.com/cost": "low"},
+    labels={"team": "red"},
+    priority_class="batch",
+    runtime_class="gvisor",
+    image_pull_secrets=["keruta-job-registry"],
+    node_affinity=[NodeRequirement(key="disk", values=["ssd"])],
+    extended_resources={"nvidia.com/gpu": 1},
+    volumes=["datasets", "models"],
+    services=[Service(name="db", image="localhost/python:3.11", port=5432, directories=["/var/lib/data"])],
+)
 Change = Callable[[dict[str, Any]], object]
 
 
@@ -41,7 +58,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     made.kubectl("apply", "-k", "knative/persistent")
     overlay = [one for one in yaml.safe_load_all(made.kubectl("kustomize", "knative/overlays/lab")) if one]
     made.apply(*(one for one in overlay if one["kind"] in KINDS))
-    made.apply(*(one for one in overlay if one["kind"] == "Deployment" and one["metadata"]["name"] == "worker"))
+    worker = next(one for one in overlay if one["kind"] == "Deployment" and one["metadata"]["name"] == "worker")
+    worker["spec"]["template"]["spec"]["containers"][0]["env"] += [
+        {"name": name, "value": value} for name, value in ALLOWED.items()
+    ]
+    made.apply(worker)
     try:
         # A policy is in force a moment after it is there.
         eventually(
@@ -58,15 +79,21 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def _settings(api: Cluster) -> ClusterSettings:
     container = api.get("deployment", "worker")["spec"]["template"]["spec"]["containers"][0]
     claim = next(one["value"] for one in container["env"] if one["name"] == "KERUTA_JOB_RESULTS_CLAIM")
-    return ClusterSettings(job_agent_image=container["image"], job_results_claim=claim, job_agent_url="http://keruta")
+    return ClusterSettings(
+        job_agent_image=container["image"],
+        job_results_claim=claim,
+        job_agent_url="http://keruta",
+        job_volumes=frozenset(ALLOWED["KERUTA_JOB_VOLUMES"].split(",")),
+    )
 
 
 def _specification() -> Specification:
     read = Access(name="bot", kind="token", username="bot", secret="keruta-job-bot")
     repository = RepositoryRef(url="https://example.com/a.git")
     return Specification(
-        task=new_id(), attempt=1, repository=repository, script="true", check="true", token="a-token", read=read
-    )
+        task=new_id(), attempt=1, repository=repository, script="true", check="true", token="a-token", read=read,
+        placement=Placement(pod=WISHES),
+    )  # fmt: skip
 
 
 def _job(api: Cluster) -> dict[str, Any]:
@@ -112,6 +139,23 @@ def _volume(job: dict[str, Any], source: dict[str, Any]) -> None:
     """A volume of that kind, which the script's container mounts."""
     _pod(job)["volumes"].append({"name": "extra", **source})
     _script(job)["volumeMounts"].append({"name": "extra", "mountPath": "/extra"})
+
+
+def _claim(job: dict[str, Any], name: str, **more: Any) -> None:
+    """A profile's extra volume of that claim, which the script's container mounts."""
+    _pod(job)["volumes"].append({"name": "volume-x", "persistentVolumeClaim": {"claimName": name, **more}})
+    _script(job)["volumeMounts"].append({"name": "volume-x", "mountPath": "/volumes/x"})
+
+
+def _service(job: dict[str, Any]) -> dict[str, Any]:
+    service: dict[str, Any] = _pod(job)["initContainers"][-1]
+    return service
+
+
+def _both_labels(job: dict[str, Any]) -> dict[str, Any]:
+    """The labels of the Pod, which the Job's own need not repeat."""
+    found: dict[str, Any] = job["spec"]["template"]["metadata"]["labels"]
+    return found
 
 
 def _said(api: Cluster, document: dict[str, Any], account: str = WORKER) -> str:
@@ -179,6 +223,39 @@ WAYS: dict[str, tuple[Change, str]] = {
     ),
     "CSI volume": (lambda j: _volume(j, {"csi": {"driver": "secrets-store.csi.k8s.io"}}), "empty directories, Secrets"),
     "NFS": (lambda j: _volume(j, {"nfs": {"server": "a", "path": "/"}}), "empty directories, Secrets"),
+    "a claim that is not allowed": (
+        lambda j: _claim(j, "private", readOnly=True),
+        "those that KERUTA_JOB_VOLUMES names",
+    ),
+    "a claim to write that may be read": (lambda j: _claim(j, "datasets"), "read-only without :rw"),
+    "the shared claim as an extra volume": (
+        lambda j: _claim(j, "keruta-shared", readOnly=True),
+        "neither Secrets, the shared volume",
+    ),
+    "a service with the agent's directory": (
+        lambda j: _service(j)["volumeMounts"].append({"name": "agent", "mountPath": "/x"}),
+        "neither Secrets, the shared volume",
+    ),
+    "a service as root": (
+        lambda j: _service(j)["securityContext"].update(runAsNonRoot=False),
+        "without root",
+    ),
+    "a service that probes elsewhere": (
+        lambda j: _service(j)["startupProbe"]["tcpSocket"].update(host="10.0.0.1"),
+        "no probes but",
+    ),
+    "a service before the agent": (
+        lambda j: _pod(j)["initContainers"].insert(0, _pod(j)["initContainers"].pop()),
+        "services after it",
+    ),
+    "a label that is not allowed": (
+        lambda j: _both_labels(j).update({"squad": "red"}),
+        "those that KERUTA_JOB_LABELS names",
+    ),
+    "an annotation that is not allowed": (
+        lambda j: j["spec"]["template"]["metadata"]["annotations"].update({"example.com/other": "x"}),
+        "KERUTA_JOB_ANNOTATIONS names",
+    ),
     "MongoDB's claim": (
         lambda j: _pod(j)["volumes"].append({"name": "x", "persistentVolumeClaim": {"claimName": "data-mongodb-0"}}),
         "no volume claim but the one",

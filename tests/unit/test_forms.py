@@ -22,6 +22,9 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size
 YAMLS: dict[str, list[Any]] = {
     "events": ["push"],
     "tolerations": [{"key": "gpu", "operator": "Exists"}, {"key": "a: b", "value": "yes", "effect": "NoSchedule"}],
+    "node_affinity": [{"key": "disk", "operator": "In", "values": ["ssd"]}],
+    "extended_resources": {"nvidia.com/gpu": 1},
+    "services": [{"name": "db", "image": "postgres:17", "port": 5432, "env": {"A": "b"}}],
     "permissions": ["Bash(git *)", "Edit"],
     "mcp_servers": {"tracker": {"command": ["tracker", "--stdio"], "env": {"A": "b"}}},
     "prices": [{"model": "claude", "input": 3.0, "output": 15.0}],

@@ -13,6 +13,7 @@ from agent.runners.kubernetes.manifests import ACCOUNT_FILES, job_manifest, secr
 from agent.runners.kubernetes.pod_attempt import PodJob
 from agent.runners.kubernetes.pod_status import ended, not_made, stuck
 from agent.settings import ClusterSettings
+from keruta.domain.catalog.pods import NodeRequirement, PodOptions, Service
 from keruta.domain.catalog.profiles import Amounts, Resources, Toleration
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Lost, ScriptEnded
@@ -136,11 +137,108 @@ def test_a_profile_is_honoured(specification: Specification) -> None:
     pod = job["spec"]["template"]["spec"]
 
     assert pod["containers"][0]["image"] == "golang:1"
-    assert pod["containers"][0]["resources"]["limits"] == {"cpu": "1", "memory": "3Gi"}
-    assert pod["containers"][0]["resources"]["requests"] == {"cpu": "2", "memory": "64Mi"}
+    assert pod["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "3Gi"}
+    assert pod["containers"][0]["resources"]["requests"] == {
+        "cpu": "2", "memory": "64Mi", "ephemeral-storage": "256Mi",
+    }  # fmt: skip
     assert pod["nodeSelector"] == {"disk": "ssd"}
     assert pod["tolerations"] == [{"key": "gpu", "operator": "Exists", "effect": "NoSchedule"}]
     assert job["spec"]["template"]["metadata"]["labels"]["keruta.dev/network"] == "closed"
+
+
+@pytest.mark.parametrize(
+    ("resources", "requests", "limits"),
+    [
+        (Resources(limits=Amounts(cpu="50m", memory="32Mi", ephemeral_storage="10Mi")),
+         ("50m", "32Mi", "10Mi"), ("50m", "32Mi", "10Mi")),
+        (Resources(requests=Amounts(memory="4Gi")), ("100m", "4Gi", "256Mi"), ("1", "4Gi", None)),
+        (Resources(limits=Amounts(memory="2000M")), ("100m", "64Mi", "256Mi"), ("1", "2000M", None)),
+    ],
+)  # fmt: skip
+def test_no_default_of_the_installation_contradicts_a_profile(
+    specification: Specification, resources: Resources, requests: tuple[str, ...], limits: tuple[str | None, ...]
+) -> None:
+    """The cluster refuses a Pod whose request is more than its limit."""
+    given = msgspec.structs.replace(specification, placement=Placement(resources=resources))
+    made = pod_of(given)["containers"][0]["resources"]
+
+    names = ("cpu", "memory", "ephemeral-storage")
+    assert tuple(made["requests"][name] for name in names) == requests
+    assert tuple(made["limits"].get(name) for name in names) == limits
+
+
+def test_autoscalers_leave_a_script_where_it_is(specification: Specification) -> None:
+    metadata = job_manifest(specification, SETTINGS)["spec"]["template"]["metadata"]
+
+    assert metadata["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert metadata["annotations"]["karpenter.sh/do-not-disrupt"] == "true"
+
+
+EVERYTHING = PodOptions(
+    annotations={"example.com/a": "b"},
+    labels={"team": "red"},
+    priority_class="batch",
+    runtime_class="gvisor",
+    image_pull_secrets=["keruta-job-registry"],
+    node_affinity=[NodeRequirement(key="disk", values=["ssd"]), NodeRequirement(key="gpu", operator="Exists")],
+    extended_resources={"nvidia.com/gpu": 2},
+    volumes=["datasets", "models"],
+    services=[Service(name="db", image="postgres:17", port=5432, env={"A": "b"}, directories=["/var/lib/data"])],
+)
+
+
+def test_a_profiles_wishes_for_its_pod_are_honoured(specification: Specification) -> None:
+    settings = msgspec.structs.replace(SETTINGS, job_volumes=frozenset({"datasets", "models:rw"}))
+    given = msgspec.structs.replace(specification, placement=Placement(pod=EVERYTHING), check="true")
+    template = job_manifest(given, settings)["spec"]["template"]
+    pod = template["spec"]
+    script, check = pod["containers"]
+    expressions = pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+
+    assert template["metadata"]["annotations"]["example.com/a"] == "b"
+    assert template["metadata"]["labels"]["team"] == "red"
+    assert (pod["priorityClassName"], pod["runtimeClassName"]) == ("batch", "gvisor")
+    assert pod["imagePullSecrets"] == [{"name": "keruta-job-registry"}]
+    assert expressions["nodeSelectorTerms"][0]["matchExpressions"] == [
+        {"key": "disk", "operator": "In", "values": ["ssd"]},
+        {"key": "gpu", "operator": "Exists"},
+    ]
+    assert script["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert "nvidia.com/gpu" not in check["resources"]["limits"]
+    claims = {v["name"]: v["persistentVolumeClaim"] for v in pod["volumes"] if v["name"].startswith("volume-")}
+    assert claims["volume-datasets"] == {"claimName": "datasets", "readOnly": True}
+    assert claims["volume-models"] == {"claimName": "models"}
+    for container in (script, check):
+        assert {"name": "volume-datasets", "mountPath": "/volumes/datasets"} in container["volumeMounts"]
+
+
+def test_a_service_is_ready_before_the_script_starts_and_has_nothing_of_the_agent(specification: Specification) -> None:
+    pod = pod_of(msgspec.structs.replace(specification, placement=Placement(pod=EVERYTHING)))
+    agent, service = pod["initContainers"]
+
+    assert (agent["name"], service["name"], service["restartPolicy"]) == ("agent", "service-db", "Always")
+    assert service["startupProbe"]["tcpSocket"] == {"port": 5432}
+    assert {one["name"] for one in service["volumeMounts"]} == {"service-db"}
+    assert service["securityContext"] == agent["securityContext"]
+
+
+@pytest.mark.parametrize(
+    ("service", "reason"),
+    [
+        ({"restartCount": 0, "started": False, "state": {"running": {}}}, None),
+        ({"restartCount": 1, "started": True, "state": {"running": {}}}, None),
+        ({"restartCount": 1, "started": False, "lastState": {"terminated": {"exitCode": 3}}}, "ServiceNotReady"),
+    ],
+)
+def test_a_service_that_does_not_become_ready_is_named(service: dict[str, Any], reason: str | None) -> None:
+    document = pod("Pending", waiting={"reason": "PodInitializing"})
+    agent = {"name": "agent", "image": "agent", "state": {"running": {}}}
+    document["status"]["initContainerStatuses"] = [agent, {"name": "service-db", "image": "db", **service}]
+
+    found = stuck(document, waited_seconds=5, patience_seconds=300)
+
+    assert (found.reason if found else None) == reason
+    assert found is None or "db" in str(found.message)
 
 
 def test_a_named_secret_is_mounted_by_the_agent_alone(specification: Specification) -> None:

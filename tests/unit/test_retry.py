@@ -21,7 +21,7 @@ USERS = {
     "DeadlineExceeded", "DocumentMissing", "EndNotKnown", "HostKeyUnknown", "ImageNotRunnable", "LfsFailed",
     "MountFailed", "OutOfMemory", "OutputTooLarge", "PodRefused", "ProfileMissing", "PushFailed", "PushRefused",
     "QuotaExceeded", "RefNotFound", "RepositoryEmpty", "RepositoryMissing", "RepositoryNotFound", "ResourceDeleted",
-    "ScriptFailed", "SetupFailed", "SpoolFull", "TransportRefused", "Unschedulable", "WorkMissing",
+    "ScriptFailed", "ServiceNotReady", "SetupFailed", "SpoolFull", "TransportRefused", "Unschedulable", "WorkMissing",
 }  # fmt: skip
 
 

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from agent.runners.kubernetes import pod_options
 from agent.settings import ClusterSettings
+from keruta.domain.catalog.pods import amount
 from keruta.domain.catalog.profiles import Amounts
 from keruta.domain.naming import attempt_id
 from keruta.domain.specification import Specification
@@ -29,7 +31,13 @@ ACCOUNT_FILES = {
 }
 PART_OF = "app.kubernetes.io/part-of=keruta,app.kubernetes.io/component=job"
 ATTEMPT_LABEL = "keruta.dev/attempt"
+AGENT_DISK_REQUEST = "64Mi"
 CHECK_REQUESTS = {"cpu": "10m", "memory": "16Mi"}  # it waits while the script runs; its limits are the script's
+# A script can't be moved to another node: autoscalers wait for its end.
+KEPT_BY_AUTOSCALERS = {
+    "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
+    "karpenter.sh/do-not-disrupt": "true",
+}
 SHARED_WITH_SCRIPT = ("control", "interface", "workspace", "artifacts", "home")
 READ_ONLY_FOR_SCRIPT = ("given", "documents")  # what the agent puts there: the script's own text and check among it
 TMP = "/tmp"  # noqa: S108  a volume of its own, in each container
@@ -62,7 +70,12 @@ def job_manifest(
     Args:
         account: a reference to the account that it runs as: who deletes the installation, deletes its Jobs.
     """
-    template = {"metadata": {"labels": labels(specification)}, "spec": _pod(specification, settings)}
+    wanted = specification.placement.pod
+    metadata = {
+        "labels": {**wanted.labels, **labels(specification)},
+        "annotations": {**wanted.annotations, **KEPT_BY_AUTOSCALERS},
+    }
+    template = {"metadata": metadata, "spec": _pod(specification, settings)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -116,12 +129,16 @@ def _pod(specification: Specification, settings: ClusterSettings) -> dict[str, A
         },
         **({"nodeSelector": placement.node_selector} if placement.node_selector else {}),
         **({"tolerations": tolerations} if tolerations else {}),
-        "initContainers": [_agent(specification, settings)],
+        **pod_options.pod(placement.pod),
+        "initContainers": [
+            _agent(specification, settings),
+            *pod_options.services(placement.pod, _security(), settings.job_pull_policy),
+        ],
         "containers": [
             _script(specification, settings),
             *([_check(specification, settings)] if specification.check is not None else []),
         ],
-        "volumes": [*_volumes(specification, settings)],
+        "volumes": [*_volumes(specification, settings), *pod_options.volumes(placement.pod, settings)],
     }
 
 
@@ -189,7 +206,10 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
             "periodSeconds": 1,
             "failureThreshold": 120,
         },
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": memory}},
+        "resources": {
+            "requests": {"cpu": "20m", "memory": "64Mi", "ephemeral-storage": AGENT_DISK_REQUEST},
+            "limits": {"memory": memory},
+        },
         "securityContext": _security(),
         "volumeMounts": [
             {"name": "job", "mountPath": "/job"},
@@ -213,7 +233,8 @@ def _check(specification: Specification, settings: ClusterSettings) -> dict[str,
     own = {"/job/home": "check-home", "/job/control": "check-control"}
     mounts = [
         {**one, "name": "check-tmp"} if one["name"] == "script-tmp"
-        else {**one, "subPath": own.get(one["mountPath"], one["subPath"])}
+        else {**one, "subPath": own[one["mountPath"]]} if one["mountPath"] in own
+        else one
         for one in script["volumeMounts"]
     ]  # fmt: skip
     return {
@@ -227,8 +248,7 @@ def _check(specification: Specification, settings: ClusterSettings) -> dict[str,
 
 def _script(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
     placement = specification.placement
-    limits = {"cpu": settings.job_cpu, "memory": settings.job_memory, **_amounts(placement.resources.limits)}
-    requests = {"cpu": "100m", "memory": "64Mi", **_amounts(placement.resources.requests)}
+    limits, requests = _resources(specification, settings)
     return {
         "name": "script",
         "image": placement.image or settings.job_image,
@@ -241,7 +261,7 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
             {"name": "USER", "value": USER_NAME},
             {"name": "LOGNAME", "value": USER_NAME},
         ],
-        "resources": {"requests": requests, "limits": limits},
+        "resources": {"requests": requests, "limits": {**limits, **pod_options.devices(placement.pod)}},
         "securityContext": _security(),
         "volumeMounts": [
             *({"name": "job", "mountPath": f"/job/{name}", "subPath": name} for name in SHARED_WITH_SCRIPT),
@@ -254,8 +274,24 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
                 for name in ACCOUNT_FILES
             ),
             *({"name": "script-tmp", "mountPath": path} for path in (TMP, f"/var{TMP}")),
+            *pod_options.volume_mounts(placement.pod),
         ],
     }
+
+
+def _resources(specification: Specification, settings: ClusterSettings) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the script's limits and requests. What its profile leaves open gives way to what it says."""
+    given = specification.placement.resources
+    own_limits, own_requests = _amounts(given.limits), _amounts(given.requests)
+    limits = {"cpu": settings.job_cpu, "memory": settings.job_memory}
+    requests = {"cpu": "100m", "memory": "64Mi", "ephemeral-storage": settings.job_disk_request}
+    for name, wanted in own_requests.items():
+        if name in limits:
+            limits[name] = max(limits[name], wanted, key=amount)
+    limits |= own_limits
+    for name, most in limits.items():
+        requests[name] = min(requests[name], most, key=amount)
+    return limits, {**requests, **own_requests}
 
 
 def _amounts(amounts: Amounts) -> dict[str, str]:

@@ -23,6 +23,7 @@ MOUNT_EVENTS = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 NOT_STARTED_REASONS = frozenset({"StartError", "ContainerCannotRun"})
 TROUBLE_SECONDS = 30.0  # as long as the cluster may mend by itself what a container lacks
 SCRIPT, CHECK, AGENT = "script", "check", "agent"
+SERVICE = "service-"  # so begin the names of containers of services beside the script
 # A startup probe is asked of a container that runs: a busy node tells so in an event before it does in the status.
 PROGRESS = ("Scheduled", "Pulled", "Created", "Started", "Unhealthy: Startup probe")
 SLOW_NODE = 4  # so many times the patience for a node that starts many Pods at once
@@ -115,6 +116,8 @@ def stuck(
         return None  # its containers end because it goes
     if (broken := _not_runnable(status)) is not None:
         return broken
+    if (failed := _failed_service(status)) is not None:
+        return failed
     for container in _containers(status):
         if (trouble := _container_trouble(container, waited_seconds, patience_seconds)) is not None:
             return trouble
@@ -201,6 +204,20 @@ def _not_runnable(status: dict[str, Any]) -> PodEnd | None:
             continue  # its agent told it not to start
         said = " ".join((exit_.get("message") or "").split())[:500]
         return PodEnd(reason="ImageNotRunnable", message=_why_not(container["image"], said, code), exit_code=code)
+    return None
+
+
+def _failed_service(status: dict[str, Any]) -> PodEnd | None:
+    """Return why a service beside the script is not ready; one that had to be started again counts as failed."""
+    for container in status.get("initContainerStatuses", []):
+        if not container["name"].startswith(SERVICE) or container.get("started") or not container.get("restartCount"):
+            continue
+        exit_ = container.get("lastState", {}).get("terminated") or {}
+        said = " ".join((exit_.get("message") or "").split())[:500]
+        if not said:
+            said = f"{exit_.get('reason') or 'Error'}, exit code {exit_.get('exitCode', '?')}"
+        name = container["name"].removeprefix(SERVICE)
+        return PodEnd(reason="ServiceNotReady", message=message("cluster_service_failed", name=name, message=said))
     return None
 
 

@@ -240,6 +240,7 @@ def _with_profile(made: Specification, row: Document, credentials: dict[str, Doc
             node_selector=profile.node_selector,
             tolerations=profile.tolerations,
             agent_memory=made.placement.agent_memory or profile.agent_memory,
+            pod=profile.pod,
         ),
     )
 

@@ -14,6 +14,7 @@ from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
 from keruta.domain.catalog.patterns import pattern_fault
+from keruta.domain.catalog.pods import PodOptions, Quantity, amount
 from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
 from keruta.domain.naming import ENV_NAME
@@ -24,11 +25,9 @@ FILE_PLACE = "{prompt_file}"
 ARGUMENT_LIMIT_BYTES = 120_000  # Linux takes 128 KiB in one argument
 AGENT_MEMORY_LEAST_BYTES = 128 << 20
 ENV_LIMIT_BYTES = 64 * 1024  # of names and values; a program can be started with about 2 MiB in all
-QUANTITY = r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 _PLACES = re.compile(f"{re.escape(PROMPT_PLACE)}|{re.escape(FILE_PLACE)}")
 _IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,499}")
 
-Quantity = Annotated[str, Meta(pattern=QUANTITY, description="a Kubernetes quantity, such as 500m or 2Gi")]
 AgentMemory = Annotated[
     str,
     Meta(pattern="^[0-9]{1,9}(M|Mi|G|Gi)$", description="of the agent beside the script; 128Mi or more"),
@@ -79,6 +78,12 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     requests: Amounts = Amounts()
     limits: Amounts = Amounts()
 
+    def faults(self) -> Problems:
+        for name in Amounts.__struct_fields__:
+            wanted, most = getattr(self.requests, name), getattr(self.limits, name)
+            if wanted is not None and most is not None and amount(wanted) > amount(most):
+                yield f"/requests/{name}", message("field_more_than_limit", limit=most)
+
 
 class Toleration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A taint of nodes that its Pods may run on in spite of."""
@@ -126,6 +131,7 @@ class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True,
     network: Literal["open", "closed"] = "open"
     node_selector: Annotated[dict[str, str], Meta(max_length=20)] = {}
     tolerations: Annotated[list[Toleration], Meta(max_length=20)] = []
+    pod: PodOptions = PodOptions()
     agent_memory: AgentMemory | None = None
     usage: Annotated[list[UsageRule], Meta(max_length=20)] = []
     depth: Depth | None = None
@@ -152,6 +158,8 @@ class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True,
         for number, rule in enumerate(self.usage):
             yield from ((f"/usage/{number}{at}", message) for at, message in rule.faults())
         yield from agent_memory_faults(self.agent_memory)
+        yield from ((f"/resources{at}", said) for at, said in self.resources.faults())
+        yield from ((f"/pod{at}", said) for at, said in self.pod.faults())
         if environment_bytes(self.env) > ENV_LIMIT_BYTES:
             yield "/env", message("field_env_too_large", limit=ENV_LIMIT_BYTES // 1024)
         for field in ("env", "secrets"):
@@ -180,6 +188,7 @@ class ProfileView(ProfileSpec, frozen=True, kw_only=True, forbid_unknown_fields=
 def needs_cluster(profile: ProfileSpec) -> list[str]:
     """Return the names of the profile's fields that only a Pod can honour."""
     found = [name for name in ("image", "node_selector", "tolerations") if getattr(profile, name)]
+    found += [name for name in PodOptions.__struct_fields__ if getattr(profile.pod, name)]
     if profile.network == "closed":
         found.append("network")
     if profile.resources != Resources():

@@ -36,6 +36,7 @@ TEXTS = {
     "cluster_mount_failed": "A volume, Secret or ConfigMap could not be mounted for {seconds} s: {message}",
     "cluster_deadline_before_start": "The Job reached its own deadline, {seconds} s after its creation, before the script began.",
     "cluster_image_no_shell": "The image {image} has no working shell at /bin/sh: {message}",
+    "cluster_service_failed": "The service {name} did not become ready: {message}.",
     "cluster_check_out_of_memory": "The check used more memory than its limit; raise the limit, or use less.",
     "cluster_deadline": "The script was ended because its Job reached its own deadline, {seconds} s after its creation.",
     "cluster_shell_failed": "The shell of the image {image} ended with exit code {code} before the script began: {message}",

@@ -57,6 +57,7 @@ TEXTS = {
     "reason_certificate_refused": "the server's certificate is not trusted",
     "reason_clone_failed": "the repository could not be cloned",
     "reason_command_not_found": "the command was not found",
+    "reason_service_not_ready": "a service was not ready",
     "reason_container_not_started": "its containers did not start",
     "reason_credential_missing": "a credential is missing",
     "reason_deadline_exceeded": "the time limit was reached",

@@ -1,0 +1,79 @@
+"""README's way to try keruta on a cluster, from nothing, with Knative's own settings and a real image registry."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.cluster import LAB, NAMESPACE, NODE, ROOT, Kubectl, is_up, lab
+from tests.support.gitservers import GitHttp
+from tests.support.repositories import make_repository
+
+pytestmark = pytest.mark.timeout(900)
+REGISTRY = f"{NODE}:5000"
+KNATIVE_DEFAULT = "kind.local,ko.local,dev.local"
+BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+
+@pytest.fixture
+def stock() -> Iterator[Kubectl]:
+    """A cluster of this test's own, with Knative as its documentation installs it, and an image registry."""
+    if not LAB.exists():
+        pytest.skip("SKIPPED LOUDLY: no lab beside this checkout; set KERUTA_LAB to its command to try the trial")
+    assert not is_up("kubelet"), "the trial needs a cluster of its own, and comes first"
+    lab("cluster", "up", "knative")
+    try:
+        lab("registry", "up")
+        lab("image", "base")
+        kubectl = Kubectl()
+        looked_up = json.dumps({"data": {"registries-skipping-tag-resolving": KNATIVE_DEFAULT}})
+        kubectl("patch", "configmap", "-n", "knative-serving", "config-deployment", "--type=merge", "-p", looked_up)
+        yield kubectl
+    finally:
+        lab("cluster", "down")
+
+
+def test_one_command_ends_with_a_finished_task_and_a_code_to_sign_in(stock: Kubectl, tmp_path: Path) -> None:
+    """`make cluster-trial`, then `keruta doctor --cluster`; what is missing afterwards is named, with how to mend it."""
+    build = ["--layers", "--build-arg", "BASE=localhost/python:3.11", "--target", "mongod"]
+    lab("image", "build", "localhost/keruta-mongod:lab", "knative/Dockerfile", ".", *build)
+    lab("image", "push", "localhost/keruta-mongod:lab", "keruta-mongod:lab")
+    lab("image", "push", "localhost/python:3.11", "python:3.11")
+    make_repository(tmp_path / "app.git")
+    with GitHttp(tmp_path, host=NODE) as server:
+        settings = {
+            "OVERLAY": "tests/cluster/trial",
+            "REGISTRY": f"{REGISTRY}/",
+            "INSECURE": "1",
+            "BASE": "localhost/python:3.11",
+            "BUILD": f"--network host --layers=true --volume {BUNDLE}:{BUNDLE}:ro",
+            "MONGO": f"{REGISTRY}/keruta-mongod:lab",
+            "REPOSITORY": f"http://{NODE}:{server.port}/app.git",
+            "KERUTA": os.fspath(ROOT / ".venv" / "bin" / "keruta"),
+        }
+        done = subprocess.run(
+            ["sh", "knative/trial.sh"], cwd=ROOT, env={**stock.env, **settings},
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    print("\n".join(re.findall(r"^[0-9:]{8}  .*", done.stderr, re.MULTILINE)))  # how long each step took
+
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert re.search(r"^task \w+ succeeded", done.stdout, re.MULTILINE), done.stdout
+    assert re.search(r"sign in with the code \S+", done.stderr)
+    assert _doctor(stock) == []
+
+    stock("delete", "secret", "-n", NAMESPACE, "keruta-session-key")
+    assert any("keruta-session-key is missing" in one for one in _doctor(stock))
+
+
+def _doctor(kubectl: Kubectl) -> list[str]:
+    """Return what `keruta doctor --cluster` calls wrong."""
+    command = [os.fspath(ROOT / ".venv" / "bin" / "keruta"), "doctor", "--cluster"]
+    said = subprocess.run(command, cwd=ROOT, env=kubectl.env, capture_output=True, text=True, check=False)
+    return [line for line in said.stdout.splitlines() if line.startswith("wrong")]
