@@ -40,7 +40,7 @@ def stock() -> Iterator[Kubectl]:
 
 
 def test_one_command_ends_with_a_finished_task_and_a_code_to_sign_in(stock: Kubectl, tmp_path: Path) -> None:
-    """`make cluster-trial`, then `keruta doctor --cluster`; what is missing afterwards is named, with how to mend it."""
+    """`make cluster-trial`, then `keruta doctor --cluster`; what is missing afterwards is named."""
     build = ["--layers", "--build-arg", "BASE=localhost/python:3.11", "--target", "mongod"]
     lab("image", "build", "localhost/keruta-mongod:lab", "knative/Dockerfile", ".", *build)
     lab("image", "push", "localhost/keruta-mongod:lab", "keruta-mongod:lab")
