@@ -188,6 +188,12 @@ def test_what_one_machine_can_not_honour() -> None:
         ({"prompt": {"command": ["{prompt}"]}}, "/prompt/command/0"),
         ({"resources": {"limits": {"memory": "lots"}}}, "/resources/limits/memory"),
         ({"env": {"KERUTA_X": "y"}}, "/env/KERUTA_X"),
+        ({"env": {"A": "a\0b"}}, "/env/A"),
+        ({"coding_agent": "codex", "mcp_servers": {"x": {"command": ["a\0b"]}}}, "/mcp_servers/x/command/0"),
+        (
+            {"coding_agent": "codex", "mcp_servers": {"x": {"command": ["a"], "env": {"A": "\0"}}}},
+            "/mcp_servers/x/env/A",
+        ),
         ({"secrets": {"a-b": "c"}}, "/secrets/a-b"),
         ({"image": "a b"}, "/image"),
         ({"resources": {"requests": {"memory": "2Gi"}, "limits": {"memory": "1000Mi"}}}, "/resources/requests/memory"),

@@ -87,6 +87,13 @@ def test_a_key_that_ssh_cannot_read_is_refused_with_what_to_do(key: str, said: s
     assert not any(line in str(faults[0][1]) for line in key.splitlines()[1:-1] if line)
 
 
+def test_a_secret_that_no_variable_can_hold_is_refused() -> None:
+    """At creation, not where a task of somebody's would be cut short by it."""
+    faults = list(CredentialSpec(name="x", type="secret", value="a\0b").faults())
+
+    assert [at for at, _ in faults] == ["/value"]
+
+
 @pytest.mark.parametrize("form", [PrivateFormat.PKCS8, PrivateFormat.TraditionalOpenSSL])
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_the_key_of_an_app_is_taken(form: PrivateFormat, end: str) -> None:

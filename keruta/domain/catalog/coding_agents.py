@@ -42,9 +42,14 @@ class McpServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             yield "/env", message("field_mcp_env_of_command")
         if self.command and self.bearer is not None:
             yield "/bearer", message("field_mcp_bearer_of_url")
-        for name in self.env:
+        for number, word in enumerate(self.command):
+            if "\0" in word:
+                yield f"/command/{number}", message("field_nul")
+        for name, value in self.env.items():
             if not ENV_NAME.fullmatch(name):
                 yield f"/env/{name[:80]}", message("field_variable_name")
+            if "\0" in value:
+                yield f"/env/{name[:80]}", message("field_nul")
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -92,6 +92,8 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             yield "/username", message("credential_user_control")
         if self.type == "token" and self.token is not None and any(c in self.token.strip() for c in "\r\n\0"):
             yield "/token", message("credential_line_break")
+        if self.type == "secret" and "\0" in (self.value or ""):
+            yield "/value", message("field_nul")
         if self.type == "ssh" and self.private_key is not None and (wrong := ssh_key_fault(self.private_key)):
             yield "/private_key", wrong
         if self.type == "github_app" and self.private_key is not None and (wrong := app_key_fault(self.private_key)):

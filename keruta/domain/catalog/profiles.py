@@ -162,6 +162,7 @@ class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True,
         yield from ((f"/pod{at}", said) for at, said in self.pod.faults())
         if environment_bytes(self.env) > ENV_LIMIT_BYTES:
             yield "/env", message("field_env_too_large", limit=ENV_LIMIT_BYTES // 1024)
+        yield from ((f"/env/{name[:80]}", message("field_nul")) for name, value in self.env.items() if "\0" in value)
         for field in ("env", "secrets"):
             for name in getattr(self, field):
                 if not ENV_NAME.fullmatch(name):
