@@ -9,6 +9,7 @@ import logging
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import msgspec
 
 from agent.attempt import artifacts, script_environment
+from agent.attempt.agent_tools import FOLDER
 from agent.attempt.coding_agent import CodingAgent
 from agent.attempt.context import Script, World
 from agent.attempt.conversation import Conversation
@@ -86,15 +88,17 @@ class Job:
         self._masker = Masker(())
         self._secrets: dict[str, str] = {}
         self._fetch_proxy: FetchProxy | None = None
+        self._conversation = Conversation(directory, self._masker, self._tell_waiting)
+        self._progress: deque[str] = deque()  # what a coding agent says, by another thread
         self._agent: CodingAgent | None = None
         if specification.coding_agent is not None and specification.prompt is not None:
             self._agent = CodingAgent(
-                world, directory, specification, specification.coding_agent, self._stopped_by_model
-            )
+                world, directory, specification, specification.coding_agent, conversation=self._conversation,
+                said=self._progress.append, stop=self._stopped_by_model,
+            )  # fmt: skip
         self._model_ending: Ending | None = None
         self._transcript: Transcript | None = None
         self._repository = AttemptRepository(world, directory, specification, self._masker)
-        self._conversation = Conversation(directory, self._masker, self._tell_waiting)
 
     # ------------------------------------------------------------ called from outside
 
@@ -264,8 +268,7 @@ class Job:
         """The shell text that starts the coding agent; None for a script."""
         if self._agent is None:
             return None
-        if token := self._agent.prepare():
-            self._masker.add([token.encode()])
+        self._masker.add(token.encode() for token in self._agent.prepare())
         assert self._agent.launch is not None
         return self._agent.launch.text
 
@@ -339,6 +342,8 @@ class Job:
                 pause, moved_at = LOOK_FIRST_SECONDS, time.monotonic()
             else:
                 pause = min(pause * 1.5, LOOK_MOST_SECONDS)
+            while self._progress:
+                streamer.say(f"» {self._masker.text(self._progress.popleft())}")
             now = time.monotonic()
             if not told_at:
                 self._check_limits(streamer, deadline_at)
@@ -354,7 +359,7 @@ class Job:
                 self._conversation.watch(script, quiet=now - moved_at > ASK_AFTER_SECONDS)
         if killed := script.sweep():
             log.info("killed %d processes left behind", killed, extra={"action": "strays_killed", "count": killed})
-        self._conversation.set_waiting(waits=False)
+        self._conversation.close()
         return self._conclude(script, commit)
 
     def _check_limits(self, streamer: Streamer, deadline_at: float) -> None:
@@ -552,7 +557,11 @@ class Job:
         """
         target = self._world.settings.results_dir / self._spec.task / str(self._spec.attempt)
         artifacts.forget(target)
-        kept = artifacts.keep_artifacts(self._dir.artifacts, target, own=[path.name for path in work])
+        attached = self._agent.attached if self._agent is not None else None
+        own = [path.name for path in work] + ([FOLDER] if attached is not None and attached.is_dir() else [])
+        kept = artifacts.keep_artifacts(self._dir.artifacts, target, own=own)
+        if attached is not None:
+            kept.artifacts += artifacts.keep_artifacts(attached, target).artifacts
         notes = [changed(one, self._masker.text) for one in kept.left]
         for note in notes:
             streamer.say(f"[keruta] {note}")

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
+from agent.attempt.agent_tools import INSTRUCTIONS, AgentTools
 from agent.attempt.context import World
+from agent.attempt.conversation import Conversation
 from agent.attempt.directory import JobDir
 from agent.attempt.script_environment import private_file
 from agent.attempt.verdict import Verdict
-from agent.coding_agents.adapter import Launch, ModelAccess, Setting, Usage
+from agent.coding_agents.adapter import Launch, ModelAccess, Setting, ToolAccess, Usage
 from agent.coding_agents.endings import Ending
 from agent.coding_agents.known import ADAPTERS
 from agent.coding_agents.metering import Meter
+from agent.coding_agents.tool_server import ToolServer
 from agent.coding_agents.transcript import Transcript
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.messages import message
 from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
+
+log = logging.getLogger(__name__)
 
 PROMPT = "coding-agent-prompt"
 WAIT_MOST = 31 * 86400.0
@@ -33,15 +40,20 @@ class CodingAgent:
     """One attempt's.
 
     Args:
+        conversation: with people, by the tools that the coding agent is offered.
+        said: told what it says of its progress.
         stop: called when the attempt is to end because of its model: refused, limited, or the budget is used up.
     """
 
     def __init__(
         self, world: World, directory: JobDir, specification: Specification, options: CodingAgentOptions,
-        stop: Callable[[Ending], None],
+        *, conversation: Conversation, said: Callable[[str], None], stop: Callable[[Ending], None],
     ) -> None:  # fmt: skip
         self._world, self._dir, self._spec, self._options = world, directory, specification, options
-        self._stop = stop
+        self._stop, self._conversation = stop, conversation
+        workspace = directory.seen_at(world.script_root).workspace
+        self._tools = AgentTools(directory, specification, conversation, workspace=workspace, said=said)
+        self._tool_server: ToolServer | None = None
         self._adapter = ADAPTERS[options.coding_agent or ""]
         self._reader = self._adapter.reader()
         self._meter: Meter | None = None
@@ -54,17 +66,17 @@ class CodingAgent:
         self._transcript = Transcript(raw, self._dir.root, self._reader, json=self._adapter.json)
         return self._transcript
 
-    def prepare(self) -> str | None:
-        """Make what it is started with; return the token by which it reaches its model, if it has one.
+    def prepare(self) -> list[str]:
+        """Make what it is started with; return the tokens by which it reaches its model and its tools.
 
         Raises:
             PhaseError: CredentialMissing; WorkspaceFailed, where the port of an earlier agent is taken.
         """
-        model = self._offer_model()
+        model, tools = self._offer_model(), self._offer_tools()
         seen = self._dir.seen_at(self._world.script_root)
-        setting = Setting(options=self._options, prompt=seen.given / PROMPT, home=seen.home, model=model)
+        setting = Setting(options=self._options, prompt=seen.given / PROMPT, home=seen.home, model=model, tools=tools)
         self.launch = self._adapter.launch(setting)
-        return model.token if model is not None else None
+        return [access.token for access in (model, tools) if access is not None]
 
     def furnish(self) -> None:
         """Put its prompt and its files in place. A prompt's first line is empty, so that none of it is a command of
@@ -89,12 +101,30 @@ class CodingAgent:
             said = message("attempt_worker_failed", kind=type(error).__name__, error=str(error))
             raise PhaseError("WorkspaceFailed", said) from error
 
+    def _offer_tools(self) -> ToolAccess | None:
+        """Begin to serve its tools; without them it can't ask, and goes on all the same."""
+        if not self._adapter.takes_tools:
+            return None
+        server = ToolServer(self._dir.root, self._tools.tools, INSTRUCTIONS)
+        try:
+            found = server.start()
+        except OSError as error:
+            log.warning("no tools: %s", error, extra={"action": "no_tools"})
+            return None
+        self._tool_server, self._conversation.by_tools = server, True
+        return found
+
+    @property
+    def attached(self) -> Path:
+        """The directory of the files that it attached, at the artifacts' paths."""
+        return self._tools.attached
+
     @property
     def environment(self) -> tuple[dict[str, str], dict[str, str]]:
         """The variables that may be set otherwise, and those that may not."""
         if self.launch is None:
             return {}, {}
-        return dict(self.launch.env), dict(self.launch.model_env)
+        return dict(self.launch.env), dict(self.launch.own_env)
 
     @property
     def usage(self) -> dict[str, float]:
@@ -143,7 +173,8 @@ class CodingAgent:
         return said
 
     def close(self) -> None:
-        if self._meter is not None:
-            self._meter.close()
+        for server in (self._meter, self._tool_server):
+            if server is not None:
+                server.close()
         if self._transcript is not None:
             self._transcript.close()

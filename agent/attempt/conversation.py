@@ -12,10 +12,23 @@ from agent.attempt.directory import JobDir
 from agent.log.masking import Masker
 from keruta.domain.reports import Input
 
+BEAT_SECONDS = 10.0
+SENT_MOST = 100  # lines that nobody asked for and that no tool has taken yet
+
 log = logging.getLogger(__name__)
 
 QUESTION_BYTES = 4096
 QUESTION_CHARACTERS = 1000
+
+
+class Withdrawn(Exception):  # noqa: N818  nothing failed
+    """Nobody waits for the answer any more: the script has ended."""
+
+
+class _Question:
+    def __init__(self) -> None:
+        self.answered = threading.Event()
+        self.answer: str | None = None
 
 
 class Conversation:
@@ -34,6 +47,62 @@ class Conversation:
         self.passed = 0
         self.waits = False
         self._asked = b""  # what was told of $KERUTA_ASK
+        self.by_tools = False  # what people send goes to the coding agent's tools, for it reads no standard input
+        self._turn = threading.Lock()  # a coding agent's questions come one after the other
+        self._question_open: _Question | None = None
+        self._sent: list[str] = []
+        self._over = threading.Event()
+
+    def ask(self, question: str, beat: Callable[[], None]) -> str:
+        """Ask a person, and return what they send next.
+
+        Args:
+            beat: called now and then; what it raises ends the waiting.
+
+        Raises:
+            Withdrawn: the script has ended.
+        """
+        while not self._turn.acquire(timeout=BEAT_SECONDS):
+            beat()
+        try:
+            return self._ask(question, beat)
+        finally:
+            self._turn.release()
+
+    def _ask(self, question: str, beat: Callable[[], None]) -> str:
+        asked = _Question()
+        with self._lock:
+            if self._over.is_set():
+                raise Withdrawn
+            self._question_open, self.waits = asked, True
+            self._told(self._masker.text(question)[:QUESTION_BYTES])
+        try:
+            while not asked.answered.wait(BEAT_SECONDS):
+                beat()
+        finally:
+            with self._lock:
+                if not self._over.is_set():
+                    self._question_open, self.waits = None, False
+                    self._told(None)
+        if asked.answer is None:
+            raise Withdrawn
+        return asked.answer
+
+    def take_sent(self) -> list[str]:
+        """Return what people sent without having been asked."""
+        with self._lock:
+            sent, self._sent = self._sent, []
+        return sent
+
+    def close(self) -> None:
+        """The script has ended: whoever asked gets no answer."""
+        with self._lock:
+            self._over.set()
+            if self._question_open is not None:
+                self._question_open.answered.set()
+                self._question_open, self.waits = None, False
+                self._told(None)
+        self.set_waiting(waits=False)
 
     def give(self, inputs: Sequence[Input]) -> None:
         """Texts for the script; numbers that are known are repeats."""
@@ -48,6 +117,9 @@ class Conversation:
             self._inputs = []
         if not waiting:
             return False
+        if self.by_tools and not self._asked:
+            self._pass_to_tools(waiting)
+            return True
         try:
             pipe = self._dir.open_stdin()
         except OSError as error:  # the script has put something else in its place: nothing can be passed on any more
@@ -69,8 +141,20 @@ class Conversation:
             os.close(pipe)
         return True
 
+    def _pass_to_tools(self, inputs: Sequence[Input]) -> None:
+        with self._lock:
+            for one in inputs:
+                if (asked := self._question_open) is not None and asked.answer is None:
+                    asked.answer = one.text
+                    asked.answered.set()
+                else:
+                    self._sent = [*self._sent, one.text][-SENT_MOST:]
+                self.passed = one.number
+
     def watch(self, script: Script, *, quiet: bool) -> None:
         """Sees whether the script asks, by $KERUTA_ASK, or reads its standard input while nothing else moves."""
+        if self._question_open is not None:
+            return
         asked = self._dir.asked(QUESTION_BYTES)
         if self.waits and not asked and not script.reads_input():
             self.set_waiting(waits=False)

@@ -13,6 +13,9 @@ import msgspec
 from agent.coding_agents.endings import Ending
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 
+TOOLS_NAME = "keruta"  # of the server of tools, in a coding agent's settings
+TOOLS_TOKEN = "KERUTA_TOOLS_TOKEN"  # noqa: S105  a variable's name
+TOOL_SECONDS = 7 * 86400  # for the answer of a tool: a person's, as long as the task may run
 FOLD_LINES = 12  # of a tool's output; the record has all of it
 FOLD_CHARACTERS = 2000
 ANSWER_LIMIT_BYTES = 64 * 1024
@@ -25,6 +28,13 @@ class ModelAccess(msgspec.Struct, frozen=True, kw_only=True):
     token: str
 
 
+class ToolAccess(msgspec.Struct, frozen=True, kw_only=True):
+    """The address of the tools that keruta's agent offers to the coding agent, and the attempt's own token for it."""
+
+    address: str
+    token: str
+
+
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
     """Input for the start of a coding agent.
 
@@ -32,12 +42,14 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         prompt: the file with the prompt, as the script sees it.
         home: the script's home, as the script sees it.
         model: None where the coding agent asks the model's server itself.
+        tools: None where keruta's agent offers none.
     """
 
     options: CodingAgentOptions
     prompt: Path
     home: Path
     model: ModelAccess | None = None
+    tools: ToolAccess | None = None
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,14 +59,14 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
         text: what the shell runs.
         program: the name of the program that runs.
         env: variables that the profile or the task may set otherwise.
-        model_env: how the model is reached through keruta's agent; nothing sets these otherwise.
+        own_env: how keruta's agent is reached, for the model and for its tools; nothing sets these otherwise.
         files: what lies in the script's home, by its path there.
     """
 
     text: str
     program: str
     env: Mapping[str, str] = {}
-    model_env: Mapping[str, str] = {}
+    own_env: Mapping[str, str] = {}
     files: Mapping[str, str] = {}
 
 
@@ -111,6 +123,7 @@ class Adapter(Protocol):
     """One coding agent."""
 
     json: bool
+    takes_tools: bool
 
     def launch(self, setting: Setting) -> Launch: ...
     def reader(self) -> Reader: ...

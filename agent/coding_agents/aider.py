@@ -47,6 +47,7 @@ class Aider:
     """Started with its message in a file; what it prints is text."""
 
     json = False
+    takes_tools = False
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options
@@ -63,10 +64,10 @@ class Aider:
             words += ["--read", f"{own}/instructions.md"]
         env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "AIDER_CHECK_UPDATE": "false"}
         maker = "ANTHROPIC" if options.api == ANTHROPIC else "OPENAI"
-        model_env: dict[str, str] = {}
+        own_env: dict[str, str] = {}
         if setting.model is not None:
             address = setting.model.address + ("" if options.api == ANTHROPIC else "/v1")
-            model_env = {f"{maker}_API_BASE": address, f"{maker}_API_KEY": setting.model.token}
+            own_env = {f"{maker}_API_BASE": address, f"{maker}_API_KEY": setting.model.token}
         elif options.base_url is not None:
             env[f"{maker}_API_BASE"] = options.model_address
         arguments = shlex.join([*words, *options.flags])
@@ -77,7 +78,7 @@ class Aider:
             f"  python3 -m pip install --quiet --user {shlex.quote(package)} || exit 127\nfi\n"
             f"exec python3 -m aider {arguments} </dev/null\n"
         )
-        return Launch(text=command, program="aider", env=env, model_env=model_env, files=home_files)
+        return Launch(text=command, program="aider", env=env, own_env=own_env, files=home_files)
 
     def reader(self) -> AiderReader:
         return AiderReader()

@@ -11,6 +11,9 @@ from typing import Any
 import msgspec
 
 from agent.coding_agents.adapter import (
+    TOOL_SECONDS,
+    TOOLS_NAME,
+    TOOLS_TOKEN,
     Launch,
     Setting,
     Usage,
@@ -46,11 +49,12 @@ class ClaudeCode:
     """Started in print mode; its records are lines of JSON."""
 
     json = True
+    takes_tools = True
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options
         words = ["--print", "--verbose", "--output-format", "stream-json"]
-        words += _permission_words(options.permissions)
+        words += _permission_words(options.permissions, tools=setting.tools is not None)
         words += ["--disallowedTools", *NEVER]
         for flag, value in (
             ("--model", options.model), ("--effort", options.effort), ("--max-turns", options.max_turns),
@@ -59,31 +63,33 @@ class ClaudeCode:
             if value is not None:
                 words += [flag, str(value)]
         home_files: dict[str, str] = {}
-        if options.mcp_servers:
+        if options.mcp_servers or setting.tools is not None:
             home_files[".claude/mcp.json"] = _mcp(setting)
-            words += ["--strict-mcp-config", "--mcp-config", str(setting.home / ".claude/mcp.json")]
+            words += ["--strict-mcp-config"] if options.mcp_servers else []
+            words += ["--mcp-config", str(setting.home / ".claude/mcp.json")]
         if options.instructions:
             home_files[".claude/CLAUDE.md"] = options.instructions
         env = {"DISABLE_AUTOUPDATER": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "IS_SANDBOX": "1"}
-        model_env: dict[str, str] = {}
+        own_env: dict[str, str] = {}
         if setting.model is not None:
-            model_env = {"ANTHROPIC_BASE_URL": setting.model.address, "ANTHROPIC_API_KEY": setting.model.token}
+            own_env = {"ANTHROPIC_BASE_URL": setting.model.address, "ANTHROPIC_API_KEY": setting.model.token}
         elif options.base_url is not None:
             env["ANTHROPIC_BASE_URL"] = options.model_address
+        if setting.tools is not None:
+            own_env |= {TOOLS_TOKEN: setting.tools.token, "MCP_TOOL_TIMEOUT": str(TOOL_SECONDS * 1000)}
         package = f"@anthropic-ai/claude-code@{versions()['CLAUDE_CODE_VERSION']}"
         command = start("claude", package, [*words, *options.flags], setting.prompt)
-        return Launch(text=command, program="claude", env=env, model_env=model_env, files=home_files)
+        return Launch(text=command, program="claude", env=env, own_env=own_env, files=home_files)
 
     def reader(self) -> ClaudeReader:
         return ClaudeReader()
 
 
-def _permission_words(permissions: str | Sequence[str]) -> list[str]:
+def _permission_words(permissions: str | Sequence[str], *, tools: bool) -> list[str]:
     if permissions == "full":
         return ["--dangerously-skip-permissions"]
-    if permissions == "edit":
-        return ["--permission-mode", "acceptEdits"]
-    return ["--permission-mode", "acceptEdits", "--allowedTools", *permissions]
+    allowed = [*([] if permissions == "edit" else permissions), *([f"mcp__{TOOLS_NAME}"] if tools else [])]
+    return ["--permission-mode", "acceptEdits", *(["--allowedTools", *allowed] if allowed else [])]
 
 
 def _mcp(setting: Setting) -> str:
@@ -95,6 +101,9 @@ def _mcp(setting: Setting) -> str:
         else:
             env = {**server.env, **{variable: f"${{{variable}}}" for variable in server.secrets}}
             servers[name] = {"command": server.command[0], "args": server.command[1:], "env": env}
+    if setting.tools is not None:
+        headers = {"Authorization": f"Bearer ${{{TOOLS_TOKEN}}}"}
+        servers[TOOLS_NAME] = {"type": "http", "url": setting.tools.address, "headers": headers}
     return msgspec.json.encode({"mcpServers": servers}).decode()
 
 

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from agent.coding_agents.adapter import (
+    TOOL_SECONDS,
+    TOOLS_NAME,
+    TOOLS_TOKEN,
     Launch,
     Setting,
     Usage,
@@ -32,6 +35,7 @@ class Codex:
     """Started by `exec`; its records are lines of JSON."""
 
     json = True
+    takes_tools = True
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options
@@ -43,28 +47,37 @@ class Codex:
         config: list[tuple[str, Any]] = []
         if options.effort is not None:
             config.append(("model_reasoning_effort", options.effort))
-        model_env: dict[str, str] = {}
+        own_env: dict[str, str] = {}
         if setting.model is not None:
             config.append(("openai_base_url", f"{setting.model.address}/v1"))
-            model_env = {"CODEX_API_KEY": setting.model.token}
+            own_env = {"CODEX_API_KEY": setting.model.token}
         elif options.base_url is not None:
             config.append(("openai_base_url", options.model_address))
         for name, value in config:
             words += ["-c", f"{name}={_toml(value)}"]
-        home_files = {".codex/config.toml": _servers(setting)} if options.mcp_servers else {}
+        home_files = {}
+        if options.mcp_servers or setting.tools is not None:
+            home_files[".codex/config.toml"] = _servers(setting)
+        if setting.tools is not None:
+            own_env[TOOLS_TOKEN] = setting.tools.token
         if options.instructions:
             home_files[".codex/AGENTS.md"] = options.instructions
         package = f"@openai/codex@{versions()['CODEX_VERSION']}"
         command = start("codex", package, [*words, *options.flags, "-"], setting.prompt, before=KEY)
-        return Launch(text=command, program="codex", model_env=model_env, files=home_files)
+        return Launch(text=command, program="codex", own_env=own_env, files=home_files)
 
     def reader(self) -> CodexReader:
         return CodexReader()
 
 
 def _servers(setting: Setting) -> str:
-    lines = []
+    lines: list[str] = []
+    if setting.tools is not None:
+        lines += [f"[mcp_servers.{TOOLS_NAME}]", f"url = {_toml(setting.tools.address)}"]
+        lines += [f"bearer_token_env_var = {_toml(TOOLS_TOKEN)}", f"tool_timeout_sec = {TOOL_SECONDS}"]
     for name, server in setting.options.mcp_servers.items():
+        if name == TOOLS_NAME and setting.tools is not None:
+            continue  # a table that is there twice is no TOML
         lines.append(f"[mcp_servers.{name}]")
         if server.url is not None:
             lines.append(f"url = {_toml(server.url)}")
