@@ -43,7 +43,7 @@ class Conversation:
         self._masker = masker
         self._told = told
         self._inputs: list[Input] = []
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # `told` may give what people sent
         self.passed = 0
         self.waits = False
         self._asked = b""  # what was told of $KERUTA_ASK
