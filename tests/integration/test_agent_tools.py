@@ -27,12 +27,10 @@ from keruta.domain.task import RepositoryRef
 from tests.integration.test_coding_agents import Desk, desk  # noqa: F401  a fixture
 from tests.support.model_server import ModelServer, Say, Use
 
-NAMES = {"claude-code": "mcp__keruta__{}", "codex": "mcp__keruta__{}"}
-
 
 def tool(name: str, which: str, **given: str) -> Use:
     """A use of one of keruta's tools, as each coding agent names it to its model."""
-    return Use(NAMES[name].format(which), given)
+    return Use(which, given, "mcp__keruta") if name == "codex" else Use(f"mcp__keruta__{which}", given)
 
 
 @pytest.mark.parametrize("isolation", ["none", "bubblewrap"])

@@ -20,6 +20,7 @@ class Use(msgspec.Struct, frozen=True):
 
     name: str
     input: dict[str, Any]
+    namespace: str = ""  # of the Responses API, for the tools of a server
 
 
 class Say(msgspec.Struct, frozen=True):
@@ -231,6 +232,8 @@ def _responses(step: Step, body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             "type": "function_call", "id": _identity("fc"), "call_id": _identity("call"), "name": step.name,
             "arguments": msgspec.json.encode(step.input).decode(),
         }  # fmt: skip
+        if step.namespace:
+            item["namespace"] = step.namespace
     else:
         assert isinstance(step, Say)
         content = [{"type": "output_text", "text": step.text, "annotations": []}]
