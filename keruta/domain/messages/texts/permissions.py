@@ -9,7 +9,7 @@ TEXTS = {
     "credential_without_hosts": (
         "The credential {name} names no hosts, so only administrators may use it; ask one to add the hosts."
     ),
-    "credential_other_host": "The credential {name} may not be sent to this address; its hosts are {hosts}.",
+    "credential_other_host": "The credential {name} may not be sent to this address; its hosts are {hosts}. A host alone means https and ssh on their usual ports; for another port write host:port.",
     "credential_host_malformed": (
         "Give a host such as git.example.com or git.example.com:8443, or an address such as "
         "https://git.example.com/team."

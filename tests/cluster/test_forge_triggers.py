@@ -1,0 +1,140 @@
+"""Triggers by a real Gitea's webhooks, on one machine, made with the commands of docs/how-to/connect-a-forge.md."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.gitea import PASSWORD, Gitea, running_gitea
+from tests.support.repositories import git
+from tests.support.system import RunningSystem, eventually
+
+SECRET = "4f1c" * 16
+SCRIPT = """git log -1 --format=%H
+printf "%s|" "$KERUTA_PARAM_EVENT" "$KERUTA_PARAM_REF" "$KERUTA_PARAM_SENDER" "$KERUTA_PARAM_TITLE"
+"""
+
+
+class Forge:
+    """A Gitea and a keruta on this machine that are connected by one trigger."""
+
+    def __init__(self, gitea: Gitea, system: RunningSystem, root: Path) -> None:
+        self.gitea, self.system, self.clone = gitea, system, root / "seed.git.work"
+        for name, text in (("token", gitea.owner.token), ("secret", SECRET), ("script", SCRIPT)):
+            (root / name).write_text(text or "")
+        self.keruta("credentials", "create", "app-read", "--type", "token", "--username", "lab",
+                    "--token-file", str(root / "token"), "--hosts", gitea.url.partition("://")[2])  # fmt: skip
+        self.keruta("credentials", "create", "app-webhook", "--type", "webhook_secret",
+                    "--value-file", str(root / "secret"))  # fmt: skip
+        self.keruta("repositories", "create", "app", "--url", gitea.repository, "--read-credential", "app-read")
+        self.keruta("triggers", "create", "app-push", "--repository", "app", "--provider", "gitea",
+                    "--webhook-secret", "app-webhook", "--events", "push", "--events", "pull_request",
+                    "--events", "comment",
+                    "--script-file", str(root / "script"), "--concurrency", "replace")  # fmt: skip
+        address = f"{system.running.url}/events/v1/app-push"
+        hook = {"url": address, "content_type": "json", "secret": SECRET}
+        events = ["push", "pull_request", "pull_request_sync", "issue_comment"]
+        gitea.call("POST", "/repos/lab/app/hooks", {"type": "gitea", "config": hook, "events": events, "active": True})
+
+    def keruta(self, *arguments: str) -> str:
+        done = self.system.run(*arguments)
+        assert done.returncode == 0, (arguments, done.stdout, done.stderr)
+        return done.stdout
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.keruta("triggers", "deliveries", "app-push", "--json").splitlines()]
+
+    def delivered(self, event: str, status: str, before: int = 0) -> dict[str, Any]:
+        """Wait for the newest delivery of this event that ended so."""
+
+        def found() -> dict[str, Any] | None:
+            those = [one for one in self.deliveries() if (one["event"], one["state"]) == (event, status)]
+            return those[0] if len(those) > before else None
+
+        return eventually(found, 60, f"a delivery of {event} that is {status}: {self.deliveries()}", pause=0.3)
+
+    def output(self, task: str) -> list[str]:
+        """The lines that the script printed."""
+        return [line for line in self.system.text(task).splitlines() if not line.startswith("[keruta]")]
+
+    def push(self, branch: str, file: str, remote: str | None = None) -> str:
+        git(self.clone, "checkout", "-q", "-B", branch, "main")
+        (self.clone / file).write_text(branch)
+        git(self.clone, "add", "--all")
+        git(self.clone, "commit", "-q", "-m", f"Add {file}")
+        git(self.clone, "push", "-q", remote or self.remote("lab", self.gitea.owner.token or ""), branch)
+        return git(self.clone, "rev-parse", "HEAD").strip()
+
+    def remote(self, user: str, token: str, path: str = "lab/app") -> str:
+        return self.gitea.url.replace("://", f"://{user}:{token}@") + f"/{path}.git"
+
+
+@pytest.fixture(scope="module")
+def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
+    root = tmp_path_factory.mktemp("forge")
+    with (
+        running_gitea(root) as gitea,
+        RunningSystem(tmp_path_factory.mktemp("machine") / "home", {"KERUTA_GRACE_SECONDS": "2"}) as system,
+    ):
+        yield Forge(gitea, system, root)
+
+
+def test_a_push_starts_one_task_at_its_commit(forge: Forge) -> None:
+    """Its script sees the event as variables."""
+    commit = forge.push("topic", "topic.txt")
+
+    started = forge.delivered("push", "started")
+    task = forge.system.ended(started["task"])
+
+    assert task.status == "succeeded", task.message
+    assert forge.output(task.id) == [commit, "push|topic|lab|Add topic.txt|"]
+
+
+def test_a_pull_request_of_a_branch_starts_a_task(forge: Forge) -> None:
+    commit = forge.push("change", "change.txt")
+    body = {"title": "$(touch /tmp/x); 変更", "head": "change", "base": "main"}
+    forge.gitea.call("POST", "/repos/lab/app/pulls", body)
+
+    task = forge.system.ended(forge.delivered("pull_request", "started")["task"])
+
+    assert task.status == "succeeded", task.message
+    lines = forge.output(task.id)
+    assert lines[0] == commit
+    assert lines[1].endswith("|lab|$(touch /tmp/x); 変更|")
+
+
+def test_a_pull_request_of_a_fork_waits_until_somebody_approves_it(forge: Forge) -> None:
+    """And the next push to it waits again."""
+    stranger = forge.gitea.person("stranger", "read")
+    remote = forge.remote("stranger", PASSWORD, "stranger/app")
+    forge.gitea.call("POST", "/repos/lab/app/forks?sudo=stranger", {})
+    commit = forge.push("fork", "fork.txt", remote)
+    body = {"title": "From a fork", "head": f"{stranger.username}:fork", "base": "main"}
+    forge.gitea.call("POST", "/repos/lab/app/pulls?sudo=stranger", body)
+
+    waits = forge.delivered("pull_request", "held")
+    forge.keruta("triggers", "approve", "app-push", waits["id"])
+    started = eventually(
+        lambda: next((d for d in forge.deliveries() if d["id"] == waits["id"] and d["state"] == "started"), None), 60
+    )
+    task = forge.system.ended(started["task"])
+    assert task.status == "succeeded", task.message
+    assert forge.output(task.id)[0] == commit
+
+    git(forge.clone, "commit", "-q", "--allow-empty", "-m", "More")
+    git(forge.clone, "push", "-q", remote, "fork")
+    again = forge.delivered("pull_request", "held")
+    assert again["id"] != waits["id"]
+
+
+def test_a_comment_starts_a_task_at_the_default_branch(forge: Forge) -> None:
+    issue = forge.gitea.call("POST", "/repos/lab/app/issues", {"title": "A fault"})
+    forge.gitea.call("POST", f"/repos/lab/app/issues/{issue['number']}/comments", {"body": "please"})
+
+    task = forge.system.ended(forge.delivered("issue_comment", "started")["task"])
+
+    assert task.status == "succeeded", task.message
