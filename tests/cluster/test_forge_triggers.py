@@ -91,7 +91,7 @@ def test_a_push_starts_one_task_at_its_commit(forge: Forge) -> None:
     task = forge.system.ended(started["task"])
 
     assert task.status == "succeeded", task.message
-    assert forge.output(task.id) == [commit, "push|topic|lab|Add topic.txt|"]
+    assert forge.output(task.id) == [commit, "push|topic|lab||"]
 
 
 def test_a_pull_request_of_a_branch_starts_a_task(forge: Forge) -> None:
