@@ -12,6 +12,7 @@ import email.message
 import hmac
 import http.server
 import logging
+import re
 import os
 import secrets
 import threading
@@ -45,6 +46,7 @@ PATHS = {
     "anthropic": frozenset({"/v1/messages", "/v1/messages/count_tokens", "/v1/models"}),
     "openai": frozenset({"/v1/responses", "/v1/chat/completions", "/v1/models", "/v1/responses/compact"}),
 }
+_ONE_MODEL = re.compile(r"/v1/models/[A-Za-z0-9][A-Za-z0-9_.:@-]{0,200}")  # one part: no way to another path
 _TO_SERVER = ("content-type", "accept", "anthropic-version", "anthropic-beta", "openai-beta", "user-agent")
 _TO_SCRIPT = ("content-type", "retry-after", "x-should-retry", "request-id", "x-request-id")
 _LIMITS = ("anthropic-ratelimit-", "x-ratelimit-")
@@ -108,7 +110,7 @@ class Meter:
     # ------------------------------------------------------------ one request
 
     def _serve(self, handler: _Handler, method: str, path: str, body: bytes | None) -> None:
-        if path not in PATHS[self._options.api] and not path.startswith("/v1/models/"):
+        if path not in PATHS[self._options.api] and not _ONE_MODEL.fullmatch(path):
             handler.refuse(404, "not_found_error", message("model_path_not_served"))
             return
         if (used_up := self._used_up()) is not None:

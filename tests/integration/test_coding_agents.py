@@ -262,14 +262,16 @@ def test_model_is_not_reached_with_another_token(desk: Desk) -> None:
     probe = (
         'curl -s -o /dev/null -w "status %{http_code}" -X POST -H "x-api-key: guessed" $ANTHROPIC_BASE_URL/v1/messages'
     )
+    paths = "files models/../files models/%2e%2e/files models/x/../../files models/..%2ffiles models/ models/x?../y#z"
     other = (
-        'curl -s -o /dev/null -w " path %{http_code}" -H "x-api-key: $ANTHROPIC_API_KEY" $ANTHROPIC_BASE_URL/v1/files'
+        f"for path in {paths}; do curl -s --path-as-is -o /dev/null -w ' %{{http_code}}' "
+        '-H "x-api-key: $ANTHROPIC_API_KEY" "$ANTHROPIC_BASE_URL/v1/$path"; done'
     )
     with ModelServer([SHELL["claude-code"](f"{probe}; {other}"), Say("Done.")]) as server:
         _, log = desk.run("claude-code", server)
 
-        assert "status 401 path 404" in log
-        assert len(server.requests) == 2
+        assert "status 401 404 404 404 404 404 404" in log
+        assert {path.partition("?")[0] for path, _, _ in server.requests} <= {"/v1/messages", "/v1/models/x"}
 
 
 def test_record_of_ten_megabytes_is_passed_over(desk: Desk) -> None:
