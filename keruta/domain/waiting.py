@@ -28,6 +28,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
         pause: of the lane's queue.
         circuits: those of the lane's queue, repository and profile that are open.
         slots: of each worker that is there; None for one that is being drained.
+        free: how many of these are not in use, by the assignment's own count.
     """
 
     lane: Lane
@@ -36,6 +37,7 @@ class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
     pause: Pause | None = None
     circuits: Sequence[CircuitView] = ()
     slots: Sequence[int | None] = ()
+    free: int = 0
 
 
 def why_not_claimed(
@@ -59,8 +61,12 @@ def why_not_claimed(
     return message("waiting_for_assignment")
 
 
-def why_not_assigned(around: Surroundings) -> Message:
-    """Say why a task that may be assigned is not: its lane is held back, or no slot is free."""
+def why_not_assigned(around: Surroundings, position: int = 0) -> Message:
+    """Say why a task that may be assigned is not: its lane is held back, or no slot is free for it.
+
+    Args:
+        position: how many tasks of its lane come before it.
+    """
     for bound in bounds(around.lane, around.running, around.limits):
         if bound.room <= 0:
             return _held_back(bound, around)
@@ -69,6 +75,8 @@ def why_not_assigned(around: Surroundings) -> Message:
     slots = sum(count for count in around.slots if count is not None)
     if not slots:
         return message("waiting_drained")
+    if around.free > position:
+        return message("waiting_for_assignment")
     return message("waiting_for_slot", slots=slots, workers=len(around.slots))
 
 

@@ -197,5 +197,5 @@ def test_a_task_whose_end_is_not_known_holds_no_slot_and_none_is_said_of_it(worl
     assert before is not None
     assert before.message_code == "waiting_limit"
     assert after is not None
-    assert after.message_code == "waiting_for_slot"
+    assert after.message_code == "waiting_for_assignment"
     assert world.assign() == 1

@@ -63,6 +63,22 @@ def test_no_slot_is_free(slots: list[int | None], text: str) -> None:
     assert said(slots=slots) == text
 
 
+@pytest.mark.parametrize(
+    ("free", "position", "code"),
+    [
+        (0, 0, "waiting_for_slot"),
+        (1, 0, "waiting_for_assignment"),
+        (1, 1, "waiting_for_slot"),
+        (-1, 0, "waiting_for_slot"),
+    ],
+)
+def test_slots_are_said_to_be_in_use_only_where_they_are(free: int, position: int, code: str) -> None:
+    """A task for which a slot is free is about to be assigned; one behind as many others is not."""
+    around = Surroundings(lane=LANE, running=Running({}), limits=Limits(), slots=[2], free=free)
+
+    assert why_not_assigned(around, position).code == code
+
+
 @pytest.mark.parametrize("kind", ["queue", "repository", "profile"])
 def test_a_limit_is_said_when_it_is_reached(kind: str) -> None:
     """With how many run: those that the plan counts."""

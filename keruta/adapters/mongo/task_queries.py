@@ -125,7 +125,7 @@ class MongoReading:
         position = sum(
             self._tasks.count_documents(before, hint="claim", limit=POSITION_LIMIT) for before in (first, older)
         )
-        return _view(position, why_not_assigned(self._surroundings(who, lane)))
+        return _view(position, why_not_assigned(self._surroundings(who, lane), position))
 
     def _surroundings(self, who: Principal, claim: Mapping[str, str]) -> Surroundings:
         """Return the plan's inputs for this lane alone, and of their texts those that this person may read.
@@ -144,6 +144,7 @@ class MongoReading:
             pause=_pause(queue, who),
             circuits=self._circuits.open_of(who.readers, claim),
             slots=[None if worker["draining"] else worker["slots"] for worker in workers],
+            free=sum(worker.free for worker in self._assignment.free_slots(None)),
         )
 
     # ------------------------------------------------------------ the log
