@@ -12,8 +12,8 @@ import email.message
 import hmac
 import http.server
 import logging
-import re
 import os
+import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
