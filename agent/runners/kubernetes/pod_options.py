@@ -72,7 +72,7 @@ def _service(service: Service, security: dict[str, Any], pull_policy: str) -> di
         "restartPolicy": "Always",
         **({"command": service.command} if service.command else {}),
         "env": [{"name": key, "value": value} for key, value in service.env.items()],
-        "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": service.ready_seconds},
+        "startupProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 5, "failureThreshold": service.ready_seconds},
         "resources": {
             "requests": {"cpu": service.cpu, "memory": service.memory},
             "limits": {"cpu": service.cpu, "memory": service.memory},
