@@ -27,6 +27,7 @@ ACTIONS: Mapping[str, str] = {
     "give_roles": marked("gave roles"),
     "revoke": marked("revoked"),
     "replay": marked("replayed"),
+    "run": marked("started"),
     "send_again": marked("sent again"),
     "close_circuit": marked("circuit closed"),
     "prune": marked("old data deleted"),

@@ -19,7 +19,7 @@ _WHAT = {
     "document": marked("Texts that tasks can read. Every version is kept."),
     "profile": marked("How attempts run: image, resources and coding agent."),
     "queue": marked("Tasks wait in queues. Each queue limits how many of its tasks run at once."),
-    "trigger": marked("Which events of a forge start a task, and which task that is."),
+    "trigger": marked("Which events of a forge, or which times, start a task, and which task that is."),
 }  # fmt: skip
 
 

@@ -160,6 +160,7 @@ SAID = {
     "roles_given": marked("The roles take effect with the next token."),
     "replayed": marked("The event was sent to the broker again."),
     "sent_again": marked("The webhook message is being sent again."),
+    "trigger_run": marked("Its task is being started."),
     "delivery_replayed": marked("The delivery is processed once more."),
     "delivery_approved": marked("Approved: its task is being started."),
     "revoked": marked("API key revoked."),

@@ -28,6 +28,12 @@ def deliveries(name: str) -> flask.Response:
     )  # fmt: skip
 
 
+@shows(blueprint, "run_trigger", "/triggers/<name>/run", "POST")
+def run(name: str) -> flask.Response:
+    ports().forge_deliveries.run(principal(), name)
+    return go(f"/triggers/{name}/deliveries", "trigger_run")
+
+
 @shows(blueprint, "replay_delivery", "/triggers/<name>/deliveries/<id>/replay", "POST")
 def replay(name: str, id: str) -> flask.Response:
     ports().forge_deliveries.replay(principal(), name, id)

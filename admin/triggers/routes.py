@@ -16,6 +16,11 @@ def list_trigger_deliveries(name: str) -> flask.Response:
     return json_answer(ports().forge_deliveries.page(principal(), name, **paging()))
 
 
+@serves(blueprint, "run_trigger")
+def run_trigger(name: str) -> flask.Response:
+    return json_answer(ports().forge_deliveries.run(principal(), name))
+
+
 @serves(blueprint, "replay_delivery")
 def replay_delivery(name: str, id: str) -> flask.Response:
     return json_answer(ports().forge_deliveries.replay(principal(), name, id))

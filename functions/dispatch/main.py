@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import flask
 import functions_framework
@@ -24,6 +25,7 @@ from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.pool_state import MongoPool
 from keruta.adapters.mongo.provenance import MongoProvenance
 from keruta.adapters.mongo.retention import MongoRetention
+from keruta.adapters.mongo.schedules import MongoSchedules
 from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_store import MongoTaskStore
 from keruta.adapters.mongo.users import MongoKeyStore, editors, make_verifier
@@ -37,6 +39,7 @@ from keruta.services.autoscaler import resize
 from keruta.services.changes import TaskPorts
 from keruta.services.deliveries import DeliveryPorts, process_due
 from keruta.services.provenance import publish_key, sign_due
+from keruta.services.schedules import note_times
 from keruta.services.task_commands import CommandPorts
 from keruta.services.ticks import TickPorts
 from keruta.settings import PoolSettings, Settings, load
@@ -49,6 +52,8 @@ def make_ports(settings: Settings) -> Ports:
     outbox = MongoOutbox(database, event_sender(settings).send)
     traced = tracing(settings, "dispatch")
     changes = TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced)
+    deliveries = MongoDeliveries(database, Sealer(settings.credentials_key), editors(database, settings))
+    schedules = MongoSchedules(database)
     return Ports(
         settings=settings,
         decode_event=decode,
@@ -61,7 +66,8 @@ def make_ports(settings: Settings) -> Ports:
             outbox=outbox,
             nudges=HttpNudges(settings.worker_addresses),
             reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
-            process_deliveries=make_deliveries(database, settings, outbox, changes),
+            note_times=lambda: note_times(schedules, deliveries, datetime.now(UTC)),
+            process_deliveries=make_deliveries(database, settings, deliveries, outbox, changes),
             sign_provenance=make_signing(database, settings),
             size_pool=make_pool(database, settings, load(os.environ, PoolSettings)),
             lease_seconds=settings.lease_seconds,
@@ -71,12 +77,12 @@ def make_ports(settings: Settings) -> Ports:
 
 
 def make_deliveries(
-    database: Database, settings: Settings, outbox: MongoOutbox, changes: TaskPorts
+    database: Database, settings: Settings, store: MongoDeliveries, outbox: MongoOutbox, changes: TaskPorts
 ) -> Callable[[], object]:
     """Make the call that makes tasks of the deliveries which the receiver has left."""
     ports = DeliveryPorts(
         settings=settings,
-        store=MongoDeliveries(database, Sealer(settings.credentials_key), editors(database, settings)),
+        store=store,
         lookup=MongoLookup(database),
         intake=MongoIntake(database, outbox),
         tracing=tracing(settings, "dispatch"),

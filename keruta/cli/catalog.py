@@ -26,7 +26,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "document": ("title", "tags", "size_bytes"),
     "profile": ("image", "description"),
     "queue": ("weight", "max_running", "paused"),
-    "trigger": ("repository", "provider", "events", "paused"),
+    "trigger": ("repository", "provider", "events", "schedule", "paused"),
 }
 
 
@@ -275,7 +275,9 @@ def _versions(context: Context, name: str, version: int | None) -> None:
     output.table(page, ["version", "at", "by", "title"], rows, as_json=context.json)
 
 
-@click.command("deliveries", help="Lists what the forge delivered to a trigger, and what came of each.")
+@click.command(
+    "deliveries", help="Lists what started a trigger, or did not: events, times, people; and what came of each."
+)
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
 @click.option("--cursor", help="The page after: what the page before ended with.")
@@ -288,6 +290,14 @@ def _deliveries(context: Context, name: str, limit: int, cursor: str | None) -> 
         for one in page.items
     ]
     output.table(page, ["id", "at", "event", "ref", "state", "message"], rows, as_json=context.json)
+
+
+@click.command("run", help="Starts a trigger's task now, also while the trigger is paused.")
+@click.argument("name")
+@json_option
+@pass_context
+def _run(context: Context, name: str) -> None:
+    output.entry(connect().run_trigger(name), as_json=context.json)
 
 
 @click.command("replay", help="Processes a delivery once more; a task that it starts is a new one.")
@@ -320,7 +330,7 @@ def _rotate_key() -> None:
 _OWN: dict[str, tuple[click.Command, ...]] = {
     "repository": (_validate,),
     "queue": (_pause, _resume),
-    "trigger": (_deliveries, _replay, _approve),
+    "trigger": (_run, _deliveries, _replay, _approve),
     "document": (_versions,),
     "credential": (_rotate_key,),
 }

@@ -215,6 +215,10 @@ class Client:
         query = urlencode({key: value for key, value in filters.items() if value is not None})
         return self._api.json("GET", _address("trigger", trigger, f"/deliveries?{query}"), Page[DeliveryView])
 
+    def run_trigger(self, trigger: str) -> DeliveryView:
+        """Have a trigger start its task now."""
+        return self._api.json("POST", _address("trigger", trigger, "/run"), DeliveryView)
+
     def replay(self, trigger: str, delivery: str) -> DeliveryView:
         return self._api.json("POST", _delivery(trigger, delivery, "replay"), DeliveryView)
 

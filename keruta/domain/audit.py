@@ -14,7 +14,7 @@ Action = Literal[
     "create", "change", "delete", "pause", "resume",
     "cancel", "retry", "accept", "input", "push",
     "drain", "undrain", "disable", "enable", "give_roles", "revoke",
-    "replay", "send_again", "close_circuit", "prune", "refused",
+    "replay", "run", "send_again", "close_circuit", "prune", "refused",
 ]  # fmt: skip
 Subject = Literal[
     KindName, "task", "worker", "user", "api_key", "webhook", "dead_letter", "storage", "route",
@@ -26,7 +26,7 @@ _CODES = frozenset({
     "audit_create", "audit_change", "audit_delete", "audit_pause", "audit_resume",
     "audit_cancel", "audit_retry", "audit_accept", "audit_input", "audit_push",
     "audit_drain", "audit_undrain", "audit_disable", "audit_enable", "audit_give_roles", "audit_revoke",
-    "audit_replay", "audit_send_again", "audit_close_circuit", "audit_prune",
+    "audit_replay", "audit_run", "audit_send_again", "audit_close_circuit", "audit_prune",
 })  # fmt: skip
 
 

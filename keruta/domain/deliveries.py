@@ -1,4 +1,4 @@
-"""A delivery: one event that a forge sent, and what came of it."""
+"""A delivery: one event that a forge sent, a time that came or a person's wish, and what came of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from keruta.domain.catalog.triggers import TriggerSpec
-from keruta.domain.forges import ForgeEvent, glob_matches
+from keruta.domain.forges import TIME, ForgeEvent, glob_matches
 from keruta.domain.messages import Message, message
 from keruta.domain.task import RepositoryAsk, TaskRequest
 
@@ -18,6 +18,7 @@ STORED_LIMIT_BYTES = 15 * 1024 * 1024  # of a compressed body: a document of Mon
 DELIVERY_DAYS = 30
 EVENT_DAYS = 366  # how long an event is known to have been processed
 TRIES_MOST = 8
+MISSED = "missed"  # the action of a time at which keruta was not running
 State = Literal["received", "started", "held", "skipped", "repeated", "ignored", "failed"]
 
 
@@ -45,7 +46,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """Whether an event starts a task; if not, why not."""
 
-    state: Literal["start", "held", "ignored"]
+    state: Literal["start", "held", "ignored", "skipped"]
     said: Message | None = None
 
 
@@ -83,25 +84,52 @@ def request_of(spec: TriggerSpec, event: ForgeEvent) -> TaskRequest:
     )  # fmt: skip
 
 
+def event_of_time(at: datetime, *, missed: bool) -> ForgeEvent:
+    """Make the event of a time that came: its identity is the time, so it is one event however often it is noted."""
+    return ForgeEvent(
+        kind="schedule", name="schedule", identity=f"schedule {at.strftime(TIME)}", at=at,
+        action=MISSED if missed else None,
+    )  # fmt: skip
+
+
+def event_of_run(identity: str, who: str, at: datetime) -> ForgeEvent:
+    """Make the event of a person's wish that the task be started now."""
+    return ForgeEvent(kind="run", name="run", identity=f"run {identity}", sender=who, at=at)
+
+
 def _task_name(spec: TriggerSpec, event: ForgeEvent) -> str:
     number = f"#{event.number}" if event.number is not None else None
     said = [spec.name, event.kind, number or event.ref, event.commit and event.commit[:10]]
     return " ".join(word for word in said if word)[:200]
 
 
-def verdict(spec: TriggerSpec, event: ForgeEvent, *, url: str, approved: bool) -> Verdict:
+def verdict(spec: TriggerSpec, event: ForgeEvent, *, url: str, approved: bool, replayed: bool = False) -> Verdict:
     """Decide what a trigger does with an event.
 
     Args:
         url: the address of the trigger's repository.
         approved: whether someone has approved this delivery's commit.
+        replayed: whether someone wants it processed once more.
     """
+    if event.kind == "run":
+        return Verdict(state="start")
+    if event.kind == "schedule":
+        return _timed(spec, event, replayed)
     if refusal := _mismatch(spec, event, url):
         return Verdict(state="ignored", said=refusal)
     if event.fork and spec.forks == "ignore":
         return Verdict(state="ignored", said=message("delivery_fork_ignored"))
     if event.fork and not approved:
         return Verdict(state="held", said=message("delivery_fork", commit=(event.commit or "")[:12]))
+    return Verdict(state="start")
+
+
+def _timed(spec: TriggerSpec, event: ForgeEvent, replayed: bool) -> Verdict:
+    """Decide what a trigger does at a time of its schedule."""
+    if spec.paused:
+        return Verdict(state="ignored", said=message("delivery_paused"))
+    if event.action == MISSED and spec.missed == "skip" and not replayed:
+        return Verdict(state="skipped", said=message("delivery_missed"))
     return Verdict(state="start")
 
 
@@ -145,4 +173,6 @@ def group_of(spec: TriggerSpec, event: ForgeEvent) -> str:
     """Names the group whose tasks the trigger's concurrency policy is about."""
     if spec.group == "trigger":
         return spec.name
+    if event.kind in ("schedule", "run"):
+        return f"{spec.name} schedule"
     return f"{spec.name} {event.kind} {event.number if event.number is not None else event.ref}"

@@ -15,7 +15,7 @@ import hmac
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -25,8 +25,12 @@ COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 HEADER_VALUE = re.compile(r"[\x21-\x7e]{1,200}")
 WORD = re.compile(r"[A-Za-z0-9_ .-]{1,80}")
 TEXT_LETTERS = 500
+TIME = "%Y-%m-%dT%H:%M:%SZ"
 PATHS_MOST = 50_000
 GLOB_LETTERS = 4096
+
+
+Cause = Literal["push", "tag", "pull_request", "comment", "issue", "schedule", "run"]  # the last two are keruta's own
 
 
 class Headers(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,10 +65,10 @@ def headers_of(provider: Provider, headers: Mapping[str, str]) -> tuple[str, str
 
 
 class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event, in the same words for every forge.
+    """One event, in the same words for every forge, and for what keruta starts itself.
 
     Args:
-        kind: None for an event that keruta does not know.
+        kind: None for an event that keruta does not know; `schedule` for a time, `run` for someone's wish.
         name: the forge's own word.
         identity: the event's own: the same for a repeat that comes under another delivery id.
         repository: its owner and name.
@@ -72,10 +76,10 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
         base: the branch that was pushed, or that a pull request is to be merged into.
         commit: what is checked out.
         paths: the files that a push changed; None where the payload does not name them all.
-        at: when it happened, where the payload says so.
+        at: when it happened, or which time it is, where the payload says so.
     """
 
-    kind: EventKind | None = None
+    kind: Cause | None = None
     name: str = ""
     identity: str = ""
     action: str | None = None
@@ -98,6 +102,7 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
         said = {
             "EVENT": self.kind, "ACTION": self.action, "REF": self.ref, "BASE": self.base, "COMMIT": self.commit,
             "NUMBER": None if self.number is None else str(self.number), "SENDER": self.sender, "TITLE": self.title,
+            "TIME": self.at.astimezone(UTC).strftime(TIME) if self.at is not None and self.kind == "schedule" else None,
         }  # fmt: skip
         return {f"KERUTA_PARAM_{name}": value for name, value in said.items() if value is not None}
 

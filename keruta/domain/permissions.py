@@ -108,7 +108,7 @@ def naming_refusal(
 def address_faults(kind: str, before: Fields | None, after: Fields, credentials: Mapping[str, Fields]) -> list[Fault]:
     """Return a fault for each credential that an entry would send to a host outside the credential's hosts."""
     if kind == "trigger":
-        signs = credentials.get(after["webhook_secret"])
+        signs = credentials.get(after["webhook_secret"] or "")
         wrong = signs is not None and signs["type"] != "webhook_secret"
         return [fault("/webhook_secret", message("trigger_secret_type"))] if wrong else []
     if kind != "repository":
@@ -144,8 +144,9 @@ def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tu
             if name and (before is None or moved or before.get(field) != name):
                 yield f"/{field}", name
     elif kind == "trigger":
-        if before is None or before.get("webhook_secret") != after["webhook_secret"]:
-            yield "/webhook_secret", after["webhook_secret"]
+        secret = after["webhook_secret"]
+        if secret and (before is None or before.get("webhook_secret") != secret):
+            yield "/webhook_secret", secret
     elif kind == "profile":
         was = named_credentials(before or {})
         moved = before is not None and before.get("base_url") != after.get("base_url")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -77,10 +78,33 @@ class DeliveryStore(Protocol):
     def repository_url(self, name: str) -> str | None: ...
 
 
+class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
+    """A trigger of whose schedule a time has come: `at` is that time, as the expression says it."""
+
+    spec: TriggerSpec
+    at: datetime
+
+
+class ScheduleStore(Protocol):
+    """Which time of each trigger's schedule comes next. Every method raises Unavailable."""
+
+    def come(self, now: datetime) -> list[Scheduled]:
+        """Return triggers of whose schedule a time has come, those first that are due longest."""
+        ...
+
+    def advance(self, due: Scheduled, now: datetime) -> None:
+        """Note which time is the next after `now`, unless that was done, or the schedule changed."""
+        ...
+
+
 class Deliveries(Protocol):
     """What people see of deliveries, and do with them. What someone may not read does not exist: NotFound."""
 
     def page(self, who: Principal, trigger: str, *, limit: int, cursor: str | None) -> Page[DeliveryView]: ...
+
+    def run(self, who: Principal, trigger: str) -> DeliveryView:
+        """Have a trigger start its task now. Raises NotFound, Forbidden."""
+        ...
 
     def replay(self, who: Principal, trigger: str, delivery: str) -> DeliveryView:
         """Process a delivery once more, as a new event. Raises NotFound, Forbidden."""

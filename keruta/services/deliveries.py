@@ -62,7 +62,7 @@ def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
         Conflict, TooLarge, Unavailable.
     """
     known = store.trigger(received.trigger)
-    provider = known.spec.provider if known is not None else "github"
+    provider = (known.spec.provider if known is not None else None) or "github"
     secrets = known.secrets if known is not None else ("-",)
     name, delivery, signature = headers_of(provider, received.headers)
     if not signature_holds(provider, secrets, signature, received.body) or known is None:
@@ -131,7 +131,7 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
     if spec is None or url is None:
         store.finish(due, "ignored", message("delivery_trigger_gone"))
         return
-    found = verdict(spec, event, url=url, approved=due.approved)
+    found = verdict(spec, event, url=url, approved=due.approved, replayed=due.replay > 0)
     if found.state != "start":
         store.finish(due, found.state, found.said or message("delivery_paused"))
         return

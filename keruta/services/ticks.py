@@ -27,6 +27,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         reports_arrive: whether report_status answers at the address that agents use.
         size_pool: sizes the pool of workers, where keruta does.
+        note_times: makes a delivery of each time of a schedule that has come.
         process_deliveries: makes tasks of the deliveries that are due.
         sign_provenance: signs what is due of statements on attempts.
     """
@@ -38,6 +39,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
     nudges: Nudges
     reports_arrive: Callable[[], bool]
     size_pool: Callable[[], None]
+    note_times: Callable[[], object]
     process_deliveries: Callable[[], object]
     sign_provenance: Callable[[], object]
     lease_seconds: float
@@ -46,6 +48,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
 def tick(ports: TickPorts) -> None:
     """Let time do its work, assign what waits, send what was left, and size the pool."""
     expire(ports.changes, ports.expiry, ports.lease_seconds, reports_arrive=ports.reports_arrive())
+    ports.note_times()
     ports.process_deliveries()
     assign(ports.assignment, ports.outbox, ports.nudges)
     ports.outbox.send_left()

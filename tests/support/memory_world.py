@@ -73,7 +73,12 @@ class MemoryWorld:
 
     def ticks(self, **more: Any) -> TickPorts:
         fields: dict[str, Any] = {"reports_arrive": lambda: True, "size_pool": lambda: None}
-        fields |= {"process_deliveries": lambda: None, "sign_provenance": lambda: None, **more}
+        fields |= {
+            "note_times": lambda: None,
+            "process_deliveries": lambda: None,
+            "sign_provenance": lambda: None,
+            **more,
+        }
         return TickPorts(
             changes=self.changes, expiry=self.expiry, assignment=self.assignment, outbox=self.outbox,
             nudges=self.nudges, lease_seconds=LEASE_SECONDS, **fields,

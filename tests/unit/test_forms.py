@@ -85,7 +85,8 @@ def test_what_is_sent_back_unchanged_changes_nothing(kind: str) -> None:
         if kind == "trigger":  # one of these, and not both
             raw.pop("script" if raw.get("prompt") else "prompt", None)
             raw |= {} if raw.get("prompt") or raw.get("script") else {"script": "true"}
-            raw = {"name": "x", "repository": "app", "events": ["push"], **raw}
+            raw = {"name": "x", "repository": "app", "provider": "gitea", "webhook_secret": "s", **raw}
+            raw["events"] = raw.get("events") or ["push"]
         value, faults = convert(raw, spec)
         if value is None:
             wrong = {fault["at"].split("/")[1] for fault in faults if fault["at"]}

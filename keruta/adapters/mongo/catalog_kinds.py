@@ -15,6 +15,7 @@ from keruta.adapters.mongo.catalog import Extras, MongoCatalog, kept
 from keruta.adapters.mongo.catalog_references import used_by
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.schedules import Triggers
 from keruta.domain import words
 from keruta.domain.address import same_address
 from keruta.domain.catalog.common import Page
@@ -254,7 +255,7 @@ class Catalogs:
         self.credentials = Credentials(database, sealer, keeps_values=keeps_values)
         self.documents = Documents(database)
         extras: dict[str, Extras] = {"credential": self.credentials, "document": self.documents}
-        extras["trigger"] = Extras()
+        extras["trigger"] = Triggers()
         extras["repository"] = Repositories("repository", self.circuits)
         self._by_kind = {
             name: MongoCatalog(database, kind, extras.get(name) or WithCircuit(name, self.circuits), self.audit)

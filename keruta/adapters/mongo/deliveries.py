@@ -24,7 +24,15 @@ from keruta.adapters.mongo.paging import newest_first
 from keruta.domain.catalog import access
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.triggers import TriggerSpec
-from keruta.domain.deliveries import BODY_LIMIT_BYTES, EVENT_DAYS, STORED_LIMIT_BYTES, DeliveryView, Due, State
+from keruta.domain.deliveries import (
+    BODY_LIMIT_BYTES,
+    EVENT_DAYS,
+    STORED_LIMIT_BYTES,
+    DeliveryView,
+    Due,
+    State,
+    event_of_run,
+)
 from keruta.domain.forges import ForgeEvent
 from keruta.domain.lifecycle import ENDED
 from keruta.domain.messages import Message, fields_of, kind_word, message
@@ -66,6 +74,8 @@ class MongoDeliveries:
             if row is None:
                 return None
             spec = structs.from_plain(row["spec"], TriggerSpec)
+            if spec.webhook_secret is None:
+                return None
             held = self._credentials.find_one({"_id": spec.webhook_secret}, ["sealed"])
         if held is None or not held.get("sealed"):
             return None
@@ -196,6 +206,16 @@ class MongoDeliveries:
         )
         return Page(items=[shown(row) for row in rows], next=after)
 
+    def run(self, who: Principal, trigger: str) -> DeliveryView:
+        self._check_may_run(who, trigger)
+        wish = new_id()
+        identity, _ = self.add(trigger, f"run-{wish}", event_of_run(wish, who.name, datetime.now(UTC)), b"")
+        with translated():
+            row = self._deliveries.find_one({"_id": identity}, {"body": 0})
+            self._audit.record(who.name, "run", "trigger", trigger, readers=self._readers(trigger))
+        assert row is not None
+        return shown(row)
+
     def replay(self, who: Principal, trigger: str, delivery: str) -> DeliveryView:
         row = self._runnable(who, trigger, delivery)
         with translated():
@@ -244,11 +264,7 @@ class MongoDeliveries:
 
     def _runnable(self, who: Principal, trigger: str, delivery: str) -> Mapping[str, Any]:
         """A delivery of a trigger that someone may run. Raises NotFound, Forbidden."""
-        spec = structs.from_plain(self._readable(who, trigger)["spec"], TriggerSpec)
-        if not access.may_run(spec.access, who.names):
-            raise Forbidden(
-                message("submission_not_permitted", kind=kind_word("trigger"), name=trigger), reason="GrantMissing"
-            )
+        self._check_may_run(who, trigger)
         row = None
         if TASK_ID.fullmatch(delivery):
             with translated():
@@ -256,6 +272,13 @@ class MongoDeliveries:
         if row is None:
             raise NotFound(message("delivery_missing"), reason="DeliveryNotFound")
         return row
+
+    def _check_may_run(self, who: Principal, trigger: str) -> None:
+        spec = structs.from_plain(self._readable(who, trigger)["spec"], TriggerSpec)
+        if not access.may_run(spec.access, who.names):
+            raise Forbidden(
+                message("submission_not_permitted", kind=kind_word("trigger"), name=trigger), reason="GrantMissing"
+            )
 
 
 def stored_event(event: ForgeEvent) -> dict[str, Any]:

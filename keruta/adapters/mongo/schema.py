@@ -240,6 +240,11 @@ def _triggers(database: Database[dict[str, Any]]) -> None:
         database[collection].create_index("until", name="until", expireAfterSeconds=0)
 
 
+def _schedules(database: Database[dict[str, Any]]) -> None:
+    """Find the triggers of whose schedule a time has come."""
+    database["triggers"].create_index("due_at", name="due_at", partialFilterExpression={"due_at": {"$type": "date"}})
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -259,6 +264,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _parts,
     _provenance,
     _triggers,
+    _schedules,
 )
 
 

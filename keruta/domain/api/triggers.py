@@ -1,4 +1,4 @@
-"""The routes of what forges deliver to triggers."""
+"""The routes of triggers: what forges deliver to them, and what starts them by hand."""
 
 from __future__ import annotations
 
@@ -17,8 +17,12 @@ TRIGGERS: tuple[Route, ...] = (
     ),
     Route(
         name="list_trigger_deliveries", method="GET", path="/api/v1/triggers/{name}/deliveries", roles=READ,
-        summary="What a forge delivered to a trigger, newest first, and what came of each",
+        summary="What started a trigger, or did not, newest first: events, times, people; and what came of each",
         answer=Page[DeliveryView], query=PAGED, problems=(404, 422),
+    ),
+    Route(
+        name="run_trigger", method="POST", path="/api/v1/triggers/{name}/run", roles=RUN,
+        summary="Start a trigger's task now, also while the trigger is paused", answer=DeliveryView, problems=(404,),
     ),
     Route(
         name="replay_delivery", method="POST", path="/api/v1/triggers/{name}/deliveries/{id}/replay", roles=RUN,

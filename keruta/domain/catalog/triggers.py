@@ -1,7 +1,8 @@
-"""A trigger: which events of a forge start a task, and which task that is."""
+"""A trigger: which events of a forge, or which times, start a task, and which task that is."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import Meta
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
 from keruta.domain.messages import message
+from keruta.domain.schedules import expression_fault, zone_fault
 from keruta.domain.task import SCRIPT_LIMIT_BYTES, ResultBranch
 
 Provider = Literal["github", "gitlab", "gitea"]
@@ -24,9 +26,14 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """What a team says of a trigger. A filter that is empty lets everything through.
 
     Args:
+        provider: needed where there are events, and so is `webhook_secret`.
         webhook_secret: a credential of the type `webhook_secret`: what signs the forge's deliveries.
         branches: patterns for the branch that was pushed, or that a pull request is to be merged into.
         paths: patterns for the files that a push changed.
+        schedule: a cron expression of five fields; its times start the task, too.
+        time_zone: the expression's, by its name in the IANA's database.
+        jitter_seconds: the task starts up to so much later than the expression says, always by the same amount.
+        missed: what becomes of times at which keruta was not running: nothing, or the last of them starts one task.
         actions: such as opened, synchronize or labeled, in the forge's own words.
         concurrency: what becomes of an event while an earlier task of the same group has not ended: `allow` starts
             another, `skip` starts none, `replace` cancels the earlier one.
@@ -37,9 +44,13 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: Name
     description: Description = ""
     repository: Name
-    provider: Provider
-    webhook_secret: Name
-    events: Annotated[list[EventKind], Meta(min_length=1, max_length=5)]
+    provider: Provider | None = None
+    webhook_secret: Name | None = None
+    events: Annotated[list[EventKind], Meta(max_length=5)] = []
+    schedule: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
+    jitter_seconds: Annotated[int, Meta(ge=0, le=86400)] = 0
+    missed: Literal["skip", "run_once"] = "skip"
     branches: Patterns = []
     tags: Patterns = []
     paths: Patterns = []
@@ -66,9 +77,23 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 yield f"/{field}", message("field_nul")
         if self.paths and set(self.events) != {"push"}:
             yield "/paths", message("trigger_paths_push")
+        yield from self._causes()
+
+    def _causes(self) -> Problems:
+        if not self.events and self.schedule is None:
+            yield "/events", message("trigger_without_cause")
+        if self.events and self.provider is None:
+            yield "/provider", message("trigger_provider")
+        if self.events and self.webhook_secret is None:
+            yield "/webhook_secret", message("trigger_secret_needed")
+        if self.schedule is not None and (wrong := expression_fault(self.schedule)):
+            yield "/schedule", wrong
+        if wrong := zone_fault(self.time_zone):
+            yield "/time_zone", wrong
 
 
 class TriggerView(TriggerSpec, frozen=True, kw_only=True, forbid_unknown_fields=False):
-    """A trigger as the API shows it."""
+    """A trigger as the API shows it. `next_times` are the next five at which it starts by its schedule."""
 
     meta: Kept
+    next_times: list[datetime] = []

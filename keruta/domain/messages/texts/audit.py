@@ -20,6 +20,7 @@ TEXTS = {
     "audit_give_roles": "{who} changed the roles of the {kind} '{of}'.",
     "audit_revoke": "{who} revoked the {kind} '{of}'.",
     "audit_replay": "{who} replayed the {kind} '{of}'.",
+    "audit_run": "{who} started the {kind} '{of}'.",
     "audit_send_again": "{who} had a message of the {kind} '{of}' sent again.",
     "audit_close_circuit": "{who} closed the circuit of the {kind} '{of}'.",
     "audit_prune": "{who} deleted old data of the {kind} '{of}'.",

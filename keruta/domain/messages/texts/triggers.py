@@ -6,6 +6,15 @@ TEXTS = {
     "trigger_script_or_prompt": "Give a script or a prompt, and not both.",
     "trigger_paths_push": "Paths can be compared for pushes only: name push as the only event, or leave the paths out.",
     "trigger_secret_type": "This must be a credential of the type webhook_secret.",
+    "trigger_without_cause": "Name at least one event, or give a schedule.",
+    "trigger_provider": "Say which forge sends the events.",
+    "trigger_secret_needed": "Name the credential that signs the forge's events.",
+    "schedule_fields": "A cron expression has five fields: minute, hour, day of month, month, day of week. "
+    "This one has {count}.",
+    "schedule_field": "Field {number} of the cron expression can't be {value}. The five fields are minute, hour, day of "
+    "month, month, day of week.",
+    "schedule_never": "No date fits this cron expression, so it would never start anything.",
+    "schedule_zone": "There is no time zone {zone}. Give a name such as Europe/Berlin, Asia/Tokyo or UTC.",
     "forge_signature": "The signature is missing or wrong. Give the forge the same secret as the trigger's credential.",
     "forge_headers": "The headers that name the event and the delivery are missing or malformed.",
     "forge_old": "The event is older than what keruta remembers of deliveries, so it is not processed.",
@@ -24,6 +33,7 @@ TEXTS = {
     "delivery_deleted": "{ref} was deleted, so there is nothing to check out.",
     "delivery_commit": "The event names no commit that could be checked out.",
     "delivery_paused": "The trigger is paused.",
+    "delivery_missed": "keruta was not running at this time, and the trigger skips the times that it missed.",
     "delivery_fork": "It comes from a fork: someone who may run the trigger must approve the commit {commit}.",
     "delivery_fork_ignored": "It comes from a fork, and the trigger starts nothing for forks.",
     "delivery_skipped": "The earlier task {task} has not ended, so this event was skipped.",
