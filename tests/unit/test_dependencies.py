@@ -30,6 +30,7 @@ NOT_IMPORTED = {
     "pytest-xdist": "test parts that run side by side: Makefile",
     "ruff": "make lint",
     "setuptools": "builds the package",
+    "tzdata": "time zones for zoneinfo, where the machine has no files of them",
     "types-psutil": "types",
     "types-pyyaml": "types",
 }
