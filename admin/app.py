@@ -22,8 +22,6 @@ from admin.documents import routes as documents
 from admin.health import routes as health
 from admin.overview import pages as overview_pages
 from admin.overview import routes as overview
-from admin.people import pages as people_pages
-from admin.people import routes as people
 from admin.ports import Lazily, Ports
 from admin.queues import pages as queues_pages
 from admin.queues import routes as queues
@@ -31,7 +29,7 @@ from admin.repositories import pages as repositories_pages
 from admin.repositories import routes as repositories
 from admin.retention import routes as retention
 from admin.settings import routes as settings_routes
-from admin.signing_in import routes as signing_in
+from admin.sign_in import routes as sign_in
 from admin.site import assets, pages
 from admin.tasks import files as tasks_files
 from admin.tasks import new as tasks_new
@@ -40,6 +38,8 @@ from admin.tasks import routes as tasks
 from admin.transfer import routes as transfer
 from admin.triggers import pages as triggers_pages
 from admin.triggers import routes as triggers
+from admin.users import pages as users_pages
+from admin.users import routes as users
 from admin.webhooks import pages as webhooks_pages
 from admin.webhooks import routes as webhooks
 from admin.workers import pages as workers_pages
@@ -62,10 +62,10 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
     app.url_map.strict_slashes = True
     app.extensions["keruta"] = Lazily(settings, make_ports)
     for feature in (
-        tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, people,
-        api_keys, health, overview, workers, webhooks, settings_routes, assets, signing_in,
+        tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, users,
+        api_keys, health, overview, workers, webhooks, settings_routes, assets, sign_in,
         overview_pages, tasks_new, tasks_files, tasks_pages, catalog_pages, repositories_pages, documents_pages,
-        queues_pages, circuits_pages, workers_pages, people_pages, audit_pages, dead_letters_pages, api_keys_pages,
+        queues_pages, circuits_pages, workers_pages, users_pages, audit_pages, dead_letters_pages, api_keys_pages,
         webhooks_pages, triggers, triggers_pages, api_docs,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)

@@ -14,7 +14,7 @@ from admin.ports import Ports, ports
 from admin.site.language import language
 from admin.site.pages import go, here, page, shows
 from admin.tasks import logs, words
-from admin.tasks.asked import filter_asked
+from admin.tasks.query import task_filter
 from admin.tasks.routes import continue_asked, task_asked
 from admin.tasks.terminal import Terminal
 from keruta.domain.continuation import ContinueRequest
@@ -41,7 +41,7 @@ def tasks() -> flask.Response:
         return go(f"/tasks/{asked}")
     wrong: Message | None = None
     try:
-        found = ports().reading.page(principal(), filter_asked(), **paging())
+        found = ports().reading.page(principal(), task_filter(), **paging())
     except InvalidRequest as error:
         wrong = error.message
         found = ports().reading.page(principal(), TaskFilter(), limit=50, cursor=None)

@@ -12,7 +12,7 @@ from admin.auth import number, paging, present_principal, principal, serves
 from admin.ports import ports
 from admin.site.stream_limits import counted
 from admin.tasks import logs as log_answers
-from admin.tasks.asked import filter_asked
+from admin.tasks.query import task_filter
 from keruta.domain.continuation import ContinueRequest
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
@@ -29,7 +29,7 @@ blueprint = flask.Blueprint("tasks", __name__)
 
 @serves(blueprint, "list_tasks")
 def list_tasks() -> flask.Response:
-    return json_answer(ports().reading.page(principal(), filter_asked(), **paging()))
+    return json_answer(ports().reading.page(principal(), task_filter(), **paging()))
 
 
 @serves(blueprint, "show_task")

@@ -84,7 +84,7 @@ def test_an_empty_code_signs_nobody_in(
     own = app.extensions["keruta"]()
     files = {"sign_in_code_file": tmp_path / "code", "sign_in_token_file": tmp_path / "token"}
     made = msgspec.structs.replace(own, settings=msgspec.structs.replace(own.settings, **files))
-    monkeypatch.setattr("admin.signing_in.routes.ports", lambda: made)
+    monkeypatch.setattr("admin.sign_in.routes.ports", lambda: made)
 
     answer = app.test_client().post("/auth/code", data={"code": typed})
 

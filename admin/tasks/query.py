@@ -17,7 +17,7 @@ TERM_LETTERS = 1000  # longer than any name; MongoDB takes no longer expression 
 FACETS = ("queue", "repository", "profile", "owner")
 
 
-def filter_asked() -> TaskFilter:
+def task_filter() -> TaskFilter:
     """Of the query. Raises InvalidRequest."""
     query = flask.request.args
     status = query.get("status")

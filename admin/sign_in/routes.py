@@ -26,7 +26,7 @@ from keruta.errors import KerutaError, Problem, ProviderAwayError, ProviderRefus
 from keruta.http.requests import address_of
 
 log = logging.getLogger(__name__)
-blueprint = flask.Blueprint("signing_in", __name__)
+blueprint = flask.Blueprint("sign_in", __name__)
 
 UNDER_WAY_SECONDS = 600
 LOCAL_SECONDS = 30 * 86400.0
@@ -192,7 +192,7 @@ def _signed_in(tokens: Tokens, subject: str, provider_session: str, wanted: str)
 def _page(wanted: str, wrong: str = "", status: int = 200) -> flask.Response:
     settings = ports().settings
     return page(
-        "signing_in/sign_in.html", status, next=here(wanted), wrong=wrong,
+        "sign_in/sign_in.html", status, next=here(wanted), wrong=wrong,
         by_code=settings.sign_in_code_file is not None, away_since=ports().verifier.issuer_away_since,
     )  # fmt: skip
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import flask
 
 from admin.auth import paging, principal
-from admin.people.routes import give_roles
 from admin.ports import ports
 from admin.site.pages import go, page, shows
+from admin.users.routes import give_roles
 from keruta.domain.decode import convert
 from keruta.domain.users import RolesRequest
 from keruta.errors import InvalidRequest
@@ -19,13 +19,13 @@ blueprint = flask.Blueprint("people_pages", __name__)
 @shows(blueprint, "list_users", "/users")
 def users() -> flask.Response:
     search = flask.request.args.get("q") or None
-    return page("people/list.html", found=ports().accounts.users(search=search, **paging()))
+    return page("users/list.html", found=ports().accounts.users(search=search, **paging()))
 
 
 @shows(blueprint, "show_user", "/users/<subject>")
 def user(subject: str) -> flask.Response:
     return page(
-        "people/person.html", person=ports().accounts.user(subject), gives_roles=ports().keycloak_roles is not None
+        "users/user.html", person=ports().accounts.user(subject), gives_roles=ports().keycloak_roles is not None
     )
 
 

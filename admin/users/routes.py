@@ -14,7 +14,7 @@ from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
 from keruta.services import users as service
 
-blueprint = flask.Blueprint("people", __name__)
+blueprint = flask.Blueprint("users", __name__)
 
 
 @serves(blueprint, "list_users")
