@@ -80,7 +80,8 @@ class CodingAgent:
 
     def furnish(self) -> None:
         """Put its prompt and its files in place. A prompt's first line is empty, so that none of it is a command of
-        the coding agent's own.
+        the coding agent's own. Its own files are no part of the result, unless the repository has them: neither
+        `git add --all` nor the push takes them.
         """
         assert self.launch is not None
         (self._dir.given / PROMPT).write_text(f"\n{self._spec.prompt}\n")
@@ -88,6 +89,9 @@ class CodingAgent:
             path = self._dir.home / name
             path.parent.mkdir(mode=0o770 if self._world.in_pod else 0o700, parents=True, exist_ok=True)
             private_file(path, text)
+        if self._adapter.own_files:
+            with (self._dir.workspace / ".git" / "info" / "exclude").open("a", encoding="utf-8") as exclude:
+                exclude.writelines(f"{pattern}\n" for pattern in self._adapter.own_files)
 
     def _offer_model(self) -> ModelAccess | None:
         access = self._spec.model_access

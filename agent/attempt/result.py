@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.attempt.checkout import three_tries
@@ -14,6 +14,7 @@ from agent.attempt.push import Pushed, Pusher
 from agent.attempt.repository import AttemptRepository
 from agent.attempt.result_repository import ResultRepository, Work
 from agent.attempt.verdict import Verdict
+from agent.coding_agents.known import ADAPTERS
 from keruta.adapters.git.command import Git, Interrupted
 from keruta.domain.messages import message
 from keruta.domain.reports import KEPT_WORK
@@ -121,7 +122,7 @@ class AttemptResult:
         git = Git(self._dir.root, {}, threading.Event(), time.monotonic() + seconds)
         repository = ResultRepository(
             self._dir.root / "result", self._dir.workspace, base=base, git=git, index=self._dir.root / "index",
-            lfs=self._spec.lfs, say=self._say,
+            lfs=self._spec.lfs, say=self._say, excluded=_own_files(self._spec),
         )  # fmt: skip
         return git, repository
 
@@ -194,3 +195,10 @@ class AttemptResult:
 
 def _late() -> PhaseError:
     return PhaseError("PushFailed", message("push_timeout", seconds=int(PUSH_SECONDS)))
+
+
+def _own_files(specification: Specification) -> Sequence[str]:
+    """Patterns of a coding agent's own files, which are not pushed, whatever the script did to the workspace's own."""
+    options = specification.coding_agent
+    adapter = ADAPTERS.get(options.coding_agent or "") if options is not None else None
+    return adapter.own_files if adapter is not None else ()

@@ -59,12 +59,13 @@ class ResultRepository:
         base: the commit that was checked out.
         git: gives Git its time limit; its environment is replaced.
         index: the copy of the workspace's index that was made after the checkout.
+        excluded: patterns, as in gitignore(5), of untracked files that are left out beside the workspace's own.
         say: told what a person should know.
     """
 
     def __init__(
         self, directory: Path, workspace: Path, *, base: str, git: Git, index: Path | None = None, lfs: bool = False,
-        say: Callable[[str], None] = lambda _: None,
+        excluded: Sequence[str] = (), say: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(mode=0o700)
@@ -76,6 +77,7 @@ class ResultRepository:
         self._algorithm = "sha256" if len(base) == 64 else "sha1"
         self._index = index
         self._lfs = lfs
+        self._excluded = excluded
         self._say = say
         self._signed: dict[str, str] = {}
         self.git = git.with_env(own_environment(self.bare), self.bare)
@@ -161,7 +163,9 @@ class ResultRepository:
 
     def _commit(self, files: Beneath, directory: GitDirectory, commits: Commits, parent: str | None, text: str) -> str:
         (self.bare / "info").mkdir(exist_ok=True)
-        (self.bare / "info" / "exclude").write_bytes(directory.exclude)
+        (self.bare / "info" / "exclude").write_bytes(
+            b"\n".join((directory.exclude, *(one.encode() for one in self._excluded), b""))
+        )
         listed = b"" if parent is None else self._tree(parent)
         snapshot = Snapshot(files, self.git, self.directory / "files", self._baseline(tree_rows(listed)), lfs=self._lfs)
         tracked = directory.tracked(len(self.base) // 2)

@@ -120,10 +120,15 @@ class Reader(Protocol):
 
 
 class Adapter(Protocol):
-    """One coding agent."""
+    """One coding agent.
+
+    Attributes:
+        own_files: patterns, as in gitignore(5), of what it leaves in a workspace for itself.
+    """
 
     json: bool
     takes_tools: bool
+    own_files: Sequence[str]
 
     def launch(self, setting: Setting) -> Launch: ...
     def reader(self) -> Reader: ...

@@ -48,6 +48,7 @@ class Aider:
 
     json = False
     takes_tools = False
+    own_files = (".aider*",)
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options

@@ -50,6 +50,7 @@ class ClaudeCode:
 
     json = True
     takes_tools = True
+    own_files = (".claude/worktrees/",)
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options

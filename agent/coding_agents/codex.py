@@ -36,6 +36,7 @@ class Codex:
 
     json = True
     takes_tools = True
+    own_files = ()
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options

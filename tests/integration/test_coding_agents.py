@@ -87,6 +87,25 @@ def steps(name: str, command: str, answer: str) -> Sequence[Step]:
     return [SHELL[name](command), Say(answer)]
 
 
+@pytest.mark.parametrize("add", ["true", "git add --all", "rm .git/info/exclude"])
+def test_own_files_of_a_coding_agent_are_not_pushed(desk: Desk, add: str) -> None:
+    """Wherever the repository does not ignore them; what the repository itself has stays."""
+    work = desk.root / "app.git.work"
+    (work / ".claude").mkdir()
+    (work / ".claude" / "settings.json").write_text("{}")
+    git(work, "add", "--all")
+    git(work, "commit", "-q", "-m", "Settings")
+    git(work, "push", "-q", "origin", "main")
+    command = f"mkdir -p .claude/worktrees/x; touch .claude/worktrees/x/f .claude/new made.txt; {add}"
+    with ModelServer(steps("claude-code", command, "Done.")) as server:
+        ended, log = desk.run("claude-code", server, result_branch="result")
+
+    assert ended.status == "succeeded", (ended.message, log)
+    pushed = git(desk.root / "app.git", "ls-tree", "-r", "--name-only", "result").split()
+    assert {".claude/settings.json", ".claude/new", "made.txt"} <= set(pushed)
+    assert not [path for path in pushed if path.startswith(".claude/worktrees")]
+
+
 @pytest.mark.parametrize("isolation", ["none", "bubblewrap"])
 @pytest.mark.parametrize("name", ["claude-code", "codex", "aider"])
 def test_change_is_pushed(desk: Desk, name: str, isolation: str) -> None:
