@@ -48,7 +48,7 @@ class Aider:
 
     json = False
     takes_tools = False
-    own_files = (".aider*",)
+    own_files: Sequence[str] = (".aider*",)
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options

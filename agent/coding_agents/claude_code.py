@@ -50,7 +50,7 @@ class ClaudeCode:
 
     json = True
     takes_tools = True
-    own_files = (".claude/worktrees/",)
+    own_files: Sequence[str] = (".claude/worktrees/",)
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options

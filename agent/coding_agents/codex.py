@@ -36,7 +36,7 @@ class Codex:
 
     json = True
     takes_tools = True
-    own_files = ()
+    own_files: Sequence[str] = ()
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options
