@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import flask
 import pytest
 
 from keruta.adapters.mongo.schedules import MongoSchedules
@@ -18,6 +19,7 @@ from keruta.domain.schedules import offset
 from keruta.errors import Forbidden, NotFound
 from keruta.services.deliveries import process_due
 from keruta.services.schedules import note_times
+from tests.support.admin import signed_in
 from tests.support.world import ANN, World, person
 
 EDITOR = person("eve", "developer")
@@ -258,3 +260,17 @@ def test_who_may_run_a_trigger_starts_it_now_also_while_it_is_paused(clock: Cloc
         clock.world.deliveries.run(person("reader", "developer"), "t")
     with pytest.raises(NotFound):
         clock.world.deliveries.run(person("stranger", "developer"), "t")
+
+
+def test_the_triggers_page_shows_the_next_times_and_starts_it(clock: Clock, app: flask.Flask) -> None:
+    at = clock.trigger()
+    browser = signed_in(app, ANN)
+
+    _, page = browser.ask("GET", "/triggers/t")
+    assert "Next times" in page
+    assert page.count("<time") >= 5
+    assert f"{at:%Y-%m-%d}" in page
+    assert browser.ask("POST", "/triggers/t/run")[0] == 303
+    _, listed = browser.ask("GET", "/triggers/t/deliveries")
+    assert "ann" in listed
+    assert [one.event for one in clock.deliveries()] == ["run"]
