@@ -16,14 +16,14 @@ pytestmark = pytest.mark.timeout(120)
 def test_a_schedule_runs_at_its_time_and_by_hand(system: RunningSystem, repository: str) -> None:
     """Its next time is set to this moment; the system's own tick does the rest."""
 
-    def keruta(*arguments: str) -> Any:
+    def keruta(*arguments: str) -> list[Any]:
         done = system.run(*arguments, "--json")
         assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
+        return [json.loads(line) for line in done.stdout.splitlines()]
 
     def started(event: str) -> str:
         def task() -> str | None:
-            items = keruta("triggers", "deliveries", "nightly")["items"]
+            items = keruta("triggers", "deliveries", "nightly")
             return next((one["task"] for one in items if (one["event"], one["state"]) == (event, "started")), None)
 
         return eventually(task, 30, "the task", pause=0.5)
@@ -31,7 +31,7 @@ def test_a_schedule_runs_at_its_time_and_by_hand(system: RunningSystem, reposito
     keruta("repositories", "create", "nightly", "--url", repository)
     script = system.state.root / "nightly.sh"
     script.write_text('echo "for $KERUTA_PARAM_EVENT ${KERUTA_PARAM_TIME:-no time}"\n')
-    made = keruta(
+    (made,) = keruta(
         "triggers", "create", "nightly", "--repository", "nightly", "--script-file", str(script),
         "--schedule", "0 2 29 2 *", "--time-zone", "Europe/Berlin",
     )  # fmt: skip
