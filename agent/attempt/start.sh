@@ -133,10 +133,20 @@ else
   }
 fi
 
+# The kernel kills the largest process of the container, not this shell: it can still say so.
+note_memory() {
+  if [ "$1" -eq 137 ] && [ -n "$KERUTA_WATCH_STOP" ]; then
+    grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control &&
+      record oom 1
+  fi
+}
+
 if [ "$phase" = check ]; then
   [ -e "$g/stop" ] && finish stopped 0
   run check
-  finish check $?
+  code=$?
+  note_memory "$code"
+  finish check "$code"
 fi
 run script
 code=$?
@@ -146,9 +156,5 @@ if [ "$code" -eq 0 ] && [ "$phase" = both ] && [ -e "$g/check" ]; then
   run check
   finish check $?
 fi
-# The kernel kills the largest process of the container, not this shell: it can still say so.
-if [ "$code" -eq 137 ] && [ -n "$KERUTA_WATCH_STOP" ]; then
-  grep -qs '^oom_kill [1-9]' /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control &&
-    record oom 1
-fi
+note_memory "$code"
 finish script "$code"

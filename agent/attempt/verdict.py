@@ -69,6 +69,8 @@ def _failure(
         return failed("SetupFailed", message("script_setup_failed_again", ending=ended), codes["check-setup"])
     if "not_run" in codes and interpreter and (code or checked):
         return failed("CommandNotFound" if code else "CheckFailed", _not_run(interpreter), code or checked)
+    if code == 0 and codes.get("oom"):
+        return failed("OutOfMemory", message("cluster_check_out_of_memory"), checked)
     if code == 0:
         ended = how(checked) if checked is not None else message("script_was_killed")
         return failed("CheckFailed", message("script_check_failed", ending=ended), checked)

@@ -47,9 +47,9 @@ def test_a_service_is_ready_when_the_script_starts_and_a_broken_one_is_named(clu
 
 def test_a_check_that_runs_out_of_memory_is_told_as_such(cluster: Cluster, repository: str) -> None:
     limits = {"limits": {"memory": "48Mi"}, "requests": {"memory": "32Mi"}}
-    cluster.client.create("profile", {"name": "small", "resources": limits})
+    cluster.client.create("profile", {"name": "hungry", "resources": limits})
     hungry = "python3 -c 'x = bytearray(600 * 1024 * 1024); print(len(x))'"
-    ended = cluster.ended(cluster.submit(repository, "true", check=hungry, profile="small"))
+    ended = cluster.ended(cluster.submit(repository, "true", check=hungry, profile="hungry"))
 
     assert (ended.reason, ended.exit_code) == ("OutOfMemory", 137)
     assert "check" in (ended.message or "")

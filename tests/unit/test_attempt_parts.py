@@ -46,6 +46,7 @@ def verdict(
         ({"setup": 4}, {}, ("failed", "SetupFailed", 4)),
         ({"setup": 4}, {"died_by": 9}, ("failed", "SetupFailed", 4)),
         ({"oom": 1, "script": 137}, {}, ("failed", "OutOfMemory", 137)),
+        ({"oom": 1, "script": 0, "check": 137}, {}, ("failed", "OutOfMemory", 137)),
         ({}, {"died_by": 9, "finished": False}, ("failed", "ScriptFailed", 137)),
         ({}, {"finished": False}, ("failed", "ScriptFailed", None)),
         ({"script": 143}, {"stopped": True}, ("cancelled", "Cancelled", 143)),
