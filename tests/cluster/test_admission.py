@@ -24,7 +24,7 @@ from keruta.domain.specification import Access, Placement, RepositoryRef, Specif
 from keruta.local.state import State
 from tests.support.cluster import LAB, NAMESPACE, Cluster, eventually, is_up, lab
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 WORKER = f"system:serviceaccount:{NAMESPACE}:keruta-worker"
 KINDS = ("ServiceAccount", "Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 OTHER_TASK = new_id()

@@ -14,7 +14,7 @@ from pymongo.uri_parser import parse_uri
 
 from tests.support.cluster import NAMESPACE, Cluster, eventually
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 # What is of a namespace itself, or was there before the overlay was applied.
 STAYS = {
     "persistentvolumeclaims", "secrets", "configmaps/kube-root-ca.crt", "serviceaccounts/default", "events",

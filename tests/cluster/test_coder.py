@@ -20,7 +20,7 @@ from tests.support.cluster import LAB, ROOT, lab
 from tests.support.repositories import make_repository
 from tests.support.system import RunningSystem, eventually
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 PREFIX = "pool-worker-"
 PAUSE = 0.5  # Coder takes 512 requests a minute of one person, and keruta asks as the same one
 

@@ -15,7 +15,7 @@ import pytest
 from tests.support.cluster import KILL, NAMESPACE, Cluster, eventually, is_ready
 from tests.support.processes import command_lines
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 JOBS = 5
 SECONDS = 15
 SCRIPT = f"""

@@ -13,7 +13,7 @@ from tests.support.cluster import GATEWAY, HOST, NAMESPACE, NODE, Cluster, event
 from tests.support.gitservers import GitHttp
 from tests.support.repositories import git
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 
 def profile(cluster: Cluster, name: str, **fields: Any) -> str:
