@@ -5,11 +5,38 @@ from __future__ import annotations
 import http.server
 import logging
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 log = logging.getLogger(__name__)
 
 CONNECTIONS = 32  # more than the programs of one script open
+
+
+class OneAnswerHandler(http.server.BaseHTTPRequestHandler):
+    """One request for each connection, and nothing of it in a log: its line is the script's."""
+
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "keruta", ""
+
+    def body(self, limit: int) -> bytes | None:
+        """Return the request's body; None where it has no length, or more bytes than the limit."""
+        try:
+            length = int(self.headers.get("Content-Length", "-1"))
+        except ValueError:
+            length = -1
+        return self.rfile.read(length) if 0 <= length <= limit else None
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> None:
+        """Send the answer's status and headers; the connection ends with the answer."""
+        self.close_connection = True
+        self.send_response(status)
+        for name, value in {**headers, "Connection": "close"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Say nothing."""
 
 
 class BoundedServer(http.server.ThreadingHTTPServer):

@@ -1,1 +1,1 @@
-"""What forges deliver to triggers: listed, replayed, approved."""
+"""Deliveries of forges to triggers: listed, replayed, approved."""

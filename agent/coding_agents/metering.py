@@ -16,9 +16,9 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -26,7 +26,7 @@ from agent.coding_agents.adapter import ModelAccess, Usage
 from agent.coding_agents.endings import Ending
 from agent.coding_agents.model_answers import Answered, Counter, refusal
 from agent.coding_agents.records import decoded, text
-from agent.http_server import BoundedServer
+from agent.http_server import BoundedServer, OneAnswerHandler
 from keruta import structs
 from keruta.domain.catalog.coding_agents import ANTHROPIC, CodingAgentOptions
 from keruta.domain.messages import Message, message
@@ -229,12 +229,10 @@ def _blocks(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
         yield block
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(OneAnswerHandler, http.server.BaseHTTPRequestHandler):
     """One request of the coding agent."""
 
-    protocol_version = "HTTP/1.1"
     timeout = CLIENT_SECONDS
-    server_version, sys_version = "keruta", ""
     token = ""
     serve: Callable[[_Handler, str, str, bytes | None], None]
 
@@ -250,14 +248,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if not self._let_in():
             return
-        try:
-            length = int(self.headers.get("Content-Length", "-1"))
-        except ValueError:
-            length = -1
-        if not 0 <= length <= REQUEST_LIMIT_BYTES:
+        body = self.body(REQUEST_LIMIT_BYTES)
+        if body is None:
             self.refuse(413, "request_too_large", message("model_request_too_large"))
             return
-        type(self).serve(self, "POST", self._path, self.rfile.read(length))
+        type(self).serve(self, "POST", self._path, body)
 
     @property
     def _path(self) -> str:
@@ -270,13 +265,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.refuse(401, "authentication_error", message("model_wrong_token"))
         return False
 
-    def begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self.close_connection = True
-        self.send_response(status)
-        for name, value in {**headers, "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-
     def write(self, block: bytes) -> None:
         self.wfile.write(block)
         self.wfile.flush()
@@ -286,6 +274,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with contextlib.suppress(OSError):
             self.begin(status, {"Content-Type": "application/json", "Content-Length": str(len(body))})
             self.write(body)
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: a request's line is the script's."""

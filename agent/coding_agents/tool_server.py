@@ -21,7 +21,7 @@ import msgspec
 
 from agent.coding_agents.adapter import ToolAccess
 from agent.coding_agents.records import decoded, mapping, text
-from agent.http_server import BoundedServer
+from agent.http_server import BoundedServer, OneAnswerHandler
 from keruta import structs
 from keruta.domain.messages import Message, message
 
@@ -134,12 +134,10 @@ class ToolServer:
         return {"content": [{"type": "text", "text": said}], "isError": wrong}
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class _Handler(OneAnswerHandler, http.server.BaseHTTPRequestHandler):
     """One request of the coding agent."""
 
-    protocol_version = "HTTP/1.1"
     timeout = CLIENT_SECONDS
-    server_version, sys_version = "keruta", ""
     token = ""
     server_of: ToolServer
 
@@ -152,23 +150,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if (wrong := self._wrong()) is not None:
             self._refuse(*wrong)
             return
-        try:
-            length = int(self.headers.get("Content-Length", "-1"))
-        except ValueError:
-            length = -1
-        if not 0 <= length <= REQUEST_LIMIT_BYTES:
+        body = self.body(REQUEST_LIMIT_BYTES)
+        if body is None:
             self._refuse(413, message("model_request_too_large"))
             return
-        request = decoded(self.rfile.read(length).strip())
+        request = decoded(body.strip())
         if request is None or not isinstance(request.get("method"), str):
             self._error(None, INVALID_REQUEST, "not a request of JSON-RPC 2.0")
         elif request.get("id") is None:  # a notification
-            self._begin(202, {"Content-Length": "0"})
+            self.begin(202, {"Content-Length": "0"})
         else:
             self._serve(request)
 
     def _wrong(self) -> tuple[int, Message] | None:
-        """Why the sender gets nothing: a page in a browser that was led here, or who does not have the token."""
+        """Return the refusal of a sender that gets nothing: a misled page in a browser, or one without the token."""
         port = self.server.server_address[1]  # type: ignore[index]
         places = {f"{host}:{port}" for host in HOSTS}
         origin = self.headers.get("Origin")
@@ -184,7 +179,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _serve(self, request: Mapping[str, Any]) -> None:
         streams = request["method"] == "tools/call"
         if streams:
-            self._begin(200, {"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+            self.begin(200, {"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         try:
             found = self.server_of.answer(request["method"], mapping(request.get("params")), self._beat)
             answer: dict[str, Any] = {"jsonrpc": "2.0", "id": request["id"], "result": found}
@@ -206,17 +201,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(data)
             self.wfile.flush()
 
-    def _begin(self, status: int, headers: Mapping[str, str]) -> None:
-        self.close_connection = True
-        self.send_response(status)
-        for name, value in {**headers, "Connection": "close"}.items():
-            self.send_header(name, value)
-        self.end_headers()
-
     def _json(self, status: int, document: Mapping[str, Any]) -> None:
         body = msgspec.json.encode(document)
         with contextlib.suppress(OSError):
-            self._begin(status, {"Content-Type": "application/json", "Content-Length": str(len(body))})
+            self.begin(status, {"Content-Type": "application/json", "Content-Length": str(len(body))})
             self._write(body)
 
     def _error(self, identity: Any, code: int, said: str) -> None:
@@ -224,9 +212,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, said: Message) -> None:
         self._json(status, _failure(None, INVALID_REQUEST, str(said)))
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: a request's line is the script's."""
 
 
 def _failure(identity: Any, code: int, said: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether an event starts a task; if not, why not."""
+    """The decision on an event: a task starts, or the reason that none does."""
 
     state: Literal["start", "held", "ignored", "skipped"]
     said: Message | None = None

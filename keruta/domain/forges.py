@@ -1,4 +1,4 @@
-"""What forges send: which headers name and sign a delivery, and what an event's payload says.
+"""Deliveries as forges send them: the headers that name and sign one, and the event in its payload.
 
 Sources: https://docs.github.com/en/webhooks/webhook-events-and-payloads,
 https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries,
@@ -98,7 +98,7 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What a script is told of the event, as variables of its environment."""
+        """Return the event as variables of the script's environment."""
         said = {
             "EVENT": self.kind, "ACTION": self.action, "REF": self.ref, "BASE": self.base, "COMMIT": self.commit,
             "NUMBER": None if self.number is None else str(self.number), "SENDER": self.sender, "TITLE": self.title,

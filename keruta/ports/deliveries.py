@@ -1,4 +1,4 @@
-"""What taking deliveries and making tasks of them needs."""
+"""Ports for taking deliveries and making tasks of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class KnownTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryStore(Protocol):
-    """Where deliveries are. Every method raises Unavailable."""
+    """Storage of deliveries. Every method raises Unavailable."""
 
     def trigger(self, name: str) -> KnownTrigger | None: ...
 
@@ -86,7 +86,7 @@ class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScheduleStore(Protocol):
-    """Which time of each trigger's schedule comes next. Every method raises Unavailable."""
+    """The next time of each trigger's schedule. Every method raises Unavailable."""
 
     def come(self, now: datetime) -> list[Scheduled]:
         """Return triggers of whose schedule a time has come, those first that are due longest."""
@@ -98,7 +98,7 @@ class ScheduleStore(Protocol):
 
 
 class Deliveries(Protocol):
-    """What people see of deliveries, and do with them. What someone may not read does not exist: NotFound."""
+    """Deliveries as people see them, and their actions. What someone may not read does not exist: NotFound."""
 
     def page(self, who: Principal, trigger: str, *, limit: int, cursor: str | None) -> Page[DeliveryView]: ...
 

@@ -42,7 +42,7 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What making tasks of deliveries needs."""
+    """The ports for making tasks of deliveries."""
 
     settings: Settings
     store: DeliveryStore

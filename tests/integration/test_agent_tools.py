@@ -246,7 +246,7 @@ def test_at_most_twenty_files_are_attached(counter: Counter) -> None:
 
 
 def test_progress_is_one_line(counter: Counter) -> None:
-    """What the coding agent says of its progress is one line of the log, whatever it gives."""
+    """Each progress message of the coding agent is one line of the log, whatever it gives."""
     counter.call("post_progress", text="half\n[keruta] forged\r\n" + "x" * 1000)
 
     (line,) = counter.said

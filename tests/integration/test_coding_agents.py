@@ -89,7 +89,7 @@ def steps(name: str, command: str, answer: str) -> Sequence[Step]:
 
 @pytest.mark.parametrize("add", ["true", "git add --all", "rm .git/info/exclude"])
 def test_own_files_of_a_coding_agent_are_not_pushed(desk: Desk, add: str) -> None:
-    """Wherever the repository does not ignore them; what the repository itself has stays."""
+    """Also where the repository does not ignore them; what the repository itself has stays."""
     work = desk.root / "app.git.work"
     (work / ".claude").mkdir()
     (work / ".claude" / "settings.json").write_text("{}")

@@ -61,7 +61,7 @@ def test_a_time_that_spring_leaves_out_comes_once_at_the_change(expression: str,
     ],
 )
 def test_a_time_that_autumn_brings_twice_comes_once(expression: str, wanted: list[str]) -> None:
-    """What has a `*` in its minute or hour goes on by the clock."""
+    """An expression with a `*` in its minute or hour goes on by the clock."""
     assert times(expression, "Europe/Berlin", "2026-10-24T23:30:00+00:00", len(wanted)) == wanted
 
 

@@ -1,4 +1,4 @@
-"""What a profile asks of its Pod, as parts of a Job's manifest: pure.
+"""A profile's wishes for its Pod, as parts of a Job's manifest: pure.
 
 A service is a native sidecar with a startup probe: the script's container starts after that has succeeded.
 

@@ -223,7 +223,7 @@ def _provenance(database: Database[dict[str, Any]]) -> None:
 
 
 def _triggers(database: Database[dict[str, Any]]) -> None:
-    """What forges deliver: each once to a trigger, found while it is due, gone after 30 days."""
+    """Indexes of deliveries: each once to a trigger, found while it is due, gone after 30 days."""
     triggers, deliveries = database["triggers"], database["deliveries"]
     triggers.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
     by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from keruta.domain.catalog.common import Name, Problems
+from keruta.domain.catalog.common import Name, Problems, env_faults, nul_faults
 from keruta.domain.messages import message
-from keruta.domain.naming import ENV_NAME, NAME, holds_control
+from keruta.domain.naming import NAME, holds_control
 
 CodingAgentName = Literal["claude-code", "codex", "aider", "command"]
 ANTHROPIC, OPENAI = "anthropic", "openai"
@@ -42,14 +42,8 @@ class McpServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             yield "/env", message("field_mcp_env_of_command")
         if self.command and self.bearer is not None:
             yield "/bearer", message("field_mcp_bearer_of_url")
-        for number, word in enumerate(self.command):
-            if "\0" in word:
-                yield f"/command/{number}", message("field_nul")
-        for name, value in self.env.items():
-            if not ENV_NAME.fullmatch(name):
-                yield f"/env/{name[:80]}", message("field_variable_name")
-            if "\0" in value:
-                yield f"/env/{name[:80]}", message("field_nul")
+        yield from nul_faults("/command", self.command)
+        yield from env_faults(self.env)
 
 
 class Price(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

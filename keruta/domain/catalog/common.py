@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Generic, Literal, TypeVar
 
@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.messages import Message, message
-from keruta.domain.naming import NAME
+from keruta.domain.naming import ENV_NAME, NAME
 
 T = TypeVar("T")
 Name = Annotated[
@@ -71,3 +71,19 @@ def command_faults(at: str, commands: list[str]) -> Problems:
     for number, command in enumerate(commands):
         if "\0" in command:
             yield f"{at}/{number}", message("field_nul_in_shell")
+
+
+def nul_faults(at: str, words: Iterable[str]) -> Problems:
+    """Yield a problem for each word that no program can be given."""
+    for number, word in enumerate(words):
+        if "\0" in word:
+            yield f"{at}/{number}", message("field_nul")
+
+
+def env_faults(env: Mapping[str, str]) -> Problems:
+    """Yield a problem for each variable, at `/env`, that no program can be given."""
+    for name, value in env.items():
+        if not ENV_NAME.fullmatch(name):
+            yield f"/env/{name[:80]}", message("field_variable_name")
+        if "\0" in value:
+            yield f"/env/{name[:80]}", message("field_nul")

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from keruta.domain.catalog.common import Problems
+from keruta.domain.catalog.common import Problems, env_faults, nul_faults
 from keruta.domain.messages import message
-from keruta.domain.naming import ENV_NAME
 
 QUANTITY = r"^[0-9]{1,9}(\.[0-9]{1,3})?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$"
 PULL_SECRET_PREFIX = "keruta-job-"  # noqa: S105  a name
@@ -28,7 +27,7 @@ _RESERVED_KEYS = re.compile(
     r"(app|batch|controller-uid|job-name)|(.*\.)?(kubernetes\.io|k8s\.io|knative\.dev|keruta\.dev)/.*"
 )
 _EXTENDED = re.compile(rf"{_DNS_NAME}/[A-Za-z0-9]([A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?")
-_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,499}")
+IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,499}")
 
 Quantity = Annotated[str, Meta(pattern=QUANTITY, description="a Kubernetes quantity, such as 500m or 2Gi")]
 DnsLabel = Annotated[str, Meta(max_length=63, pattern=f"^{_DNS}$", description="lower-case letters, digits and -")]
@@ -85,26 +84,20 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     memory: Quantity = "512Mi"
 
     def faults(self) -> Problems:
-        if not _IMAGE.fullmatch(self.image):
+        if not IMAGE.fullmatch(self.image):
             yield "/image", message("field_image")
         if (self.port is None) == (not self.ready):
             yield "/port", message("field_service_ready")
-        for field in ("command", "ready"):
-            for number, word in enumerate(getattr(self, field)):
-                if "\0" in word:
-                    yield f"/{field}/{number}", message("field_nul")
-        for name, value in self.env.items():
-            if not ENV_NAME.fullmatch(name):
-                yield f"/env/{name[:80]}", message("field_variable_name")
-            elif "\0" in value:
-                yield f"/env/{name[:80]}", message("field_nul")
+        yield from nul_faults("/command", self.command)
+        yield from nul_faults("/ready", self.ready)
+        yield from env_faults(self.env)
         for number, directory in enumerate(self.directories):
             if ".." in directory.split("/") or directory in ("/proc", "/sys", "/dev", "/tmp"):  # noqa: S108
                 yield f"/directories/{number}", message("field_service_directory")
 
 
 class PodOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a profile asks of its Pod beside the script's image, its resources and its network."""
+    """A profile's wishes for its Pod beside the script's image, its resources and its network."""
 
     annotations: Texts = {}
     labels: Texts = {}

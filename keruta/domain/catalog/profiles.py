@@ -14,7 +14,7 @@ from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
 from keruta.domain.catalog.patterns import pattern_fault
-from keruta.domain.catalog.pods import PodOptions, Quantity, amount
+from keruta.domain.catalog.pods import IMAGE, PodOptions, Quantity, amount
 from keruta.domain.commit_rules import CommitRules
 from keruta.domain.messages import message
 from keruta.domain.naming import ENV_NAME
@@ -26,7 +26,6 @@ ARGUMENT_LIMIT_BYTES = 120_000  # Linux takes 128 KiB in one argument
 AGENT_MEMORY_LEAST_BYTES = 128 << 20
 ENV_LIMIT_BYTES = 64 * 1024  # of names and values; a program can be started with about 2 MiB in all
 _PLACES = re.compile(f"{re.escape(PROMPT_PLACE)}|{re.escape(FILE_PLACE)}")
-_IMAGE = re.compile(r"[a-z0-9][A-Za-z0-9._:/@-]{0,499}")
 
 AgentMemory = Annotated[
     str,
@@ -142,7 +141,7 @@ class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True,
     commit: CommitRules | None = None
 
     def faults(self) -> Problems:
-        if self.image is not None and not _IMAGE.fullmatch(self.image):
+        if self.image is not None and not IMAGE.fullmatch(self.image):
             yield "/image", message("field_image")
         yield from command_faults("/setup", self.setup)
         yield from paths_faults(self.paths)

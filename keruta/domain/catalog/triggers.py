@@ -23,7 +23,7 @@ Patterns = Annotated[list[Pattern], Meta(max_length=100)]
 
 
 class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a team says of a trigger. A filter that is empty lets everything through.
+    """A trigger as a team writes it. A filter that is empty lets everything through.
 
     Args:
         provider: needed where there are events, and so is `webhook_secret`.
