@@ -66,8 +66,7 @@ class StandIn:
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as client:
             self._client = client
             router = Router(client, self._manifests, self._config.services)
-            broker = web.Server(self._take_event, access_log=None)  # type: ignore[arg-type]
-            await _listen(broker, self._config.broker_port)
+            await _listen(self.broker(), self._config.broker_port)
             await _listen(router.server(), self._config.public_port)
             tasks = [
                 *(self._deliver_all(t) for t in self._manifests.triggers for _ in range(AT_ONCE)),
@@ -77,13 +76,20 @@ class StandIn:
 
     # ------------------------------------------------------------ broker
 
+    def broker(self) -> web.Server:
+        """Return the factory of each sender's connection."""
+        return web.Server(self._take_event, access_log=None)  # type: ignore[arg-type]  # None is for no log
+
     async def _take_event(self, request: web.Request) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not hmac.compare_digest(given.encode(), self._token.encode()):
             return web.Response(status=401)
         if "ce-type" not in request.headers:
             return web.Response(status=400, text="an event in binary mode has a ce-type\n")
-        body = await request.read()
+        try:
+            body = await request.read()
+        except (web.RequestPayloadError, ConnectionError):  # the sender has gone, and will send the whole event again
+            return web.Response(status=400)
         headers = {name.lower(): value for name, value in request.headers.items()}
         kept = {name: value for name, value in headers.items() if name.startswith("ce-") or name == "content-type"}
         for trigger in self._manifests.triggers:

@@ -66,10 +66,10 @@ class Router:
             return web.Response(status=404)
         if rule.redirect is not None:
             return web.Response(status=302, headers={"Location": rule.redirect})
-        if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
         try:
+            if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= (1, 1):
+                await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                request.writer.output_size = 0
             body = await _body(request)
         except (web.RequestPayloadError, ConnectionError):
             return web.Response(status=400)
