@@ -16,6 +16,7 @@ from keruta.adapters.mongo.client import Database, connect
 from keruta.domain.naming import new_id
 from keruta.local.state import write_private
 from keruta.settings import Settings
+from tests.support import failures
 from tests.support.databases import SharedDatabase
 from tests.support.mongod import Mongod, in_memory
 from tests.support.repositories import make_repository
@@ -90,6 +91,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> str:
     directory = tmp_path_factory.mktemp("git") / "a.git"
     make_repository(directory)
     return directory.as_uri()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    failures.register(config)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
