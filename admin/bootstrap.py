@@ -32,6 +32,7 @@ from keruta.adapters.mongo.overview import MongoOverview
 from keruta.adapters.mongo.provenance import MongoProvenance
 from keruta.adapters.mongo.rate_limits import MongoRates
 from keruta.adapters.mongo.retention import MongoRetention
+from keruta.adapters.mongo.seen_deliveries import MongoSeenDeliveries
 from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.adapters.mongo.task_store import MongoTaskStore
@@ -85,7 +86,7 @@ def make_ports(settings: Settings) -> Ports:
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
         webhooks=told,
-        forge_deliveries=MongoDeliveries(database, sealer, editors(database, settings)),
+        forge_deliveries=MongoSeenDeliveries(database, MongoDeliveries(database, sealer, editors(database, settings))),
         webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),
         lookup=MongoLookup(database),

@@ -16,6 +16,11 @@ def list_trigger_deliveries(name: str) -> flask.Response:
     return json_answer(ports().forge_deliveries.page(principal(), name, **paging()))
 
 
+@serves(blueprint, "show_delivery_body")
+def show_delivery_body(name: str, id: str) -> flask.Response:
+    return flask.Response(ports().forge_deliveries.body(principal(), name, id), mimetype="application/json")
+
+
 @serves(blueprint, "run_trigger")
 def run_trigger(name: str) -> flask.Response:
     return json_answer(ports().forge_deliveries.run(principal(), name))

@@ -9,26 +9,22 @@ from datetime import UTC, datetime
 import flask
 import functions_framework
 
+from functions.deliveries import delivery_ports
 from functions.dispatch.handler import Ports
 from functions.dispatch.handler import dispatch as handle
 from keruta.adapters.cloudevents import decode, event_sender
-from keruta.adapters.encryption import Sealer
 from keruta.adapters.http_client import answers
 from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.mongo.assignments import MongoAssignment
-from keruta.adapters.mongo.audit import MongoAudit
-from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.client import Database, connect, ping
-from keruta.adapters.mongo.deliveries import MongoDeliveries
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.pool_state import MongoPool
 from keruta.adapters.mongo.provenance import MongoProvenance
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.schedules import MongoSchedules
-from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_store import MongoTaskStore
-from keruta.adapters.mongo.users import MongoKeyStore, editors, make_verifier
+from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.signatures import FileSigner
 from keruta.adapters.tracing import tracing
@@ -37,10 +33,9 @@ from keruta.domain.api.platform import PLATFORM
 from keruta.http.function import Function
 from keruta.services.autoscaler import resize
 from keruta.services.changes import TaskPorts
-from keruta.services.deliveries import DeliveryPorts, process_due
+from keruta.services.deliveries import process_due
 from keruta.services.provenance import publish_key, sign_due
 from keruta.services.schedules import note_times
-from keruta.services.task_commands import CommandPorts
 from keruta.services.ticks import TickPorts
 from keruta.settings import PoolSettings, Settings, load
 
@@ -52,7 +47,8 @@ def make_ports(settings: Settings) -> Ports:
     outbox = MongoOutbox(database, event_sender(settings).send)
     traced = tracing(settings, "dispatch")
     changes = TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced)
-    deliveries = MongoDeliveries(database, Sealer(settings.credentials_key), editors(database, settings))
+    nudges = HttpNudges(settings.worker_addresses)
+    deliveries = delivery_ports(database, settings, outbox, changes, nudges, traced)
     schedules = MongoSchedules(database)
     return Ports(
         settings=settings,
@@ -64,33 +60,16 @@ def make_ports(settings: Settings) -> Ports:
             expiry=MongoExpiry(database, settings),
             assignment=MongoAssignment(database, settings),
             outbox=outbox,
-            nudges=HttpNudges(settings.worker_addresses),
+            nudges=nudges,
             reports_arrive=lambda: answers(f"{settings.agent_url}/agent/v1/readyz"),
-            note_times=lambda: note_times(schedules, deliveries, datetime.now(UTC)),
-            process_deliveries=make_deliveries(database, settings, deliveries, outbox, changes),
+            note_times=lambda: note_times(schedules, deliveries.store, datetime.now(UTC)),
+            process_deliveries=lambda: process_due(deliveries),
             sign_provenance=make_signing(database, settings),
             size_pool=make_pool(database, settings, load(os.environ, PoolSettings)),
             lease_seconds=settings.lease_seconds,
         ),
         check=lambda: ping(database),
     )
-
-
-def make_deliveries(
-    database: Database, settings: Settings, store: MongoDeliveries, outbox: MongoOutbox, changes: TaskPorts
-) -> Callable[[], object]:
-    """Make the call that makes tasks of the deliveries which the receiver has left."""
-    ports = DeliveryPorts(
-        settings=settings,
-        store=store,
-        lookup=MongoLookup(database),
-        intake=MongoIntake(database, outbox),
-        tracing=tracing(settings, "dispatch"),
-        commands=CommandPorts(
-            changes=changes, audit=MongoAudit(database), nudges=HttpNudges(settings.worker_addresses)
-        ),
-    )
-    return lambda: process_due(ports)
 
 
 def make_signing(database: Database, settings: Settings) -> Callable[[], object]:

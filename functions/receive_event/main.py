@@ -7,26 +7,21 @@ import os
 import flask
 import functions_framework
 
+from functions.deliveries import delivery_ports
 from functions.receive_event.handler import Ports
 from functions.receive_event.handler import receive_event as handle
 from keruta.adapters.background import Background
 from keruta.adapters.cloudevents import event_sender
-from keruta.adapters.encryption import Sealer
-from keruta.adapters.mongo.audit import MongoAudit
-from keruta.adapters.mongo.catalog_lookup import MongoLookup
 from keruta.adapters.mongo.client import connect, ping
-from keruta.adapters.mongo.deliveries import MongoDeliveries
 from keruta.adapters.mongo.outbox import MongoOutbox
-from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_store import MongoTaskStore
-from keruta.adapters.mongo.users import editors, make_verifier
+from keruta.adapters.mongo.users import make_verifier
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.triggers import TRIGGERS
 from keruta.http.function import Function
 from keruta.services.changes import TaskPorts
-from keruta.services.deliveries import DeliveryPorts, process_one
-from keruta.services.task_commands import CommandPorts
+from keruta.services.deliveries import process_one
 from keruta.settings import Settings, load
 
 WAITING_MOST = 1000  # more are left to the tick
@@ -36,18 +31,8 @@ def make_ports(settings: Settings) -> Ports:
     database = connect(settings)
     outbox = MongoOutbox(database, event_sender(settings).send)
     traced = tracing(settings, "receive_event")
-    ports = DeliveryPorts(
-        settings=settings,
-        store=MongoDeliveries(database, Sealer(settings.credentials_key), editors(database, settings)),
-        lookup=MongoLookup(database),
-        intake=MongoIntake(database, outbox),
-        tracing=traced,
-        commands=CommandPorts(
-            changes=TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced),
-            audit=MongoAudit(database),
-            nudges=HttpNudges(settings.worker_addresses),
-        ),
-    )
+    changes = TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced)
+    ports = delivery_ports(database, settings, outbox, changes, HttpNudges(settings.worker_addresses), traced)
     background = Background[str]("deliveries", lambda identity: process_one(ports, identity), limit=WAITING_MOST)
     return Ports(
         settings=settings,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -14,11 +14,16 @@ from keruta.domain.messages import Message, message
 from keruta.domain.task import RepositoryAsk, TaskRequest
 
 BODY_LIMIT_BYTES = 25 * 1024 * 1024  # the most that GitHub sends
-STORED_LIMIT_BYTES = 15 * 1024 * 1024  # of a compressed body: a document of MongoDB holds 16 MiB
 DELIVERY_DAYS = 30
 EVENT_DAYS = 366  # how long an event is known to have been processed
 TRIES_MOST = 8
 MISSED = "missed"  # the action of a time at which keruta was not running
+# What starts a trigger that names no actions; with labels it is started by these being put on, too.
+USUAL_CHANGES: Mapping[str, frozenset[str]] = {
+    "pull_request": frozenset({"opened", "reopened", "synchronized", "ready"}),
+    "comment": frozenset({"created"}),
+    "issue": frozenset({"opened", "reopened"}),
+}
 State = Literal["received", "started", "held", "skipped", "repeated", "ignored", "failed"]
 
 
@@ -144,9 +149,20 @@ def _mismatch(spec: TriggerSpec, event: ForgeEvent, url: str) -> Message | None:
         return message("delivery_not_wanted", event=event.name)
     if event.deleted:
         return message("delivery_deleted", ref=event.ref or "")
-    if spec.actions and event.action not in spec.actions:
+    if not _counts(spec, event):
         return message("delivery_action", action=event.action or "")
     return _filtered(spec, event)
+
+
+def _counts(spec: TriggerSpec, event: ForgeEvent) -> bool:
+    """Say whether what happened starts the trigger: what it names, or what is new to look at."""
+    if event.kind in ("push", "tag"):
+        return True
+    said = [word for word in (event.action, event.change) if word]
+    if spec.actions:
+        return _any(spec.actions, said)
+    usual = USUAL_CHANGES[event.kind or ""] | ({"labeled"} if spec.labels else set())
+    return event.change in usual
 
 
 def _filtered(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
@@ -157,7 +173,8 @@ def _filtered(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
         return message("delivery_branch", branch=event.base or "")
     if spec.paths and event.paths is not None and not _any(spec.paths, event.paths):
         return message("delivery_paths")
-    if spec.labels and event.kind not in ("push", "tag") and not _any(spec.labels, event.labels):
+    labels = event.labels if event.added is None else event.added
+    if spec.labels and event.kind not in ("push", "tag") and not _any(spec.labels, labels):
         return message("delivery_labels")
     if event.kind in ("push", "tag", "pull_request") and event.commit is None:
         return message("delivery_commit")

@@ -33,7 +33,6 @@ class DeliveryStore(Protocol):
 
         Raises:
             Conflict: the trigger has a delivery of that name with another body.
-            TooLarge.
         """
         ...
 
@@ -47,16 +46,23 @@ class DeliveryStore(Protocol):
         """Have a delivery taken again after a while."""
         ...
 
-    def claim(self, due: Due, task: str) -> tuple[str, bool]:
-        """Return the id of the one task that this event makes of its trigger, and whether this delivery makes it."""
+    def claim(self, due: Due, task: str) -> tuple[str | None, bool]:
+        """Return the id of the one task that this event makes of its trigger, and whether this delivery makes it.
+
+        None: another delivery of the event has made none.
+        """
         ...
 
     def in_group(self, group: str) -> str | None:
-        """Return the last task of a trigger's group."""
+        """Return the last task of a trigger's group; empty where that could not be made."""
         ...
 
     def enter_group(self, group: str, before: str | None, task: str) -> bool:
         """Make a task a group's last one, if `before` still is; return whether it was."""
+        ...
+
+    def leave_group(self, group: str, task: str) -> None:
+        """Note that a group's last task could not be made."""
         ...
 
     def replaced(self, group: str) -> list[str]:
@@ -101,6 +107,10 @@ class Deliveries(Protocol):
     """Deliveries as people see them, and their actions. What someone may not read does not exist: NotFound."""
 
     def page(self, who: Principal, trigger: str, *, limit: int, cursor: str | None) -> Page[DeliveryView]: ...
+
+    def body(self, who: Principal, trigger: str, delivery: str) -> bytes:
+        """Return a delivery as it came. Raises NotFound."""
+        ...
 
     def run(self, who: Principal, trigger: str) -> DeliveryView:
         """Have a trigger start its task now. Raises NotFound, Forbidden."""

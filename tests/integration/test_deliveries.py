@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
+import random
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -88,7 +90,7 @@ class Forge:
 
     def deliveries(self) -> list[DeliveryView]:
         """Oldest first."""
-        return self.world.deliveries.page(ANN, "t", limit=200, cursor=None).items[::-1]
+        return self.world.seen_deliveries.page(ANN, "t", limit=200, cursor=None).items[::-1]
 
     def tasks(self) -> list[dict[str, Any]]:
         return list(self.world.database["tasks"].find().sort("_id", 1))
@@ -156,6 +158,7 @@ def test_what_is_forged_truncated_or_replayed_with_another_body_is_refused(forge
     assert forge.deliver(body, to="../t") in (401, 404)
     assert forge.deliver(b"[1]") == 422
     assert forge.deliver(b"{" + b"[" * 5000) == 422
+    assert forge.deliver(b'{"\xff": 1}') == 422
     assert forge.deliver(body, delivery="") == 422
     assert forge.deliver(body, kind="text/plain") == 415
     assert forge.deliver(json.dumps(old).encode(), event="pull_request", delivery="old") == 422
@@ -310,14 +313,14 @@ def test_a_forks_pull_request_waits_for_approval(forge: Forge) -> None:
     assert (held.state, forge.tasks()) == ("held", [])
 
     with pytest.raises(NotFound):
-        forge.world.deliveries.approve(ANN, "t", "0" * 26)
-    forge.world.deliveries.approve(ANN, "t", held.id)
+        forge.world.seen_deliveries.approve(ANN, "t", "0" * 26)
+    forge.world.seen_deliveries.approve(ANN, "t", held.id)
     forge.process()
 
     (delivery,) = forge.deliveries()
     assert (delivery.state, delivery.approved_by) == ("started", "ann")
     with pytest.raises(Conflict):
-        forge.world.deliveries.approve(ANN, "t", held.id)
+        forge.world.seen_deliveries.approve(ANN, "t", held.id)
 
 
 def test_a_replay_makes_a_new_task_and_no_approval_of_a_fork(forge: Forge) -> None:
@@ -326,7 +329,7 @@ def test_a_replay_makes_a_new_task_and_no_approval_of_a_fork(forge: Forge) -> No
     forge.deliver(fork(), event="pull_request", delivery="d2")
     forge.process()
     for one in forge.deliveries():
-        forge.world.deliveries.replay(ANN, "t", one.id)
+        forge.world.seen_deliveries.replay(ANN, "t", one.id)
     forge.process()
 
     assert len(forge.tasks()) == 2
@@ -340,7 +343,7 @@ def test_those_without_the_right_can_neither_replay_nor_approve(forge: Forge) ->
     forge.push()
     (delivery,) = forge.deliveries()
 
-    for act in (forge.world.deliveries.replay, forge.world.deliveries.approve):
+    for act in (forge.world.seen_deliveries.replay, forge.world.seen_deliveries.approve):
         with pytest.raises(Forbidden):
             act(person("reader", "developer"), "t", delivery.id)
         with pytest.raises(NotFound):
@@ -403,3 +406,94 @@ def test_a_trigger_is_exported_and_imported(forge: Forge, app: flask.Flask) -> N
     assert "kind: trigger" in text
     assert SECRET not in text
     assert transfer.bring_in(ANN, text, dry_run=False).changed == 0
+
+
+def test_a_repeat_of_an_event_that_started_no_task_names_none(forge: Forge) -> None:
+    forge.trigger(concurrency="skip")
+    forge.push(1)
+    forge.push(2)
+    forge.push(2, delivery="again")
+    forge.process()
+
+    repeat = forge.deliveries()[-1]
+    assert (repeat.state, repeat.task, repeat.message_code) == ("repeated", None, "delivery_repeated_none")
+
+
+def test_a_task_that_could_not_be_made_holds_up_no_later_event(forge: Forge) -> None:
+    """Not even under `skip`."""
+    forge.trigger(concurrency="skip")
+    queues = forge.world.database["queues"]
+    queue = queues.find_one_and_delete({"_id": "default"})
+    forge.push(1)
+    forge.process()
+    queues.insert_one(queue or {})
+    forge.push(2)
+    forge.process()
+
+    assert [one.state for one in forge.deliveries()] == ["failed", "started"]
+
+
+def test_what_a_repositorys_events_say_is_for_its_readers_alone(forge: Forge) -> None:
+    """A trigger without grants of its own opens nothing of a private repository, and starts nothing on it."""
+    forge.trigger()
+    forge.deliver(fork(), event="pull_request")
+    forge.process()
+    (held,) = forge.deliveries()
+    seen, repositories = forge.world.seen_deliveries, forge.world.catalogs["repository"]
+    url = "https://git.example.com/team/app.git"
+    private = RepositorySpec(name="app", url=url, access=Access(read=["name:reader"], run=["name:eve"]))
+    repositories.replace(ANN, "app", private, None)
+
+    for name, refusal in (("stranger", NotFound), ("reader", Forbidden)):
+        who = person(name, "developer")
+        for act in (seen.replay, seen.approve):
+            with pytest.raises(refusal):
+                act(who, "t", held.id)
+        with pytest.raises(refusal):
+            seen.run(who, "t")
+    with pytest.raises(NotFound):
+        seen.page(person("stranger", "developer"), "t", limit=10, cursor=None)
+    with pytest.raises(NotFound):
+        seen.body(person("stranger", "developer"), "t", held.id)
+    assert seen.body(person("reader", "developer"), "t", held.id) == fork()
+
+
+def test_a_later_trigger_of_the_same_name_shows_nothing_of_the_earlier_one(forge: Forge) -> None:
+    forge.trigger()
+    forge.push()
+    forge.world.catalogs["trigger"].delete(EDITOR, "t", None, force=False)
+    forge.trigger()
+
+    assert forge.deliveries() == []
+
+
+def test_a_body_that_does_not_fit_a_document_is_stored_whole(forge: Forge) -> None:
+    """And replayed. 23 MB that can't be compressed much."""
+    forge.trigger()
+    noise = base64.b64encode(random.Random(1).randbytes(17_000_000)).decode()
+    body = json.dumps({**json.loads(push()), "noise": noise}).encode()
+
+    assert forge.deliver(body) == 202
+    forge.process()
+    (delivery,) = forge.deliveries()
+    assert delivery.state == "started"
+    again = forge.world.seen_deliveries.replay(ANN, "t", delivery.id)
+    assert forge.world.seen_deliveries.body(ANN, "t", again.id) == body
+    forge.world.catalogs["trigger"].delete(EDITOR, "t", None, force=False)
+    assert forge.world.database["delivery_parts"].count_documents({}) == 0
+
+
+def test_two_events_of_an_older_gitlab_under_one_name_are_two(forge: Forge) -> None:
+    forge.world.catalogs["trigger"].create(EDITOR, TriggerSpec(
+        name="lab", repository="app", provider="gitlab", webhook_secret="signing", events=["push"], script="true",
+    ))  # fmt: skip
+    for number in (1, 2, 2):
+        body = json.dumps({
+            "object_kind": "push", "ref": "refs/heads/main", "before": "0" * 40, "after": f"{number:040x}",
+            "project": {"path_with_namespace": "team/app"}, "commits": [], "total_commits_count": 0,
+        }).encode()  # fmt: skip
+        headers = {"X-Gitlab-Event": "Push Hook", "X-Gitlab-Event-UUID": "same", "X-Gitlab-Token": SECRET}
+        assert forge.deliver(body, to="lab", headers=headers) == 202
+    forge.process()
+
+    assert len(forge.tasks()) == 2

@@ -62,7 +62,7 @@ class Clock:
 
     def deliveries(self) -> list[DeliveryView]:
         """Oldest first."""
-        return self.world.deliveries.page(ANN, "t", limit=200, cursor=None).items[::-1]
+        return self.world.seen_deliveries.page(ANN, "t", limit=200, cursor=None).items[::-1]
 
     def tasks(self) -> list[dict[str, Any]]:
         return list(self.world.database["tasks"].find().sort("_id", 1))
@@ -155,7 +155,7 @@ def test_a_system_that_was_stopped_for_a_day_catches_up_as_the_trigger_says(
 def test_a_missed_time_that_was_skipped_is_started_by_its_replay(clock: Clock) -> None:
     at = clock.trigger()
     clock.tick(at + timedelta(hours=2))
-    clock.world.deliveries.replay(ANN, "t", clock.deliveries()[0].id)
+    clock.world.seen_deliveries.replay(ANN, "t", clock.deliveries()[0].id)
 
     clock.tick(at + timedelta(hours=2))
 
@@ -251,15 +251,15 @@ def test_a_zone_that_this_machine_does_not_have_holds_up_no_other_trigger(clock:
 def test_who_may_run_a_trigger_starts_it_now_also_while_it_is_paused(clock: Clock) -> None:
     clock.trigger(paused=True, access=Access(read=["name:reader"], run=["name:user"], manage=["name:eve"]))
     for _ in range(2):
-        assert clock.world.deliveries.run(person("user", "developer"), "t").state == "received"
+        assert clock.world.seen_deliveries.run(person("user", "developer"), "t").state == "received"
     clock.tick(datetime.now(UTC))
 
     assert [(one.event, one.sender, one.state) for one in clock.deliveries()] == [("run", "user", "started")] * 2
     assert [task["owner"] for task in clock.tasks()] == ["eve", "eve"]
     with pytest.raises(Forbidden):
-        clock.world.deliveries.run(person("reader", "developer"), "t")
+        clock.world.seen_deliveries.run(person("reader", "developer"), "t")
     with pytest.raises(NotFound):
-        clock.world.deliveries.run(person("stranger", "developer"), "t")
+        clock.world.seen_deliveries.run(person("stranger", "developer"), "t")
 
 
 def test_the_triggers_page_shows_the_next_times_and_starts_it(clock: Clock, app: flask.Flask) -> None:

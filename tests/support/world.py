@@ -16,6 +16,7 @@ from keruta.adapters.mongo.deliveries import MongoDeliveries
 from keruta.adapters.mongo.expiry import MongoExpiry
 from keruta.adapters.mongo.logs import MongoLogs
 from keruta.adapters.mongo.reports import MongoReportStore
+from keruta.adapters.mongo.seen_deliveries import MongoSeenDeliveries
 from keruta.adapters.mongo.submissions import MongoIntake
 from keruta.adapters.mongo.task_queries import MongoReading
 from keruta.adapters.mongo.task_store import MongoTaskStore
@@ -74,6 +75,7 @@ class World:
         self.commands = CommandPorts(changes=self.changes, audit=MongoAudit(database), nudges=self.nudges)
         self.reading = MongoReading(database, settings)
         self.deliveries = MongoDeliveries(database, self.sealer, editors(database, settings))
+        self.seen_deliveries = MongoSeenDeliveries(database, self.deliveries)
         self.delivery_ports = DeliveryPorts(
             settings=settings, store=self.deliveries, lookup=self.lookup, intake=self.intake, tracing=SILENT,
             commands=self.commands,

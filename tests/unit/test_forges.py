@@ -14,7 +14,8 @@ import pytest
 from keruta.domain.catalog.triggers import Provider, TriggerSpec
 from keruta.domain.decode import convert
 from keruta.domain.deliveries import is_of, request_of, too_old, verdict
-from keruta.domain.forges import ForgeEvent, glob_matches, headers_of, read_event, signature_holds
+from keruta.domain.forge_payloads import read_event
+from keruta.domain.forges import ForgeEvent, glob_matches, headers_of, signature_holds
 
 URL = "https://git.example.com/team/app.git"
 NEW, OLD, NONE = "a" * 40, "b" * 40, "0" * 40
@@ -119,7 +120,7 @@ def test_gitlabs_events_are_said_in_the_same_words() -> None:
         ({"branches": ["release/*"]}, "delivery_branch"),
         ({"paths": ["docs/*"]}, "start"),
         ({"paths": ["src/*"]}, "delivery_paths"),
-        ({"actions": ["opened"]}, "delivery_action"),
+        ({"actions": ["opened"]}, "start"),
         ({"events": ["tag", "issue"]}, "delivery_not_wanted"),
         ({"paused": True}, "delivery_paused"),
         ({"labels": ["bug"]}, "start"),
@@ -195,7 +196,7 @@ def test_a_payload_with_ten_thousand_commits_is_read_at_once() -> None:
     commits = [{"added": [f"f{n}"], "modified": [], "removed": []} for n in range(10_000)]
     began = time.process_time()
 
-    event = read_event("github", "push", push(commits=commits))
+    event = read_event("github", "push", push(commits=commits, total_commits=10_000))
 
     assert len(event.paths or ()) == 10_000
     assert outcome(trigger(paths=["*x*y*z*"]), event) == "delivery_paths"
@@ -243,3 +244,82 @@ def test_a_trigger_that_can_not_work_is_refused(fields: dict[str, Any]) -> None:
     given = {"name": "t", "repository": "app", "provider": "github", "webhook_secret": "s", "events": ["push"],
              "script": "true", **fields}  # fmt: skip
     assert convert(given, TriggerSpec)[1]
+
+
+@pytest.mark.parametrize("hidden", ["main\u202e", "ma\u200bin", "main\n", "main\0"])
+def test_a_branch_with_hidden_letters_is_not_the_branch_that_it_looks_like(hidden: str) -> None:
+    """Whoever may push it has no right to push the protected one."""
+    event = read_event("github", "push", push(f"refs/heads/{hidden}"))
+
+    assert outcome(trigger(branches=["main"]), event) == "delivery_branch"
+    assert event.parameters["KERUTA_PARAM_REF"].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "action", "said"),
+    [
+        ("pull_request", "pull_request", "synchronize", "start"),
+        ("pull_request", "pull_request", "synchronized", "start"),
+        ("pull_request", "pull_request", "closed", "delivery_action"),
+        ("pull_request", "pull_request", "labeled", "delivery_action"),
+        ("comment", "issue_comment", "created", "start"),
+        ("comment", "issue_comment", "edited", "delivery_action"),
+        ("comment", "issue_comment", "deleted", "delivery_action"),
+        ("issue", "issues", "opened", "start"),
+        ("issue", "issues", "closed", "delivery_action"),
+    ],
+)
+def test_without_actions_what_is_new_starts_a_task(kind: str, name: str, action: str, said: str) -> None:
+    event = read_event("github", name, pull_request(action=action, issue={"number": 7}, comment={"id": 1}))
+
+    assert outcome(trigger(events=[kind]), event) == said
+    assert outcome(trigger(events=[kind], actions=["*"]), event) == "start"
+    assert outcome(trigger(events=[kind], actions=[action]), event) == "start"
+
+
+def test_gitlabs_update_is_new_commits_or_other_words() -> None:
+    def update(**fields: Any) -> ForgeEvent:
+        own = {"iid": 3, "action": "update", "source_project_id": 1, "target_project_id": 1,
+               "last_commit": {"id": NEW}, **fields.pop("own", {})}  # fmt: skip
+        return read_event("gitlab", "Merge Request Hook", {
+            "object_kind": "merge_request", "project": {"path_with_namespace": "team/app"}, "object_attributes": own,
+            **fields,
+        })  # fmt: skip
+
+    labels = {"labels": {"previous": [], "current": [{"title": "bug"}]}}
+    spec = trigger(provider="gitlab", events=["pull_request"])
+    assert outcome(spec, update(own={"oldrev": OLD})) == "start"
+    assert outcome(spec, update(changes={"title": {"previous": "a", "current": "b"}})) == "delivery_action"
+    assert outcome(spec, update(changes={"draft": {"previous": True, "current": False}})) == "start"
+    assert (
+        outcome(trigger(provider="gitlab", events=["pull_request"], labels=["bug"]), update(changes=labels)) == "start"
+    )
+
+
+def test_a_comment_that_was_edited_today_is_not_as_old_as_itself() -> None:
+    comment = {"id": 1, "created_at": "2020-01-01T00:00:00Z", "updated_at": "2026-01-02T03:04:05Z"}
+    event = read_event("github", "issue_comment", {"action": "edited", "comment": comment})
+
+    assert not too_old(event, datetime(2026, 1, 3, tzinfo=UTC))
+
+
+def test_an_annotated_tag_is_checked_out_by_its_commit() -> None:
+    tag = push("refs/tags/v1", head_commit={"id": OLD})
+    gitlab = {"object_kind": "tag_push", "ref": "refs/tags/v1", "after": NEW, "checkout_sha": OLD}
+
+    assert read_event("github", "push", tag).commit == OLD
+    assert read_event("gitlab", "Tag Push Hook", gitlab).commit == OLD
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59", "x", 7])
+def test_a_time_that_no_calendar_has_is_none(at: Any) -> None:
+    request = pull_request()
+    request["pull_request"]["updated_at"] = at
+
+    assert read_event("github", "pull_request", request).at is None
+
+
+def test_the_files_of_a_push_are_bounded_beside_its_body() -> None:
+    commits = [{"added": ["x" * 4000 for _ in range(300)], "modified": [], "removed": []}]
+
+    assert read_event("github", "push", push(commits=commits)).paths is None

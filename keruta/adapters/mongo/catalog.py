@@ -48,6 +48,9 @@ class Extras:
     def also(self, entry: Document, session: ClientSession) -> None:
         """Write documents that belong to the entry, in the same transaction."""
 
+    def deleted(self, name: str) -> None:
+        """Remove documents that belong to an entry which was deleted."""
+
     def search(self, text: str) -> Document:
         """The condition that a search means. Raises InvalidRequest where nothing can be searched."""
         raise InvalidRequest(
@@ -275,6 +278,7 @@ class MongoCatalog:
             self._gone.update_one({"_id": f"{self.kind.name}:{name}"}, past, upsert=True)
             if self._entries.delete_one({"_id": name, "revision": row["revision"]}).deleted_count != 1:
                 raise self._outdated(self._row(who, name), None)
+            self.extras.deleted(name)
             self._audit.record(who.name, "delete", self.kind.name, name, readers=row["readers"])
         self.settle()
 

@@ -255,7 +255,7 @@ class Catalogs:
         self.credentials = Credentials(database, sealer, keeps_values=keeps_values)
         self.documents = Documents(database)
         extras: dict[str, Extras] = {"credential": self.credentials, "document": self.documents}
-        extras["trigger"] = Triggers()
+        extras["trigger"] = Triggers(database)
         extras["repository"] = Repositories("repository", self.circuits)
         self._by_kind = {
             name: MongoCatalog(database, kind, extras.get(name) or WithCircuit(name, self.circuits), self.audit)

@@ -12,6 +12,7 @@ from typing import Any
 from keruta import structs
 from keruta.adapters.mongo.catalog import Extras
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.delivery_bodies import DeliveryBodies
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.schedules import next_after, offset, upcoming
 from keruta.ports import Document
@@ -22,6 +23,15 @@ AT_ONCE = 200  # triggers of one tick
 
 class Triggers(Extras):
     """Triggers: with the time that comes next. A change of the schedule, or the end of a pause, counts from now on."""
+
+    def __init__(self, database: Database) -> None:
+        self._deliveries = database["deliveries"]
+        self._bodies = DeliveryBodies(database)
+
+    def deleted(self, name: str) -> None:
+        """Its deliveries go with it: a later trigger of its name may be for other people."""
+        self._deliveries.delete_many({"trigger": name})
+        self._bodies.forget(name)
 
     def stored(self, spec: TriggerSpec, before: Document | None) -> Document:
         same = ("schedule", "time_zone", "jitter_seconds", "paused")

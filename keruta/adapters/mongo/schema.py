@@ -245,6 +245,12 @@ def _schedules(database: Database[dict[str, Any]]) -> None:
     database["triggers"].create_index("due_at", name="due_at", partialFilterExpression={"due_at": {"$type": "date"}})
 
 
+def _parts_of_deliveries(database: Database[dict[str, Any]]) -> None:
+    """Parts of large bodies go when their deliveries do."""
+    database["delivery_parts"].create_index("received_at", name="received_at", expireAfterSeconds=30 * DAY_SECONDS)
+    database["delivery_parts"].create_index("trigger", name="trigger")
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -265,6 +271,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _provenance,
     _triggers,
     _schedules,
+    _parts_of_deliveries,
 )
 
 

@@ -21,6 +21,10 @@ TRIGGERS: tuple[Route, ...] = (
         answer=Page[DeliveryView], query=PAGED, problems=(404, 422),
     ),
     Route(
+        name="show_delivery_body", method="GET", path="/api/v1/triggers/{name}/deliveries/{id}/body", roles=READ,
+        summary="The body that the forge sent, as it came", answer="application/json", problems=(404,),
+    ),
+    Route(
         name="run_trigger", method="POST", path="/api/v1/triggers/{name}/run", roles=RUN,
         summary="Start a trigger's task now, also while the trigger is paused", answer=DeliveryView, problems=(404,),
     ),
