@@ -7,13 +7,13 @@ Everything read here may have been written by the script. Links, other directori
 from __future__ import annotations
 
 import functools
+import os
 import re
 import stat
 
 from agent.attempt.git_index import INDEX_LIMIT_BYTES, IndexEntry, IndexUnreadableError, parse
-from agent.attempt.workspace_files import Beneath
+from agent.attempt.workspace_files import PATH_LIMIT_BYTES, Beneath
 from keruta.domain.messages import message
-from keruta.domain.repository import branch_fault
 from keruta.errors import PhaseError
 
 REFS_LIMIT = 20_000
@@ -21,6 +21,7 @@ PACKED_LIMIT_BYTES = 64 << 20
 TEXT_LIMIT_BYTES = 1 << 20
 SYMREF_DEPTH = 5
 _HEX = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
+_NOT_IN_REF = re.compile(rb"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{")
 
 
 class GitDirectory:
@@ -55,7 +56,10 @@ class GitDirectory:
     # ------------------------------------------------------------ refs
 
     def head(self) -> tuple[str | None, str | None]:
-        """Return the commit that HEAD names and the full name of its branch, each None where there is none."""
+        """Return the commit that HEAD names and the full name of its branch, each None where there is none.
+
+        A name is bytes, as a path is: what is not UTF-8 in it is escaped as `os.fsdecode` does.
+        """
         return self._follow(b"HEAD")
 
     def _follow(self, name: bytes) -> tuple[str | None, str | None]:
@@ -69,7 +73,7 @@ class GitDirectory:
             name = text[4:].strip()
             if not _is_ref(name):
                 return None, None
-            branch = name.decode()
+            branch = os.fsdecode(name)
         return None, None
 
     @functools.cached_property
@@ -79,7 +83,8 @@ class GitDirectory:
 
     def branches(self) -> dict[str, str]:
         """Return the commits of the local branches, by their full names; the first of very many."""
-        found = {name.decode(): commit for name, commit in self._packed.items() if name.startswith(b"refs/heads/")}
+        packed = self._packed.items()
+        found = {os.fsdecode(name): commit for name, commit in packed if name.startswith(b"refs/heads/")}
         waiting = [b"refs/heads"]
         while waiting and len(found) < REFS_LIMIT:
             directory = waiting.pop()
@@ -92,7 +97,7 @@ class GitDirectory:
                 if stat.S_ISDIR(kind.st_mode):
                     waiting.append(path)
                 elif _is_ref(path) and (commit := self._follow(path)[0]):
-                    found[path.decode()] = commit
+                    found[os.fsdecode(path)] = commit
         return found
 
     def commits_in(self, name: bytes) -> list[str]:
@@ -116,6 +121,11 @@ class GitDirectory:
     def exclude(self) -> bytes:
         """The patterns of `info/exclude`."""
         return self._text(b"info/exclude")
+
+    @property
+    def attributes(self) -> bytes:
+        """The patterns of `info/attributes`."""
+        return self._text(b"info/attributes")
 
     @property
     def borrows(self) -> bool:
@@ -195,11 +205,10 @@ def submodule_paths(text: bytes) -> set[bytes]:
 
 
 def _is_ref(name: bytes) -> bool:
-    try:
-        text = name.decode()
-    except UnicodeDecodeError:
+    """Say whether Git takes a name for a ref's. Source: git-check-ref-format(1)."""
+    if not name.startswith(b"refs/") or len(name) > PATH_LIMIT_BYTES or name.endswith(b".") or _NOT_IN_REF.search(name):
         return False
-    return text.startswith("refs/") and branch_fault(text.removeprefix("refs/")) is None
+    return all(part and not part.startswith(b".") and not part.endswith(b".lock") for part in name.split(b"/"))
 
 
 def _normal(at: bytes, target: bytes) -> bytes | None:

@@ -23,11 +23,17 @@ FIRST_WAIT_SECONDS = 1.0
 MOST_WAIT_SECONDS = 30.0
 RETRY_SECONDS = 240.0
 SUFFIXES = 100
+MOVES = 5  # so many times a branch may change between the look and the push
 SAID_LIMIT = 600
 _HEADS = "refs/heads/"
 # Git's own words on the server, when it can't change a ref.
-_LOCK = re.compile(r"failed to update ref|cannot lock ref|failed to lock|incorrect old value|reference already exists")
-_MOVED = re.compile(r"reference already exists|but expected|incorrect old value")
+_LOCK = re.compile(
+    r"failed to update ref|cannot lock ref|failed to lock|incorrect old value|reference already exists|conflict"
+)
+_CLASH = re.compile(
+    r"exists; cannot create|blocking reference|not a directory|(directory/file|file/directory) conflict", re.IGNORECASE
+)
+_MOVED = re.compile(rf"reference already exists|but expected|incorrect old value|{_CLASH.pattern}", re.IGNORECASE)
 # What Git says when an object that it wants to send is not there.
 _NOT_HERE = re.compile(r"(fatal|error): (unable to read|missing|bad object|could not read) ", re.IGNORECASE)
 _QUIET = (
@@ -50,7 +56,11 @@ class Pushed(msgspec.Struct, frozen=True):
 
 
 class _Moved(Exception):  # noqa: N818  no error: what the server has is looked at again
-    """The branch changed between the look and the push."""
+    """The branch, or one that it can't be beside, changed between the look and the push."""
+
+    def __init__(self, clash: PhaseError | None = None) -> None:
+        super().__init__()
+        self.clash = clash
 
 
 class Pusher:
@@ -76,6 +86,7 @@ class Pusher:
         self._say = say
         self._announce = announce
         self._sleep = sleep or self._wait
+        self._moved = 0
 
     def push(self, work: Work, target: ResultBranch, ours: Collection[tuple[str, str]] = ()) -> Pushed:
         """Push the work; return the branch and commit that are on the server then.
@@ -90,7 +101,7 @@ class Pusher:
         again = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((TransientError, _Moved)),
             wait=tenacity.wait_exponential_jitter(initial=FIRST_WAIT_SECONDS, max=MOST_WAIT_SECONDS),
-            stop=tenacity.stop_after_delay(min(RETRY_SECONDS, max(0.0, self._git.seconds_left - MOST_WAIT_SECONDS))),
+            stop=self._given_up,
             before_sleep=self._tell_again,
             sleep=self._sleep,
             reraise=True,
@@ -98,12 +109,17 @@ class Pusher:
         try:
             return again(self._once, work, target, ours)
         except _Moved as error:
-            raise PhaseError("BranchExists", message("branch_busy", branch=target.branch)) from error
+            raise error.clash or PhaseError("BranchExists", message("branch_busy", branch=target.branch)) from error
 
     def _tell_again(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, TransientError):
             self._say(f"{error.message}: trying again")
+
+    def _given_up(self, state: tenacity.RetryCallState) -> bool:
+        """Return whether time is up, or the branch was never as it was seen: so are those that a server hides."""
+        seconds = min(RETRY_SECONDS, self._git.seconds_left - MOST_WAIT_SECONDS)
+        return self._moved >= MOVES or (state.seconds_since_start or 0.0) >= seconds
 
     def _wait(self, seconds: float) -> None:
         self._git.pause(seconds)
@@ -238,26 +254,31 @@ class Pusher:
         self._say(f"! {status}")
         words = " ".join(line for line in remote_lines(said) if line != "error:")
         if "stale info" in status or (_LOCK.search(status) and _MOVED.search(f"{status} {words}")):
-            return _Moved()
+            self._moved += 1
+            return _Moved(_sentence(branch, status, words) if _CLASH.search(f"{status} {words}") else None)
         return _sentence(branch, status, words)
 
 
 # Which of a server's words tell what it refuses.
 _REFUSALS = (
     (r"without `?workflows?`? (permission|scope)|workflow scope", "branch_workflow"),
-    (r"protected branch|branch is protected|GH006|GH013", "branch_protected"),
+    (
+        r"protected branch|branch is protected|GH006|GH013|TF402455|(modified|updated) (only )?through pull requests",
+        "branch_protected",
+    ),
     (
         r"permission denied for writing|not authorized to write|does not have write access|not allowed to push",
         "branch_no_write_right",
     ),
-    (r"cannot lock ref|(directory/file|file/directory) conflict|exists; cannot create", "branch_clash_unnamed"),
-    (r"shallow update not allowed", "branch_unrelated"),
 )
+# Git's own, which a hook's words are not.
+_OWN_REFUSALS = ((_CLASH.pattern, "branch_clash_unnamed"), (r"shallow update not allowed", "branch_unrelated"))
 
 
 def _sentence(branch: str, status: str, words: str) -> PhaseError:
     both = f"{status} {words}"
-    code = next((code for words_, code in _REFUSALS if re.search(words_, both, re.IGNORECASE)), "branch_refused")
+    known = _REFUSALS if "hook declined" in status else (*_REFUSALS, *_OWN_REFUSALS)
+    code = next((code for words_, code in known if re.search(words_, both, re.IGNORECASE)), "branch_refused")
     reason = "PushRefused" if code == "branch_no_write_right" else "BranchRefused"
     return PhaseError(reason, message(code, branch=branch, said=(words or status)[:SAID_LIMIT]))
 

@@ -80,7 +80,11 @@ class AttemptResult:
         """Keep the work as files and push nothing: its Pod ends, and time is short. Raises nothing of Git's."""
         git, repository = self._opened(base, RESCUE_SECONDS)
         try:
-            work = self._read(repository, git)
+            try:
+                work = self._read(repository, git)
+            except PhaseError as error:
+                self._say(f"{error.reason}: {error.message}")
+                work = self._read_files(repository, git)
             self._keep(repository, work, target, git.seconds_left)
         except (PhaseError, Interrupted, OSError) as error:
             self._say(f"the work could not be kept: {error or type(error).__name__}")
@@ -103,11 +107,19 @@ class AttemptResult:
                 self._keep(repository, work, target)
         except PhaseError as error:
             verdict = self._failed(verdict, error)
+            self._keep_files(repository, target, git)
         except Interrupted:
             verdict = self._failed(verdict, _late())
         finally:
             repository.remove()
         return verdict
+
+    def _keep_files(self, repository: ResultRepository, target: ResultBranch, git: Git) -> None:
+        """Keep the files of a workspace whose repository can't be read."""
+        try:
+            self._keep(repository, self._read_files(repository, git), target)
+        except (PhaseError, Interrupted) as error:
+            self._say(f"the work could not be kept: {error or type(error).__name__}")
 
     def _unchanged(self, verdict: Verdict) -> Verdict:
         """A coding agent changed nothing: no branch is pushed that would equal the one that was checked out."""
@@ -126,11 +138,15 @@ class AttemptResult:
         )  # fmt: skip
         return git, repository
 
-    def _read(self, repository: ResultRepository, git: Git) -> Work:
+    def _read(self, repository: ResultRepository, git: Git, *, files_alone: bool = False) -> Work:
         def fetch_base(_: Git) -> None:
             self._fetch_base(repository, git)
 
-        return repository.read(self._spec.identity, self._message, self._made_at, fetch_base)
+        return repository.read(self._spec.identity, self._message, self._made_at, fetch_base, files_alone=files_alone)
+
+    def _read_files(self, repository: ResultRepository, git: Git) -> Work:
+        repository.empty()
+        return self._read(repository, git, files_alone=True)
 
     def _fetch_base(self, repository: ResultRepository, git: Git) -> None:
         with self._access.opened("push") as env:

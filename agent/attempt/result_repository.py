@@ -67,11 +67,9 @@ class ResultRepository:
         self, directory: Path, workspace: Path, *, base: str, git: Git, index: Path | None = None, lfs: bool = False,
         excluded: Sequence[str] = (), say: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(mode=0o700)
         self.directory = directory
         self.bare = directory / "repository.git"
-        self.bare.mkdir()
+        self.empty()
         self._workspace = workspace
         self.base = base
         self._algorithm = "sha256" if len(base) == 64 else "sha1"
@@ -81,6 +79,12 @@ class ResultRepository:
         self._say = say
         self._signed: dict[str, str] = {}
         self.git = git.with_env(own_environment(self.bare), self.bare)
+
+    def empty(self) -> None:
+        """Remove what is there, so that it can be read anew."""
+        self.remove()
+        self.directory.mkdir(mode=0o700)
+        self.bare.mkdir()
 
     def remove(self) -> None:
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -98,14 +102,17 @@ class ResultRepository:
     # ------------------------------------------------------------ what was made
 
     def read(
-        self, identity: CommitIdentity, text: str, made_at: int, fetch_base: Callable[[Git], object] | None = None
-    ) -> Work:
+        self, identity: CommitIdentity, text: str, made_at: int, fetch_base: Callable[[Git], object] | None = None,
+        *, files_alone: bool = False,
+    ) -> Work:  # fmt: skip
         """Return what the script made: its commits, and one on top for what it did not commit.
 
         Args:
             text: the message of that commit.
             made_at: its time, in seconds since 1970.
             fetch_base: fetches the base commit where the workspace lost it.
+            files_alone: the workspace's own repository can't be read: its files become one commit on the base commit,
+                and those that can't be read are left out.
 
         Raises:
             PhaseError: PushFailed, with a sentence.
@@ -115,19 +122,38 @@ class ResultRepository:
         self._signed = author(identity, made_at)
         try:
             with Beneath(self._workspace) as files:
-                return self._read(files, text, fetch_base)
+                read = self._read_files if files_alone else self._read
+                return read(files, text, fetch_base)
         except OSError as error:
             raise PhaseError("PushFailed", message("push_unreadable", error=error.strerror or str(error))) from error
 
-    def _read(self, files: Beneath, text: str, fetch_base: Callable[[Git], object] | None) -> Work:
-        directory = GitDirectory(files)
-        taken = take_objects(files, directory.path + b"/objects", self.git, self._algorithm)
+    def _read_files(self, files: Beneath, text: str, fetch_base: Callable[[Git], object] | None) -> Work:
+        commits = self._objects(files, fetch_base)
+        if self.base not in commits:
+            raise PhaseError("PushFailed", message("result_head_missing", commit=self.base))
+        self.end_history(commits)
+        base = self._baseline(tree_rows(self._tree(self.base)))
+        snapshot = Snapshot(files, self.git, self.directory / "files", base, lfs=self._lfs, lenient=True)
+        (self.bare / "info").mkdir(exist_ok=True)
+        (self.bare / "info" / "exclude").write_text("".join(f"{one}\n" for one in self._excluded))
+        head = self._on_top(self.base, snapshot.tree(list(base.checked_out.values()) or None), [], text)
+        self._tell_left_out(snapshot)
+        return Work(base=self.base, head=head, commits=self.end_history(read_commits(self.git)))
+
+    def _objects(self, files: Beneath, fetch_base: Callable[[Git], object] | None) -> Commits:
+        """The repository has the workspace's objects, and the base commit; returns the commits."""
+        taken = take_objects(files, b".git/objects", self.git, self._algorithm)
         if taken.bad:
             self._say(f"{taken.bad} damaged Git objects or packs in the workspace left out")
         commits = read_commits(self.git)
         if self.base not in commits and fetch_base is not None:
             fetch_base(self.git)
             commits = read_commits(self.git)
+        return commits
+
+    def _read(self, files: Beneath, text: str, fetch_base: Callable[[Git], object] | None) -> Work:
+        directory = GitDirectory(files)
+        commits = self._objects(files, fetch_base)
         head, branch = directory.head()
         parent = self._parent(directory, commits, head, branch)
         commits = self.end_history(commits)
@@ -144,7 +170,8 @@ class ResultRepository:
     def _parent(self, directory: GitDirectory, commits: Commits, head: str | None, branch: str | None) -> str | None:
         """The commit that a person would commit on; None for a branch that has no commit yet."""
         if head is None and branch is not None and self.base in commits:
-            self._say(f"HEAD is on {branch}, which has no commit: the result begins a history of its own")
+            name = shown(os.fsencode(branch))
+            self._say(f"HEAD is on {name}, which has no commit: the result begins a history of its own")
             return None
         if head is None:
             self._say("HEAD in the workspace names no commit: the one that was checked out is taken")
@@ -166,17 +193,25 @@ class ResultRepository:
         (self.bare / "info" / "exclude").write_bytes(
             b"\n".join((directory.exclude, *(one.encode() for one in self._excluded), b""))
         )
+        (self.bare / "info" / "attributes").write_bytes(directory.attributes)
         listed = b"" if parent is None else self._tree(parent)
         snapshot = Snapshot(files, self.git, self.directory / "files", self._baseline(tree_rows(listed)), lfs=self._lfs)
         tracked = directory.tracked(len(self.base) // 2)
         tree = snapshot.tree(tracked)
         for unmerged in sorted({entry.path for entry in tracked or () if entry.stage})[:SHOWN_PATHS]:
             self._say(f"in the result with an unresolved conflict: {shown(unmerged)}")
+        self._tell_left_out(snapshot)
+        merged = [one for one in directory.commits_in(b"MERGE_HEAD") if one in commits and one != parent]
+        return self._on_top(parent, tree, merged, text)
+
+    def _tell_left_out(self, snapshot: Snapshot) -> None:
         for path in sorted(snapshot.left_out)[:SHOWN_PATHS]:
             self._say(f"not in the result: {path}")
         if len(snapshot.left_out) > SHOWN_PATHS:
             self._say(f"not in the result: {len(snapshot.left_out) - SHOWN_PATHS} more")
-        merged = [one for one in directory.commits_in(b"MERGE_HEAD") if one in commits and one != parent]
+
+    def _on_top(self, parent: str | None, tree: str, merged: Sequence[str], text: str) -> str:
+        """Return the commit of a tree; the parent itself where nothing would be new."""
         unchanged = (
             parent is not None and tree == self.git("rev-parse", f"{parent}^{{tree}}", reason="PushFailed").strip()
         )
@@ -209,7 +244,7 @@ class ResultRepository:
                 continue
             found[name] = commit
             count = len(commits.new(commit, [head, self.base]))
-            short = name.removeprefix("refs/heads/")
+            short = shown(os.fsencode(name.removeprefix("refs/heads/")))
             self._say(
                 f"not in the result: {count} commits of the branch {short}; HEAD is where the result is taken from"
             )
@@ -225,7 +260,8 @@ class ResultRepository:
         """
         if work.empty:
             return []
-        refs = {f"refs/heads/{branch.removeprefix('refs/heads/')}": work.head, **dict(work.others)}
+        own = f"refs/heads/{branch.removeprefix('refs/heads/')}"
+        refs = {own: work.head, **{_beside(own, name): commit for name, commit in work.others.items()}}
         for name, commit in refs.items():
             self.git("update-ref", name, commit, reason="PushFailed")
         (self.bare / "HEAD").write_text(f"{work.head}\n")
@@ -244,6 +280,12 @@ class ResultRepository:
             if done.exit_code == 0 and 0 < patch.stat().st_size <= PATCH_LIMIT_BYTES:
                 kept.append(patch)
         return kept
+
+
+def _beside(own: str, other: str) -> str:
+    """Return the name of another branch in a bundle, where it can't be its own beside the result's."""
+    clash = other == own or own.startswith(f"{other}/") or other.startswith(f"{own}/")
+    return other.replace("refs/heads/", "refs/other/", 1) if clash else other
 
 
 def own_environment(repository: Path) -> dict[str, str]:

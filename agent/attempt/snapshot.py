@@ -24,6 +24,7 @@ from agent.attempt.git_index import GITLINK, MODES, TREE, IndexEntry
 from agent.attempt.git_objects import tree_rows
 from agent.attempt.workspace_files import Beneath, parts
 from keruta.adapters.git.command import Git
+from keruta.errors import PhaseError
 
 SHOWN_PATHS = 20
 
@@ -49,15 +50,19 @@ class Snapshot:
         git: in the agent's own bare repository, which has the objects of HEAD.
         directory: where copies are made; must not exist.
         lfs: whether files that `filter=lfs` names become pointers.
+        lenient: whether what can't be read is left out, or stays as it is committed, and named in `left_out`.
     """
 
-    def __init__(self, files: Beneath, git: Git, directory: Path, baseline: Baseline, *, lfs: bool) -> None:
+    def __init__(
+        self, files: Beneath, git: Git, directory: Path, baseline: Baseline, *, lfs: bool, lenient: bool = False
+    ) -> None:
         self._files = files
         self._directory = directory
         self._copies = Copies(files, directory)
         self._git = git.with_env({**git.env, "GIT_WORK_TREE": str(directory)}, directory)
         self._base = baseline
         self._filters = large_files.options(git) if lfs else ()
+        self._lenient = lenient
         self._entries: dict[bytes, tuple[int, str]] = {}
         self._modules = submodule_paths(files.read(b".gitmodules", RULES_LIMIT_BYTES) or b"")
         self.left_out: list[str] = []
@@ -126,8 +131,10 @@ class Snapshot:
         with ExitStack() as stack:
             try:
                 descriptor = stack.enter_context(self._files.directory(directory))
-            except PermissionError as error:
-                raise unreadable(directory) from error
+            except PermissionError:
+                self._unreadable(unreadable(directory))
+                self._entries |= {one.path: (one.mode, one.object_id) for one in entries}
+                return
             except OSError:
                 return  # the directory is gone, or a link stands in its place: so its files are gone
             for entry in entries:
@@ -147,8 +154,21 @@ class Snapshot:
         if self._unchanged(entry.path, found):
             before = self._base.checked_out[entry.path]
             self._entries[entry.path] = (before.mode, before.object_id)
-        elif self._copies.copy(descriptor, entry.path, found) and entry.mode != GITLINK:
+        elif self._copied(descriptor, entry.path, found) and entry.mode != GITLINK:
             self._entries[entry.path] = (entry.mode, entry.object_id)  # whether its lines ended in CRLF counts
+
+    def _copied(self, descriptor: int, path: bytes, found: os.stat_result) -> bool:
+        """Return whether there is a file; where it can't be read, it stays as it was."""
+        try:
+            return self._copies.copy(descriptor, path, found)
+        except PhaseError as error:
+            self._unreadable(error)
+            return True
+
+    def _unreadable(self, error: PhaseError) -> None:
+        if not self._lenient:
+            raise error
+        self.left_out.append(str(error.message))
 
     def _unchanged(self, path: bytes, found: os.stat_result) -> bool:
         """Return whether a file is the one that the checkout wrote. No script can set a file's change time."""
@@ -197,19 +217,26 @@ class Snapshot:
             ignored = self._ignored([*files, *directories])
             for path in files:
                 if path not in ignored:
-                    self._copies.take(path)
+                    self._take(path)
             level = [
                 path
                 for path in directories
                 if path not in ignored and self._enter(path, known, tracked=path in tracked_above)
             ]
 
+    def _take(self, path: bytes) -> None:
+        try:
+            self._copies.take(path)
+        except PhaseError as error:
+            self._unreadable(error)
+
     def _list(self, directory: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
         self._copies.rules(directory)
         try:
             entries = self._files.entries(directory)
-        except PermissionError as error:
-            raise unreadable(directory) from error
+        except PermissionError:
+            self._unreadable(unreadable(directory))
+            return
         except OSError:
             return
         for name, kind in entries:
@@ -257,6 +284,8 @@ class Snapshot:
                 *self._filters, "update-index", "--add", "--replace", "-z", "--stdin",
                 stdin=_lines(sorted(changed)), reason="PushFailed",
             )  # fmt: skip
+            added = set(self._git.read("ls-files", "-z", reason="PushFailed").split(b"\0"))
+            self.left_out += [f"{shown(path)}: Git takes no file of this name" for path in changed - added]
 
     def _present(self, object_ids: Iterable[str]) -> set[str]:
         wanted = sorted(set(object_ids))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -109,10 +110,21 @@ def test_a_script_that_ended_by_itself_is_told_of_by_its_agent(pod: Pod) -> None
 
 def test_work_that_cannot_be_read_is_told_in_the_log(pod: Pod) -> None:
     """And the artifacts are kept all the same."""
-    (pod.directory.workspace / ".git").rename(pod.directory.workspace / "git")
+    shutil.rmtree(pod.directory.workspace)
+    pod.directory.workspace.write_text("no directory")
 
     (left,) = pod.ends()
 
     assert isinstance(left, Left)
     assert "report.txt" in {one.path for one in left.artifacts}
     assert "could not be kept" in pod.log
+
+
+def test_the_files_of_a_workspace_without_repository_are_kept(pod: Pod) -> None:
+    """As one commit on the one that was checked out."""
+    shutil.rmtree(pod.directory.workspace / ".git")
+
+    (left,) = pod.ends()
+
+    assert isinstance(left, Left)
+    assert {"result.bundle", "result.patch"} <= {one.path for one in left.artifacts}

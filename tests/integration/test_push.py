@@ -174,6 +174,11 @@ SCRIPTS = {
         printf 'a\r\n' > n.txt
         printf 'b\r\n' > src/a.txt
     """,
+    "attributes beside the repository": r"""
+        mkdir -p .git/info
+        echo '*.txt -text' > .git/info/attributes
+        printf 'a\r\n' > n.txt
+    """,
     "a macro": r"""
         echo '[attr]m text eol=lf' > .gitattributes
         echo '*.q m' >> .gitattributes
@@ -273,6 +278,17 @@ def test_a_file_changed_within_its_size_and_time_is_seen(workspace: Workspace, s
     pushed = workspace.push()
 
     assert git(served, "show", f"{pushed.commit}:src/a.txt") == "b"
+
+
+def test_a_name_that_git_takes_for_its_own_directory_is_left_out_and_named(workspace: Workspace, served: Path) -> None:
+    """On some file systems it would be `.git`."""
+    for name in (".git.", "git~1", "new"):
+        (workspace.path / name).write_text("x")
+
+    workspace.push()
+
+    assert git(served, "diff", "--name-only", workspace.base, "result") == "new"
+    assert len([line for line in workspace.said if ".git." in line or "git~1" in line]) == 2
 
 
 @pytest.mark.parametrize("kind", ["clone", "init", "worktree", "separate git directory"])
@@ -578,6 +594,47 @@ def test_suffix_takes_the_next_free_name(workspace: Workspace, served: Path) -> 
     assert git(served, "rev-parse", "result-3") == pushed.commit
 
 
+@pytest.mark.parametrize(
+    ("if_exists", "theirs", "expected"),
+    [
+        ("fail", "result", "BranchExists"),
+        ("update", "result", "BranchExists"),
+        ("suffix", "result/x", "result-2"),
+        ("replace", "result", "result"),
+        ("replace", "result/x", "BranchRefused"),
+    ],
+)
+def test_a_branch_that_comes_between_the_look_and_the_push(
+    workspace: Workspace, served: Path, if_exists: str, theirs: str, expected: str
+) -> None:
+    """What the server has is looked at again."""
+    workspace.run("echo x > x; git add .; git commit -qm x")
+    commit_on(served, "other", "theirs")
+    once = served / "hooks" / "pre-receive"
+    once.parent.mkdir(exist_ok=True)
+    make = f"unset GIT_QUARANTINE_PATH; git update-ref refs/heads/{theirs} refs/heads/other"
+    once.write_text(f"#!/bin/sh\nrm '{once}'\n{make}\n")
+    once.chmod(0o755)
+
+    try:
+        found = workspace.push("result", if_exists).branch
+    except PhaseError as error:
+        found = error.reason
+
+    assert found == expected
+
+
+def test_a_branch_that_the_server_hides_is_not_asked_for_without_end(workspace: Workspace, served: Path) -> None:
+    """A few times, as if others had pushed to it."""
+    commit_on(served, "result", "theirs")
+    git(served, "config", "uploadpack.hideRefs", "refs/heads/result")
+    workspace.run("echo x > x")
+
+    error = refused(workspace.push)
+
+    assert (error.reason, len(workspace.slept)) == ("BranchExists", 4)
+
+
 def test_what_an_earlier_attempt_pushed_is_replaced(workspace: Workspace, served: Path) -> None:
     """An earlier attempt's commit belongs to the task as long as nobody has added to it."""
     before = commit_on(served, "result", "earlier attempt")
@@ -614,6 +671,7 @@ def test_names_that_clash_are_told(workspace: Workspace, served: Path, there: st
         ),
         ("the file CHANGELOG does not exist", "The Git server refused the branch result"),
         ("error: 403 and Permission denied (publickey), says the hook", "The Git server refused the branch result"),
+        ("cannot lock ref: reference already exists; cannot create", "The Git server refused the branch result"),
     ],
 )
 def test_what_a_server_says_is_told(workspace: Workspace, served: Path, says: str, expected: str) -> None:
@@ -722,6 +780,20 @@ def test_work_that_was_not_pushed_is_kept_as_a_bundle_and_a_patch(
     assert git(clone, "write-tree") == git(clone, "rev-parse", "fix/one^{tree}")
 
 
+@pytest.mark.parametrize("branch", ["side", "side/a", "a"])
+def test_work_is_kept_beside_a_branch_whose_name_clashes(workspace: Workspace, branch: str) -> None:
+    """Both are in the bundle, the result by its own name."""
+    make = "git checkout -qb $b; echo s > $b.txt; git add .; git commit -qm $b"
+    workspace.run(f"mkdir a; for b in side a/b; do {make}; done; git checkout -q main; echo 1 > 1")
+
+    files = workspace.keep(branch)
+
+    listed = git(workspace.path, "bundle", "list-heads", str(files[0])).splitlines()
+    heads = {name: commit for commit, _, name in (line.partition(" ") for line in listed)}
+    assert heads[f"refs/heads/{branch}"] == heads["HEAD"]
+    assert len(set(heads.values())) == 3
+
+
 def test_a_workspace_without_work_is_not_kept(workspace: Workspace) -> None:
     """There is nothing to lose."""
     assert workspace.keep() == []
@@ -779,6 +851,21 @@ def test_work_is_kept_when_its_check_failed(tmp_path: Path, served: Path) -> Non
     assert {"result.bundle", "result.patch"} <= {one.path for one in end.artifacts}
     assert git(kept, "bundle", "list-heads", "result.bundle").endswith("refs/heads/out")
     assert git(served, "for-each-ref", "refs/heads/out") == ""
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["rm -rf .git", "git init -q --separate-git-dir=../elsewhere .", "echo rubbish > .git/index",
+     "git commit -qm x; rm -rf .git/objects/??"],
+)  # fmt: skip
+def test_files_are_kept_when_their_repository_is_damaged(tmp_path: Path, served: Path, damage: str) -> None:
+    """As one commit on the one that was checked out."""
+    end, kept = ended(tmp_path, served, "script 0\n", f"echo x > x; rm src/a.txt; git add -A; {damage}")
+
+    assert (end.status, end.reason) == ("failed", "PushFailed")
+    assert {"result.bundle", "result.patch"} <= {one.path for one in end.artifacts}
+    git(served, "fetch", "-q", str(kept / "result.bundle"), "HEAD:refs/heads/out")
+    assert git(served, "diff", "--name-status", "main", "out").split() == ["D", "src/a.txt", "A", "x"]
 
 
 def test_work_is_kept_when_its_branch_exists(tmp_path: Path, served: Path) -> None:

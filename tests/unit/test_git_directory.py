@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import time
 from pathlib import Path
@@ -32,6 +33,33 @@ def test_submodules_are_read_in_bounded_time(text: bytes) -> None:
     submodule_paths(text)
 
     assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("name", [b"b\xff", b"b" * 240, b"/".join([b"long"] * 60), b"refs/x", b"HEAD"])
+def test_a_branch_is_found_by_any_name_that_git_takes(tmp_path: Path, name: bytes) -> None:
+    """Also by one that no task may ask for: its commits are not lost."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    subprocess.run(["git", "symbolic-ref", "HEAD", b"refs/heads/" + name], cwd=tmp_path, check=True)
+    path = os.fsencode(tmp_path) + b"/.git/refs/heads/" + name
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write("a" * 40 + "\n")
+
+    with Beneath(tmp_path) as files:
+        found = GitDirectory(files)
+
+        assert found.head() == ("a" * 40, "refs/heads/" + os.fsdecode(name))
+        assert found.branches() == {"refs/heads/" + os.fsdecode(name): "a" * 40}
+
+
+@pytest.mark.parametrize("name", [b"refs/../x", b"refs/heads/.x", b"refs/a.lock", b"refs//x", b"HEAD", b"refs/a b"])
+def test_a_name_that_leads_elsewhere_is_no_ref(tmp_path: Path, name: bytes) -> None:
+    """The file of that name is not read."""
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / ".git" / "HEAD").write_bytes(b"ref: " + name + b"\n")
+
+    with Beneath(tmp_path) as files:
+        assert GitDirectory(files).head() == (None, None)
 
 
 def test_many_refs_that_lead_to_packed_ones_cost_one_reading(tmp_path: Path) -> None:
