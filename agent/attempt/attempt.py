@@ -6,29 +6,26 @@ It talks to keruta and to the script through `agent.attempt.context.World`; what
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from agent.attempt import artifacts, script_environment
-from agent.attempt.agent_tools import FOLDER
+from agent.attempt import script_environment
 from agent.attempt.coding_agent import CodingAgent
+from agent.attempt.collector import Collector
 from agent.attempt.context import Script, World
 from agent.attempt.conversation import Conversation
 from agent.attempt.directory import AttemptFile, JobDir
-from agent.attempt.fetch_proxy import FetchProxy
+from agent.attempt.fetch_proxy import FetchProxy, offered
 from agent.attempt.fetch_proxy import Place as FetchPlace
 from agent.attempt.fetch_rules import Rules
 from agent.attempt.kept_work import find_bundle
+from agent.attempt.limits import Limits
 from agent.attempt.repository import AttemptRepository
-from agent.attempt.result import AttemptResult
-from agent.attempt.usage import measure
 from agent.attempt.verdict import Verdict, how, judge
 from agent.coding_agents.endings import Ending
 from agent.coding_agents.transcript import Transcript
@@ -36,8 +33,7 @@ from agent.log.chunks import Streamer
 from agent.log.masking import Masker
 from keruta import logs
 from keruta.adapters.git.command import Interrupted, Stopped
-from keruta.adapters.git.upload_pack import KINDS as FETCH_KINDS
-from keruta.domain.messages import EMPTY, Message, changed, fields_of, message
+from keruta.domain.messages import Message, changed, fields_of, message
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import (
     KEPT_WORK,
@@ -55,9 +51,7 @@ from keruta.domain.reports import (
     Running,
     Waiting,
 )
-from keruta.domain.repository import transport
 from keruta.domain.specification import Specification
-from keruta.domain.task import Artifact
 from keruta.errors import PhaseError
 
 log = logging.getLogger(__name__)
@@ -65,8 +59,6 @@ log = logging.getLogger(__name__)
 LOOK_FIRST_SECONDS = 0.002
 LOOK_MOST_SECONDS = 0.05
 ASK_AFTER_SECONDS = 0.5
-NOTES_MOST = 10
-MODEL_CAUSES = frozenset({"ModelUnauthorized", "ModelRateLimited", "ModelOverloaded", "BudgetExceeded"})
 ANNOUNCE_SECONDS = 20.0  # as long as a push waits for its being on record
 
 
@@ -98,6 +90,7 @@ class Job:
             )  # fmt: skip
         self._model_ending: Ending | None = None
         self._transcript: Transcript | None = None
+        self._limits = Limits(world.settings, directory, specification)
         self._repository = AttemptRepository(world, directory, specification, self._masker)
 
     # ------------------------------------------------------------ called from outside
@@ -173,7 +166,7 @@ class Job:
             raise PhaseError(self._spec.fault.reason, self._spec.fault.said)
         self._open_secrets()
         commit = self._check_out(streamer, attempt.deadline_at)
-        notes = self._notes()
+        notes = script_environment.notes(world, self._spec)
         for note in notes:
             streamer.say(f"[keruta] {note}")
         self._dir.save(msgspec.structs.replace(attempt, commit=commit))
@@ -274,10 +267,8 @@ class Job:
 
     def _offer_fetches(self, commit: str | None) -> FetchPlace | None:
         """Begin to serve the script's own fetches, where it could not make them itself and they are allowed."""
-        spec, settings = self._spec, self._world.settings
-        if spec.read is None or commit is None or spec.kept_work is not None:
-            return None
-        if not (settings.fetch_proxy and spec.fetch_more and transport(spec.repository.url) in FETCH_KINDS):
+        spec = self._spec
+        if commit is None or not self._world.settings.fetch_proxy or not offered(spec):
             return None
         rules = Rules(spec.allowed_refs, commit)
         proxy = FetchProxy(spec.repository.url, self._repository.opened_beside, self._dir.root, rules)
@@ -289,18 +280,6 @@ class Job:
         self._fetch_proxy = proxy
         self._masker.add([place.token.encode()])
         return place
-
-    def _notes(self) -> list[Message]:
-        """Return a note for each part of the profile that this worker cannot honour."""
-        notes = []
-        if self._world.isolation == "none":
-            notes.append(message("attempt_no_fence"))
-            if self._spec.check is not None:
-                notes.append(message("attempt_check_unfenced"))
-        if self._world.in_pod or not self._spec.unhonoured:
-            return notes
-        what = " and ".join(self._spec.unhonoured).replace("_", " ")
-        return [*notes, message("attempt_unhonoured", what=what, profile=self._spec.profile)]
 
     def _environment(self, commit: str) -> dict[str, str]:
         execution = self._execution or self._dir.execution(self._world.boot)
@@ -346,7 +325,8 @@ class Job:
                 streamer.say(f"» {self._masker.text(self._progress.popleft())}")
             now = time.monotonic()
             if not told_at:
-                self._check_limits(streamer, deadline_at)
+                if cause := self._limits.exceeded((self._transcript or streamer).size, deadline_at):
+                    self._end_for(cause)
                 if self._stop.is_set():
                     script.stop()
                     told_at = now
@@ -361,16 +341,6 @@ class Job:
             log.info("killed %d processes left behind", killed, extra={"action": "strays_killed", "count": killed})
         self._conversation.close()
         return self._conclude(script, commit)
-
-    def _check_limits(self, streamer: Streamer, deadline_at: float) -> None:
-        if self._stop.is_set():
-            return
-        if time.time() > deadline_at:
-            self._end_for("DeadlineExceeded")
-        elif (self._transcript or streamer).size > self._world.settings.output_limit_bytes:
-            self._end_for("OutputTooLarge")
-        elif _disk_full(self._dir.control):  # the log's directory: a script can take the log's name away
-            self._end_for("SpoolFull")
 
     def _end_for(self, cause: str) -> None:
         """The script is to end, and not by a person's wish; a worker that takes the job up knows why, too."""
@@ -405,34 +375,24 @@ class Job:
         if self._agent is not None:
             verdict = self._agent.judge(verdict)
         streamer.pump(all_=True)
-        if script.told_elsewhere:  # the worker tells the end: it knows why
-            if self._execution is not None and not self._gone:
-                self._world.reporting.send(self._left(streamer, self._execution, commit), urgent=True)
+        if self._gone:
             return None
-        outputs: dict[str, str] = {}
-        kept: list[Artifact] = []
-        notes: list[Message] = []
-        result = self._result()
-        if not self._gone:
-            outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
-            for sentence in wrong:
-                streamer.say(f"[keruta] {sentence}")
-            if commit and (target := self._spec.wanted_result) is not None:
-                kept_work = self._spec.kept_work
-                verdict = (
-                    result.finish(verdict, commit, target)
-                    if kept_work is None
-                    else result.push_kept(verdict, kept_work, target)
-                )
-            kept, notes, full = self._keep(streamer, result.files)
-            notes = [*notes, *wrong][:NOTES_MOST]
-            if full and verdict.status == "succeeded":
-                said = message("result_not_stored", error=full)
-                verdict = Verdict(status="failed", reason="ArtifactsFailed", message=said, exit_code=0)
+        collector = Collector(
+            self._world, self._dir, self._spec, streamer, masker=self._masker, repository=self._repository,
+            agent=self._agent, transcript=self._transcript, announce=self._announce,
+        )  # fmt: skip
+        task, attempt, execution = self._spec.task, self._spec.attempt, self._execution
+        if script.told_elsewhere:  # the worker tells the end: it knows why
+            if execution is not None:
+                left = Left(task=task, attempt=attempt, execution=execution, **collector.rescue(commit).fields())
+                self._world.reporting.send(left, urgent=True)
+            return None
+        verdict, collected = collector.finish(verdict, commit)
+        pushed = collector.result.pushed
         return Ended(
-            task=self._spec.task,
-            attempt=self._spec.attempt,
-            execution=self._execution,
+            task=task,
+            attempt=attempt,
+            execution=execution,
             status=verdict.status,
             reason=verdict.reason,
             **self._masked(verdict.message),
@@ -440,33 +400,32 @@ class Job:
             signal=verdict.signal,
             retry_after_seconds=verdict.retry_after_seconds,
             commit=commit,
-            result_branch=result.pushed.branch if result.pushed is not None else None,
-            result_commit=result.pushed.commit if result.pushed is not None else None,
-            outputs=outputs,
-            artifacts=kept,
-            notes=[str(note)[:500] for note in notes],
-            noted=[fields_of(note) for note in notes],
-            usage=self._usage(streamer),
-            answer=self._answer,
-            model=self._model,
+            result_branch=pushed.branch if pushed is not None else None,
+            result_commit=pushed.commit if pushed is not None else None,
+            **collected.fields(),
         )
 
-    def _usage(self, streamer: Streamer) -> dict[str, float]:
-        return self._agent.usage if self._agent is not None else measure(streamer.whole(), self._spec.usage)
-
-    @property
-    def _answer(self) -> str:
-        return self._masker.text(self._agent.answer) if self._agent is not None else ""
-
-    @property
-    def _model(self) -> str:
-        return self._masker.text(self._agent.model) if self._agent is not None else ""
-
-    def _result(self) -> AttemptResult:
-        return AttemptResult(
-            self._dir, self._spec, self._repository, self._world.settings.results_dir, say=self._say,
-            announce=self._announce,
-        )  # fmt: skip
+    def _judge(self, script: Script) -> Verdict:
+        ending = self._model_ending
+        verdict = judge(
+            self._dir.exit_codes(),
+            finished=self._dir.finished,
+            died_by=script.died_by,
+            stopped=self._stop.is_set(),
+            cause=self._cause,
+            cause_message=(
+                ending.message
+                if ending is not None and ending.reason == self._cause
+                else self._limits.sentence(self._cause)
+            ),
+            specification=self._spec,
+            interpreter=script_environment.missing_interpreter(self._dir, self._spec),
+        )
+        if verdict.status == "failed" and not self._cause and self._limits.disk_is_full():
+            ended = message("script_was_killed") if verdict.exit_code is None else how(verdict.exit_code)
+            said = message("script_disk_full", ending=ended)
+            return msgspec.structs.replace(verdict, reason="SpoolFull", message=said)
+        return verdict
 
     def _announce(self, branch: str, commit: str) -> None:
         """A push is on record before it is made; where keruta does not answer in time, it is made all the same.
@@ -486,100 +445,6 @@ class Job:
         timer.cancel()
         if self._gone or (outcome is not None and outcome.reason == "StaleAttempt"):
             raise PhaseError("PushFailed", message("push_not_current"))
-
-    def _left(self, streamer: Streamer, execution: str, commit: str | None) -> Left:
-        """Keep what the script left; the worker, not this agent, reports how it ended."""
-        outputs, wrong = artifacts.read_outputs(self._dir.open_outputs, self._masker)
-        for sentence in wrong:
-            streamer.say(f"[keruta] {sentence}")
-        result = self._result()
-        target = self._spec.wanted_result if self._spec.kept_work is None else None
-        if commit and target is not None:
-            result.rescue(commit, target)
-        kept, notes, full = self._keep(streamer, result.files)
-        if full:
-            streamer.say(f"[keruta] not everything could be stored: {full}")
-        return Left(
-            task=self._spec.task,
-            attempt=self._spec.attempt,
-            execution=execution,
-            outputs=outputs,
-            artifacts=kept,
-            notes=[str(note)[:500] for note in notes],
-            noted=[fields_of(note) for note in notes],
-            usage=self._usage(streamer),
-            answer=self._answer,
-            model=self._model,
-        )
-
-    def _judge(self, script: Script) -> Verdict:
-        verdict = judge(
-            self._dir.exit_codes(),
-            finished=self._dir.finished,
-            died_by=script.died_by,
-            stopped=self._stop.is_set(),
-            cause=self._cause,
-            cause_message=self._limit_message(),
-            specification=self._spec,
-            interpreter=script_environment.missing_interpreter(self._dir, self._spec),
-        )
-        if verdict.status == "failed" and not self._cause and self._disk_is_full():
-            ending = message("script_was_killed") if verdict.exit_code is None else how(verdict.exit_code)
-            said = message("script_disk_full", ending=ending)
-            return msgspec.structs.replace(verdict, reason="SpoolFull", message=said)
-        return verdict
-
-    def _disk_is_full(self) -> bool:
-        return any(_disk_full(path) for path in (self._dir.workspace, self._dir.control, self._dir.home))
-
-    def _limit_message(self) -> Message:
-        settings = self._world.settings
-        if self._model_ending is not None and self._model_ending.reason == self._cause:
-            return self._model_ending.message
-        if self._cause in MODEL_CAUSES:
-            return message("agent_stopped_for_model")
-        return {
-            "": EMPTY,
-            "DeadlineExceeded": message("script_timeout", seconds=self._spec.timeout_seconds),
-            "OutputTooLarge": message("script_output_too_large", limit=settings.output_limit_bytes),
-            "WorkerStopped": message("script_worker_stopped"),
-            "SpoolFull": message("script_log_disk_full"),
-        }[self._cause]
-
-    def _say(self, sentence: str) -> None:
-        if self._streamer is not None:
-            self._streamer.say(f"[keruta] {self._masker.text(sentence)}")
-
-    def _keep(self, streamer: Streamer, work: Sequence[Path]) -> tuple[list[Artifact], list[Message], str]:
-        """Store the script's files.
-
-        Return the artifacts, a note for each file not kept, and why the storage took no more.
-        """
-        target = self._world.settings.results_dir / self._spec.task / str(self._spec.attempt)
-        artifacts.forget(target)
-        attached = self._agent.attached if self._agent is not None else None
-        own = [path.name for path in work] + ([FOLDER] if attached is not None and attached.is_dir() else [])
-        kept = artifacts.keep_artifacts(self._dir.artifacts, target, own=own)
-        if attached is not None:
-            kept.artifacts += artifacts.keep_artifacts(attached, target).artifacts
-        notes = [changed(one, self._masker.text) for one in kept.left]
-        for note in notes:
-            streamer.say(f"[keruta] {note}")
-        try:
-            kept.artifacts += artifacts.keep_files(work, target)
-        except OSError as error:
-            kept.full = kept.full or error.strerror or str(error)
-        try:
-            kept.artifacts.append(artifacts.keep_log(streamer.whole(), target, self._masker))
-            if self._transcript is not None:
-                raw = artifacts.keep_log(self._transcript.whole(), target, self._masker, artifacts.OUTPUT_NAME)
-                kept.artifacts.append(raw)
-        except OSError as error:  # keruta has the log itself, up to its limit
-            notes.append(message("log_not_stored", error=error.strerror or str(error)))
-        if len(notes) > NOTES_MOST:
-            count = kept.left_count - NOTES_MOST + 1
-            notes[NOTES_MOST - 1 :] = [message("files_not_kept", count=count)]
-        return kept.artifacts, notes, kept.full
 
     def _masked(self, said: Message | None) -> dict[str, Any]:
         return fields_of(changed(said, self._masker.text) if said else None)
@@ -638,11 +503,3 @@ class Job:
             if answered:
                 self._dir.remove()
             self.ended.set()
-
-
-def _disk_full(path: Path) -> bool:
-    try:
-        found = os.statvfs(path)
-    except OSError:
-        return False
-    return found.f_bavail * found.f_frsize < 64 * 1024 or (found.f_files > 0 and found.f_favail == 0)

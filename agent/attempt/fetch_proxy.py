@@ -27,8 +27,10 @@ import msgspec
 from agent.attempt.fetch_rules import FLUSH, Rules, capabilities, packet, packets
 from agent.http_server import BoundedServer
 from keruta import structs
-from keruta.adapters.git.upload_pack import Upstream, upload_pack
+from keruta.adapters.git.upload_pack import KINDS, Upstream, upload_pack
 from keruta.domain.messages import message
+from keruta.domain.repository import transport
+from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,12 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}/"
+
+
+def offered(specification: Specification) -> bool:
+    """Return whether the script is to fetch by a proxy: it holds no credential for a repository that needs one."""
+    asks_by_credential = specification.read is not None and transport(specification.repository.url) in KINDS
+    return asks_by_credential and specification.fetch_more and specification.kept_work is None
 
 
 class FetchProxy:

@@ -14,7 +14,7 @@ from agent.attempt.context import World
 from agent.attempt.directory import JobDir
 from agent.attempt.fetch_proxy import REPOSITORY, Place
 from keruta.domain.catalog.documents import DocumentRef
-from keruta.domain.messages import message
+from keruta.domain.messages import Message, message
 from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
 from keruta.network import network
@@ -201,3 +201,16 @@ def file_name(document: DocumentRef) -> str:
 def _read_only(path: Path, content: bytes) -> None:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o440), "wb") as file:
         file.write(content)
+
+
+def notes(world: World, specification: Specification) -> list[Message]:
+    """Return a note for each part of the profile, and of the isolation, that this worker cannot honour."""
+    found = []
+    if world.isolation == "none":
+        found.append(message("attempt_no_fence"))
+        if specification.check is not None:
+            found.append(message("attempt_check_unfenced"))
+    if not world.in_pod and specification.unhonoured:
+        what = " and ".join(specification.unhonoured).replace("_", " ")
+        found.append(message("attempt_unhonoured", what=what, profile=specification.profile))
+    return found
