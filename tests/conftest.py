@@ -14,7 +14,7 @@ import pytest
 from keruta.adapters.encryption import new_sealing_key
 from keruta.adapters.mongo.client import Database, connect
 from keruta.domain.naming import new_id
-from keruta.local.state import write_private
+from keruta.files import write_private
 from keruta.settings import Settings
 from tests.support import failures
 from tests.support.databases import SharedDatabase

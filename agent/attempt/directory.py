@@ -33,6 +33,7 @@ from agent.attempt.beneath import is_beneath, open_beneath, read_beneath
 from keruta import structs
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.specification import Specification
+from keruta.files import write_private
 
 _CODE = re.compile(r"-?[0-9]{1,6}")
 
@@ -180,10 +181,8 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         return () if self.shared is None else (self.check_control / "exit",)
 
     def save(self, attempt: AttemptFile) -> None:
-        part = self.root / ".attempt.json"
         bare = msgspec.structs.replace(attempt, specification=attempt.specification.without_tokens())
-        part.write_bytes(msgspec.json.encode(bare))
-        part.rename(self.root / "attempt.json")
+        write_private(self.root / "attempt.json", msgspec.json.encode(bare))
 
     def _clear_shared(self) -> None:
         """Delete the files of an earlier agent in the same Pod. No script has run yet."""
@@ -286,9 +285,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
         """The script's container has ended, and with it all its processes: its check may begin, if it ended well."""
         if not self._check_is_apart or self.script_exit_code is not None:
             return
-        part = self.root / ".script-ended"
-        part.write_text(str(exit_code))
-        part.rename(self.root / "script-ended")
+        write_private(self.root / "script-ended", str(exit_code).encode())
         self.let_check()
 
     def let_check(self) -> None:

@@ -12,7 +12,6 @@ import http.server
 import io
 import itertools
 import logging
-import os
 import secrets
 import shutil
 import threading
@@ -32,6 +31,7 @@ from keruta.domain.messages import message
 from keruta.domain.repository import transport
 from keruta.domain.specification import Specification
 from keruta.errors import PhaseError
+from keruta.files import write_private
 
 log = logging.getLogger(__name__)
 
@@ -95,8 +95,7 @@ class FetchProxy:
         server = BoundedServer(("127.0.0.1", place.port), Handler, name="the fetch proxy")
         self._server = server
         place = Place(port=int(server.server_address[1]), token=place.token)
-        with os.fdopen(os.open(on_record, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(msgspec.json.encode(place))
+        write_private(on_record, msgspec.json.encode(place))
         threading.Thread(target=server.serve_forever, name="fetch-proxy", daemon=True).start()
         return place
 

@@ -12,7 +12,6 @@ import email.message
 import hmac
 import http.server
 import logging
-import os
 import re
 import secrets
 import threading
@@ -30,6 +29,7 @@ from agent.http_server import BoundedServer, OneAnswerHandler
 from keruta import structs
 from keruta.domain.catalog.coding_agents import ANTHROPIC, CodingAgentOptions
 from keruta.domain.messages import Message, message
+from keruta.files import write_private
 from keruta.network import Pools
 
 if TYPE_CHECKING:
@@ -192,10 +192,7 @@ class Meter:
         port = int(self._place.address.rpartition(":")[2])
         data = msgspec.json.encode(_OnRecord(port=port, token=self._place.token, usage=self.usage))
         with contextlib.suppress(OSError):
-            part = self._record.with_suffix(".part")
-            with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(data)
-            part.rename(self._record)
+            write_private(self._record, data)
 
     def _used_up(self) -> Ending | None:
         options, usage = self._options, self.usage

@@ -22,7 +22,7 @@ from keruta.adapters.identity.provider import Provider
 from keruta.cli.machine import find_state
 from keruta.domain.sign_in import Tokens
 from keruta.errors import KerutaError, ProviderRefusedError
-from keruta.local.state import write_private
+from keruta.files import write_private
 from keruta.network import Pools
 
 REQUEST_SECONDS = 15.0

@@ -11,8 +11,9 @@ from keruta.adapters.encryption import Sealer, new_sealing_key
 from keruta.adapters.mongo.catalog_kinds import Credentials
 from keruta.adapters.mongo.client import connect
 from keruta.errors import KerutaError
+from keruta.files import write_private
 from keruta.local.installation import start_command
-from keruta.local.state import State, write_private
+from keruta.local.state import State
 from keruta.settings import Settings
 
 

@@ -20,6 +20,7 @@ from keruta.adapters.tokens import Issuer, new_key
 from keruta.domain.doctor import ISOLATION_FILE, Isolation
 from keruta.domain.provenance import PublicKey
 from keruta.errors import KerutaError
+from keruta.files import write_private
 from keruta.local import mongod
 from keruta.local.ports import any_free, is_free
 from keruta.settings import Settings
@@ -195,14 +196,6 @@ def new_code() -> str:
     """75 random bits, as a person can type them."""
     letters = "".join(secrets.choice("ABCDEFGHJKMNPQRSTVWXYZ23456789") for _ in range(15))
     return "-".join(letters[at : at + 5] for at in (0, 5, 10))
-
-
-def write_private(path: Path, content: bytes) -> None:
-    """Replaces a file by one of mode 0600, whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-    part.rename(path)
 
 
 def find(start: Path) -> State | None:

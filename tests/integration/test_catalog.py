@@ -16,7 +16,7 @@ from keruta.domain.catalog.profiles import ProfileSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.errors import Conflict, InvalidRequest, NotFound, PreconditionFailed
-from keruta.local.state import write_private
+from keruta.files import write_private
 from keruta.services.task_commands import refuse_queued
 from tests.support.world import ANN, BOB, READERS, World, person
 

@@ -22,6 +22,7 @@ from keruta.domain.doctor import ISOLATION_FILE, Isolation
 from keruta.domain.lifecycle import NOT_STARTED
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Lost
+from keruta.files import write_private
 
 PASSED_ON = ("PATH", "LANG", "TZ")  # of this process, to scripts
 
@@ -86,9 +87,7 @@ class ProcessJobs:
 def _write_down(worker_dir: Path, isolation: Isolation) -> None:
     """Write the file that `keruta up` and `keruta doctor` read, whole or not at all."""
     worker_dir.mkdir(parents=True, exist_ok=True)
-    part = worker_dir / f".{ISOLATION_FILE}"
-    part.write_bytes(msgspec.json.encode(isolation))
-    part.rename(worker_dir / ISOLATION_FILE)
+    write_private(worker_dir / ISOLATION_FILE, msgspec.json.encode(isolation))
 
 
 def _user() -> dict[str, str]:
