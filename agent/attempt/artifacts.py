@@ -6,6 +6,7 @@ link is a file like any other: a script can make one only of what it could read 
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import os
@@ -22,12 +23,12 @@ from agent.log.masking import Masker
 from keruta.adapters.results import FILE_LIMIT_BYTES, LOG_NAME, safe_parts
 from keruta.domain.file_names import as_text
 from keruta.domain.messages import EMPTY, Message, message
-from keruta.domain.reports import ARTIFACTS_LIMIT, KEPT_WORK
+from keruta.domain.reports import ARTIFACTS_LIMIT, KEPT_LARGE, KEPT_WORK
 from keruta.domain.task import Artifact
 
 OUTPUT_NAME = "output.gz"  # a coding agent's records, as they were written
 # A reader takes a file of such a name for keruta's own, also where keruta stored none.
-OWN_NAMES = frozenset({LOG_NAME, KEPT_WORK, OUTPUT_NAME})
+OWN_NAMES = frozenset({LOG_NAME, KEPT_WORK, KEPT_LARGE, OUTPUT_NAME})
 OUTPUTS_LIMIT_BYTES = 256 * 1024
 DEPTH_MOST = 200  # directories within directories: each is an open descriptor
 PATH_SHOWN = 300
@@ -123,10 +124,12 @@ class Kept(msgspec.Struct, kw_only=True):
 
 
 def keep_files(files: Sequence[Path], target: Path) -> list[Artifact]:
-    """Copies files of the agent's own. Raises OSError when the storage does not take one."""
+    """Copies files of the agent's own. Raises OSError when one is too large, or the storage does not take it."""
     kept = []
     for path in files:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > FILE_LIMIT_BYTES:
+                raise OSError(errno.EFBIG, f"{path.name} is larger than {FILE_LIMIT_BYTES} bytes")
             kept.append(_copy(file, target, os.fsencode(path.name), path.name))
     return kept
 

@@ -77,10 +77,25 @@ def checkout(
         git(*QUIET, "checkout", "-q", "--detach", resolved.commit, reason="CheckoutRefused")
     set_refs(workspace, resolved)
     if repository.submodules:
-        tried(lambda: git("submodule", "update", "-q", "--init", "--recursive", *_depth(repository)))
+        tried(lambda: _submodules(git, repository, lfs=lfs))
     if lfs and not repository.paths:
         large_files.fetch(git)
     return resolved.commit
+
+
+def _submodules(git: Git, repository: RepositoryRef, *, lfs: bool) -> None:
+    """All submodules are checked out, with the files that Git LFS keeps if those are wanted."""
+    smudge: tuple[str, ...] = ()
+    if lfs:
+        large_files.need_program()
+        smudge = large_files.options(git)
+        git = git.with_env({**git.env, "GIT_LFS_SKIP_SMUDGE": "0"})
+    try:
+        git(*smudge, "submodule", "update", "-q", "--init", "--recursive", *_depth(repository))
+    except TransientError:
+        raise
+    except PhaseError as error:
+        raise large_files.failed(error) if lfs and "lfs" in error.message.text.lower() else error from error
 
 
 def three_tries(stop: threading.Event) -> Callable[[Callable[[], T]], T]:

@@ -14,9 +14,10 @@ import itertools
 import logging
 import secrets
 import shutil
+import socket
 import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ AT_ONCE = 4
 WAIT_SECONDS = 30
 CLIENT_SECONDS = 120  # how long the script's Git may say or take nothing
 REQUEST_LIMIT_BYTES = 16 * 1024 * 1024
+PACKETS_LIMIT = 400_000  # in one request: of the shortest that means anything, an object's id, fewer fit into the bytes
 Opened = Callable[[Path], AbstractContextManager[dict[str, str]]]
 
 
@@ -91,6 +93,7 @@ class FetchProxy:
         class Handler(_Handler):
             expected = f"Bearer {place.token}"
             serve = staticmethod(proxy._serve)
+            slots = proxy._slots
 
         server = BoundedServer(("127.0.0.1", place.port), Handler, name="the fetch proxy")
         self._server = server
@@ -112,9 +115,6 @@ class FetchProxy:
 
     def _serve(self, asked: list[bytes] | None, write: Callable[[bytes], Any]) -> None:
         """Answer a look at the server (None), or a request. What is refused is said as Git says it."""
-        if not self._slots.acquire(timeout=WAIT_SECONDS):
-            write(packet(b"ERR " + str(message("fetch_too_many")).encode()))
-            return
         directory = self._directory / f"fetch-{next(self._numbers)}"
         try:
             command, request = self._rules.request(asked) if asked is not None else (b"", b"")
@@ -125,7 +125,6 @@ class FetchProxy:
             write(packet(b"ERR " + str(error.message).encode()))
         finally:
             shutil.rmtree(directory, ignore_errors=True)
-            self._slots.release()
 
     def _speak(self, upstream: Upstream, command: bytes, request: bytes, write: Callable[[bytes], Any]) -> None:
         said = []
@@ -168,6 +167,14 @@ class FetchProxy:
                 self._running.discard(upstream)
 
 
+def _bounded(found: Iterator[bytes]) -> list[bytes]:
+    """Return a request's packets. Raises ValueError where there are too many."""
+    kept = list(itertools.islice(found, PACKETS_LIMIT + 1))
+    if len(kept) > PACKETS_LIMIT:
+        raise ValueError("too many")
+    return kept
+
+
 class _Handler(http.server.BaseHTTPRequestHandler):
     """One request of the script's Git."""
 
@@ -176,20 +183,46 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     server_version, sys_version = "keruta", ""
     expected = ""
     serve: Callable[[list[bytes] | None, Callable[[bytes], Any]], None]
+    slots: threading.BoundedSemaphore
 
     def do_GET(self) -> None:
+        kind = "application/x-git-upload-pack-advertisement"
         if self._let_in(f"{REPOSITORY}/info/refs?service=git-upload-pack"):
-            self._answer(None, "application/x-git-upload-pack-advertisement")
+            with self._slot(kind) as free:
+                if free:
+                    self._answer(None, kind)
 
     def do_POST(self) -> None:
+        kind = "application/x-git-upload-pack-result"
         if not self._let_in(f"{REPOSITORY}/git-upload-pack"):
             return
-        try:
-            asked = list(packets(io.BytesIO(self._body()).read))
-        except (EOFError, ValueError, zlib.error):
-            self._refuse(400)
+        with self._slot(kind) as free:
+            if not free:
+                return
+            try:
+                asked = _bounded(packets(io.BytesIO(self._body()).read))
+            except (EOFError, ValueError, zlib.error):
+                self._refuse(400)
+                return
+            self._answer(asked, kind)
+
+    @contextlib.contextmanager
+    def _slot(self, kind: str) -> Iterator[bool]:
+        """Give whether there is a place, after a while: a request is in memory only as long as it has one."""
+        if not self.slots.acquire(timeout=WAIT_SECONDS):
+            self._begin(kind)
+            with contextlib.suppress(ConnectionError, TimeoutError):
+                self.wfile.write(packet(b"ERR " + str(message("fetch_too_many")).encode()))
+                self.connection.shutdown(socket.SHUT_WR)
+                for _ in range(REQUEST_LIMIT_BYTES >> 16):  # what is not read would take the answer away
+                    if not self.connection.recv(1 << 16):
+                        break
+            yield False
             return
-        self._answer(asked, "application/x-git-upload-pack-result")
+        try:
+            yield True
+        finally:
+            self.slots.release()
 
     def _let_in(self, path: str) -> bool:
         given = self.headers.get("Authorization", "")
@@ -204,13 +237,16 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return False
 
     def _answer(self, asked: list[bytes] | None, kind: str) -> None:
+        self._begin(kind)
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            type(self).serve(asked, self.wfile.write)
+
+    def _begin(self, kind: str) -> None:
         self.close_connection = True
         self.send_response(200)
         for name, value in {"Content-Type": kind, "Cache-Control": "no-cache", "Connection": "close"}.items():
             self.send_header(name, value)
         self.end_headers()
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            type(self).serve(asked, self.wfile.write)
 
     def _refuse(self, status: int, said: str = "") -> None:
         self.close_connection = True

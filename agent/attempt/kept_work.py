@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import os
 import re
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
 
+from agent.attempt import large_results
 from agent.attempt.commits import Commits, read_commits
 from agent.attempt.result_repository import ResultRepository, Work
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.faults import last_line
 from keruta.domain.messages import message
+from keruta.domain.reports import KEPT_LARGE
 from keruta.errors import PhaseError
 
 HEAD_LIMIT_BYTES = 1 << 20
@@ -63,7 +66,9 @@ def read_kept_work(
         tip = _unpack(repository, bundle, fetch_base)
         commits = read_commits(repository.git)
         _check_there(tip, commits)
-    except (OSError, UnreadableBundleError) as error:
+        if (large := bundle.with_name(KEPT_LARGE)).is_file():
+            large_results.unpack(repository.bare, large)
+    except (OSError, UnreadableBundleError, tarfile.TarError) as error:
         said = message("push_work_unreadable", attempt=attempt, error=str(error))
         raise PhaseError("WorkMissing", said) from error
     return Work(base=repository.base, head=tip, commits=repository.end_history(commits))

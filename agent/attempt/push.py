@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 import msgspec
 import tenacity
 
-from agent.attempt import large_files
+from agent.attempt import large_files, large_results
 from agent.attempt.commits import read_commits
 from agent.attempt.result_repository import ResultRepository, Work, check_new
 from keruta.adapters.git.command import Git, Output
@@ -23,6 +23,7 @@ FIRST_WAIT_SECONDS = 1.0
 MOST_WAIT_SECONDS = 30.0
 RETRY_SECONDS = 240.0
 SUFFIXES = 100
+LARGE_AT_ONCE = 500
 MOVES = 5  # so many times a branch may change between the look and the push
 SAID_LIMIT = 600
 _HEADS = "refs/heads/"
@@ -137,7 +138,7 @@ class Pusher:
             self._complete(work)
         check_new(self._repository, work.head, sorted({one for one in known if one in work.commits}))
         if self._lfs:
-            self._push_large()
+            self._push_large(work)
         self._announce(name, work.head)
         # Where no branch of the server is at the base commit, it is asked what it has: the rest may not be here.
         negotiated = ("-c", "push.negotiate=true") if self._partial and work.base not in there.values() else ()
@@ -232,12 +233,21 @@ class Pusher:
             reason="PushFailed",
         )  # fmt: skip
 
-    def _push_large(self) -> None:
-        """Push the Git LFS objects before the branch, so that the branch never names missing files."""
-        objects = self._repository.bare / "lfs" / "objects"
-        if large := sorted(file.name for file in objects.rglob("*") if file.is_file()):
-            options = (*large_files.options(self._git), *_QUIET)
-            self._git(*options, "lfs", "push", "--object-id", self._url, *large, reason="PushFailed")
+    def _push_large(self, work: Work) -> None:
+        """Push the Git LFS objects before the branch, so that the branch never names missing files.
+
+        They go where the `.lfsconfig` of the base commit says. One that the script changed decides nothing.
+        """
+        large = [file.name for file in large_results.all_of(self._repository.bare)]
+        if work.base in work.commits:
+            (self._repository.bare / "HEAD").write_text(f"{work.base}\n")
+        options = (*large_files.options(self._git), *_QUIET, "-c", f"remote.origin.url={self._url}")
+        for first in range(0, len(large), LARGE_AT_ONCE):
+            some = large[first : first + LARGE_AT_ONCE]
+            try:
+                self._git(*options, "lfs", "push", "--object-id", "origin", *some, reason="PushFailed")
+            except PhaseError as error:
+                raise type(error)(error.reason, message("push_lfs_failed", said=error.message)) from error
 
     # ------------------------------------------------------------ refusals
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from agent.attempt import large_results
 from agent.attempt.commits import Commits, amended_base, read_commits, with_parents
 from agent.attempt.copies import shown
 from agent.attempt.git_directory import GitDirectory
@@ -24,7 +25,7 @@ from agent.attempt.workspace_files import Beneath
 from keruta.adapters.git.command import Git
 from keruta.domain.commit_rules import CommitIdentity
 from keruta.domain.messages import message
-from keruta.domain.reports import KEPT_WORK
+from keruta.domain.reports import KEPT_LARGE, KEPT_WORK
 from keruta.errors import PhaseError
 
 PATCH_LIMIT_BYTES = 1 << 20
@@ -165,6 +166,8 @@ class ResultRepository:
         head = self._commit(files, directory, commits, parent, text)
         if head not in commits:
             commits = self.end_history(read_commits(self.git))
+        if self._lfs and self.base in commits:
+            large_results.take_from(files, self.git, head, self.base)
         return Work(base=self.base, head=head, commits=commits, others=self._others(directory, commits, head, branch))
 
     def _parent(self, directory: GitDirectory, commits: Commits, head: str | None, branch: str | None) -> str | None:
@@ -255,6 +258,8 @@ class ResultRepository:
     def keep(self, work: Work, target: Path, branch: str) -> list[Path]:
         """Return the files in which the work is kept: a bundle that `git fetch` takes, and a patch where it is small.
 
+        The files of Git LFS are beside them.
+
         Raises:
             PhaseError: PushFailed.
         """
@@ -271,6 +276,8 @@ class ResultRepository:
         tips = ["HEAD", *refs] if work.head != self.base else list(refs)[1:]
         self.git("bundle", "create", "-q", str(bundle), *tips, *known, reason="PushFailed")
         kept = [bundle]
+        if large_results.pack(self.bare, large := target / KEPT_LARGE):
+            kept.append(large)
         if work.head != self.base and known:
             done = self.git.run(
                 "diff", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",

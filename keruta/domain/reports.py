@@ -20,6 +20,7 @@ from keruta.domain.task import Artifact
 CHUNK_LIMIT_BYTES = 256 * 1024
 REPORT_LIMIT_BYTES = 8 * 1024 * 1024
 TAIL_LIMIT_BYTES = 4096
+KEPT_LARGE = "result.lfs.tar"  # beside it, the files of Git LFS that it names
 KEPT_WORK = "result.bundle"  # the artifact that an attempt's work is kept in when it is not pushed
 OUTPUTS_LIMIT = 100
 OUTPUT_LENGTH_LIMIT = 65_536

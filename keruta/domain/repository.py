@@ -41,7 +41,7 @@ def transport(url: str) -> str | None:
     if url.startswith("-") or "::" in url.split("/", 1)[0] or _UNSEEN.search(url):
         return None
     if "://" in url:
-        scheme = url.split("://", 1)[0].lower()
+        scheme = url.split("://", 1)[0]  # Git knows them in small letters alone
         return scheme if scheme in TRANSPORTS else None
     return "ssh" if _SCP.fullmatch(url) else None
 

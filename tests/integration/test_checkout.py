@@ -664,9 +664,25 @@ def test_a_credential_that_is_refused_gets_nothing_out_of_the_cache(
         assert error.reason == "CloneAuthFailed"
 
 
+def test_large_files_of_a_submodule_are_there(place: Place, http: GitHttp) -> None:
+    """As those of the repository itself."""
+    content = b"a large file\n"
+    files: dict[str, str | bytes] = {"big.bin": http.lfs.add(content), ".gitattributes": "*.bin filter=lfs -text\n"}
+    inner = make_repository(http.root / "inner.git", files)
+    make_repository(http.root / "a.git", {".gitmodules": '[submodule "s"]\n\tpath = s\n\turl = ../inner.git\n'})
+    work = http.root / "a.git.work"
+    git(work, "update-index", "--add", "--cacheinfo", f"160000,{inner},s")
+    git(work, "commit", "-qm", "s")
+    git(work, "push", "-q", "origin", "main")
+
+    place.checkout(http.url("a.git"), reader(http), lfs=True, submodules=True)
+
+    assert (place.workspace / "s" / "big.bin").read_bytes() == content
+
+
 USER_NAMES = [
     "gitlab+deploy-token-1", "me@example.com", "100%", "%41", "a b", "日本語", "it's", '"$HOME`id`*', "a\\b", "~._-",
-    "a/b?c#d&e=f;g,h",
+    "a/b?c#d&e=f;g,h", " a ",
 ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from agent.attempt import fetch_proxy
-from agent.attempt.fetch_proxy import AT_ONCE, REQUEST_LIMIT_BYTES, FetchProxy, Place
+from agent.attempt.fetch_proxy import AT_ONCE, PACKETS_LIMIT, REQUEST_LIMIT_BYTES, FetchProxy, Place
 from agent.attempt.fetch_rules import DELIMITER, FLUSH, Rules, packet
 from keruta.domain.messages import message
 from keruta.domain.repository import DEFAULT_TRANSPORTS
@@ -290,6 +290,7 @@ def asked(place: Place, body: bytes, headers: dict[str, str], path: str = "/repo
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
+MANY = gzip.compress(b"0001" * (PACKETS_LIMIT + 1))
 BOMB = gzip.compress(bytes(REQUEST_LIMIT_BYTES + 1))
 
 
@@ -301,6 +302,7 @@ BOMB = gzip.compress(bytes(REQUEST_LIMIT_BYTES + 1))
         (b"", {"Content-Length": "ten"}),
         (b"0000", {"Content-Length": "400"}),
         (BOMB, {"Content-Length": str(len(BOMB)), "Content-Encoding": "gzip"}),
+        (MANY, {"Content-Length": str(len(MANY)), "Content-Encoding": "gzip"}),
         (b"no gzip", {"Content-Length": "7", "Content-Encoding": "gzip"}),
         (b"%x\r\n" % (REQUEST_LIMIT_BYTES + 1), {"Transfer-Encoding": "chunked"}),
         (b"-4\r\n0000\r\n0\r\n\r\n", {"Transfer-Encoding": "chunked"}),

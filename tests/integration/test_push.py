@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.attempt import large_results
 from keruta.adapters.git.credentials import Credential
 from keruta.domain.naming import new_id
 from keruta.domain.reports import Ended
@@ -820,6 +821,33 @@ def test_large_files_go_before_the_branch(tmp_path: Path, http: GitHttp) -> None
 
     assert git(tmp_path / "lfs.git", "show", "result:x.bin").startswith("version https://git-lfs")
     assert b"large content" in http.lfs.files.values()
+
+
+def test_large_files_that_the_script_committed_go_where_the_repository_says(tmp_path: Path, http: GitHttp) -> None:
+    """Every one that a new commit names, to the server of the base commit's .lfsconfig, and without the credential."""
+    if shutil.which("git-lfs") is None:
+        pytest.skip("SKIPPED LOUDLY: git-lfs is not installed")
+    with GitHttp(tmp_path / "elsewhere") as elsewhere:
+        files = {
+            ".gitattributes": "*.bin filter=lfs diff=lfs merge=lfs -text\n",
+            ".lfsconfig": f"[lfs]\n\turl = {elsewhere.url('x')}/info/lfs\n",
+        }
+        make_repository(tmp_path / "lfs.git", files)
+        credential = Credential(name="pusher", username="pusher", token="a-token")
+        workspace = Workspace(tmp_path / "with-lfs", http.url("lfs.git"), credential, lfs=True)
+        workspace.check_out()
+        workspace.run("git lfs install --local; for n in 1 2; do echo $n > x.bin; git add .; git commit -qm $n; done")
+        workspace.run("echo 3 > x.bin; rm .lfsconfig")
+
+        kept = workspace.keep()
+        workspace.push()
+
+    assert sorted(elsewhere.lfs.files.values()) == [b"1\n", b"2\n", b"3\n"]
+    assert http.lfs.files == {}
+    unpacked = tmp_path / "unpacked.git"
+    large_results.unpack(unpacked, kept[1])
+    assert [file.read_text() for file in large_results.all_of(unpacked)] != []
+    assert {file.read_bytes() for file in large_results.all_of(unpacked)} == set(elsewhere.lfs.files.values())
 
 
 # ------------------------------------------------------------ in an attempt

@@ -144,7 +144,8 @@ def test_user_names_of_git_servers_are_taken(username: str) -> None:
 
 
 def test_what_no_git_server_could_be_given_is_refused() -> None:
-    """A line break in a user name or within a token."""
-    spec = CredentialSpec(name="x", type="token", username="a\nb", token="a\nb")
+    """A line break in a user name or within a token, and a colon in a user name."""
+    for username in ("a\nb", "a:b"):
+        spec = CredentialSpec(name="x", type="token", username=username, token="a\nb")
 
-    assert [at for at, _ in spec.faults()] == ["/username", "/token"]
+        assert [at for at, _ in spec.faults()] == ["/username", "/token"]

@@ -126,7 +126,7 @@ def test_a_document_that_is_no_object(value: Any) -> None:
         ("ssh://git@example.com:22/a", "ssh"),
         ("git@example.com:a/b.git", "ssh"),
         ("file:///a", "file"),
-        ("HTTPS://example.com/a", "https"),
+        ("HTTPS://example.com/a", None),
         ("ext::sh -c x", None),
         ("--upload-pack=x", None),
         ("-oProxyCommand=x:y", None),

@@ -132,7 +132,7 @@ def _write(credential: Credential, directory: Path, url: str) -> None:
     _private(directory / "key", credential.ssh_key.strip() + "\n" if credential.ssh_key else "")
     script = "#!/bin/sh\nexit 1\n"
     if transport(url) in ("http", "https"):
-        username, token = _prompts(url, credential.username.strip())
+        username, token = _prompts(url, credential.username.strip("\r\n"))
         script = _ASKPASS.format(username=username, token=token, directory=shlex.quote(str(directory)))
     _private(directory / "askpass", script, mode=0o700)
 

@@ -90,6 +90,8 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             yield "/hosts", message("credential_hosts_needed")
         if self.username is not None and not self.username.isprintable():
             yield "/username", message("credential_user_control")
+        elif self.username is not None and ":" in self.username:
+            yield "/username", message("credential_user_colon")
         if self.type == "token" and self.token is not None and any(c in self.token.strip() for c in "\r\n\0"):
             yield "/token", message("credential_line_break")
         if self.type == "secret" and "\0" in (self.value or ""):

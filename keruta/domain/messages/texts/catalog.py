@@ -81,6 +81,7 @@ TEXTS = {
     "catalog_name_fixed": "A name can't be changed.",
     "catalog_name_taken": "There is one of this name already.",
     "credential_user_control": "This contains a control character, which no Git server allows in a user name.",
+    "credential_user_colon": "This contains a colon, which HTTP takes for the user name's end. Enter the name alone.",
     "credential_line_break": "This contains a line break, which no token has. Enter the token alone.",
     "credential_known_hosts": "This contains no host's key. Each line is a host, a key type and a key (ssh-keyscan HOST).",
     "credential_passphrase": 'The private key has a passphrase, which nobody can type while a task runs. Create a key without one for keruta (ssh-keygen -t ed25519 -N "").',
