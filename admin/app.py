@@ -19,6 +19,8 @@ from admin.dead_letters import pages as dead_letters_pages
 from admin.dead_letters import routes as dead_letters
 from admin.documents import pages as documents_pages
 from admin.documents import routes as documents
+from admin.forges import pages as forges_pages
+from admin.forges import routes as forges
 from admin.health import routes as health
 from admin.overview import pages as overview_pages
 from admin.overview import routes as overview
@@ -66,7 +68,7 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
         api_keys, health, overview, workers, webhooks, settings_routes, assets, sign_in,
         overview_pages, tasks_new, tasks_files, tasks_pages, catalog_pages, repositories_pages, documents_pages,
         queues_pages, circuits_pages, workers_pages, users_pages, audit_pages, dead_letters_pages, api_keys_pages,
-        webhooks_pages, triggers, triggers_pages, api_docs,
+        webhooks_pages, triggers, triggers_pages, forges, forges_pages, api_docs,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

@@ -25,6 +25,7 @@ from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.credential_lookup import MongoOpening
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.deliveries import MongoDeliveries
+from keruta.adapters.mongo.forge_lookup import MongoForges
 from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.metrics import Figures
 from keruta.adapters.mongo.outbox import MongoOutbox
@@ -86,6 +87,7 @@ def make_ports(settings: Settings) -> Ports:
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
         webhooks=told,
+        forges=MongoForges(database, sealer),
         forge_deliveries=MongoSeenDeliveries(database, MongoDeliveries(database, sealer, editors(database, settings))),
         webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from keruta.ports import EventDecoder, FileStore, Intake, Lookup, Statements, SubmitTrace, Verifying
 from keruta.ports.catalog import Catalogs, RemoteCheck, Transfer
 from keruta.ports.deliveries import Deliveries
+from keruta.ports.forges import Forges
 from keruta.ports.people import Accounts, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
 from keruta.ports.watching import (
     AccessSpreading,
@@ -49,6 +50,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: DeadLetters
     webhooks: Webhooks
     forge_deliveries: Deliveries
+    forges: Forges
     webhook_sender: WebhookAlarm
     overview: SystemOverview
     lookup: Lookup

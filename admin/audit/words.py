@@ -40,6 +40,7 @@ SUBJECTS: Mapping[str, str] = {
     "document": marked("document"),
     "profile": marked("profile"),
     "queue": marked("queue"),
+    "forge": marked("forge"),
     "trigger": marked("trigger"),
     "worker": marked("worker"),
     "user": marked("user"),

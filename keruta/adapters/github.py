@@ -35,6 +35,17 @@ class _Minted(msgspec.Struct):
     repositories: list[_Repository]
 
 
+def proof_of(app_id: str, private_key: str) -> str:
+    """Return what an App signs in with as itself, for nine minutes. Raises NotMintedError."""
+    now = int(time.time())
+    try:
+        # A minute back: GitHub refuses a clock that is ahead of its own.
+        claims = {"iat": now - 60, "exp": now + 540, "iss": app_id}
+        return jwt.encode(claims, private_key, algorithm="RS256")
+    except (ValueError, TypeError, jwt.PyJWTError) as error:
+        raise NotMintedError(message("git_app_key")) from error
+
+
 def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | None, url: str, write: bool) -> str:
     """Returns a token for the repository at `url` alone, to read its contents or to write them.
 
@@ -47,13 +58,7 @@ def mint(*, app_id: str, installation_id: str, private_key: str, api_url: str | 
         match = None
     if match is None:
         raise NotMintedError(message("git_app_address"))
-    now = int(time.time())
-    try:
-        # A minute back: GitHub refuses a clock that is ahead of its own.
-        claims = {"iat": now - 60, "exp": now + 540, "iss": app_id}
-        proof = jwt.encode(claims, private_key, algorithm="RS256")
-    except (ValueError, TypeError, jwt.PyJWTError) as error:
-        raise NotMintedError(message("git_app_key")) from error
+    proof = proof_of(app_id, private_key)
     wanted = {"repositories": [match[2]], "permissions": {"contents": "write" if write else "read"}}
     headers = {"Authorization": f"Bearer {proof}", "Accept": "application/vnd.github+json"}
     address = f"{(api_url or DEFAULT_API).rstrip('/')}/app/installations/{installation_id}/access_tokens"

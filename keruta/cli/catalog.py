@@ -10,7 +10,7 @@ from typing import Any
 import click
 import msgspec
 
-from keruta.cli import output
+from keruta.cli import forges, output
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.machine import find_state
@@ -26,7 +26,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "document": ("title", "tags", "size_bytes"),
     "profile": ("image", "description"),
     "queue": ("weight", "max_running", "paused"),
-    "trigger": ("repository", "provider", "events", "schedule", "paused"),
+    "forge": ("type", "url", "credential"),
+    "trigger": ("repository", "forge", "provider", "events", "schedule", "paused"),
 }
 
 
@@ -216,7 +217,8 @@ def read(path: str, *, strip: bool = False) -> str:
 
 def _asked_for(spec: Mapping[str, Any]) -> dict[str, Any]:
     """In a terminal, a token or value that was not given is asked for, unseen."""
-    field = {"token": "token", "secret": "value", "webhook_secret": "value"}.get(str(spec.get("type")))
+    fields = {"token": "token", "forge_token": "token", "secret": "value", "webhook_secret": "value"}
+    field = fields.get(str(spec.get("type")))
     if field is None or field in spec or "kubernetes_secret" in spec or not sys.stdin.isatty():
         return {}
     return {field: click.prompt(field, hide_input=True)}
@@ -330,6 +332,7 @@ def _rotate_key() -> None:
 _OWN: dict[str, tuple[click.Command, ...]] = {
     "repository": (_validate,),
     "queue": (_pause, _resume),
+    "forge": forges.COMMANDS,
     "trigger": (_run, _deliveries, _replay, _approve),
     "document": (_versions,),
     "credential": (_rotate_key,),

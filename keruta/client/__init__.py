@@ -23,9 +23,10 @@ from keruta.domain.audit import AuditPage
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import ImportResult, Page
 from keruta.domain.catalog.documents import DocumentView, VersionSummary
+from keruta.domain.catalog.forges import ForgeCheck, ForgeRepository, ForgeWebhook
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.catalog.queues import QueueView
-from keruta.domain.catalog.repositories import Validation
+from keruta.domain.catalog.repositories import RepositoryView, Validation
 from keruta.domain.deliveries import DeliveryView
 from keruta.domain.provenance import PublicKeys
 from keruta.domain.retention import Pruned
@@ -218,6 +219,22 @@ class Client:
     def run_trigger(self, trigger: str) -> DeliveryView:
         """Have a trigger start its task now."""
         return self._api.json("POST", _address("trigger", trigger, "/run"), DeliveryView)
+
+    def validate_forge(self, name: str) -> ForgeCheck:
+        """Sign in at a forge."""
+        return self._api.json("POST", _address("forge", name, "/validate"), ForgeCheck)
+
+    def forge_repositories(self, name: str, cursor: str | None = None) -> Page[ForgeRepository]:
+        query = f"?{urlencode({'cursor': cursor})}" if cursor is not None else ""
+        return self._api.json("GET", _address("forge", name, f"/repositories{query}"), Page[ForgeRepository])
+
+    def add_repository(self, forge: str, wanted: Mapping[str, Any]) -> RepositoryView:
+        """Add a repository of a forge to the catalog."""
+        return self._api.json("POST", _address("forge", forge, "/repositories"), RepositoryView, body=wanted)
+
+    def connect_trigger(self, forge: str, trigger: str) -> ForgeWebhook:
+        """Have a forge deliver to a trigger."""
+        return self._api.json("POST", _address("forge", forge, "/webhooks"), ForgeWebhook, body={"trigger": trigger})
 
     def replay(self, trigger: str, delivery: str) -> DeliveryView:
         return self._api.json("POST", _delivery(trigger, delivery, "replay"), DeliveryView)

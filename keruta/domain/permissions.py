@@ -13,9 +13,10 @@ from keruta.domain.address import may_be_sent
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access, CredentialAccess
 from keruta.domain.catalog.credentials import WITHOUT_HOSTS, allowed_hosts
+from keruta.domain.catalog.forges import ForgeSpec
 from keruta.domain.catalog.profiles import named_credentials
 from keruta.domain.lifecycle import HELD
-from keruta.domain.messages import Message, message
+from keruta.domain.messages import Message, kind_word, message
 from keruta.domain.naming import NAME
 from keruta.domain.principal import Principal
 from keruta.domain.users import ApiKeyRequest
@@ -107,14 +108,47 @@ def naming_refusal(
 
 def address_faults(kind: str, before: Fields | None, after: Fields, credentials: Mapping[str, Fields]) -> list[Fault]:
     """Return a fault for each credential that an entry would send to a host outside the credential's hosts."""
-    if kind == "trigger":
+    if kind in ("trigger", "forge"):
         signs = credentials.get(after["webhook_secret"] or "")
         wrong = signs is not None and signs["type"] != "webhook_secret"
-        return [fault("/webhook_secret", message("trigger_secret_type"))] if wrong else []
+        faults = [fault("/webhook_secret", message("trigger_secret_type"))] if wrong else []
+        return faults + (_forge_faults(after, credentials) if kind == "forge" else [])
     if kind != "repository":
         return []
     named = [(at, credentials[name]) for at, name in _newly_named(kind, before, after)]
     return [fault(at, said) for at, spec in named if (said := sending_refusal(spec, after["url"])) is not None]
+
+
+def _forge_faults(after: Fields, credentials: Mapping[str, Fields]) -> list[Fault]:
+    """Return a fault where a forge would be signed in at with a credential of another type, or for other hosts."""
+    opens = credentials.get(after["credential"] or "")
+    if opens is None:
+        return []
+    if opens["type"] not in ("forge_token", "github_app"):
+        return [fault("/credential", message("forge_credential_type"))]
+    spec = structs.from_plain(dict(after), ForgeSpec)
+    refused = sending_refusal(opens, spec.address)
+    return [fault("/credential", refused)] if refused is not None else []
+
+
+def forge_refusal(
+    who: Principal, before: Fields | None, after: Fields, named: Mapping[str, Mapping[str, Fields]]
+) -> Fault | None:
+    """For a trigger that newly names a forge, or another repository: it reports there in the forge's own name.
+
+    Args:
+        named: the entries that it names now, by kind and name.
+    """
+    name = after.get("forge")
+    same = ("forge", "repository")
+    if not name or (before is not None and all(before.get(one) == after.get(one) for one in same)):
+        return None
+    spec = structs.from_plain(dict(named["forge"][name]), ForgeSpec)
+    if not access.may_run(spec.access, who.names):
+        return fault("/forge", message("submission_not_permitted", kind=kind_word("forge"), name=name))
+    if spec.repository_of(named["repository"][after["repository"]]["url"]) is None:
+        return fault("/forge", message("forge_other_repository", forge=name, repository=after["repository"]))
+    return None
 
 
 def sending_refusal(credential: Fields, url: str) -> Message | None:
@@ -140,6 +174,11 @@ def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tu
     moved = before is not None and before.get("url") != after.get("url")
     if kind == "repository":
         for field in ("read_credential", "push_credential"):
+            name = after.get(field)
+            if name and (before is None or moved or before.get(field) != name):
+                yield f"/{field}", name
+    elif kind == "forge":
+        for field in ("credential", "webhook_secret"):
             name = after.get(field)
             if name and (before is None or moved or before.get(field) != name):
                 yield f"/{field}", name

@@ -9,7 +9,7 @@ from typing import Protocol
 import msgspec
 
 from keruta.domain.catalog.common import Page
-from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.domain.catalog.triggers import Provider, TriggerSpec
 from keruta.domain.deliveries import DeliveryView, Due, State
 from keruta.domain.forges import ForgeEvent
 from keruta.domain.messages import Message
@@ -17,9 +17,9 @@ from keruta.domain.principal import Principal
 
 
 class KnownTrigger(msgspec.Struct, frozen=True, kw_only=True):
-    """A trigger, and the secrets that may sign its deliveries."""
+    """The form of a trigger's events, and the secrets that may sign its deliveries."""
 
-    spec: TriggerSpec
+    provider: Provider
     secrets: Sequence[str]
 
 

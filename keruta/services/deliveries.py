@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from keruta import metrics, structs
+from keruta.domain.catalog.triggers import Provider
 from keruta.domain.deliveries import TRIES_MOST, Due, group_of, request_of, too_old, verdict
 from keruta.domain.forge_payloads import read_event
 from keruta.domain.forges import HEADER_VALUE, WORD, headers_of, signature_holds
@@ -64,7 +65,7 @@ def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
         Conflict, Unavailable.
     """
     known = store.trigger(received.trigger)
-    provider = (known.spec.provider if known is not None else None) or "github"
+    provider: Provider = known.provider if known is not None else "github"
     secrets = known.secrets if known is not None else ("-",)
     name, delivery, signature = headers_of(provider, received.headers)
     if not signature_holds(provider, secrets, signature, received.body) or known is None:

@@ -26,19 +26,19 @@ class Forge:
         self.gitea, self.system, self.clone = gitea, system, root / "seed.git.work"
         for name, text in (("token", gitea.owner.token), ("secret", SECRET), ("script", SCRIPT)):
             (root / name).write_text(text or "")
-        self.keruta("credentials", "create", "app-read", "--type", "token", "--username", "lab",
-                    "--token-file", str(root / "token"), "--hosts", gitea.url.partition("://")[2])  # fmt: skip
+        host = gitea.url.partition("://")[2]
+        for name, kind in (("app-read", ("token", "--username", "lab")), ("git-api", ("forge_token",))):
+            self.keruta("credentials", "create", name, "--type", *kind, "--hosts", host,
+                        "--token-file", str(root / "token"))  # fmt: skip
         self.keruta("credentials", "create", "app-webhook", "--type", "webhook_secret",
                     "--value-file", str(root / "secret"))  # fmt: skip
-        self.keruta("repositories", "create", "app", "--url", gitea.repository, "--read-credential", "app-read")
-        self.keruta("triggers", "create", "app-push", "--repository", "app", "--provider", "gitea",
-                    "--webhook-secret", "app-webhook", "--events", "push", "--events", "pull_request",
-                    "--events", "comment",
+        self.keruta("forges", "create", "git", "--type", "gitea", "--url", gitea.url, "--credential", "git-api",
+                    "--webhook-secret", "app-webhook")  # fmt: skip
+        self.keruta("forges", "add", "git", "lab/app", "--read-credential", "app-read")
+        self.keruta("triggers", "create", "app-push", "--repository", "app", "--forge", "git",
+                    "--events", "push", "--events", "tag", "--events", "pull_request", "--events", "comment",
                     "--script-file", str(root / "script"), "--concurrency", "replace")  # fmt: skip
-        address = f"{system.running.url}/events/v1/app-push"
-        hook = {"url": address, "content_type": "json", "secret": SECRET}
-        events = ["push", "pull_request", "pull_request_sync", "issue_comment"]
-        gitea.call("POST", "/repos/lab/app/hooks", {"type": "gitea", "config": hook, "events": events, "active": True})
+        self.keruta("forges", "connect", "git", "app-push")
 
     def keruta(self, *arguments: str) -> str:
         done = self.system.run(*arguments)
@@ -83,6 +83,16 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
         yield Forge(gitea, system, root)
 
 
+def test_a_forge_is_signed_in_at_and_its_repositories_are_found(forge: Forge) -> None:
+    """And a webhook that is there is not made twice."""
+    check = json.loads(forge.keruta("forges", "validate", "git", "--json"))
+    assert (check["signed_in"], check["account"]) == (True, "lab")
+    found = json.loads(forge.keruta("forges", "repositories", "git", "--json").splitlines()[0])
+    assert (found["repository"], found["default_branch"], found["added"]) == ("lab/app", "main", "app")
+    assert json.loads(forge.keruta("forges", "connect", "git", "app-push", "--json"))["made"] is False
+    assert len(forge.gitea.call("GET", "/repos/lab/app/hooks")) == 1
+
+
 def test_a_push_starts_one_task_at_its_commit(forge: Forge) -> None:
     """Its script sees the event as variables."""
     commit = forge.push("topic", "topic.txt")
@@ -92,6 +102,15 @@ def test_a_push_starts_one_task_at_its_commit(forge: Forge) -> None:
 
     assert task.status == "succeeded", task.message
     assert forge.output(task.id) == [commit, "push|topic|lab||"]
+
+
+def test_an_annotated_tag_starts_a_task_at_its_commit(forge: Forge) -> None:
+    git(forge.clone, "tag", "-a", "v1", "-m", "One", "main")
+    git(forge.clone, "push", "-q", forge.remote("lab", forge.gitea.owner.token or ""), "v1")
+
+    task = forge.system.ended(forge.delivered("push", "started", before=1)["task"])
+
+    assert forge.output(task.id)[0] == git(forge.clone, "rev-parse", "main").strip()
 
 
 def test_a_pull_request_of_a_branch_starts_a_task(forge: Forge) -> None:

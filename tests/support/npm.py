@@ -28,6 +28,9 @@ def document(package: str, file: str) -> Any:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not found.exists():
             _install(f"{package}@{VERSIONS[package]}", target)
+            for other in found.parent.glob("*.json"):  # some 300 MB of other servers' versions
+                if other != found and other.name != "package.json":
+                    other.unlink()
     return json.loads(found.read_text())
 
 

@@ -339,6 +339,10 @@ class MongoCatalog:
             raise Forbidden(refusal, reason="GrantMissing")
         if wrong := permissions.address_faults(self.kind.name, before, written, credentials):
             raise InvalidRequest.of(wrong)
+        if self.kind.name == "trigger":
+            named_here = {kind: {name: row["spec"] for name, row in rows.items()} for kind, rows in there.items()}
+            if one := permissions.forge_refusal(who, before, written, named_here):
+                raise InvalidRequest.of([one])
 
     def _outdated(self, row: Document, spec: Any) -> PreconditionFailed:
         """Names the differences between what was sent and what is there now."""

@@ -20,6 +20,7 @@ from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.delivery_bodies import DeliveryBodies
+from keruta.domain.catalog.forges import ForgeSpec
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.deliveries import (
     EVENT_DAYS,
@@ -51,6 +52,7 @@ class MongoDeliveries:
         self._triggers = database["triggers"]
         self._credentials = database["credentials"]
         self._repositories = database["repositories"]
+        self._forges = database["forges"]
         self._events = database["trigger_events"]
         self._groups = database["trigger_groups"]
         self._tasks = database["tasks"]
@@ -69,17 +71,21 @@ class MongoDeliveries:
             if row is None:
                 return None
             spec = structs.from_plain(row["spec"], TriggerSpec)
-            if spec.webhook_secret is None:
+            found = self._forges.find_one({"_id": spec.forge}, ["spec"]) if spec.forge is not None else None
+            forge = structs.from_plain(found["spec"], ForgeSpec) if found is not None else None
+            secret = spec.webhook_secret or (forge.webhook_secret if forge is not None else None)
+            provider = spec.provider or (forge.provider if forge is not None else None)
+            if secret is None or provider is None:
                 return None
-            held = self._credentials.find_one({"_id": spec.webhook_secret}, ["sealed"])
+            held = self._credentials.find_one({"_id": secret}, ["sealed"])
         if held is None or not held.get("sealed"):
             return None
         try:
-            value = self._sealer.open(spec.webhook_secret, held["sealed"])["value"]
+            value = self._sealer.open(secret, held["sealed"])["value"]
         except (CannotOpenError, SettingsError) as error:
             raise Unavailable(message("delivery_no_key")) from error
         # Two lines while a secret is changed: the new one and the old one.
-        return KnownTrigger(spec=spec, secrets=[line.strip() for line in value.splitlines() if line.strip()])
+        return KnownTrigger(provider=provider, secrets=[line.strip() for line in value.splitlines() if line.strip()])
 
     def add(self, trigger: str, delivery: str, event: ForgeEvent, body: bytes) -> tuple[str, bool]:
         digest, now, identity = hashlib.sha256(body).digest(), datetime.now(UTC), new_id()

@@ -251,6 +251,17 @@ def _parts_of_deliveries(database: Database[dict[str, Any]]) -> None:
     database["delivery_parts"].create_index("trigger", name="trigger")
 
 
+def _forges(database: Database[dict[str, Any]]) -> None:
+    """Lists of forges, and what names one."""
+    forges = database["forges"]
+    forges.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
+    by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
+    forges.create_index(by_time, name="seen_by_updated")
+    for field in ("credential", "webhook_secret"):
+        forges.create_index(f"spec.{field}", name=field, sparse=True)
+    database["triggers"].create_index("spec.forge", name="forge", sparse=True)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -272,6 +283,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _triggers,
     _schedules,
     _parts_of_deliveries,
+    _forges,
 )
 
 

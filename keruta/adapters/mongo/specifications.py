@@ -14,6 +14,7 @@ import msgspec
 from keruta import structs
 from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.catalog.credentials import OWN_USE
 from keruta.domain.catalog.profiles import ProfileSpec, named_credentials, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.commit_rules import CommitRules, commit_message, identity, purpose
@@ -275,6 +276,8 @@ def _access(name: str, credentials: dict[str, Document], url: str) -> Access:
     spec = row["spec"]
     if refusal := sending_refusal(spec, url):
         raise LookupError(refusal)
+    if spec["type"] in OWN_USE:
+        raise LookupError(message("credential_own_use", name=name))
     minted = spec["type"] == "github_app"
     secret = spec.get("kubernetes_secret")
     if not minted and not secret and not row.get("sealed"):

@@ -27,6 +27,7 @@ SECRET_FIELDS: dict[str, tuple[str, ...]] = {
     "github_app": ("private_key",),
     "secret": ("value",),
     "webhook_secret": ("value",),
+    "forge_token": ("token",),
 }
 NEEDED_FIELDS: dict[str, tuple[str, ...]] = {
     "token": ("username",),
@@ -34,14 +35,16 @@ NEEDED_FIELDS: dict[str, tuple[str, ...]] = {
     "github_app": ("app_id", "installation_id"),
     "secret": (),
     "webhook_secret": (),
+    "forge_token": (),
 }
 ALL_SECRETS = ("token", "private_key", "value")
 HOSTS = "hosts it may be sent to: git.example.com, git.example.com:8443, or https://git.example.com/team"
 Hosts = Annotated[list[Annotated[str, Meta(min_length=1, max_length=500)]], Meta(max_length=50, description=HOSTS)]
 GITHUB = "github.com"
 WITHOUT_HOSTS = ("secret", "webhook_secret")  # sent to no server
-CredentialType = Literal["token", "ssh", "github_app", "secret", "webhook_secret"]
-SEALED_EVERYWHERE = ("github_app", "webhook_secret")  # opened by keruta itself, so never a Secret of an attempt
+CredentialType = Literal["token", "ssh", "github_app", "secret", "webhook_secret", "forge_token"]
+OWN_USE = ("webhook_secret", "forge_token")  # for keruta itself: no task is given one
+SEALED_EVERYWHERE = ("github_app", *OWN_USE)  # opened by keruta itself, so never a Secret of an attempt
 
 
 class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -92,7 +95,8 @@ class CredentialSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             yield "/username", message("credential_user_control")
         elif self.username is not None and ":" in self.username:
             yield "/username", message("credential_user_colon")
-        if self.type == "token" and self.token is not None and any(c in self.token.strip() for c in "\r\n\0"):
+        one_line = self.type in ("token", "forge_token")
+        if one_line and self.token is not None and any(c in self.token.strip() for c in "\r\n\0"):
             yield "/token", message("credential_line_break")
         if self.type == "secret" and "\0" in (self.value or ""):
             yield "/value", message("field_nul")

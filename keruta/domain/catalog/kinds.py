@@ -15,13 +15,14 @@ from keruta.domain.catalog.documents import (
     DocumentSummary,
     DocumentView,
 )
+from keruta.domain.catalog.forges import ForgeSpec, ForgeView
 from keruta.domain.catalog.profiles import ProfileSpec, ProfileView
 from keruta.domain.catalog.queues import QueueSpec, QueueView
 from keruta.domain.catalog.repositories import RepositorySpec, RepositoryView
 from keruta.domain.catalog.triggers import TriggerSpec, TriggerView
 from keruta.domain.roles import MANAGE, RUN
 
-KindName = Literal["repository", "credential", "document", "profile", "queue", "trigger"]
+KindName = Literal["repository", "credential", "document", "profile", "queue", "forge", "trigger"]
 Reference = tuple[str, str, str]  # where (a JSON pointer), the kind, the name
 
 
@@ -109,9 +110,14 @@ KINDS: dict[str, Kind] = {
             granted=True, tasked=True,
         ),
         Kind(
+            name="forge", collection="forges", spec=ForgeSpec, view=ForgeView, item=ForgeView,
+            names={"credential": "credential", "webhook_secret": "credential"}, filters={"type": "type"}, granted=True,
+        ),
+        Kind(
             name="trigger", collection="triggers", spec=TriggerSpec, view=TriggerView, item=TriggerView, writers=RUN,
             names={
-                "repository": "repository", "webhook_secret": "credential", "profile": "profile", "queue": "queue",
+                "repository": "repository", "forge": "forge", "webhook_secret": "credential", "profile": "profile",
+                "queue": "queue",
             },
             filters={"repository": "repository"}, granted=True,
         ),

@@ -26,7 +26,8 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A trigger as a team writes it. A filter that is empty lets everything through.
 
     Args:
-        provider: needed where there are events, and so is `webhook_secret`.
+        forge: the forge that the repository is on; its type and its secret count where the next two are not given.
+        provider: the form of the events, where no forge is named.
         webhook_secret: a credential of the type `webhook_secret`: what signs the forge's deliveries.
         branches: patterns for the branch that was pushed, or that a pull request is to be merged into.
         paths: patterns for the files that a push changed.
@@ -44,6 +45,7 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: Name
     description: Description = ""
     repository: Name
+    forge: Name | None = None
     provider: Provider | None = None
     webhook_secret: Name | None = None
     events: Annotated[list[EventKind], Meta(max_length=5)] = []
@@ -82,9 +84,11 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _causes(self) -> Problems:
         if not self.events and self.schedule is None:
             yield "/events", message("trigger_without_cause")
-        if self.events and self.provider is None:
+        if self.events and self.provider is None and self.forge is None:
             yield "/provider", message("trigger_provider")
-        if self.events and self.webhook_secret is None:
+        if self.provider is not None and self.forge is not None:
+            yield "/provider", message("trigger_forge_or_provider")
+        if self.events and self.webhook_secret is None and self.forge is None:
             yield "/webhook_secret", message("trigger_secret_needed")
         if self.schedule is not None and (wrong := expression_fault(self.schedule)):
             yield "/schedule", wrong

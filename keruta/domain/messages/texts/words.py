@@ -8,6 +8,7 @@ TEXTS = {
     "kind_document": "document",
     "kind_profile": "profile",
     "kind_queue": "queue",
+    "kind_forge": "forge",
     "kind_trigger": "trigger",
     "kind_task": "task",
     "kind_worker": "worker",

@@ -1,0 +1,1 @@
+"""Forges: signing in, their repositories, and webhooks for triggers."""

@@ -1,0 +1,1 @@
+"""Forges' APIs behind one port."""

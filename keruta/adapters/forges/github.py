@@ -1,0 +1,170 @@
+"""GitHub's REST API.
+
+Source: https://docs.github.com/en/rest (2022-11-28)
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from keruta.adapters.forges.rest import Rest, list_of, named, number_of, segment, text_of
+from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
+from keruta.domain.forge_answers import ForgeError
+from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestText, Thread
+
+PAGE = 100
+COMMENT_PAGES = 20
+DESCRIPTION_LETTERS = 140
+STATES = {
+    "queued": "pending", "running": "pending", "succeeded": "success", "failed": "failure", "cancelled": "error",
+    "unknown": "error",
+}  # fmt: skip
+PERMISSIONS: dict[str, Permission] = {
+    "admin": "admin", "owner": "admin", "maintain": "write", "write": "write", "triage": "read", "read": "read",
+}  # fmt: skip
+
+
+class GitHub(Rest):
+    """`keruta.ports.forges.ForgeApi` on GitHub, for a token."""
+
+    accept = "application/vnd.github+json"
+    hook_type = "web"
+    hook_events: ClassVar[dict[str, tuple[str, ...]]] = {
+        "push": ("push",), "tag": ("push",), "pull_request": ("pull_request",), "comment": ("issue_comment",),
+        "issue": ("issues",),
+    }  # fmt: skip
+
+    def account(self) -> ForgeAccount:
+        found = self.ask("GET", "/user")
+        return ForgeAccount(login=text_of(found, "login"), id=number_of(found, "id"))
+
+    def repositories(self, page: int) -> list[ForgeRepository]:
+        found = self.ask("GET", "/user/repos", query={"per_page": PAGE, "page": page, "sort": "full_name"})
+        return [self._repository(one) for one in list_of(found)]
+
+    def repository(self, name: str) -> ForgeRepository:
+        return self._repository(self.ask("GET", f"/repos/{named(name)}", of=name))
+
+    def _repository(self, found: Any) -> ForgeRepository:
+        return ForgeRepository(
+            repository=text_of(found, "full_name"), url=text_of(found, "clone_url"),
+            default_branch=text_of(found, "default_branch") or None, private=found.get("private") is True,
+        )  # fmt: skip
+
+    def permission(self, repository: str, login: str) -> Permission:
+        path = f"/repos/{named(repository)}/collaborators/{segment(login)}/permission"
+        try:
+            found = self.ask("GET", path, of=repository)
+        except ForgeError as error:
+            if error.kind == "missing":
+                return "none"
+            raise
+        return PERMISSIONS.get(text_of(found, "permission"), "none")
+
+    # ------------------------------------------------------------ webhooks
+
+    def put_hook(self, repository: str, hook: Hook) -> bool:
+        path = f"/repos/{named(repository)}/hooks"
+        config = {"url": hook.address, "content_type": "json", "secret": hook.secret}
+        wanted = {"config": config, "events": self._hook_events(hook), "active": True}
+        for one in list_of(self.ask("GET", path, of=repository, query=self._hooks_query())):
+            if text_of(one, "config", "url") == hook.address:
+                self.ask("PATCH", f"{path}/{number_of(one, 'id')}", wanted, of=repository)
+                return False
+        self.ask("POST", path, {self._hook_field(): self.hook_type, **wanted}, of=repository)
+        return True
+
+    def _hook_events(self, hook: Hook) -> list[str]:
+        return list(dict.fromkeys(name for event in hook.events for name in self.hook_events[event]))
+
+    def _hook_field(self) -> str:
+        return "name"
+
+    def _hooks_query(self) -> dict[str, str | int]:
+        return {"per_page": PAGE}
+
+    # ------------------------------------------------------------ statuses and comments
+
+    def set_status(self, repository: str, commit: str, status: CommitStatus) -> None:
+        body = {
+            "state": STATES[status.state], "target_url": status.url, "context": status.context,
+            "description": status.description[:DESCRIPTION_LETTERS],
+        }  # fmt: skip
+        self.ask("POST", f"/repos/{named(repository)}/statuses/{commit}", body, of=repository)
+
+    def find_comment(self, thread: Thread, marker: str) -> Posted | None:
+        own = self.account().login
+        for page in range(1, COMMENT_PAGES + 1):
+            found = list_of(self.ask(
+                "GET", self._comments(thread), of=thread.repository, query=self._comments_query(page),
+            ))  # fmt: skip
+            for one in found:
+                if marker in text_of(one, "body") and text_of(one, "user", "login") == own:
+                    return self._posted(one, "id")
+            if len(found) < PAGE:
+                break
+        return None
+
+    def _comments(self, thread: Thread) -> str:
+        return f"/repos/{named(thread.repository)}/issues/{thread.number}/comments"
+
+    def _comments_query(self, page: int) -> dict[str, str | int]:
+        return {"per_page": PAGE, "page": page}
+
+    def add_comment(self, thread: Thread, text: str) -> Posted:
+        return self._posted(self.ask("POST", self._comments(thread), {"body": text}, of=thread.repository), "id")
+
+    def change_comment(self, thread: Thread, comment: int, text: str) -> None:
+        path = f"/repos/{named(thread.repository)}/issues/comments/{comment}"
+        self.ask("PATCH", path, {"body": text}, of=thread.repository)
+
+    # ------------------------------------------------------------ pull requests
+
+    def find_pull_request(self, repository: str, head: str, base: str) -> Posted | None:
+        owner = repository.partition("/")[0]
+        query = {"head": f"{owner}:{head}", "base": base, "state": "open"}
+        found = list_of(self.ask("GET", f"/repos/{named(repository)}/pulls", of=repository, query=query))
+        return self._posted(found[0], "number") if found else None
+
+    def add_pull_request(self, repository: str, wanted: PullRequestText) -> Posted:
+        body = {**self._words(wanted), "head": wanted.head, "base": wanted.base, **self._draft(wanted)}
+        return self._posted(self.ask("POST", f"/repos/{named(repository)}/pulls", body, of=repository), "number")
+
+    def change_pull_request(self, repository: str, number: int, wanted: PullRequestText) -> None:
+        self.ask("PATCH", f"/repos/{named(repository)}/pulls/{number}", self._words(wanted), of=repository)
+
+    def dress_pull_request(self, repository: str, number: int, wanted: PullRequestText) -> None:
+        if wanted.labels:
+            path = f"/repos/{named(repository)}/issues/{number}/labels"
+            self.ask("POST", path, {"labels": wanted.labels}, of=repository)
+        if wanted.reviewers:
+            path = f"/repos/{named(repository)}/pulls/{number}/requested_reviewers"
+            self.ask("POST", path, {"reviewers": wanted.reviewers}, of=repository)
+
+    def _words(self, wanted: PullRequestText) -> dict[str, Any]:
+        return {"title": wanted.title, "body": wanted.body}
+
+    def _draft(self, wanted: PullRequestText) -> dict[str, Any]:
+        return {"draft": wanted.draft}
+
+    def _posted(self, found: Any, number: str) -> Posted:
+        return Posted(id=number_of(found, number), url=text_of(found, "html_url"), text=text_of(found, "body"))
+
+
+class GitHubApp(GitHub):
+    """The same for an App's installation.
+
+    Args:
+        login: the App's own, such as `keruta[bot]`.
+    """
+
+    def __init__(self, api: str, token: Any, login: Any) -> None:
+        super().__init__(api, token)
+        self._login = login
+
+    def account(self) -> ForgeAccount:
+        return ForgeAccount(login=self._login())
+
+    def repositories(self, page: int) -> list[ForgeRepository]:
+        found = self.ask("GET", "/installation/repositories", query={"per_page": PAGE, "page": page})
+        return [self._repository(one) for one in list_of(found.get("repositories"))]

@@ -1,0 +1,186 @@
+"""Forges' APIs: what keruta asks GitHub is what GitHub describes; GitLab is asked as its documentation says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from keruta.adapters.forges.github import GitHub
+from keruta.adapters.forges.github_app import app
+from keruta.adapters.forges.gitlab import GitLab
+from keruta.domain.forge_answers import ForgeError
+from keruta.domain.forge_posts import CommitStatus, Hook, PullRequestText, Thread
+from tests.support.github import GitHubApi
+from tests.support.github_api import DescribedGitHub
+from tests.support.serving import Quiet, Serving
+
+STATUS = CommitStatus(state="running", context="keruta/t", description="Running", url="https://keruta.example.com/t")
+PULL = PullRequestText(head="fix", base="main", title="T", body="B", draft=True, labels=["bug"], reviewers=["dana"])
+HOOK = Hook(address="https://keruta.example.com/events/v1/t", secret="s", events=["push", "tag", "comment"])
+THREAD = Thread(repository="octocat/Hello-World", number=7, pull_request=True)
+COMMIT = "a" * 40
+
+
+@pytest.fixture
+def github() -> Iterator[DescribedGitHub]:
+    with DescribedGitHub() as server:
+        yield server
+
+
+def test_every_request_to_github_is_allowed_by_its_description(github: DescribedGitHub) -> None:
+    api, name = GitHub(github.url, lambda _: "token"), "octocat/Hello-World"
+
+    assert api.account().login == "octocat"
+    assert api.repositories(1)[0].repository == "octocat/Hello-World"
+    assert api.repository(name).default_branch == "master"
+    assert api.permission(name, "octocat") == "admin"
+    assert api.put_hook(name, HOOK)
+    api.set_status(name, COMMIT, STATUS)
+    assert api.find_comment(THREAD, "Me too") is not None
+    assert api.add_comment(THREAD, "text").id == 1
+    api.change_comment(THREAD, 1, "text")
+    assert api.find_pull_request(name, "fix", "main") is not None
+    assert api.add_pull_request(name, PULL).url.startswith("https://github.com/octocat/Hello-World/pull/")
+    api.change_pull_request(name, 1347, PULL)
+    api.dress_pull_request(name, 1347, PULL)
+
+    assert github.faults == []
+    made = next(body for method, path, body in github.asked if (method, path[-6:]) == ("POST", "/hooks"))
+    assert made["events"] == ["push", "issue_comment"]
+
+
+def test_a_webhook_that_is_there_is_brought_up_to_date(github: DescribedGitHub) -> None:
+    path = "/repos/octocat/Hello-World/hooks"
+    github.answers["GET", path] = (200, [{"id": 3, "config": {"url": HOOK.address}}], {})
+
+    assert not GitHub(github.url, lambda _: "token").put_hook("octocat/Hello-World", HOOK)
+
+    assert github.asked[-1][:2] == ("PATCH", f"{path}/3")
+    assert github.faults == []
+
+
+def test_another_accounts_comment_with_keruta_s_marker_is_not_taken_for_its_own(github: DescribedGitHub) -> None:
+    path = "/repos/octocat/Hello-World/issues/7/comments"
+    github.answers["GET", path] = (200, [{"id": 3, "body": "marker", "user": {"login": "mallory"}}], {})
+
+    assert GitHub(github.url, lambda _: "token").find_comment(THREAD, "marker") is None
+
+
+def test_an_app_signs_in_for_one_repository_at_a_time() -> None:
+    with DescribedGitHub() as github, GitHubApi("made") as keys:
+        spec = {"app_id": "7", "installation_id": "8"}
+        api = app(github.url, spec, keys.private_key)
+
+        api.set_status("octocat/Hello-World", COMMIT, STATUS)
+        api.set_status("octocat/Hello-World", COMMIT, STATUS)
+
+        assert github.faults == []
+        minted = [body for _, path, body in github.asked if path == "/app/installations/8/access_tokens"]
+        assert minted == [{"repositories": ["Hello-World"]}]
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "kind", "again"),
+    [
+        (401, {}, "unauthorized", None), (403, {}, "refused", None), (404, {}, "missing", None),
+        (403, {"Retry-After": "17"}, "limited", 17), (429, {"Retry-After": "17"}, "limited", 17),
+        (403, {"X-RateLimit-Remaining": "0"}, "limited", 60), (422, {}, "refused", None), (302, {}, "refused", None),
+        (500, {}, "away", None), (502, {}, "away", None), (503, {"Retry-After": "9"}, "away", 9),
+    ],
+)  # fmt: skip
+def test_what_a_forge_answers_is_told_apart(
+    github: DescribedGitHub, status: int, headers: dict[str, str], kind: str, again: float | None
+) -> None:
+    github.answers["GET", "/user"] = (status, {"message": "no <b>way</b>\u202e"}, headers)
+
+    with pytest.raises(ForgeError) as found:
+        GitHub(github.url, lambda _: "token").account()
+
+    assert (found.value.kind, found.value.again_seconds) == (kind, again)
+    assert "token" not in str(found.value) or kind == "unauthorized"
+    assert str(found.value).isprintable()
+
+
+@pytest.mark.parametrize("answer", [b"<html>", b"[1]", b'{"login": 7, "id": "x"}', b"\xff"])
+def test_an_answer_that_is_no_such_thing_is_told_as_that(github: DescribedGitHub, answer: bytes) -> None:
+    github.answers["GET", "/user"] = (200, answer, {})
+
+    with pytest.raises(ForgeError):
+        GitHub(github.url, lambda _: "token").account()
+
+
+class GitLabApi(Serving):
+    """Answers as GitLab's documentation shows, and remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, Any]] = []
+        self.status_answer: tuple[int, Any] = (201, {"id": 1})
+        api = self
+
+        class Handler(Quiet):
+            def _handle(self) -> None:
+                path = urlsplit(self.path).path
+                text = self.body()
+                api.asked.append((self.command, path, json.loads(text) if text else None))
+                self.answer(*api.reply(self.command, path))
+
+            do_GET = do_POST = do_PUT = _handle  # noqa: N815
+
+        super().__init__(Handler)
+
+    def reply(self, method: str, path: str) -> tuple[int, Any]:
+        path = unquote(path)
+        if "/statuses/" in path:
+            return self.status_answer
+        if path.endswith("/user"):
+            return 200, {"id": 5, "username": "keruta"}
+        if path.endswith("/users"):
+            return 200, [{"id": 9}]
+        if path.endswith("/notes") and method == "GET":
+            return 200, [{"id": 3, "body": "a marker", "author": {"username": "keruta"}}]
+        if "/members/all/" in path:
+            return 200, {"access_level": 30}
+        if path.endswith("/merge_requests"):
+            one = {"iid": 4, "web_url": "https://gitlab.example.com/mr/4", "description": "B"}
+            return (200, [one]) if method == "GET" else (201, one)
+        if path.endswith("/hooks") and method == "GET":
+            return 200, []
+        project = {"path_with_namespace": "team/app", "http_url_to_repo": "https://x/team/app.git", "id": 1, "iid": 4}
+        return 200, [project] if path.endswith("/projects") else project
+
+
+def test_gitlab_is_asked_in_its_own_words() -> None:
+    with GitLabApi() as server:
+        api, thread = GitLab(server.url, lambda _: "token"), Thread(repository="team/app", number=4, pull_request=True)
+
+        assert api.account().login == "keruta"
+        assert api.repositories(1)[0].repository == "team/app"
+        assert api.permission("team/app", "dana") == "write"
+        assert api.put_hook("team/app", HOOK)
+        api.set_status("team/app", COMMIT, STATUS)
+        found = api.find_comment(thread, "marker")
+        assert found is not None
+        assert found.id == 3
+        api.change_comment(thread, 3, "text")
+        assert api.add_pull_request("team/app", PULL).id == 4
+        api.dress_pull_request("team/app", 4, PULL)
+
+    asked = {(method, path): body for method, path, body in server.asked}
+    project = "/projects/team%2Fapp"
+    assert asked["POST", f"{project}/statuses/{COMMIT}"]["state"] == "running"
+    assert asked["POST", f"{project}/hooks"]["tag_push_events"] is True
+    assert asked["POST", f"{project}/hooks"]["issues_events"] is False
+    assert asked["POST", f"{project}/merge_requests"]["title"] == "Draft: T"
+    assert asked["PUT", f"{project}/merge_requests/4"] == {"add_labels": "bug", "reviewer_ids": [9]}
+    assert ("PUT", f"{project}/merge_requests/4/notes/3") in asked
+
+
+def test_the_same_status_once_more_is_no_fault_at_gitlab() -> None:
+    with GitLabApi() as server:
+        server.status_answer = (400, {"message": "Cannot transition status via :run from :running"})
+
+        GitLab(server.url, lambda _: "token").set_status("team/app", COMMIT, STATUS)
