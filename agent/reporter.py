@@ -103,7 +103,7 @@ class Reporter:
         return self._bytes > BACKED_UP_BYTES
 
     def nudge(self) -> None:
-        """There may be something for us: ask now."""
+        """Report now, since keruta may have something for this worker."""
         with self._changed:
             self._nudged = True
             self._changed.notify()

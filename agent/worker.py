@@ -56,7 +56,7 @@ class AttemptJob(Protocol):
 
 
 class Runner(Protocol):
-    """How attempts are made."""
+    """Port for running attempts: as processes or as Pods."""
 
     def start(self) -> Iterable[AttemptJob]:
         """Take over the attempts that an earlier worker left."""

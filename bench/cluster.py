@@ -64,7 +64,7 @@ def _submit_to_job(cluster: Cluster, repository: str) -> Figure:
 
 
 def _made_at(cluster: Cluster, task_id: str) -> float:
-    """When its Job was first there: seen by asking again and again, since a Job's own time has whole seconds."""
+    """Return when the task's Job appeared, by polling, since a Job's own time has whole seconds."""
     while True:
         if cluster.kubectl("get", "job", "-n", "keruta", f"{task_id}-1", "-o", "name", "--ignore-not-found"):
             return time.time()

@@ -51,7 +51,7 @@ def fill(world: World, count: int) -> str:
 
 
 def _ask(world: World, queries: Mapping[str, str]) -> dict[str, list[float]]:
-    """How long each took, in milliseconds; asked in turn, so that the machine's load counts for all alike."""
+    """Return each query's time in milliseconds; they take turns, so that load affects all alike."""
     took: dict[str, list[float]] = {what: [] for what in queries}
     for _ in range(ASKED):
         for what, q in queries.items():

@@ -32,7 +32,7 @@ _CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE--
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """How other servers are reached. A field `ca_file` is the variable `KERUTA_CA_FILE`."""
+    """Settings for requests to other servers. A field `ca_file` is the variable `KERUTA_CA_FILE`."""
 
     ca_file: Path | None = None
     """Certificates (PEM) of authorities that are trusted besides the machine's own: a company's."""
@@ -162,7 +162,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def network(environ: Mapping[str, str] | None = None) -> Network:
-    """This process's, read once. Raises SettingsError."""
+    """Return this process's settings, read once. Raises SettingsError."""
     return _own() if environ is None else load(environ, Network)
 
 
@@ -211,7 +211,7 @@ class Pools:
         return manager
 
     def request(self, method: str, url: str, **options: Any) -> urllib3.BaseHTTPResponse:
-        """As urllib3 does it."""
+        """Send a request, directly or by the proxy, as urllib3's `PoolManager.request` does."""
         parts = urlsplit(url)
         direct = parts.scheme != "https" or self._network.direct(parts.hostname or "")
         return (self._direct if direct else self._proxied).request(method, url, **options)

@@ -1,6 +1,6 @@
 """Settings from the environment: read once where a program starts, with all faults reported at once.
 
-Every setting's docstring says its meaning, its unit and why its default is what it is.
+Each setting's docstring states its meaning, its unit and the reason for its default.
 """
 
 from __future__ import annotations
@@ -22,148 +22,147 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """One program's settings. A field `mongo_url` is the variable `KERUTA_MONGO_URL`."""
 
     mongo_url: str = "mongodb://127.0.0.1:27017/?replicaSet=keruta"
-    """Where MongoDB is. It has to be a replica set (one member is enough): transactions and change streams need it."""
+    """MongoDB's address. A replica set (one member is enough) is required for transactions and change streams."""
 
     mongo_database: str = "keruta"
-    """The database's name."""
+    """Name of the database."""
 
     broker_url: str = ""
-    """Where events are sent, by HTTP. Empty: nowhere; the tick alone then does the work, within its 10 s."""
+    """Address of the broker that gets events, by HTTP. Empty: no events are sent; the tick does the work every 10 s."""
 
     public_url: str = ""
-    """The one address that clients see; answers' `Location` begins with it. Empty: answers say paths."""
+    """Address of keruta for clients; `Location` headers begin with it. Empty: these headers have only a path."""
 
     agent_url: str = ""
-    """Where agents report to (without `/agent/v1`). The dispatcher asks it too, before it lets any lease expire."""
+    """Address for agents' reports, without `/agent/v1`. Leases expire only while it answers."""
 
     lease_seconds: float = 30.0
-    """How long an attempt is believed in without word of it. Six heartbeats, so that one lost does nothing."""
+    """Seconds without a report after which an attempt counts as lost. Six heartbeats: a lost one has no effect."""
 
     heartbeat_seconds: float = 5.0
-    """How often a worker reports when it has nothing to say. Shrinks with the lease: at most a third of it."""
+    """Seconds between a worker's reports while nothing changes; at most a third of the lease."""
 
     log_limit_bytes: int = 16 * 1024 * 1024
-    """How much of an attempt's log MongoDB keeps: 16 MiB, which is more than a person reads."""
+    """Bytes of an attempt's log that MongoDB keeps: 16 MiB, more than a person reads."""
 
     log_days: float = 30.0
-    """How long logs stay in MongoDB, in days."""
+    """Days that logs are kept in MongoDB."""
 
     artifact_days: float = 90.0
-    """How long what attempts left behind stays on the shared storage after their task has ended, in days."""
+    """Days after a task's end that its files are kept on the shared storage."""
 
     task_days: float = 365.0
-    """How long finished tasks are known, in days: a year, so that last year's release can still be looked at."""
+    """Days that finished tasks are kept: a year, so that last year's release can be looked up."""
 
     audit_days: float = 730.0
-    """How long the audit record goes back, in days: two years, as auditors ask for."""
+    """Days that audit records are kept: two years, as auditors ask for."""
 
     results_dir: Path = Path("/var/lib/keruta/results")
-    """Where artifacts and whole logs are: the shared volume."""
+    """Directory of artifacts and whole logs: the shared volume."""
 
     issuer: str = "keruta-local"
-    """The `iss` that people's and service accounts' tokens must have: of Keycloak, its realm's address."""
+    """Required `iss` of people's and service accounts' tokens; with Keycloak, the realm's address."""
 
     issuer_url: str = ""
-    """Where that issuer is reached from here. Empty: at the address that it names itself by."""
+    """Address of that issuer inside the cluster. Empty: the same as `KERUTA_ISSUER`."""
 
     trusted_keys: Path | None = None
-    """A JWKS file with the issuer's public keys, where it is not to be asked for them: on one machine."""
+    """JWKS file with the issuer's public keys, for one machine. Not set: the issuer is asked for its keys."""
 
     clients: frozenset[str] = frozenset({"keruta-admin", "keruta-cli", "keruta-dispatcher", "keruta-worker"})
-    """The clients (`azp`) whose tokens are taken. Empty: any of that issuer's, if the audience is right."""
+    """Clients (`azp`) whose tokens are accepted. Empty: every client of the issuer, if the audience is right."""
 
     cli_client_id: str = "keruta-cli"
-    """The client as which `keruta login` signs people in."""
+    """Client id of `keruta login`."""
 
     admin_client_id: str = "keruta-admin"
-    """The client as which the web admin signs people in."""
+    """Client id of the web admin's sign-in."""
 
     admin_client_secret_file: Path | None = None
-    """That client's secret, in a file."""
+    """File with the secret of the web admin's client."""
 
     people_client_id: str = ""
-    """The client whose service account changes people's roles at Keycloak. Empty: they are changed there alone."""
+    """Client whose service account changes people's roles at Keycloak. Empty: roles are changed in Keycloak only."""
 
     people_client_secret_file: Path | None = None
-    """That client's secret, in a file."""
+    """File with the secret of the client that changes roles."""
 
     sign_in_code_file: Path | None = None
-    """On one machine: a file with the code by which its person signs in to the web admin, in place of a provider."""
+    """File with the sign-in code of the web admin, for one machine without an identity provider."""
 
     sign_in_token_file: Path | None = None
-    """A file with the token that this code stands for."""
+    """File with the token of whoever signs in by that code."""
 
     sign_ins_per_minute: int = 30
-    """Attempts to sign in from one address in a minute: enough for an office behind one, too few to guess. 0: any."""
+    """Sign-in attempts per minute and address: enough for an office behind one address. 0: no limit."""
 
     roles_claim: str = "realm_access.roles"
-    """Where a token has its roles; dots go into objects."""
+    """Path of the roles in a token; a dot leads into an object."""
 
     groups_claim: str = "groups"
-    """Where a token has its groups."""
+    """Path of the groups in a token."""
 
     requests_per_minute: int = 6000
-    """Requests of one person or API key in a minute, to all parts together: a hundred a second. 0: any number."""
+    """Requests per minute of one person or API key, over all parts: a hundred per second. 0: no limit."""
 
     api_key_owner_days: float = 30.0
-    """How long after its owner last came with a token of the identity provider's an API key works, in days: a key's
-    roles are only as fresh as that. 0: as long as the key itself."""
+    """Days that an API key works after its owner last signed in, which is how old its roles are. 0: no limit."""
 
     offline_grace_seconds: float = 8 * 3600.0
-    """How long after a token ran out it may still read, while its issuer is away: a working day. 0: not at all."""
+    """Seconds that an expired token may still read while its issuer does not answer: a working day. 0: none."""
 
     audience: str = "keruta-api"
-    """The `aud` that these tokens must have."""
+    """Required `aud` of people's and service accounts' tokens."""
 
     session_key: Path = Path("/etc/keruta/keys/session.pem")
-    """The Ed25519 key (PEM) that signs workers' sessions and attempts' tokens: private for report_status alone."""
+    """Ed25519 key (PEM) that signs workers' sessions and attempts' tokens; only report_status has the private key."""
 
     credentials_key: Path = Path("/etc/keruta/keys/credentials.key")
-    """The keys that seal credentials, one a line, the first for new ones; for report_status and admin alone."""
+    """File with the keys that encrypt credentials, one per line, the first for new ones; for report_status, admin."""
 
     provenance_key: Path = Path("/etc/keruta/provenance/provenance.pem")
-    """The Ed25519 key (PEM) that signs statements of what attempts did; for dispatch alone. It may be replaced at any
-    time; without it, statements stay due."""
+    """Ed25519 key (PEM) that signs provenance statements; for dispatch only. It may be replaced at any time. Statements
+    wait while it is missing."""
 
     credentials_store: str = "kubernetes"
-    """Where long-lived credentials are: `kubernetes` (Secrets, by name) or `sealed` (in MongoDB, on one machine)."""
+    """Storage of credentials: `kubernetes` (Secrets, by name) or `sealed` (encrypted in MongoDB, on one machine)."""
 
     event_issuer: str = ""
-    """Who signs the tokens that events come with: in a cluster, the issuer of its service accounts' tokens, with which
-    Knative delivers. Empty: the issuer of people's tokens, whose role `dispatcher` brings events."""
+    """Issuer of the tokens in events: in a cluster, the issuer of its service accounts' tokens, which Knative uses.
+    Empty: the issuer of people's tokens; the sender needs the role `dispatcher`."""
 
     event_keys: Path | None = None
-    """A JWKS file with that issuer's keys, for one that is no cluster: its role `dispatcher` brings events."""
+    """JWKS file with that issuer's keys, outside a cluster; the sender needs the role `dispatcher`."""
 
     event_audience: str = "keruta-events"
-    """The audience that Triggers and sources name for such deliveries."""
+    """Audience of the tokens in events, as Triggers and sources name it."""
 
     event_senders: str = "system:serviceaccount:keruta:"
-    """What the subject of such a token begins with: the accounts that Knative makes for Triggers and sources here."""
+    """Prefix of the subject of these tokens: the accounts that Knative makes for Triggers and sources here."""
 
     client_id: str = "keruta-dispatcher"
-    """The client that keruta itself is to the issuer: events are sent with its token."""
+    """Client id of keruta itself; events are sent with its token."""
 
     client_secret_file: Path | None = None
-    """That client's secret, in a file. Not set: the token is taken from the file below."""
+    """File with that client's secret. Not set: `KERUTA_EVENT_TOKEN_FILE` is used."""
 
     event_token_file: Path = Path("/etc/keruta/tokens/events")
-    """The token that events are sent with, in a file; it may be replaced at any time. Not there: sent without."""
+    """File with the token that events are sent with; it may be replaced at any time. Missing: events have no token."""
 
     transports: frozenset[str] = DEFAULT_TRANSPORTS
-    """Which of https, http, ssh and file a repository's address may use. `file` reads the worker's own disk."""
+    """Schemes of repositories' addresses, of https, http, ssh and file. `file` reads the worker's own disk."""
 
     own_git: bool = False
-    """Whether looks at a repository may use this user's own Git configuration and keys: on one's own machine."""
+    """Use the Git configuration and keys of the user that runs keruta to look at repositories; for one machine."""
 
     webhook_networks: tuple[str, ...] = ()
-    """Private networks that webhooks may be sent to, also over http. Empty: none; what is inside is not reached."""
+    """Private networks that webhooks may be sent to, also over http. Empty: public addresses only."""
 
     worker_addresses: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
-    """Networks that `task.assigned` may be sent to: a worker names its own address, and keruta is no one's proxy."""
+    """Networks that `task.assigned` may be sent to, since workers choose the address."""
 
     otlp_endpoint: str = ""
-    """An OpenTelemetry collector (OTLP over HTTP, without `/v1/traces`) that gets a trace of each task. Empty: none."""
+    """OpenTelemetry collector (OTLP over HTTP, without `/v1/traces`) that gets a trace of each task. Empty: none."""
 
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
@@ -188,57 +187,57 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def heartbeat(self) -> float:
-        """The heartbeat in seconds that goes with the lease."""
+        """The heartbeat in seconds, at most a third of the lease."""
         return min(self.heartbeat_seconds, self.lease_seconds / 3)
 
 
 class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """How the pool of workers is sized; for dispatch."""
+    """Size of the pool of workers; for dispatch."""
 
     pool: str = "none"
-    """What starts and ends workers: `deployment` (of this cluster), `coder` (workspaces); `none`: they are given."""
+    """Kind of pool: `deployment` (in this cluster), `coder` (workspaces), or `none`: workers are started by hand."""
 
     pool_least: int = 1
-    """How many workers there always are."""
+    """Least number of workers."""
 
     pool_most: int = 4
-    """How many workers there are at the most."""
+    """Greatest number of workers."""
 
     pool_slots: int = 10
-    """How many attempts each of them makes at once: what its own KERUTA_WORKER_SLOTS says."""
+    """Attempts that each worker runs at the same time, as in its own KERUTA_WORKER_SLOTS."""
 
     pool_calm_seconds: float = 120.0
-    """How long fewer workers must have been enough before one is ended, so that waves don't rock the pool."""
+    """Seconds for which fewer workers must have been enough before one is stopped; this keeps the pool steady."""
 
     pool_deployment: str = "worker"
-    """The Deployment that is scaled."""
+    """Name of the Deployment that is scaled."""
 
     pool_namespace: str = "keruta"
-    """Its namespace."""
+    """Namespace of that Deployment."""
 
     coder_url: str = ""
-    """Where Coder is."""
+    """Address of Coder."""
 
     coder_token_file: Path = Path("/etc/keruta/coder/token")
-    """A Coder API token, in a file that is read each time: it may be replaced."""
+    """File with a Coder API token; it may be replaced at any time."""
 
     coder_template: str = ""
-    """The template that workspaces are made from."""
+    """Template of the workspaces."""
 
     coder_prefix: str = "keruta-worker-"
-    """What the names of keruta's own workspaces begin with; a number follows. By it they are found again."""
+    """Prefix of the names of keruta's own workspaces, before a number; keruta finds them by it."""
 
     coder_worker_id: str = "{name}"
-    """By what id a workspace's worker registers; `{name}` and `{owner}` are the workspace's."""
+    """Id of a workspace's worker; `{name}` and `{owner}` are the workspace's."""
 
     coder_parameters: tuple[str, ...] = ()
-    """The template's parameters, as name=value."""
+    """Parameters of the template, as name=value."""
 
     coder_again_seconds: float = 60.0
-    """How long after a build has failed it is tried again."""
+    """Seconds between a failed build and the next one."""
 
     coder_keep_seconds: float = 7 * 86400.0
-    """How long a stopped workspace is kept before it is deleted: a week, since to start it again is quicker."""
+    """Seconds that a stopped workspace is kept: a week, since a stopped one starts faster than a new one."""
 
     def __post_init__(self) -> None:
         faults = []
@@ -263,10 +262,10 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load(environ: Mapping[str, str], cls: type[T] = Settings) -> T:  # type: ignore[assignment]
-    """Reads a group of settings.
+    """Read a group of settings.
 
     Args:
-        environ: `os.environ`, or what stands for it.
+        environ: `os.environ`, or another mapping in tests.
         cls: a struct whose fields are str, int, float, bool, Path, or a set or tuple of str.
 
     Raises:

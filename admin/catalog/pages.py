@@ -147,7 +147,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
 
 
 def _typed(wanted: Sequence[forms.Field], form: MultiDict[str, str]) -> dict[str, str]:
-    """As it was typed, but for what is secret."""
+    """Return the form's values as they were typed, without secrets."""
     found: dict[str, str] = {}
     for field in wanted:
         if field.kind != "secret":

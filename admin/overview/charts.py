@@ -13,7 +13,7 @@ _ROOM = HEIGHT - BELOW - 8
 
 
 def bars(spans: Sequence[Span], label: str) -> Markup:
-    """How many ended well (below) and badly (above), for each span."""
+    """Draw the number of succeeded (below) and failed (above) tasks of each time span."""
     most = max([1, *(span.succeeded + span.failed for span in spans)])
     parts, step = [_frame(most, str), _names(spans)], (WIDTH - LEFT) / len(spans)
     for at, span in enumerate(spans):
@@ -31,7 +31,7 @@ def bars(spans: Sequence[Span], label: str) -> Markup:
 
 
 def line(spans: Sequence[Span], label: str) -> Markup:
-    """How long tasks waited, for each span in which one started."""
+    """Draw how long tasks waited, for each time span in which one started."""
     known = [(at, span.waited_seconds) for at, span in enumerate(spans) if span.waited_seconds is not None]
     most = max([1.0, *(seconds for _, seconds in known)])
     step = (WIDTH - LEFT) / len(spans)

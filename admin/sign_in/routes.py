@@ -216,5 +216,5 @@ def _same_origin() -> bool:
 
 
 def _plain(code: str) -> bytes:
-    """As it is typed: dashes, blanks and case don't matter."""
+    """Return the code without dashes, blanks and case."""
     return code.replace("-", "").replace(" ", "").upper().encode()

@@ -1,4 +1,4 @@
-"""How a page is served: who may see it, what a form of it must carry, and what every page shows."""
+"""Serving of pages: who may see one, the tokens in its forms, and what every page shows."""
 
 from __future__ import annotations
 

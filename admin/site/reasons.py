@@ -1,4 +1,4 @@
-"""Why a task or an attempt ended as it did: the short name of each reason, in the reader's language."""
+"""Short names of the reasons for which tasks and attempts end, in the reader's language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How values look: moments, durations, sizes, states. For templates."""
+"""Filters for templates: times, durations, sizes, states."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def file(id: str, path: str) -> flask.Response:
 
 
 def _picture(opened: BinaryIO, size: int, path: str) -> str:
-    """As a `data:` address, so that it is no page of this site; "" when it is none that can be shown."""
+    """Return the file as a `data:` address, so that it is not a page of this site; "" for a type that is not shown."""
     if size > PICTURE_BYTES:
         return ""
     raw = opened.read()

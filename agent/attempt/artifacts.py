@@ -165,7 +165,7 @@ def keep_artifacts(source: Path, target: Path, own: Iterable[str] = ()) -> Kept:
 
 
 def _refusal(path: str, size: int, kept: Kept) -> Message | None:
-    """Why a file is not to be kept; None where it is."""
+    """Return the reason not to keep a file, or None."""
     if safe_parts(path) is None:
         return message("file_why_long")
     if path.partition("/")[0] in kept.own:

@@ -243,7 +243,7 @@ def prune(root: Path, limit_bytes: int) -> None:
 
 
 def _entries(root: Path) -> Iterator[tuple[float, int, Path]]:
-    """When each file was last used, its size and its path. Links are listed as what they are, and not followed."""
+    """Return each file's time of last use, size and path. Links are listed as links and not followed."""
     for directory in os.scandir(root):
         if not directory.is_dir(follow_symlinks=False):
             continue

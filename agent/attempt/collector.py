@@ -1,4 +1,4 @@
-"""What a script left: its outputs, files, log, usage, answer, and the commit of its result branch."""
+"""Collection of a script's outputs, files, log, usage, answer and result branch, after its end."""
 
 from __future__ import annotations
 

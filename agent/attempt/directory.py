@@ -334,7 +334,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def cause(self) -> str:
-        """Why the script was to end, or nothing."""
+        """Return the reason for which the script was stopped, or ""."""
         try:
             return (self.root / "cause").read_text()
         except OSError:

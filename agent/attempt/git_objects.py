@@ -29,7 +29,7 @@ _MODE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """How much was taken, and how much was left because it is not what its name says or can't be read."""
+    """Number of objects that were copied, and of objects left out because they are damaged or unreadable."""
 
     packs: int = 0
     loose: int = 0

@@ -200,7 +200,7 @@ class AttemptResult:
 
     @property
     def _made_at(self) -> int:
-        """When keruta's own commit was made: written down, so that a restarted agent makes the same commit again."""
+        """Return the time of keruta's own commit, from a file, so that a restarted agent makes the same commit."""
         path = self._dir.root / "result_at"
         try:
             return int(path.read_text())

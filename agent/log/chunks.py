@@ -60,7 +60,7 @@ class Streamer:
 
     @property
     def size(self) -> int:
-        """How much has been written to the log."""
+        """Return the number of bytes in the log."""
         return os.fstat(self._file.fileno()).st_size
 
     def whole(self) -> BinaryIO:

@@ -47,7 +47,7 @@ class Deadline:
         return max(self._ends_at - time.monotonic(), 0.0)
 
     def uses(self, connection: socket.socket) -> None:
-        """This one is shut down at the end; by a descriptor of its own, which no handshake takes away."""
+        """Shut this connection down at the deadline, by a duplicate of its descriptor that no handshake replaces."""
         copy = socket.socket(fileno=os.dup(connection.fileno()))
         with self._lock:
             self._connections.append(copy)
@@ -142,7 +142,7 @@ def addresses_of(host: str, port: int, seconds: float) -> list[str]:
 
 
 def time_left(most: float) -> float:
-    """How much of this thread's deadline is left, if it has one; at most so many seconds."""
+    """Return the seconds left of this thread's deadline, at most the given number."""
     current = _current.get()
     return most if current is None else min(most, current.seconds_left)
 

@@ -99,7 +99,7 @@ class Sessions:
 
     @staticmethod
     def seconds_left(authorization: str) -> float:
-        """How long a token that was verified already is still good for."""
+        """Return the seconds for which a verified token stays valid."""
         token = authorization.partition(" ")[2].strip()
         return float(jwt.decode(token, options={"verify_signature": False})["exp"]) - time.time()
 

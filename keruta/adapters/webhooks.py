@@ -62,7 +62,7 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def said(self) -> messages.Message:
-        """How it went, as a sentence."""
+        """The result as a sentence."""
         answered = messages.message("webhook_answered", status=self.status or 0)
         return answered if self.good else self.why
 
@@ -81,7 +81,7 @@ class Deliveries(Protocol):
         ...
 
     def answered(self, message: Message, answer: Answered) -> None:
-        """How it went. Raises Unavailable."""
+        """Return the result. Raises Unavailable."""
         ...
 
 
@@ -224,7 +224,7 @@ def _place(url: str) -> tuple[str, int]:
 
 
 def _answered(answer: urllib3.BaseHTTPResponse, text: str) -> Answered:
-    """How an answer counts: redirects are not followed, and only 2xx is a success."""
+    """Return an answer's result: only 2xx is a success, and redirects are not followed."""
     location = answer.headers.get("Location")
     if 300 <= answer.status < 400 and location:
         why = messages.message("webhook_redirect", status=answer.status, location=location[:300])

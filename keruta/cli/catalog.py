@@ -1,4 +1,4 @@
-"""Commands for the catalog: the same for every kind, their options made from its fields; and what only some have."""
+"""Commands for the catalog: the same ones for every kind, with options from its fields, and those of single kinds."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 
 def add_to(cli: click.Group) -> None:
-    """Adds every command of the catalog."""
+    """Add every command of the catalog."""
     for kind in KINDS.values():
         cli.add_command(_group(kind))
     for command in (_export, _import, _prune, _circuits, _audit):
@@ -40,7 +40,7 @@ def add_to(cli: click.Group) -> None:
 
 
 def _group(kind: Kind) -> click.Group:
-    group = click.Group(kind.collection, help=f"Lists, shows and changes {kind.collection}.")
+    group = click.Group(kind.collection, help=f"List, show and change {kind.collection}.")
     for command in (_list(kind), _show(kind), _create(kind), _edit(kind), _delete(kind)):
         group.add_command(command)
     for command in _OWN.get(kind.name, ()):
@@ -52,10 +52,10 @@ def _group(kind: Kind) -> click.Group:
 
 
 def _list(kind: Kind) -> click.Command:
-    @click.command("list", help=f"Lists {kind.collection}.")
+    @click.command("list", help=f"List {kind.collection}.")
     @click.option("--sort", type=click.Choice(["name", "-name", "updated", "-updated"]), default="name")
     @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-    @click.option("--cursor", help="The page after: what the page before ended with.")
+    @click.option("--cursor", help="Show the next page: the cursor that the previous page printed.")
     @json_option
     @pass_context
     def command(context: Context, /, **filters: Any) -> None:
@@ -66,14 +66,14 @@ def _list(kind: Kind) -> click.Command:
         output.table(page, ["name", *COLUMNS[kind.name]], rows, as_json=context.json)
 
     for name in kind.filters:
-        command.params.append(click.Option([f"--{name}"], help=f"Only those with this {name}."))
+        command.params.append(click.Option([f"--{name}"], help=f"Only entries with this {name}."))
     if kind.name == "document":
-        command.params.append(click.Option(["-q", "--search", "q"], help="Words that must be in the title or text."))
+        command.params.append(click.Option(["-q", "--search", "q"], help="Words that the title or text must contain."))
     return command
 
 
 def _show(kind: Kind) -> click.Command:
-    @click.command("show", help=f"Shows a {kind.name}.")
+    @click.command("show", help=f"Show a {kind.name}.")
     @click.argument("name")
     @json_option
     @pass_context
@@ -84,7 +84,7 @@ def _show(kind: Kind) -> click.Command:
 
 
 def _create(kind: Kind) -> click.Command:
-    @click.command("create", help=f"Adds a {kind.name}.")
+    @click.command("create", help=f"Add a {kind.name}.")
     @click.argument("name")
     @json_option
     @pass_context
@@ -99,9 +99,9 @@ def _create(kind: Kind) -> click.Command:
 
 
 def _edit(kind: Kind) -> click.Command:
-    @click.command("edit", help=f"Changes a {kind.name}: what is not named stays.")
+    @click.command("edit", help=f"Change a {kind.name}; fields that are not named keep their values.")
     @click.argument("name")
-    @click.option("--unset", multiple=True, metavar="FIELD", help="Back to its default.")
+    @click.option("--unset", multiple=True, metavar="FIELD", help="Set this field to its default.")
     @json_option
     @pass_context
     def command(context: Context, /, name: str, unset: tuple[str, ...], **given: Any) -> None:
@@ -121,9 +121,9 @@ def _edit(kind: Kind) -> click.Command:
 
 
 def _delete(kind: Kind) -> click.Command:
-    @click.command("delete", help=f"Deletes a {kind.name}.")
+    @click.command("delete", help=f"Delete a {kind.name}.")
     @click.argument("name")
-    @click.option("--force", is_flag=True, help="Queued tasks that need it fail with a reason.")
+    @click.option("--force", is_flag=True, help="Delete it even if queued tasks need it; these fail with a reason.")
     def command(name: str, force: bool) -> None:
         connect().delete(kind.name, name, force=force)
 
@@ -131,7 +131,7 @@ def _delete(kind: Kind) -> click.Command:
 
 
 def _options(kind: Kind) -> list[click.Parameter]:
-    """An option for each field, as its type asks for; what is deeper is given as JSON."""
+    """Return an option for each field, by its type; nested values are given as JSON."""
     options: list[click.Parameter] = []
     for field in msgspec.structs.fields(kind.spec):
         name = field.encode_name
@@ -140,11 +140,15 @@ def _options(kind: Kind) -> list[click.Parameter]:
         flag = f"--{name.replace('_', '-')}"
         kind_of = _plain_type(field.type)
         if name in FROM_FILES:
-            options.append(click.Option([f"{flag}-file", name], metavar="PATH", help=f"{name}, from a file or -."))
+            options.append(
+                click.Option(
+                    [f"{flag}-file", name], metavar="PATH", help=f"{name}, from a file, or from standard input for -."
+                )
+            )
         elif kind_of is bool:
             options.append(click.Option([f"{flag}/--no-{flag[2:]}", name], default=None))
         elif kind_of is list:
-            options.append(click.Option([flag, name], multiple=True, help="May be given several times."))
+            options.append(click.Option([flag, name], multiple=True, help="Can be given several times."))
         elif kind_of is dict:
             options.append(click.Option([flag, name], multiple=True, metavar="NAME=VALUE"))
         elif kind_of is NumberOrWord:
@@ -158,7 +162,7 @@ def _options(kind: Kind) -> list[click.Parameter]:
 
 @functools.cache
 def _plain_type(kind: Any) -> type:
-    """bool, int, float, NumberOrWord, str, list (of texts), dict (of texts), or object for what JSON must say."""
+    """Return bool, int, float, NumberOrWord, str, list (of texts), dict (of texts), or object for values in JSON."""
     found = _bare(msgspec.inspect.type_info(kind))
     if isinstance(found, msgspec.inspect.UnionType):
         kinds = {type(_bare(one)) for one in found.types} - {msgspec.inspect.NoneType}
@@ -185,7 +189,7 @@ def _bare(found: msgspec.inspect.Type) -> msgspec.inspect.Type:
 
 
 def _given(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that the command line names, as the API takes them."""
+    """Return the fields that the command line names, as the API takes them."""
     types = {field.encode_name: _plain_type(field.type) for field in msgspec.structs.fields(kind.spec)}
     spec: dict[str, Any] = {}
     for name, value in given.items():
@@ -198,25 +202,25 @@ def _given(kind: Kind, given: Mapping[str, Any]) -> dict[str, Any]:
         elif types[name] is dict:
             spec[name] = dict(pair.split("=", 1) for pair in value if "=" in pair)
             if len(spec[name]) != len(value):
-                raise click.ClickException(f"say --{name} NAME=VALUE, each name once")
+                raise click.ClickException(f"--{name} takes NAME=VALUE, and each name once")
         elif types[name] is object:
             try:
                 spec[name] = msgspec.json.decode(value)
             except msgspec.DecodeError as error:
-                raise click.ClickException(f"--{name.replace('_', '-')} wants JSON: {error}") from error
+                raise click.ClickException(f"--{name.replace('_', '-')} takes JSON: {error}") from error
         else:
             spec[name] = value
     return spec
 
 
 def read(path: str, *, strip: bool = False) -> str:
-    """A file's text, or standard input's for `-`; a secret's last line end is none of it."""
+    """Return a file's text, or standard input's for `-`; for a secret, without the last line end."""
     text = read_text(path, encoding="utf-8")
     return text.rstrip("\r\n") if strip and text.count("\n") <= 1 else text
 
 
 def _asked_for(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """In a terminal, a token or value that was not given is asked for, unseen."""
+    """Prompt for a token or value that was not given, without echo, where standard input is a terminal."""
     fields = {"token": "token", "forge_token": "token", "secret": "value", "webhook_secret": "value"}
     field = fields.get(str(spec.get("type")))
     if field is None or field in spec or "kubernetes_secret" in spec or not sys.stdin.isatty():
@@ -232,10 +236,10 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-# ---------------------------------------------------------------- what only some kinds have
+# ---------------------------------------------------------------- commands of single kinds
 
 
-@click.command("validate", help="Looks at the real server, and says what is there or what is wrong.")
+@click.command("validate", help="Check a repository on its Git server: default branch, commit, or what is wrong.")
 @click.argument("name")
 @json_option
 @pass_context
@@ -245,7 +249,7 @@ def _validate(context: Context, name: str) -> None:
     sys.exit(1 if found.reason else 0)
 
 
-@click.command("pause", help="Starts nothing of a queue until it is resumed.")
+@click.command("pause", help="Stop starting tasks of a queue until it is resumed.")
 @click.argument("name")
 @click.option("--reason", required=True, help="Shown with every task that waits.")
 @json_option
@@ -254,7 +258,7 @@ def _pause(context: Context, name: str, reason: str) -> None:
     output.entry(connect().pause(name, reason), as_json=context.json)
 
 
-@click.command("resume", help="Starts a queue's tasks again.")
+@click.command("resume", help="Start tasks of a queue again.")
 @click.argument("name")
 @json_option
 @pass_context
@@ -262,7 +266,7 @@ def _resume(context: Context, name: str) -> None:
     output.entry(connect().resume(name), as_json=context.json)
 
 
-@click.command("versions", help="Lists a document's versions, or shows one.")
+@click.command("versions", help="List a document's versions, or show one.")
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1), required=False)
 @json_option
@@ -278,11 +282,11 @@ def _versions(context: Context, name: str, version: int | None) -> None:
 
 
 @click.command(
-    "deliveries", help="Lists what started a trigger, or did not: events, times, people; and what came of each."
+    "deliveries", help="List a trigger's deliveries (events, scheduled times, manual runs) and the result of each."
 )
 @click.argument("name")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@click.option("--cursor", help="The page after: what the page before ended with.")
+@click.option("--cursor", help="Show the next page: the cursor that the previous page printed.")
 @json_option
 @pass_context
 def _deliveries(context: Context, name: str, limit: int, cursor: str | None) -> None:
@@ -294,7 +298,7 @@ def _deliveries(context: Context, name: str, limit: int, cursor: str | None) -> 
     output.table(page, ["id", "at", "event", "ref", "state", "message"], rows, as_json=context.json)
 
 
-@click.command("run", help="Starts a trigger's task now, also while the trigger is paused.")
+@click.command("run", help="Start a trigger's task now, even while the trigger is paused.")
 @click.argument("name")
 @json_option
 @pass_context
@@ -302,7 +306,7 @@ def _run(context: Context, name: str) -> None:
     output.entry(connect().run_trigger(name), as_json=context.json)
 
 
-@click.command("replay", help="Processes a delivery once more; a task that it starts is a new one.")
+@click.command("replay", help="Process a delivery again; it starts a new task.")
 @click.argument("name")
 @click.argument("delivery")
 @json_option
@@ -311,7 +315,7 @@ def _replay(context: Context, name: str, delivery: str) -> None:
     output.entry(connect().replay(name, delivery), as_json=context.json)
 
 
-@click.command("approve", help="Lets a fork's pull request start its task, for this commit alone.")
+@click.command("approve", help="Let a fork's pull request start its task, for this commit only.")
 @click.argument("name")
 @click.argument("delivery")
 @json_option
@@ -320,13 +324,13 @@ def _approve(context: Context, name: str, delivery: str) -> None:
     output.entry(connect().approve(name, delivery), as_json=context.json)
 
 
-@click.command("rotate-key", help="Makes a new key on this machine, and seals every credential with it.")
+@click.command("rotate-key", help="Make a new key on this machine and encrypt every credential with it.")
 def _rotate_key() -> None:
     from keruta.local.key_rotation import rotate
 
     state = find_state()
     count = rotate(state)
-    output.note(f"{count} credentials are sealed with a new key in {state.sealing_key}; the old one is gone")
+    output.note(f"{count} credentials are encrypted with a new key in {state.sealing_key}; the old key is deleted")
 
 
 _OWN: dict[str, tuple[click.Command, ...]] = {
@@ -339,14 +343,14 @@ _OWN: dict[str, tuple[click.Command, ...]] = {
 }
 
 
-@click.command("export", help="Writes all of the catalog as YAML, without any secret.")
+@click.command("export", help="Print the whole catalog as YAML, without secrets.")
 def _export() -> None:
     click.echo(connect().export(), nl=False)
 
 
-@click.command("import", help="Adds and changes entries as a YAML file says: all of it, or nothing.")
+@click.command("import", help="Add and change entries from a YAML file: all of them, or none.")
 @click.argument("path")
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.option("--dry-run", is_flag=True, help="Print the changes without making them.")
 @json_option
 @pass_context
 def _import(context: Context, path: str, dry_run: bool) -> None:
@@ -355,18 +359,21 @@ def _import(context: Context, path: str, dry_run: bool) -> None:
     output.table(result, ["", "kind", "name", "changes"], rows, as_json=context.json)
     if not context.json:
         said = "would be " if dry_run else ""
-        output.note(f"{result.created} {said}added, {result.changed} {said}changed, {result.unchanged} as they were")
+        output.note(f"{result.created} {said}added, {result.changed} {said}changed, {result.unchanged} unchanged")
 
 
-@click.command("prune", help="Removes what is older than the settings say.")
-@click.option("--dry-run", is_flag=True, help="Say what would go, and remove nothing.")
+@click.command("prune", help="Remove data that is older than the settings allow.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 @json_option
 @pass_context
 def _prune(context: Context, dry_run: bool) -> None:
     output.entry(connect().prune(dry_run=dry_run), as_json=context.json)
 
 
-@click.command("circuits", help="Lists what fails again and again, or closes one: keruta circuits --close ID.")
+@click.command(
+    "circuits",
+    help="List circuits (repositories and others whose tasks fail repeatedly), or close one with --close ID.",
+)
 @click.option("--close", metavar="ID", help="Let its tasks run again.")
 @json_option
 @pass_context
@@ -383,11 +390,11 @@ def _circuits(context: Context, close: str | None) -> None:
     output.table(page, ["id", "state", "kind", "name", "failures"], rows, as_json=context.json)
 
 
-@click.command("audit", help="Lists who changed what, newest first.")
-@click.option("--who", help="Only what this one did.")
-@click.option("--kind", help="Only what was done to this kind of thing.")
+@click.command("audit", help="List changes and who made them, newest first.")
+@click.option("--who", help="Only changes by this person.")
+@click.option("--kind", help="Only changes to this kind of entry.")
 @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
-@click.option("--cursor", help="The page after: what the page before ended with.")
+@click.option("--cursor", help="Show the next page: the cursor that the previous page printed.")
 @json_option
 @pass_context
 def _audit(context: Context, /, **filters: Any) -> None:

@@ -32,42 +32,52 @@ Action = Callable[[Client, str], TaskView]
 @click.version_option(__version__, prog_name="keruta")
 @json_option
 def cli() -> None:
-    """Runs tasks on Git repositories."""
+    """Run tasks on Git repositories."""
 
 
 @cli.command()
-@click.option("--repo", required=True, help="The repository: a name, an address, or a directory of this machine.")
+@click.option("--repo", required=True, help="The repository: a name, an address, or a directory on this machine.")
 @click.option("--ref", help="A branch, tag or commit; by default the repository's own default branch.")
 @click.option("--script", help="A file with the script, or - for standard input.")
-@click.option("--prompt", help="What a coding agent is to do; - for standard input.")
-@click.option("--profile", help="How it runs; by default as its repository says.")
-@click.option("--document", "-d", multiple=True, metavar="NAME", help="A document for it to read, or tag:NAME.")
-@click.option("--check", help="A file with a second script that must end well too.")
-@click.option("--name", help="What to call it.")
-@click.option("--queue", help="The queue it waits in.")
-@click.option("--priority", type=click.IntRange(-100, 100), help="From -100 to 100; higher goes first.")
+@click.option("--prompt", help="The prompt for a coding agent; - for standard input.")
+@click.option("--profile", help="The profile; by default the repository's.")
+@click.option(
+    "--document", "-d", multiple=True, metavar="NAME", help="A document for the script or coding agent, or tag:NAME."
+)
+@click.option("--check", help="A file with a script that checks the result; it must end with 0 too.")
+@click.option("--name", help="The task's name.")
+@click.option("--queue", help="The queue that the task waits in.")
+@click.option("--priority", type=click.IntRange(-100, 100), help="From -100 to 100; higher ones start first.")
 @click.option("--env", "-e", multiple=True, metavar="NAME=VALUE", help="A variable for the script.")
 @click.option("--label", "-l", multiple=True, metavar="KEY=VALUE", help="A label.")
-@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="How long it may take.")
-@click.option("--retry", type=click.Choice(["never", "if_not_started", "always"]), help="What may be run again.")
-@click.option("--result-branch", help="The branch that what it changed is pushed to.")
-@click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What becomes of that branch if it is there.")
+@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Time limit of the task.")
+@click.option(
+    "--retry",
+    type=click.Choice(["never", "if_not_started", "always"]),
+    help="Which lost or failed attempts are tried again.",
+)
+@click.option("--result-branch", help="The branch that changes are pushed to.")
+@click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What to do if that branch exists.")
 @click.option("--submodules", is_flag=True, help="Fetch submodules, too.")
-@click.option("--depth", type=NumberOrWord(), metavar="NUMBER|full", help="How much history is fetched; by default 1.")
+@click.option("--depth", type=NumberOrWord(), metavar="NUMBER|full", help="Number of commits to fetch; by default 1.")
 @click.option("--tags/--no-tags", default=None, help="Fetch all tags, too.")
 @click.option(
-    "--path", "paths", multiple=True, metavar="DIRECTORY", help="Check out this directory only, and what lies above."
+    "--path",
+    "paths",
+    multiple=True,
+    metavar="DIRECTORY",
+    help="Check out only this directory, and the files beside and above it.",
 )
-@click.option("--provenance/--no-provenance", default=None, help="Have a signed statement of what each attempt did.")
-@click.option("--idempotency-key", help="Submitted twice under one key, it is one task.")
-@click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
+@click.option("--provenance/--no-provenance", default=None, help="Make a signed provenance statement for each attempt.")
+@click.option("--idempotency-key", help="Two submits with the same key make one task.")
+@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
 @click.argument("command", nargs=-1)
 @json_option
 @pass_context
 def run(
     context: Context, /, command: tuple[str, ...], follow: bool, idempotency_key: str | None, **options: Any
 ) -> None:
-    """Submits a task: keruta run --repo URL -- COMMAND..."""
+    """Submit a task: keruta run --repo URL -- COMMAND..."""
     client = connect()
     task = client.submit(_task(command, options), idempotency_key=idempotency_key)
     if not follow:
@@ -106,7 +116,7 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
             task[name] = options[name]
     if options["if_exists"] is not None:
         if options["result_branch"] is None:
-            raise click.ClickException("--if-exists is about the branch that --result-branch names")
+            raise click.ClickException("--if-exists needs --result-branch")
         task["result"] = {"branch": task.pop("result_branch"), "if_exists": options["if_exists"]}
     if options["priority"] is not None:
         task["priority"] = options["priority"]
@@ -124,7 +134,7 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
 def _pairs(given: tuple[str, ...], form: str) -> dict[str, str]:
     pairs = dict(pair.split("=", 1) for pair in given if "=" in pair)
     if len(pairs) != len(given):
-        raise click.ClickException(f"say {form}, each name once")
+        raise click.ClickException(f"the form is {form}, and each name once")
     return pairs
 
 
@@ -134,11 +144,11 @@ def _pairs(given: tuple[str, ...], form: str) -> dict[str, str]:
 @click.option("--repo", "repository", help="Only tasks on this repository.")
 @click.option("--label", help="Only tasks with this label, as KEY=VALUE.")
 @click.option("--limit", type=click.IntRange(1, TASK_LIMIT), default=20, show_default=True)
-@click.option("--cursor", help="The page after: what the page before ended with.")
+@click.option("--cursor", help="Show the next page: the cursor that the previous page printed.")
 @json_option
 @pass_context
 def list_(context: Context, /, **filters: Any) -> None:
-    """Lists tasks, newest first."""
+    """List tasks, newest first."""
     output.page(connect().tasks(**filters), as_json=context.json)
 
 
@@ -158,29 +168,29 @@ def _for_task(name: str, help_: str) -> Callable[[Action], Action]:
     return add
 
 
-@_for_task("show", "Shows a task: where it stands and why, its attempts, what it left.")
+@_for_task("show", "Show a task: its state and reason, its attempts, its outputs and files.")
 def show(client: Client, task_id: str) -> TaskView:
     return client.task(task_id)
 
 
-@_for_task("cancel", "Cancels a task.")
+@_for_task("cancel", "Cancel a task.")
 def cancel(client: Client, task_id: str) -> TaskView:
     return client.cancel(task_id)
 
 
-@_for_task("retry", "Makes another attempt at a task that failed, was cancelled, or whose end is not known.")
+@_for_task("retry", "Start another attempt of a task that failed, was cancelled, or whose end is unknown.")
 def retry(client: Client, task_id: str) -> TaskView:
     return client.retry(task_id)
 
 
-@_for_task("accept", "Says that a task whose end is not known is done.")
+@_for_task("accept", "Mark a task whose end is unknown as succeeded.")
 def accept(client: Client, task_id: str) -> TaskView:
     return client.accept(task_id)
 
 
 @cli.command("mcp")
 def mcp() -> None:
-    """Serves keruta's tools to a coding agent, by the Model Context Protocol on standard input and output."""
+    """Serve keruta's tools to a coding agent, by the Model Context Protocol on standard input and output."""
     from keruta.cli.mcp_server import serve
 
     serve()
@@ -189,11 +199,11 @@ def mcp() -> None:
 @cli.command("continue")
 @click.argument("task_id", metavar="ID")
 @click.argument("prompt")
-@click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
+@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
 @json_option
 @pass_context
 def continue_(context: Context, task_id: str, prompt: str, follow: bool) -> None:
-    """Goes on from a coding agent's task that has ended: a new task from its branch. PROMPT: what to do next."""
+    """Continue a coding agent's finished task: a new task on its branch. PROMPT: what to do next."""
     client = connect()
     task = client.continue_task(task_id, sys.stdin.read() if prompt == "-" else prompt)
     if follow:
@@ -204,12 +214,12 @@ def continue_(context: Context, task_id: str, prompt: str, follow: bool) -> None
 @cli.command()
 @click.argument("task_id", metavar="ID")
 @click.argument("branch", required=False)
-@click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What becomes of the branch if it is there.")
-@click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
+@click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What to do if the branch exists.")
+@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
 @json_option
 @pass_context
 def push(context: Context, task_id: str, branch: str | None, if_exists: str | None, follow: bool) -> None:
-    """Pushes the work that was kept of a task, to BRANCH or to where the task asked for."""
+    """Push the work that was kept of a task, to BRANCH or to the task's result branch."""
     client = connect()
     task = client.push(task_id, branch=branch, if_exists=if_exists)
     if follow:
@@ -219,12 +229,12 @@ def push(context: Context, task_id: str, branch: str | None, if_exists: str | No
 
 @cli.command()
 @click.argument("task_id", metavar="ID")
-@click.option("--follow", "-f", is_flag=True, help="Go on until the task has ended, and end with its exit code.")
-@click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
+@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
+@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
 @json_option
 @pass_context
 def logs(context: Context, task_id: str, follow: bool, attempt: int | None) -> None:
-    """Shows a task's log."""
+    """Show a task's log."""
     client = connect()
     if follow:
         sys.exit(follow_to_end(client, task_id, as_json=context.json, attempt=attempt))
@@ -240,7 +250,7 @@ def logs(context: Context, task_id: str, follow: bool, attempt: int | None) -> N
 @json_option
 @pass_context
 def input_(context: Context, task_id: str, text: str) -> None:
-    """Sends a line to a script that waits for one."""
+    """Send a line to a script that waits for input."""
     task = connect().input(task_id, text)
     if context.json:
         output.task(task, as_json=True)
@@ -249,11 +259,11 @@ def input_(context: Context, task_id: str, text: str) -> None:
 @cli.command()
 @click.argument("task_id", metavar="ID")
 @click.argument("path", required=False)
-@click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
+@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
 @json_option
 @pass_context
 def artifacts(context: Context, task_id: str, path: str | None, attempt: int | None) -> None:
-    """Lists what a script left behind, or writes one file of it to standard output."""
+    """List a task's artifacts, or write one of them to standard output."""
     client = connect()
     if path is not None:
         client.artifact(task_id, path, sys.stdout.buffer, attempt=attempt)
@@ -264,11 +274,11 @@ def artifacts(context: Context, task_id: str, path: str | None, attempt: int | N
 
 @cli.command()
 @click.argument("task_id", metavar="ID")
-@click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
+@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
 @json_option
 @pass_context
 def outputs(context: Context, task_id: str, attempt: int | None) -> None:
-    """Lists the outputs that a script wrote."""
+    """List a task's outputs."""
     output.outputs(_left_by(connect().task(task_id), attempt).outputs, as_json=context.json)
 
 
@@ -286,30 +296,36 @@ def _left_by(task: TaskView, attempt: int | None) -> TaskView | AttemptView:
 
 @cli.command()
 def env() -> None:
-    """Prints KERUTA_URL and KERUTA_TOKEN of the running system: eval "$(keruta env)"."""
+    """Print KERUTA_URL and KERUTA_TOKEN of the running system: eval "$(keruta env)"."""
     running = find_running()
     click.echo(f"export KERUTA_URL={shlex.quote(running.url)}")
     click.echo(f"export KERUTA_TOKEN={shlex.quote(running.token)}")
 
 
 @cli.command()
-@click.option("--once", is_flag=True, help="End after the first task; with 0 only if it succeeded.")
-@click.option("--first-task/--no-first-task", default=False, help="Run a first task on the repository here.")
-@click.option("--home", type=click.Path(path_type=Path), help="Where its state is; by default .keruta here.")
-@click.option("--manifests", type=click.Path(path_type=Path, exists=True), help="Other manifests than knative/base.")
+@click.option("--once", is_flag=True, help="Stop after the first task; the exit code is 0 only if it succeeded.")
+@click.option(
+    "--first-task/--no-first-task", default=False, help="Run a first task on the repository in this directory."
+)
+@click.option(
+    "--home", type=click.Path(path_type=Path), help="Directory of the state; by default .keruta in this directory."
+)
+@click.option(
+    "--manifests", type=click.Path(path_type=Path, exists=True), help="Directory of other manifests than knative/base."
+)
 def up(once: bool, first_task: bool, home: Path | None, manifests: Path | None) -> None:
-    """Brings up the whole system on this machine, until Ctrl-C."""
+    """Run the whole system on this machine, until Ctrl-C."""
     from keruta.cli.up import bring_up
 
     sys.exit(bring_up(once=once, first_task=first_task or once, home=home, manifests=manifests))
 
 
 @cli.command()
-@click.option("--cluster", is_flag=True, help="Look at the cluster that kubectl speaks to.")
+@click.option("--cluster", is_flag=True, help="Check the cluster that kubectl uses.")
 @json_option
 @pass_context
 def doctor(context: Context, cluster: bool) -> None:
-    """Says what is missing or wrong on this machine, or in a cluster, and how to mend it."""
+    """Report what is missing or wrong on this machine, or in a cluster, and how to fix it."""
     from keruta.cli import cluster_doctor
     from keruta.cli import doctor as machine
 

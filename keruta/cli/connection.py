@@ -12,7 +12,7 @@ from keruta.local.state import find
 
 
 def connect() -> Client:
-    """Raises KerutaError, with what to do, when there is none."""
+    """Return a client of the running system. Raises KerutaError, with what to do, where there is none."""
     url, token = os.environ.get("KERUTA_URL"), os.environ.get("KERUTA_TOKEN")
     if url and token:
         return Client(url, token)

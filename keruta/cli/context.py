@@ -24,5 +24,5 @@ def _json_flag(context: click.Context, _: click.Parameter, value: bool) -> None:
 
 def json_option(command: Any) -> Any:
     return click.option(
-        "--json", is_flag=True, expose_value=False, callback=_json_flag, help="Answer in JSON, one document a line."
+        "--json", is_flag=True, expose_value=False, callback=_json_flag, help="Print JSON, one document per line."
     )(command)

@@ -27,7 +27,7 @@ DISK_LEAST_BYTES = 2 * 1024**3
 
 
 def examine() -> list[Finding]:
-    """Looks at everything; the wrong first."""
+    """Check everything; list what is wrong first."""
     state = find(here()) or State(root=here() / (".keruta" if not passed_over(here()) else ".keruta.none"))
     machine = [*_python(), *_git(), *_mongod(), *_network()]
     found = [*machine, *_passed_over(), *_isolation(state), *_disk(state), *_keys(state), *_system(state)]

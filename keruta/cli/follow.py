@@ -7,7 +7,7 @@ from keruta.client import Client
 
 
 def follow_to_end(client: Client, task_id: str, *, as_json: bool, attempt: int | None = None) -> int:
-    """Shows the log until the task, or the attempt that is named, has ended; returns the code to end with.
+    """Show the log until the task, or the attempt that is named, has ended; return the exit code.
 
     0 if it succeeded; the script's or the check's own code if that failed; 1 for every other end.
     """
@@ -15,7 +15,7 @@ def follow_to_end(client: Client, task_id: str, *, as_json: bool, attempt: int |
         for event in client.follow(task_id, attempt=attempt):
             output.event(event, as_json=as_json)
     except KeyboardInterrupt:
-        output.note(f"the task goes on: keruta logs {task_id} --follow")
+        output.note(f"the task is still running; to see its log: keruta logs {task_id} --follow")
         return 130
     task = client.task(task_id)
     named = task.attempt(attempt) if attempt is not None else None

@@ -21,6 +21,6 @@ def _is_repository(directory: Path) -> bool:
 
 
 def _is_bare(directory: Path) -> bool:
-    """Says whether Git's own directories are there."""
+    """Return whether Git's own directories are there."""
     head = directory / "HEAD"
     return (head.is_file() or head.is_symlink()) and (directory / "objects").is_dir() and (directory / "refs").is_dir()

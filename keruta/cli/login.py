@@ -139,10 +139,12 @@ def logout() -> None:
 @click.command()
 @click.option(
     "--role", "roles", multiple=True, type=click.Choice(["viewer", "developer", "admin"]), default=["viewer"],
-    show_default=True, help="What it may do; may be given several times.",
+    show_default=True, help="A role of the token; can be given several times.",
 )  # fmt: skip
-@click.option("--name", default="someone", show_default=True, help="Whom it speaks for.")
-@click.option("--hours", type=click.IntRange(1, 24 * 30), default=1, show_default=True, help="How long it is good.")
+@click.option("--name", default="someone", show_default=True, help="The name in the token.")
+@click.option(
+    "--hours", type=click.IntRange(1, 24 * 30), default=1, show_default=True, help="Hours for which the token is valid."
+)
 def token(roles: tuple[str, ...], name: str, hours: int) -> None:
     """Print a token of this machine's own issuer, for trying things out."""
     from datetime import timedelta

@@ -73,7 +73,7 @@ def event(event: LogEvent, *, as_json: bool) -> None:
 
 
 def verdict(task: TaskView, attempt: AttemptView | None, *, as_json: bool) -> None:
-    """How a task ended, or one attempt at it, in a line; in JSON always the task, which has its attempts."""
+    """Print the end of a task or of one attempt as a line; in JSON always the whole task."""
     if as_json:
         click.echo(msgspec.json.encode(task))
         return
@@ -218,7 +218,7 @@ def _said(value: Any) -> Any:
 
 
 def _width(text: str) -> int:
-    """How many columns a terminal takes for a text: two for kanji, kana and their like."""
+    """Return a text's width in terminal columns: two for a wide character such as a kanji."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 

@@ -24,9 +24,9 @@ GROUP = click.Group("provenance", help="Signed statements of what attempts did."
 
 @GROUP.command("show")
 @click.argument("task_id", metavar="ID")
-@click.option("--attempt", type=click.IntRange(1), help="Which attempt's; by default the last one's.")
+@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
 def show(task_id: str, attempt: int | None) -> None:
-    """Writes an attempt's statement to standard output: a DSSE envelope, to keep beside what the attempt made."""
+    """Print an attempt's provenance statement: a DSSE envelope, to keep beside the attempt's files."""
     sys.stdout.buffer.write(connect().provenance(task_id, attempt=attempt) + b"\n")
     sys.stdout.flush()
 
@@ -35,14 +35,14 @@ def show(task_id: str, attempt: int | None) -> None:
 @json_option
 @pass_context
 def keys(context: Context) -> None:
-    """Prints the public keys that statements are and were signed with, as PEM: keep them for `keruta verify --key`."""
+    """Print the public keys of all signatures, as PEM: keep them for `keruta verify --key`."""
     found = connect().provenance_keys()
     click.echo(msgspec.json.encode(found) if context.json else "".join(key.public_key for key in found.keys), nl=False)
 
 
 @GROUP.command("rotate-key")
 def rotate_key() -> None:
-    """Makes a new key on this machine; what the old ones signed stays verifiable."""
+    """Make a new signing key on this machine; older statements stay verifiable."""
     key = find_state().rotate_provenance_key()
     output.note(f"statements are signed with the key {key.keyid} from now on; the old ones stay published")
 
@@ -53,15 +53,19 @@ def rotate_key() -> None:
     "--key",
     "key_file",
     type=click.Path(path_type=Path),
-    help="The public keys that are trusted: PEM, or what `keruta provenance keys` printed; no connection is made then.",
+    help="File with the trusted public keys: PEM, or the output of `keruta provenance keys`. No connection is made.",
 )
 @click.option(
-    "--artifact", "artifacts", multiple=True, type=click.Path(path_type=Path), help="A file that it must be about."
+    "--artifact",
+    "artifacts",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file whose SHA-256 the statement must contain.",
 )
 @json_option
 @pass_context
 def verify_(context: Context, file: Path, key_file: Path | None, artifacts: tuple[Path, ...]) -> None:
-    """Says whether a statement was signed by one of these keys, and what it says: keruta verify FILE --key KEYS."""
+    """Verify a statement's signature by these keys and print its content: keruta verify FILE --key KEYS."""
     statement, key = verify(read_bounded(str(file)), _trusted(key_file))
     for path in artifacts:
         _must_be_about(statement, path)
@@ -87,7 +91,7 @@ def _must_be_about(statement: dict[str, Any], path: Path) -> None:
     found = _sha256(path)
     subjects = _list(statement.get("subject"))
     if not any(_dict(one.get("digest")).get("sha256") == found for one in subjects):
-        raise click.ClickException(f"{path} is not what it is about: no subject has its SHA-256, {found}")
+        raise click.ClickException(f"{path} is not in the statement: no subject has its SHA-256, {found}")
 
 
 def _sha256(path: Path) -> str:

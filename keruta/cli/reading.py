@@ -34,7 +34,7 @@ def read_text(path: str, *, encoding: str = "utf-8-sig") -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
-        raise click.ClickException(f"{shown(path)} is not UTF-8 text: byte {error.start} is none of it") from error
+        raise click.ClickException(f"{shown(path)} is not UTF-8 text: byte {error.start} is invalid") from error
 
 
 def shown(path: str) -> str:

@@ -76,13 +76,13 @@ def _sign_in_by_code() -> dict[str, dict[str, str]]:
 
 
 @click.command("secrets")
-@click.option("--members", default=1, show_default=True, help="members of keruta's own MongoDB; 0: you bring one")
+@click.option("--members", default=1, show_default=True, help="members of keruta's own MongoDB; 0: you have a MongoDB")
 @click.option(
     "--sign-in",
     type=click.Choice(["code", "provider"]),
     default="code",
     show_default=True,
-    help="code: for trying out, one person signs in by a code; provider: you have an identity provider",
+    help="code: one person signs in by a code, for a trial; provider: you have an identity provider",
 )
 def command(members: int, sign_in: SignIn) -> None:
     """Print a cluster's Secrets with fresh keys: keruta secrets | kubectl create -f -

@@ -100,7 +100,7 @@ def _say_no_fence(state: State) -> Isolation | None:
     """Say it where scripts have no fence. Returns None until the worker has written down whether they have one."""
     isolation = state.isolation()
     if isolation is not None and isolation.kind == "none":
-        output.note(f"there is no fence around scripts, they have all rights of your user: {isolation.why}")
+        output.note(f"scripts run without a fence, with all rights of your user: {isolation.why}")
     return isolation
 
 
@@ -108,4 +108,4 @@ def _say_where(system: System, state: State) -> None:
     click.echo(f"keruta is at {system.url}", err=True)
     click.echo(f"sign in there with the code  {state.sign_in_code_file.read_text()}", err=True)
     click.echo(f'in another terminal:  eval "$({program()} env)"; keruta list', err=True)
-    output.note(f"logs are in {state.root}/log; Ctrl-C ends it all")
+    output.note(f"logs are in {state.root}/log; press Ctrl-C to stop keruta")

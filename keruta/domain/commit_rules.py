@@ -26,7 +26,7 @@ class CommitIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CommitRules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How tasks commit.
+    """Rules for the commits of tasks.
 
     Args:
         name, email: what Git takes as `user.name` and `user.email`, for the script's commits and for keruta's own.

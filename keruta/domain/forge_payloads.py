@@ -170,7 +170,7 @@ def _gitlab(payload: Mapping[str, Any]) -> ForgeEvent:
 
 
 def _updated(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """What GitLab's one word `update` stands for: new commits, labels, a draft that is ready, or other words."""
+    """Return the action behind GitLab's `update`: new commits, labels, a draft that is ready, or a changed text."""
     if _text(payload, "object_attributes", "action") != "update":
         return {}
     if _text(payload, "object_attributes", "oldrev"):

@@ -36,7 +36,7 @@ def as_number(identity: str) -> int:
 
 
 def made_at(identity: str) -> datetime:
-    """When an identity was made, by its own first 48 bits."""
+    """Return the time at which an id was made, from its first 48 bits."""
     return datetime.fromtimestamp(as_number(identity[:10]) / 1000, UTC)
 
 

@@ -1,4 +1,4 @@
-"""How long things are kept, and what a sweep removed or would remove."""
+"""Retention times, and the numbers of what a sweep removed or would remove."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why attempts end badly, and which of them get another try.
+"""Reasons of failed attempts, and which of them are tried again.
 
 Ours (the forge was away, the worker was lost) is tried again with backoff and jitter; the user's script is not.
 """

@@ -1,4 +1,4 @@
-"""How many workers there should be: pure."""
+"""Size of the worker pool, as pure functions."""
 
 from __future__ import annotations
 
@@ -35,5 +35,5 @@ class WorkerState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def workers_wanted(tasks: int, bounds: Bounds) -> int:
-    """How many workers so many tasks need that run or could run."""
+    """Return the number of workers for this many running or runnable tasks."""
     return min(max(-(-tasks // bounds.slots), bounds.least), bounds.most)

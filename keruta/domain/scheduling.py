@@ -31,7 +31,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True, order=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tasks may run at once, and a queue's weight; what is not there is not limited.
+    """Limits of running tasks, and queues' weights; a missing entry is no limit.
 
     What is paused has 0; what is tried again after failures has 1.
     """
@@ -50,7 +50,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Running:
-    """How many tasks run, by what fairness and limits count; grows with the plan."""
+    """Numbers of running tasks by queue, repository and submitter; the plan adds to them."""
 
     def __init__(self, by_lane: Mapping[Lane, int]) -> None:
         self.queues: Counter[str] = Counter()

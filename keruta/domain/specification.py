@@ -17,7 +17,7 @@ from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, RepositoryRef, ResultBra
 
 
 class Access(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the agent comes by a credential, and what of it is no secret.
+    """An agent's access to a credential, and the credential's public fields.
 
     Exactly one of these holds: `sealed`, to be opened with this machine's key; `secret`, the Kubernetes Secret that the
     agent mounts; `minted`, a short-lived token that only `GET /agent/v1/tasks/{id}/attempts/{n}` fills into `token`.
@@ -35,7 +35,7 @@ class Access(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Fault(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the attempt can't be made: what the task draws on is not there any more."""
+    """Reason that the attempt can't run: a catalog entry that it needs was deleted."""
 
     reason: str
     message: str
@@ -84,7 +84,7 @@ class KeptWork(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def said(self) -> Message | None:
-        """Why it had ended so."""
+        """Reason of that end."""
         if self.message is None and self.message_code is None:
             return None
         return read_message(self.message, self.message_code, self.message_arguments)

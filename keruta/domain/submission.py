@@ -114,7 +114,7 @@ def _resolved(request: TaskRequest, known: RepositorySpec | None, profile: Profi
 
 
 def _history(ask: RepositoryAsk, known: RepositorySpec | None, profile: ProfileSpec) -> tuple[Depth, bool]:
-    """How much history, and whether with tags: the task says, else the repository, else the profile.
+    """Return depth and tags of the checkout: from the task, else the repository, else the profile.
 
     Where nobody says: the last commit alone; and with all history its tags, as `git clone` has it.
     """

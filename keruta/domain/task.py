@@ -264,7 +264,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a task waits, and how many are before it."""
+    """Reason that a task waits, and the number of tasks before it."""
 
     position: int
     why: str
@@ -273,7 +273,7 @@ class WaitingView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LogView(msgspec.Struct, frozen=True, kw_only=True):
-    """How much log there is, and its last lines."""
+    """Size of the log, and its last lines."""
 
     bytes: int = 0
     next_sequence: int = 0

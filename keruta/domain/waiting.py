@@ -1,4 +1,4 @@
-"""Why a task waits: the same limits and counts as the plan's, put into words."""
+"""Reasons that a task waits, by the limits and counts of the scheduler's plan."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """How often and how fast what fails is sent again, and where it goes at last: (service, path)."""
+    """Retries of a failed delivery: number, pauses, and the (service, path) of dead letters."""
 
     retry: int = 0
     exponential: bool = True
@@ -169,7 +169,7 @@ def _ping(document: dict[str, Any]) -> Ping:
 
 
 def _every(name: str, schedule: str) -> int:
-    """How many seconds lie between two ticks: of every N seconds, every N minutes, or every N hours."""
+    """Return the seconds between two ticks of a schedule of every N seconds, minutes or hours."""
     for pattern, seconds in ((r"\*/(\d+)( \*){5}", 1), (r"0 \*/(\d+)( \*){4}", 60), (r"0 0 \*/(\d+)( \*){3}", 3600)):
         match = re.fullmatch(pattern, schedule)
         if match is not None:

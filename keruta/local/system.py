@@ -160,7 +160,7 @@ class System:
         )
 
     def _environment(self) -> dict[str, str]:
-        """This machine's settings for every part; what the environment sets stays."""
+        """Return the settings of every part on this machine; variables in the environment take precedence."""
         root = self._state.root
         here = {
             "KERUTA_BROKER_URL": f"http://127.0.0.1:{self._ports['broker']}/keruta/default",

@@ -171,7 +171,7 @@ class AssignmentStore(Protocol):
     def release_assigner(self, epoch: int) -> None: ...
 
     def wanted(self) -> int:
-        """How often assigners found another at work."""
+        """Number of times that an assigner found another one at work."""
         ...
 
     def want(self) -> None:
@@ -187,7 +187,7 @@ class AssignmentStore(Protocol):
         ...
 
     def running(self, lanes: Iterable[Lane]) -> Mapping[Lane, int]:
-        """How many tasks run, by lane; asked only when lanes compete or are limited."""
+        """Return the number of running tasks by lane; called only where lanes compete or are limited."""
         ...
 
     def limits(self, lanes: Iterable[Lane]) -> Limits: ...

@@ -102,7 +102,7 @@ class RoleStore(Protocol):
 
 
 class Rates(Protocol):
-    """How often each caller may ask."""
+    """Rate limits of callers."""
 
     def take(self, caller: str) -> None:
         """Raises TooManyRequests."""

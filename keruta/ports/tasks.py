@@ -34,11 +34,11 @@ class TaskStore(Protocol):
     """Storage of tasks. It finds, guards and writes; decisions are made elsewhere."""
 
     def standing(self, task_id: str, readers: Sequence[str] | None = None) -> Standing | None:
-        """How a task stands; None if there is none, or none that these names may see."""
+        """Return a task's state; None if it is missing or not visible to these names."""
         ...
 
     def standings(self, task_ids: Iterable[str]) -> Mapping[str, Standing]:
-        """How tasks stand, by id; without those that there are none of."""
+        """Return tasks' states by id, without missing ones."""
         ...
 
     def write(self, task_id: str, decision: Decision, log: LogSummary | None = None) -> Changed | None:

@@ -60,7 +60,7 @@ class LogTail(Protocol):
 
 
 class SystemOverview(Protocol):
-    """How the whole system is."""
+    """State of the whole system."""
 
     def of(self, who: Principal) -> Overview: ...
 

@@ -46,7 +46,7 @@ class PoolStore(Protocol):
     def end_turn(self, wanted: int, problem: Message | None) -> None: ...
 
     def tasks(self, most: int) -> int:
-        """How many tasks run or could run at once, counted up to `most`."""
+        """Return the number of tasks that run or could run now, counted up to `most`."""
         ...
 
     def highest(self, wanted: int, seconds: float) -> int:

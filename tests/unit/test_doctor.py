@@ -83,7 +83,7 @@ def test_without_a_running_system_what_is_installed_counts(state: State, path: P
     assert fence(state).state == "ok"
 
 
-@pytest.mark.parametrize(("content", "said"), [(FENCED, ""), (NOT_FENCED, "no fence around scripts")])
+@pytest.mark.parametrize(("content", "said"), [(FENCED, ""), (NOT_FENCED, "without a fence")])
 def test_a_start_says_that_there_is_no_fence(
     state: State, capsys: pytest.CaptureFixture[str], content: bytes, said: str
 ) -> None:

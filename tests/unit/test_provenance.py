@@ -249,7 +249,7 @@ def test_verify_says_what_a_statement_is_about(signer: FileSigner, tmp_path: Pat
     assert "succeeded" in good.output
     assert "\x1b" not in good.output
     assert bad.exit_code != 0
-    assert "app.bin is not what it is about" in bad.output
+    assert "app.bin is not in the statement" in bad.output
 
 
 def test_verify_reads_an_artifact_of_any_size(signer: FileSigner, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ NO_POD_SECONDS = 3.0  # as long as a Job without a Pod is nothing to ask the clu
 
 
 class Cluster(Protocol):
-    """What a Pod's attempt needs of the cluster's API. Raises ClusterAwayError, ClusterRefusedError."""
+    """Port to the cluster's API. Raises ClusterAwayError, ClusterRefusedError."""
 
     def create(self, manifest: dict[str, Any]) -> dict[str, Any]: ...
     def account(self, name: str) -> dict[str, Any]: ...
@@ -95,7 +95,7 @@ class PodJob:
         return self._stop_at is not None or self._over is not None
 
     def told(self, assigned: Assigned) -> None:
-        """What keruta says of it now. What was told of its end, and counts for nothing, is told again.
+        """Take keruta's record of the attempt, and report an end again that is not on record.
 
         That nobody can say how it ended is not: keruta counts it as `unknown`, until a person decides.
         """
@@ -114,7 +114,7 @@ class PodJob:
         """The worker ends; the Job goes on, and another worker takes it over."""
 
     def abandon(self) -> None:
-        """It has ended, as keruta knows, or is another's: it is known here no more."""
+        """Forget the attempt: keruta knows its end, or gave it to another worker."""
         self.ended.set()
 
     def give(self, inputs: Sequence[Input]) -> None:

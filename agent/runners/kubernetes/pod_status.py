@@ -30,7 +30,7 @@ SLOW_NODE = 4  # so many times the patience for a node that starts many Pods at 
 
 
 class PodEnd(msgspec.Struct, frozen=True, kw_only=True):
-    """How an attempt ended, as the cluster tells it. `lost` where nobody can say how the script did."""
+    """The end of an attempt by the Pod's status. `lost`: nobody knows how the script ended."""
 
     reason: str
     message: Message

@@ -44,7 +44,7 @@ class WatchedCluster(Cluster, Protocol):
 
 
 class ClusterJobs:
-    """What is known of the cluster's Jobs and Pods, and the attempts that go by it.
+    """Known state of the cluster's Jobs and Pods, and the attempts that depend on it.
 
     Args:
         worker_pod: the name of the Pod that this worker runs in.

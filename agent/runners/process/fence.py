@@ -210,7 +210,7 @@ def in_memory(arguments: bytes) -> int:
 
 
 def _tried(fence: Fence) -> str:
-    """Why the fence does not work here; nothing where it does."""
+    """Return the reason that the fence does not work here, or ""."""
     descriptor = in_memory(b"".join(os.fsencode(argument) + b"\0" for argument in fence.system))
     try:
         tried = subprocess.run(

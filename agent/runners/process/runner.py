@@ -76,7 +76,7 @@ class ProcessJobs:
         return self._launched(job)
 
     def stop(self) -> None:
-        """Nothing is left to be ended: each job was told."""
+        """Do nothing: each job was stopped already."""
 
     @staticmethod
     def _launched(job: Job) -> Job:

@@ -140,7 +140,7 @@ class ProcessScript:
         self.sweep()
 
     def sweep(self) -> int:
-        """Nothing that the script started runs any more; returns how many processes had to be killed."""
+        """Kill every process that the script started and left; return their number."""
         if self._fence is not None:
             self._await_end_inside()
             return 0
@@ -252,7 +252,7 @@ def _same_space(first: int) -> Iterator[int]:
 
 
 def _began(pid: int) -> str:
-    """When a process began, in clock ticks since boot: with its pid, it is that process and no other."""
+    """Return a process's start in clock ticks since boot, which together with its pid identifies it."""
     try:
         return _stat(pid)[19]
     except (OSError, IndexError):

@@ -36,7 +36,7 @@ class Upstream(msgspec.Struct, frozen=True):
     errors: IO[bytes]
 
     def fault(self) -> PhaseError:
-        """Why it said nothing more, once it has ended."""
+        """Return the error for which the server's answer ended, or None."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(5)
         self.errors.seek(0)

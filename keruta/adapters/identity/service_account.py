@@ -28,7 +28,7 @@ class ServiceAccount(Protocol):
 
 
 class NoTokenError(OSError):
-    """There is no token, and none could be had; the message says why, and holds no secret."""
+    """No token could be obtained; the message has the cause and no secret."""
 
 
 class TokenFile:

@@ -35,11 +35,11 @@ class People(Protocol):
     """keruta's own record of people and API keys."""
 
     def seen(self, principal: Principal) -> bool:
-        """They were here. Returns whether they may come in: nobody has disabled them."""
+        """Note a person's visit. Return whether they are enabled."""
         ...
 
     def by_key(self, key: str) -> Principal | None:
-        """Whom an API key speaks for; None for one that is none, has run out or was revoked.
+        """Return the owner of an API key; None for one that is unknown, expired or revoked.
 
         Raises:
             Unauthenticated: its owner has not come for too long.
@@ -48,7 +48,7 @@ class People(Protocol):
 
 
 class Rates(Protocol):
-    """How often each caller may ask."""
+    """Port to the rate limits of callers."""
 
     def take(self, caller: str) -> None:
         """One more request. Raises TooManyRequests."""
@@ -249,7 +249,7 @@ class Verifier:
 
 
 def refusal(why: str) -> Unauthenticated:
-    """Why is counted, and never told."""
+    """The cause is counted in metrics and not told to the caller."""
     metrics.TOKENS_REFUSED.labels(why=why).inc()
     return Unauthenticated(message("identity_token_invalid"))
 

@@ -66,7 +66,7 @@ class MongoAccounts:
             return {row["_id"]: row["name"] for row in rows}
 
     def set_disabled(self, who: Principal, subject: str, *, disabled: bool) -> UserView:
-        """They are let in no more, or again, from when this returns, whatever tokens they have.
+        """Disable or enable a person, at once and whatever tokens they have.
 
         Raises:
             NotFound.

@@ -54,7 +54,7 @@ class MongoAudit:
             self._audit.update_one({"_id": new_id()}, pipeline, upsert=True, session=session)
 
     def refused(self, who: str, route: str, reason: str) -> None:
-        """That someone known was not let do something is on record."""
+        """Record that a known caller was refused an action."""
         self.record(who, "refused", "route", route, readers=["role:admin"], refused=reason)
 
     def everything(self, *, who: str | None, kind: str | None, of: str | None) -> Iterator[AuditEntry]:

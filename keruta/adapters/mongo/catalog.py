@@ -239,7 +239,7 @@ class MongoCatalog:
         return now
 
     def pause(self, who: Principal, name: str, reason: str) -> Any:
-        """Nothing of a queue is started until it is resumed. Raises NotFound, Forbidden."""
+        """Start no task of a queue until it is resumed. Raises NotFound, Forbidden."""
         paused = {"reason": {"$literal": reason}, "by": {"$literal": who.name}, "at": "$$NOW"}
         return self._set(who, name, "pause", [{"$set": {"paused": paused}}])
 

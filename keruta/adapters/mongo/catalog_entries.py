@@ -1,4 +1,4 @@
-"""How an entry of the catalog begins; for the catalog, and for the migration that brings the first ones."""
+"""Initial documents of catalog entries; for the catalog, and for the migration that adds the first ones."""
 
 from __future__ import annotations
 

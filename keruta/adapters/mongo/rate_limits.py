@@ -1,4 +1,4 @@
-"""How often each caller may ask: counted for all replicas together, in MongoDB, a block of requests at a time.
+"""Rate limits of callers, counted in MongoDB for all replicas together, a block of requests at a time.
 
 A process takes a block of a caller's minute and spends it by itself, so that most requests cost no write. What it does
 not spend is lost to the caller: the limit is kept, and may be reached a little early.

@@ -26,7 +26,7 @@ EXAMPLES = 20
 
 
 class MongoRetention:
-    """How long things live, as the settings say."""
+    """Return the retention times by the settings."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
         self._database = database

@@ -140,7 +140,7 @@ def _browsers(database: Database[dict[str, Any]]) -> None:
 
 
 def _words(database: Database[dict[str, Any]]) -> None:
-    """Nothing: tasks were found by whole words of their names. `_parts` replaced it."""
+    """Do nothing: search by whole words was replaced by `_parts`."""
 
 
 def _parts(database: Database[dict[str, Any]]) -> None:

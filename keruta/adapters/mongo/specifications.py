@@ -269,7 +269,7 @@ def _with_repository(made: Specification, row: Document, credentials: dict[str, 
 
 
 def _access(name: str, credentials: dict[str, Document], url: str) -> Access:
-    """How an agent comes by a credential. Raises LookupError with a sentence."""
+    """Return the agent's access to a credential. Raises LookupError with a sentence."""
     row = credentials.get(name)
     if row is None:
         raise LookupError(message("credential_gone", name=name))

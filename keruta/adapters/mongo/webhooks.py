@@ -163,7 +163,7 @@ class MongoWebhooks:
         )  # fmt: skip
 
     def answered(self, message: Message, answer: Answered) -> None:
-        """How a try went: it is over, or made again after a while, or has failed for good."""
+        """Record a try's result: delivered, to be tried again, or failed for good."""
         now = datetime.now(UTC)
         said: dict[str, Any] = {
             "answered_at": now, "status": answer.status, "due_at": None, **fields_of(answer.said),

@@ -53,5 +53,5 @@ class CircuitView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def opens_after(kind: CircuitKind) -> int:
-    """How many failures in a row open a circuit of this kind."""
+    """Number of failures in a row that open a circuit of this kind."""
     return QUEUE_OPENS_AFTER if kind == "queue" else OPEN_AFTER

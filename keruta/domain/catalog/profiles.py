@@ -35,7 +35,7 @@ Pairs = Annotated[dict[str, Annotated[str, Meta(max_length=32768)]], Meta(max_le
 
 
 class PromptCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How a coding agent is called: its command line, with the prompt's place.
+    """Command line of a coding agent, with the prompt's place.
 
     `{prompt}` in a word becomes the prompt, `{prompt_file}` the path of a file that holds it; with neither, the prompt
     comes on standard input.

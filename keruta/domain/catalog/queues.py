@@ -27,7 +27,7 @@ class QueueSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
-    """Why nothing of a queue is started."""
+    """Reason for which a queue is paused."""
 
     reason: str
     by: str

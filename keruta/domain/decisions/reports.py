@@ -72,7 +72,7 @@ STALE = refused("StaleAttempt", message("attempt_not_current"))
 
 
 def not_theirs(task: Standing | None, entry: AnyEntry | Held, sender: Sender) -> Outcome | None:
-    """Why a sender may not report an entry: no such task, no longer the current attempt, or another's."""
+    """Return a refusal of the entry: no such task, no longer the current attempt, or another worker's; or None."""
     if task is None:
         return refused("NoSuchTask", message("task_missing"))
     attempt = task.attempt_of(entry.attempt)

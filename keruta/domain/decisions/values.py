@@ -37,7 +37,7 @@ class Kept(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class NextNumber(msgspec.Struct, frozen=True):
-    """How many entries a list of the task has when the decision is written, and one more."""
+    """The number of entries that a list of the task has when the decision is written, plus one."""
 
     field: str
 
