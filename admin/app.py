@@ -33,6 +33,7 @@ from admin.retention import routes as retention
 from admin.settings import routes as settings_routes
 from admin.sign_in import routes as sign_in
 from admin.site import assets, pages
+from admin.site.stream_limits import count_body
 from admin.tasks import files as tasks_files
 from admin.tasks import new as tasks_new
 from admin.tasks import pages as tasks_pages
@@ -79,11 +80,14 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
         flask.g.request_id = new_id()
         flask.g.logged = logs.bind(request=flask.g.request_id, address=address_of(flask.request))
         flask.g.logged.__enter__()
+        flask.g.body_over = count_body(flask.request, address_of(flask.request))
 
     @app.teardown_request
     def end(error: BaseException | None) -> None:
         if (bound := flask.g.pop("logged", None)) is not None:
             bound.__exit__(None, None, None)
+        if (body_over := flask.g.pop("body_over", None)) is not None:
+            body_over()
 
     @app.errorhandler(Exception)
     def problem(error: Exception) -> flask.Response:

@@ -9,6 +9,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from keruta.domain.audit import Action, Subject
+    from keruta.domain.catalog.access import Access
     from keruta.domain.decisions.values import Decision, LogSummary, Standing
     from keruta.domain.events import Event
     from keruta.domain.lifecycle import Change
@@ -55,6 +56,10 @@ class TaskStore(Protocol):
 
     def without_entries(self, task_id: str) -> Sequence[tuple[str, str]]:
         """The entries of the catalog that a task names and that were deleted, as (kind, name), whoever has the name."""
+        ...
+
+    def grants(self, task_id: str) -> Sequence[tuple[str, str, Access | None]]:
+        """The present grants of the repository and the queue that a task names, as (kind, name, grants)."""
         ...
 
     def orphans(self) -> Sequence[tuple[str, str]]:

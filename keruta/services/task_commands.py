@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from keruta.domain.catalog import access
 from keruta.domain.decisions.commands import (
     Accept,
     Cancel,
@@ -21,7 +22,7 @@ from keruta.domain.lifecycle import LEASED
 from keruta.domain.messages import kind_word, message
 from keruta.domain.principal import Principal
 from keruta.domain.task import PushRequest
-from keruta.errors import Conflict, NotFound
+from keruta.errors import Conflict, Forbidden, NotFound
 from keruta.ports import Audit, Changed, Nudges
 from keruta.services.changes import TaskPorts, settle, write
 
@@ -54,7 +55,8 @@ def retry(ports: CommandPorts, by: Principal, task_id: str) -> None:
         Conflict: it has succeeded, is still on its way, or what it needs of the catalog was deleted.
     """
 
-    def check() -> None:
+    def check(task: Standing) -> None:
+        _check_may_run(ports, by, task)
         for kind, name in ports.changes.tasks.without_entries(task_id):
             raise Conflict(message("task_needs_gone", kind=kind_word(kind), name=name), reason="ResourceDeleted")
 
@@ -68,7 +70,8 @@ def accept(ports: CommandPorts, by: Principal, task_id: str) -> None:
 
 def push(ports: CommandPorts, by: Principal, task_id: str, request: PushRequest) -> None:
     """Queue an attempt that pushes the work which is kept. Raises NotFound, Forbidden, Conflict: there is none."""
-    _carry_out(ports, by, task_id, Push(branch=request.branch, if_exists=request.if_exists))
+    command = Push(branch=request.branch, if_exists=request.if_exists)
+    _carry_out(ports, by, task_id, command, lambda task: _check_may_run(ports, by, task))
 
 
 def send_input(ports: CommandPorts, by: Principal, task_id: str, text: str) -> None:
@@ -84,16 +87,27 @@ def refuse_queued(ports: CommandPorts, by: Principal, kind: str, name: str) -> i
     return sum(write(ports.changes, task_id, decision) is not None for task_id in waiting)
 
 
+def _check_may_run(ports: CommandPorts, by: Principal, task: Standing) -> None:
+    """Check that whoever has a task as its submitter may still run tasks on what it names. Raises Forbidden."""
+    if not (set(task.managers) - {f"user:{by.subject}"}).isdisjoint(by.names):
+        return
+    for kind, name, granted in ports.changes.tasks.grants(task.id):
+        if not access.may_run(granted, by.names):
+            said = message("submission_not_permitted", kind=kind_word(kind), name=name)
+            raise Forbidden(said, reason="GrantMissing")
+
+
 def _carry_out(
-    ports: CommandPorts, by: Principal, task_id: str, command: Command, check: Callable[[], None] = lambda: None
-) -> Changed:
+    ports: CommandPorts, by: Principal, task_id: str, command: Command,
+    check: Callable[[Standing], None] = lambda _: None,
+) -> Changed:  # fmt: skip
     """Decide and write; `check` is asked in between, of a task that the command is possible for."""
 
     def decide(task: Standing | None) -> Decision:
         if task is None:
             raise NotFound(message("task_missing"), reason="TaskNotFound")
         decision = on_command(task, command, by)
-        check()
+        check(task)
         return decision
 
     changed: Changed = settle(

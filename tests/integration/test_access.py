@@ -23,7 +23,7 @@ from keruta.domain.submission import grant_missing, make_task
 from keruta.domain.task import RepositoryAsk, TaskRequest
 from keruta.domain.task_list import TaskFilter
 from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from keruta.services.task_commands import cancel
+from keruta.services.task_commands import cancel, retry
 from tests.support.world import World
 
 URL = "https://example.com/app.git"
@@ -57,6 +57,25 @@ def submit(world: World, who: Principal, **fields: Any) -> str:
 def listed(world: World, who: Principal, **wanted: Any) -> list[str]:
     page = world.reading.page(who, TaskFilter(**wanted), limit=50, cursor=None)
     return [item.id for item in page.items]
+
+
+def test_who_may_run_no_more_retries_nothing(world: World) -> None:
+    """Their own failed task on an entry whose grants were changed since."""
+    repository(world)
+    task_id = submit(world, RUNNER)
+    world.worker()
+    world.assign()
+    world.start(task_id)
+    world.end(task_id, status="failed", reason="ScriptFailed", message="x", exit_code=1)
+    world.catalogs["repository"].replace(
+        ADMIN, "app", RepositorySpec(name="app", url=URL, access=Access(run=["name:sam"])), None
+    )
+
+    with pytest.raises(Forbidden):
+        retry(world.commands, RUNNER, task_id)
+    assert world.task(task_id).status == "failed"
+    retry(world.commands, ADMIN, task_id)
+    assert world.task(task_id).status == "queued"
 
 
 def test_what_may_not_be_seen_does_not_exist(world: World) -> None:

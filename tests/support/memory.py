@@ -13,6 +13,7 @@ from typing import Any
 import bson
 
 from keruta.adapters.mongo.decisions import changed, standing
+from keruta.domain.catalog.access import Access
 from keruta.domain.decisions.assignment import on_assign
 from keruta.domain.decisions.values import (
     NOW,
@@ -72,6 +73,7 @@ class MemoryTasks:
         self.addresses: dict[str, str | None] = {}
         self.before_write: list[Callable[[], object]] = []
         self.deleted: list[tuple[str, str]] = []  # entries of the catalog that are not there any more
+        self.access: dict[str, Access] = {}  # of entries, by kind:name
         self.reads = 0
 
     def add(self, document: Document) -> None:
@@ -104,6 +106,11 @@ class MemoryTasks:
     def without_entries(self, task_id: str) -> Sequence[tuple[str, str]]:
         named = self.documents[task_id].get("named", ()) if task_id in self.documents else ()
         return [(kind, name) for kind, name in self.deleted if f"{kind}:{name}" in named]
+
+    def grants(self, task_id: str) -> Sequence[tuple[str, str, Access | None]]:
+        named = self.documents[task_id].get("named", ())
+        found = ((*entry.partition(":")[::2], self.access.get(entry)) for entry in named)
+        return [(kind, name, granted) for kind, name, granted in found if kind in ("repository", "queue")]
 
     def orphans(self) -> Sequence[tuple[str, str]]:
         queues = [name for kind, name in self.deleted if kind == "queue"]

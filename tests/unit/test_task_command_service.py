@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from keruta.domain.catalog.access import Access
 from keruta.domain.lifecycle import LEASED, Status
+from keruta.domain.task import PushRequest
 from keruta.errors import Conflict, Forbidden, NotFound
 from keruta.services import task_commands
 from keruta.services.changes import TRIES, TaskMovedError
@@ -53,6 +55,30 @@ def test_a_command_is_put_on_record_with_the_readers_of_its_task(world: MemoryWo
     ]
     assert world.audit.recorded[0][4] == ["user:ann", "role:viewer"]
     assert world.events() == ["succeeded", "queued"]
+
+
+@pytest.mark.parametrize("entry", ["queue:default", "repository:app"])
+def test_who_may_run_no_more_makes_no_other_attempt(world: MemoryWorld, entry: str) -> None:
+    """Of the tasks that they submitted themselves; who manages what the task is on, does."""
+    named = ["queue:default", "repository:app", "profile:shell"]
+    task = world.add(Status.FAILED, named=named)
+    kept = world.add(Status.FAILED, "k", named=named, work_kept_by=1)
+    managed = world.add(Status.FAILED, "m", named=named, managers=["user:ann", f"name:{ANN.name}"])
+    world.tasks.access = {entry: Access(run=["name:somebody"], read=["user:ann"]), "profile:shell": Access()}
+
+    for refused in (
+        lambda: task_commands.retry(world.commands, ANN, task),
+        lambda: task_commands.push(world.commands, ANN, kept, PushRequest()),
+    ):
+        with pytest.raises(Forbidden) as caught:
+            refused()
+        assert caught.value.reason == "GrantMissing"
+    task_commands.retry(world.commands, ANN, managed)
+    world.tasks.access[entry] = Access(run=["user:ann"])
+    task_commands.retry(world.commands, ANN, task)
+    task_commands.push(world.commands, ANN, kept, PushRequest())
+
+    assert [world.status(one) for one in (task, kept, managed)] == ["queued"] * 3
 
 
 def test_input_is_sent_and_its_worker_nudged(world: MemoryWorld) -> None:

@@ -7,8 +7,10 @@ from datetime import datetime
 
 from pymongo import ReturnDocument
 
+from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.decisions import CHANGED, STANDING, changed, standing, update_of
+from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.decisions.values import Decision, LogSummary, Standing
 from keruta.domain.lifecycle import Status
@@ -58,6 +60,17 @@ class MongoTaskStore:
                 return []
             named = [tuple(entry.split(":", 1)) for entry in task.get("named") or ()]
             return [(kind, name) for kind, name in named if not self._there(kind, name, task["created_at"])]
+
+    def grants(self, task_id: str) -> list[tuple[str, str, Access | None]]:
+        found: list[tuple[str, str, Access | None]] = []
+        with translated():
+            task = self._tasks.find_one({"_id": task_id}, ["named"]) or {}
+            for entry in task.get("named") or ():
+                kind, _, name = entry.partition(":")
+                if kind in ("repository", "queue"):
+                    row = self._database[KINDS[kind].collection].find_one({"_id": name}, ["spec.access"]) or {}
+                    found.append((kind, name, structs.from_plain(row.get("spec", {}).get("access"), Access | None)))
+        return found
 
     def _there(self, kind: str, name: str, before: datetime) -> bool:
         """Return whether an entry exists that already existed at that time."""

@@ -20,5 +20,7 @@ TEXTS = {
     "attempt_over": "This attempt has ended; nothing more is given out or stored for it.",
     "github_token_too_wide": "GitHub's token is not for {repository} alone, so it is not used.",
     "stream_too_many": "You are reading {limit} logs and files at once; close one first.",
+    "body_too_many": "{limit} of your changes are being sent at once; wait until some have been answered.",
+    "body_no_room": "Too many changes are being sent; try again in a few seconds.",
     "stream_no_room": "Too many logs and files are being read; try again in a few seconds.",
 }
