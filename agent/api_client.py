@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from agent.reporter import HttpTransport
@@ -49,6 +51,29 @@ class HttpAsking:
             "DocumentMissing",
             message("attempt_its_document", name=name),
         )
+
+    def store_snapshot(self, task: str, attempt: int, sealed: Path) -> None:
+        """Store an attempt's sealed session. Raises PhaseError."""
+        path, size = f"/agent/v1/tasks/{task}/attempts/{attempt}/snapshot", sealed.stat().st_size
+
+        def once() -> int:
+            with sealed.open("rb") as file:
+                status = self._transport.request("PUT", path, file, length=size).status
+            if status >= 500:
+                raise _UnwellError
+            return status
+
+        try:
+            status = _AGAIN(once)
+        except (OSError, _UnwellError) as error:
+            raise PhaseError("InternalError", message("session_not_stored")) from error
+        if status != 204:
+            raise PhaseError("InternalError", message("session_not_stored"))
+
+    def snapshot(self, task: str, attempt: int) -> bytes:
+        """Return the sealed session that an attempt resumes. Raises PhaseError."""
+        path = f"/agent/v1/tasks/{task}/attempts/{attempt}/snapshot"
+        return self._get(path, "SessionMissing", message("attempt_its_session"))
 
     def _get(self, path: str, reason: str, what: Message) -> bytes:
         """Return what is there. Without an answer it is keruta that is away, and another attempt may help."""

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import msgspec
 import urllib3
@@ -215,9 +215,18 @@ class HttpTransport:
         except msgspec.DecodeError as error:
             raise OSError("the answer is none of keruta's") from error
 
-    def request(self, method: str, path: str, body: bytes | None, token: str | None = None) -> urllib3.BaseHTTPResponse:
-        """One request. Raises OSError when there is no answer."""
+    def request(
+        self, method: str, path: str, body: bytes | BinaryIO | None, token: str | None = None, *,
+        length: int | None = None,
+    ) -> urllib3.BaseHTTPResponse:  # fmt: skip
+        """One request. Raises OSError when there is no answer.
+
+        Args:
+            length: of a file that is sent as it is.
+        """
         headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
+        if length is not None:
+            headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
         try:
             return self._pool.request(method, self._url + path, body=body, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as error:

@@ -42,6 +42,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     heartbeat_seconds: float = 5.0
     """Seconds between a worker's reports while nothing changes; at most a third of the lease."""
 
+    suspend_days: float = 14.0
+    """How long a suspended task waits for a person's answer, in days: two weeks, so that a holiday fails no task."""
+
     log_limit_bytes: int = 16 * 1024 * 1024
     """Bytes of an attempt's log that MongoDB keeps: 16 MiB, more than a person reads."""
 

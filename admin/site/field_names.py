@@ -47,6 +47,7 @@ _NAMES = {
     "max_tokens": marked("Tokens at most"), "max_cost_usd": marked("US dollars at most"), "prices": marked("Prices"),
     "base_url": marked("Address of the model's server"), "model_credential": marked("The model's key"),
     "flags": marked("Additional command-line arguments"), "no_changes": marked("If it changes nothing"),
+    "wait_seconds": marked("Seconds until a question suspends it"),
     "days": marked("Days"), "commit": marked("Commits"), "email": marked("Mail address"),
     "schedule": marked("Schedule"), "time_zone": marked("Time zone"),
     "jitter_seconds": marked("Later by at most (seconds)"), "missed": marked("Times that were missed"),

@@ -51,7 +51,12 @@ def walk(root: Path) -> Iterator[Found]:
         top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return
-    yield from _walk(top, b"")
+    yield from walk_directory(top)
+
+
+def walk_directory(directory: int) -> Iterator[Found]:
+    """As `walk`, of a directory that is open; closes it."""
+    yield from _walk(directory, b"")
 
 
 def _walk(directory: int, at: bytes) -> Iterator[Found]:

@@ -19,6 +19,7 @@ from agent.attempt.coding_agent import CodingAgent
 from agent.attempt.collector import Collector
 from agent.attempt.context import Script, World
 from agent.attempt.conversation import Conversation
+from agent.attempt.deadline import Deadline
 from agent.attempt.directory import AttemptFile, JobDir
 from agent.attempt.fetch_proxy import FetchProxy, offered
 from agent.attempt.fetch_proxy import Place as FetchPlace
@@ -26,6 +27,8 @@ from agent.attempt.fetch_rules import Rules
 from agent.attempt.kept_work import find_bundle
 from agent.attempt.limits import Limits
 from agent.attempt.repository import AttemptRepository
+from agent.attempt.stored_session import StoredSession
+from agent.attempt.suspension import Suspension
 from agent.attempt.verdict import Verdict, how, judge
 from agent.coding_agents.endings import Ending
 from agent.coding_agents.transcript import Transcript
@@ -92,6 +95,13 @@ class Job:
         self._transcript: Transcript | None = None
         self._limits = Limits(world.settings, directory, specification)
         self._repository = AttemptRepository(world, directory, specification, self._masker)
+        self._session = StoredSession(world, directory, specification, self._repository)
+        self._suspension: Suspension | None = None
+        if self._agent is not None:
+            self._suspension = Suspension(
+                self._agent, self._session, specification, self._conversation, reporting=world.reporting,
+                execution=lambda: directory.execution(world.boot), collector=self._collector, say=self._say,
+            )  # fmt: skip
 
     # ------------------------------------------------------------ called from outside
 
@@ -170,11 +180,16 @@ class Job:
         for note in notes:
             streamer.say(f"[keruta] {note}")
         self._dir.save(msgspec.structs.replace(attempt, commit=commit))
+        self._fetch_session(attempt.deadline_at)
+        if self._spec.wanted_result is not None and self._spec.kept_work is None:
+            self._repository.remember_index()
         script_environment.write_documents(world, self._dir, self._spec)
         script_environment.write_scripts(world, self._dir, self._spec, self._prepare_agent())
         script_environment.furnish_home(self._dir, self._spec)
         if self._agent is not None:
             self._agent.furnish()
+            if self._spec.resume is not None:
+                self._session.put_files(self._agent.adapter, 0o770 if world.in_pod else 0o700)
         if (proxy := self._offer_fetches(commit)) is not None:
             script_environment.point_to_proxy(world, self._dir, self._spec, proxy)
         execution = self._dir.execution(world.boot)
@@ -220,10 +235,17 @@ class Job:
         ref = repository.ref or "its default branch"
         streamer.say(f"[keruta] attempt {number}: checking out {repository.url} at {ref}")
         commit = self._repository.checkout(self._stop, deadline_at)
-        if self._spec.wanted_result is not None:
-            self._repository.remember_index()
         streamer.say(f"[keruta] at commit {commit}")
         return commit
+
+    def _fetch_session(self, deadline_at: float) -> None:
+        """The session that is to be resumed is here, and the work that was not pushed in the workspace."""
+        if self._spec.resume is None or self._agent is None:
+            return
+        manifest = self._session.fetch()
+        self._agent.resume(manifest)
+        self._session.put_work(manifest, self._stop, deadline_at)
+        self._say(f"going on with the session of attempt {self._spec.resume.attempt}")
 
     def _take_up(self, attempt: AttemptFile) -> AnyEntry | None:
         """The start is on record: nothing is started again, whatever is found."""
@@ -232,12 +254,17 @@ class Job:
             self._cause = cause
             self._stop.set()
         self._open_secrets()
+        if self._agent is not None and (manifest := self._session.fetched()) is not None:
+            self._agent.resume(manifest)
         self._prepare_agent()
         self._offer_fetches(attempt.commit)
         script = self._world.script(self._dir, self._environment(attempt.commit or ""))
         self._open_log()
         try:
-            if not script.take_up() and not self._dir.finished and not self._cause:
+            runs = script.take_up()
+            if self._agent is not None:
+                script.thaw()  # an agent before this one may have ended while it stood still
+            if not runs and not self._dir.finished and not self._cause:
                 script.sweep()  # what was told to end, and is gone, has ended; of the rest nobody knows how
                 if self._streamer:
                     self._streamer.finish()
@@ -314,6 +341,7 @@ class Job:
         assert streamer is not None
         pause, told_at, moved_at = LOOK_FIRST_SECONDS, 0.0, time.monotonic()
         looked_at = 0.0
+        deadline = Deadline(deadline_at, self._move_deadline)
         while not script.wait(pause):
             if self._transcript is not None:
                 self._transcript.pump()
@@ -324,8 +352,11 @@ class Job:
             while self._progress:
                 streamer.say(f"» {self._masker.text(self._progress.popleft())}")
             now = time.monotonic()
+            deadline.look(waits=self._agent is not None and self._conversation.unanswered is not None)
+            if not self._stop.is_set() and self._suspend(script, commit):
+                return None
             if not told_at:
-                if cause := self._limits.exceeded((self._transcript or streamer).size, deadline_at):
+                if cause := self._limits.exceeded((self._transcript or streamer).size, deadline.at):
                     self._end_for(cause)
                 if self._stop.is_set():
                     script.stop()
@@ -342,6 +373,34 @@ class Job:
         self._conversation.close()
         return self._conclude(script, commit)
 
+    def _suspend(self, script: Script, commit: str | None) -> bool:
+        """Return whether the attempt is over, for nobody has answered: it is suspended."""
+        suspension = self._suspension
+        if suspension is None or commit is None or not suspension.due:
+            return False
+        if not suspension.suspend_running(script, commit):
+            return False
+        self._conversation.close()
+        return True
+
+    def _suspend_ended(self, commit: str | None) -> bool:
+        """The same, where the coding agent's last word is a question. A Pod ends with its script, and does not wait."""
+        if self._suspension is None or self._agent is None or self._agent.question is None or commit is None:
+            return False
+        if self._gone or self._is_cancelled():
+            return False
+        wait = 0 if self._world.in_pod else self._agent.wait_seconds
+        return self._suspension.suspend_ended(
+            self._agent.question, commit, wait, stop=self._stop, cancelled=self._is_cancelled
+        )
+
+    def _is_cancelled(self) -> bool:
+        return self._stop.is_set() and not self._cause
+
+    def _move_deadline(self, at: float) -> None:
+        if (kept := self._dir.load()) is not None:
+            self._dir.save(msgspec.structs.replace(kept, deadline_at=at))
+
     def _end_for(self, cause: str) -> None:
         """The script is to end, and not by a person's wish; a worker that takes the job up knows why, too."""
         if not self._stop.is_set():
@@ -356,7 +415,7 @@ class Job:
 
     def _tell_waiting(self, question: str | None) -> None:
         spec, execution = self._spec, self._execution
-        if execution is None:
+        if execution is None or (self._suspension is not None and self._suspension.done):
             return
         entry: AnyEntry = Resumed(task=spec.task, attempt=spec.attempt, execution=execution)
         if question is not None:
@@ -377,16 +436,17 @@ class Job:
         streamer.pump(all_=True)
         if self._gone:
             return None
-        collector = Collector(
-            self._world, self._dir, self._spec, streamer, masker=self._masker, repository=self._repository,
-            agent=self._agent, transcript=self._transcript, announce=self._announce,
-        )  # fmt: skip
+        collector = self._collector()
         task, attempt, execution = self._spec.task, self._spec.attempt, self._execution
         if script.told_elsewhere:  # the worker tells the end: it knows why
             if execution is not None:
                 left = Left(task=task, attempt=attempt, execution=execution, **collector.rescue(commit).fields())
                 self._world.reporting.send(left, urgent=True)
             return None
+        if self._suspend_ended(commit):
+            return None
+        if self._is_cancelled() and self._agent is not None and self._agent.question is not None:
+            verdict = Verdict(status="cancelled", reason="Cancelled", message=message("script_cancelled"))
         verdict, collected = collector.finish(verdict, commit)
         pushed = collector.result.pushed
         return Ended(
@@ -445,6 +505,17 @@ class Job:
         timer.cancel()
         if self._gone or (outcome is not None and outcome.reason == "StaleAttempt"):
             raise PhaseError("PushFailed", message("push_not_current"))
+
+    def _collector(self) -> Collector:
+        assert self._streamer is not None
+        return Collector(
+            self._world, self._dir, self._spec, self._streamer, masker=self._masker, repository=self._repository,
+            agent=self._agent, transcript=self._transcript, announce=self._announce,
+        )  # fmt: skip
+
+    def _say(self, sentence: str) -> None:
+        if self._streamer is not None:
+            self._streamer.say(f"[keruta] {self._masker.text(sentence)}")
 
     def _masked(self, said: Message | None) -> dict[str, Any]:
         return fields_of(changed(said, self._masker.text) if said else None)

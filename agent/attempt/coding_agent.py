@@ -13,9 +13,11 @@ from agent.attempt.agent_tools import INSTRUCTIONS, AgentTools
 from agent.attempt.context import World
 from agent.attempt.conversation import Conversation
 from agent.attempt.directory import JobDir
+from agent.attempt.result_repository import Work
 from agent.attempt.script_environment import private_file
+from agent.attempt.session_archive import Manifest
 from agent.attempt.verdict import Verdict
-from agent.coding_agents.adapter import Launch, ModelAccess, Setting, ToolAccess, Usage
+from agent.coding_agents.adapter import Adapter, Launch, ModelAccess, Setting, ToolAccess, Usage
 from agent.coding_agents.endings import Ending
 from agent.coding_agents.known import ADAPTERS
 from agent.coding_agents.metering import Meter
@@ -23,7 +25,7 @@ from agent.coding_agents.tool_server import ToolServer
 from agent.coding_agents.transcript import Transcript
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.messages import message
-from keruta.domain.specification import Specification
+from keruta.domain.specification import Resume, Specification
 from keruta.errors import PhaseError
 
 log = logging.getLogger(__name__)
@@ -34,6 +36,14 @@ NO_SUCH_COMMAND = 127  # POSIX, Shell Command Language, 2.8.2
 INTERRUPTED = frozenset(
     {"Cancelled", "DeadlineExceeded", "OutputTooLarge", "WorkerStopped", "SpoolFull", "SetupFailed"}
 )
+
+
+def resumed_prompt(resume: Resume) -> str:
+    """Return what a session that is resumed is told first. A question that was cut off is no part of it any more."""
+    if not resume.answers:
+        return "You were interrupted. Go on from where you stopped."
+    answers = "\n\n".join(resume.answers)
+    return f"You asked a person:\n\n{resume.question}\n\nTheir answer:\n\n{answers}" if resume.question else answers
 
 
 class CodingAgent:
@@ -58,7 +68,38 @@ class CodingAgent:
         self._reader = self._adapter.reader()
         self._meter: Meter | None = None
         self._transcript: Transcript | None = None
+        self._resumed: Manifest | None = None
+        self.question: str | None = None  # its last word, once it is judged
         self.launch: Launch | None = None
+
+    def resume(self, manifest: Manifest) -> None:
+        """It goes on with a stored session."""
+        self._resumed, self._reader.before = manifest, manifest.reported
+
+    @property
+    def adapter(self) -> Adapter:
+        return self._adapter
+
+    @property
+    def wait_seconds(self) -> int:
+        return self._options.wait_seconds
+
+    @property
+    def session(self) -> str | None:
+        """The session that can be resumed later, by the coding agent's own name; None where there is none."""
+        known = self._reader.session or (self._resumed.session if self._resumed is not None else "")
+        return known if self._adapter.session_files(known) else None
+
+    def manifest(self, work: Work) -> Manifest:
+        """Return the facts about its session as it is now."""
+        before = self._resumed
+        reported = self._reader.usage if before is None else self._reader.usage.with_more(before.reported)
+        used = self._meter.usage if self._meter is not None else self._reader.usage
+        return Manifest(
+            session=self.session or "", reported=reported,
+            spent=used if before is None else used.with_more(before.spent),
+            head=work.committed, branch=work.branch, work=work.head, others=dict(work.others),
+        )  # fmt: skip
 
     def open_transcript(self) -> Transcript:
         """Begin to read the script's output."""
@@ -74,7 +115,10 @@ class CodingAgent:
         """
         model, tools = self._offer_model(), self._offer_tools()
         seen = self._dir.seen_at(self._world.script_root)
-        setting = Setting(options=self._options, prompt=seen.given / PROMPT, home=seen.home, model=model, tools=tools)
+        setting = Setting(
+            options=self._options, prompt=seen.given / PROMPT, home=seen.home, model=model, tools=tools,
+            session=self._resumed.session if self._resumed is not None else None,
+        )  # fmt: skip
         self.launch = self._adapter.launch(setting)
         return [access.token for access in (model, tools) if access is not None]
 
@@ -84,7 +128,7 @@ class CodingAgent:
         `git add --all` nor the push takes them.
         """
         assert self.launch is not None
-        (self._dir.given / PROMPT).write_text(f"\n{self._spec.prompt}\n")
+        (self._dir.given / PROMPT).write_text(f"\n{self._prompt}\n")
         for name, text in self.launch.files.items():
             path = self._dir.home / name
             path.parent.mkdir(mode=0o770 if self._world.in_pod else 0o700, parents=True, exist_ok=True)
@@ -93,12 +137,18 @@ class CodingAgent:
             with (self._dir.workspace / ".git" / "info" / "exclude").open("a", encoding="utf-8") as exclude:
                 exclude.writelines(f"{pattern}\n" for pattern in self._adapter.own_files)
 
+    @property
+    def _prompt(self) -> str:
+        resume = self._spec.resume
+        return self._spec.prompt or "" if resume is None else resumed_prompt(resume)
+
     def _offer_model(self) -> ModelAccess | None:
         access = self._spec.model_access
         if access is None:
             return None
         key = self._world.opener.value(access)
-        self._meter = Meter(self._options, key, self._dir.root, self._stop)
+        spent = self._resumed.spent if self._resumed is not None else None
+        self._meter = Meter(self._options, key, self._dir.root, self._stop, spent)
         try:
             return self._meter.start()
         except OSError as error:
@@ -157,6 +207,7 @@ class CodingAgent:
         ending = self._ending(verdict)
         if ending is None:
             return verdict
+        self.question = ending.question
         wait = ending.wait_seconds if ending.wait_seconds is not None and ending.wait_seconds < WAIT_MOST else None
         return Verdict(
             status="failed", reason=ending.reason, message=ending.message, exit_code=verdict.exit_code,

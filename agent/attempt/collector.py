@@ -96,6 +96,13 @@ class Collector:
             self._say(f"not everything could be stored: {full}")
         return collected
 
+    def keep_for_now(self) -> Collected:
+        """Keep what is there, of a script that may go on or be resumed; its work is kept elsewhere."""
+        outputs, faults = self._outputs()
+        collected, _ = self._collect(outputs, faults)
+        self._streamer.finish()
+        return collected
+
     def _outputs(self) -> tuple[dict[str, str], list[Message]]:
         outputs, faults = artifacts.read_outputs(self._dir.open_outputs, self._masker)
         for fault in faults:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 from agent.attempt.context import Script
@@ -26,7 +27,8 @@ class Withdrawn(Exception):  # noqa: N818  nothing failed
 
 
 class _Question:
-    def __init__(self) -> None:
+    def __init__(self, text: str) -> None:
+        self.text, self.asked_at = text, time.monotonic()
         self.answered = threading.Event()
         self.answer: str | None = None
 
@@ -70,12 +72,12 @@ class Conversation:
             self._turn.release()
 
     def _ask(self, question: str, beat: Callable[[], None]) -> str:
-        asked = _Question()
+        asked = _Question(self._shown(question))
         with self._lock:
             if self._over.is_set():
                 raise Withdrawn
             self._question_open, self.waits = asked, True
-            self._told(self._masker.text(question)[:QUESTION_BYTES])
+            self._told(asked.text)
         try:
             while not asked.answered.wait(BEAT_SECONDS):
                 beat()
@@ -87,6 +89,30 @@ class Conversation:
         if asked.answer is None:
             raise Withdrawn
         return asked.answer
+
+    @property
+    def unanswered(self) -> tuple[str, float] | None:
+        """The question that a tool waits with, and for how many seconds it has; None where none waits."""
+        asked = self._question_open
+        if asked is None or asked.answered.is_set():
+            return None
+        return asked.text, time.monotonic() - asked.asked_at
+
+    @property
+    def pending(self) -> bool:
+        """Return whether people have sent something that is not passed on."""
+        with self._lock:
+            return any(one.number > self.passed for one in self._inputs)
+
+    def leave_question(self, question: str) -> str:
+        """The coding agent has ended with a question, which waits for a person; return it as it is shown."""
+        text = self._shown(question)
+        self.waits = True
+        self._told(text)
+        return text
+
+    def _shown(self, question: str) -> str:
+        return self._masker.text(question)[:QUESTION_BYTES]
 
     def take_sent(self) -> list[str]:
         """Return what people sent without having been asked."""

@@ -91,6 +91,20 @@ class AttemptResult:
         finally:
             repository.remove()
 
+    def stored(self, base: str, target: Path) -> tuple[Work, Path | None]:
+        """Return the work as it is now, and the file with its commits, where there are any.
+
+        Raises:
+            PhaseError: it can't be read.
+            Interrupted: it takes too long.
+        """
+        git, repository = self._opened(base, KEEP_SECONDS)
+        try:
+            work = self._read(repository, git)
+            return work, repository.bundle(work, target)
+        finally:
+            repository.remove()
+
     def finish(self, verdict: Verdict, base: str, target: ResultBranch) -> Verdict:
         """Return the verdict, changed where a success could not be pushed. Raises nothing of Git's.
 

@@ -40,12 +40,16 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         head: the commit to push; `base` where nothing was made.
         commits: all that the repository has.
         others: new commits that HEAD does not lead to, by their branches.
+        committed: the script's own last commit, below the one for what it did not commit; None where there is none.
+        branch: the full name of the branch that HEAD was on.
     """
 
     base: str
     head: str
     commits: Commits
     others: Mapping[str, str] = {}
+    committed: str | None = None
+    branch: str | None = None
 
     @property
     def empty(self) -> bool:
@@ -168,7 +172,8 @@ class ResultRepository:
             commits = self.end_history(read_commits(self.git))
         if self._lfs and self.base in commits:
             large_results.take_from(files, self.git, head, self.base)
-        return Work(base=self.base, head=head, commits=commits, others=self._others(directory, commits, head, branch))
+        others = self._others(directory, commits, head, branch)
+        return Work(base=self.base, head=head, commits=commits, others=others, committed=parent, branch=branch)
 
     def _parent(self, directory: GitDirectory, commits: Commits, head: str | None, branch: str | None) -> str | None:
         """The commit that a person would commit on; None for a branch that has no commit yet."""
@@ -254,6 +259,21 @@ class ResultRepository:
         return found
 
     # ------------------------------------------------------------ kept as files
+
+    def bundle(self, work: Work, target: Path) -> Path | None:
+        """Return the file that holds the commits that the base does not have; None where there are none.
+
+        Raises:
+            PhaseError: PushFailed.
+        """
+        wanted = {one for one in (work.head, work.committed, *work.others.values()) if one is not None} - {work.base}
+        if not wanted:
+            return None
+        for number, commit in enumerate(sorted(wanted)):
+            self.git("update-ref", f"refs/stored/{number}", commit, reason="PushFailed")
+        known = [f"^{self.base}"] if self.base in work.commits else []
+        self.git("bundle", "create", "-q", str(target), "--glob=refs/stored/*", *known, reason="PushFailed")
+        return target
 
     def keep(self, work: Work, target: Path, branch: str) -> list[Path]:
         """Return the files in which the work is kept: a bundle that `git fetch` takes, and a patch where it is small.

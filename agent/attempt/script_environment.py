@@ -7,6 +7,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -122,8 +123,13 @@ def point_to_proxy(world: World, directory: JobDir, specification: Specification
 
 def private_file(path: Path, text: str) -> None:
     """Write a file that only the script's user reads. Raises OSError where there is one."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w") as file:
-        file.write(text)
+    with new_file(path) as file:
+        file.write(text.encode())
+
+
+def new_file(path: Path) -> BinaryIO:
+    """Open a new file that only this user reads. Raises OSError where there is one."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "wb")
 
 
 def _quoted(value: str) -> str:

@@ -13,6 +13,7 @@
 #   go      waited for: the start is on record
 #   go-check  waited for by the check's container: the script's has ended
 #   stop    when it comes, the script is to end (for an agent that can't signal it); kill, at once
+#   freeze  while it is there, the script stands still
 #
 # CONTROL is a directory that this program writes:
 #   here    written first: this container is up, so its image was pulled
@@ -113,6 +114,13 @@ else
         if [ -z "$told" ] && { [ -e "$g/stop" ] || [ -e "$c/terminated" ]; }; then
           told=1
           kill -TERM -"$child" 2>/dev/null || kill -TERM "$child" 2>/dev/null
+        fi
+        if [ -e "$g/freeze" ]; then
+          [ -n "$frozen" ] || kill -STOP -"$child" 2>/dev/null
+          frozen=1
+        elif [ -n "$frozen" ]; then
+          kill -CONT -"$child" 2>/dev/null
+          frozen=
         fi
         [ -e "$g/kill" ] && { kill -KILL -"$child" 2>/dev/null || kill -KILL "$child" 2>/dev/null; }
         sleep 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -43,6 +44,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         home: the script's home, as the script sees it.
         model: None where the coding agent asks the model's server itself.
         tools: None where keruta's agent offers none.
+        session: the session to resume; None to begin anew.
     """
 
     options: CodingAgentOptions
@@ -50,6 +52,7 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     home: Path
     model: ModelAccess | None = None
     tools: ToolAccess | None = None
+    session: str | None = None
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +91,14 @@ class Usage(msgspec.Struct, kw_only=True):
         self.cache_read_tokens += more.cache_read_tokens
         self.cache_write_tokens += more.cache_write_tokens
 
+    def with_more(self, more: Usage) -> Usage:
+        """Return the sum, with the costs."""
+        whole: Usage = msgspec.structs.replace(self)
+        whole.add(more)
+        costs = [one.cost_usd for one in (self, more) if one.cost_usd is not None]
+        whole.cost_usd = sum(costs) if costs else None
+        return whole
+
     @property
     def tokens(self) -> float:
         return self.input_tokens + self.output_tokens + self.cache_read_tokens + self.cache_write_tokens
@@ -99,8 +110,13 @@ class Usage(msgspec.Struct, kw_only=True):
 
 
 class Reader(Protocol):
-    """Reads one stream. It has no clock and asks nothing: the same records give the same lines."""
+    """Reads one stream. It has no clock and asks nothing: the same records give the same lines.
 
+    Attributes:
+        before: what the session that is resumed had reported by then; for what tells the sum.
+    """
+
+    before: Usage
     usage: Usage
     model: str
     answer: str
@@ -124,14 +140,36 @@ class Adapter(Protocol):
 
     Attributes:
         own_files: patterns, as in gitignore(5), of what it leaves in a workspace for itself.
+        sessions: the directory beneath the home that holds what it remembers.
     """
 
     json: bool
     takes_tools: bool
     own_files: Sequence[str]
+    sessions: str
 
     def launch(self, setting: Setting) -> Launch: ...
+
     def reader(self) -> Reader: ...
+
+    def session_files(self, session: str) -> Sequence[str]:
+        """Return patterns of the files of one session, as paths beneath the home; none for what is no session's name.
+
+        Args:
+            session: as the stream names it, so that a script may have chosen it.
+        """
+        ...
+
+    def session_place(self, path: str, workspace: Path) -> str:
+        """Return where a stored file belongs beneath the home of an attempt that resumes its session.
+
+        Args:
+            workspace: as the script sees it.
+        """
+        ...
+
+
+SESSION_NAME = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from agent.coding_agents.adapter import (
@@ -49,12 +50,14 @@ class Aider:
     json = False
     takes_tools = False
     own_files: Sequence[str] = (".aider*",)
+    sessions = ".aider-history"
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options
         own = setting.home / ".aider-history"
         words = [*WORDS, "--chat-history-file", f"{own}/chat.md", "--input-history-file", f"{own}/input"]
         words += ["--message-file", str(setting.prompt)]
+        words += ["--restore-chat-history"] if setting.session is not None else []
         if options.model is not None:
             words += ["--model", options.model]
         if options.effort is not None:
@@ -84,12 +87,18 @@ class Aider:
     def reader(self) -> AiderReader:
         return AiderReader()
 
+    def session_files(self, session: str) -> Sequence[str]:
+        return (f"{self.sessions}/chat.md",)
+
+    def session_place(self, path: str, workspace: Path) -> str:
+        return path
+
 
 class AiderReader:
     """Reads its text: the tokens and the cost that it tells after each answer, and what the model's server refused."""
 
     def __init__(self) -> None:
-        self.usage = Usage()
+        self.before, self.usage = Usage(), Usage()
         self.model = self.answer = self.session = ""
         self._failure: tuple[Failure, str] | None = None
         self._said: list[str] = []

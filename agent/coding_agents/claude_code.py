@@ -5,12 +5,15 @@ Source: `claude --help` and the records of `--output-format stream-json`, as ver
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from agent.coding_agents.adapter import (
+    SESSION_NAME,
     TOOL_SECONDS,
     TOOLS_NAME,
     TOOLS_TOKEN,
@@ -42,6 +45,7 @@ ERROR_REASONS: dict[str, Failure] = {
     "authentication_failed": "ModelUnauthorized", "rate_limit": "ModelRateLimited", "overloaded": "ModelOverloaded",
     "server_error": "ModelOverloaded", "billing_error": "BudgetExceeded",
 }  # fmt: skip
+_NO_WORD = re.compile(r"[^A-Za-z0-9]")
 _SHOWN_INPUT = ("command", "file_path", "pattern", "url", "query", "path", "description", "prompt")
 
 
@@ -51,12 +55,14 @@ class ClaudeCode:
     json = True
     takes_tools = True
     own_files: Sequence[str] = (".claude/worktrees/",)
+    sessions = ".claude/projects"
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options
         words = ["--print", "--verbose", "--output-format", "stream-json"]
         words += _permission_words(options.permissions, tools=setting.tools is not None)
         words += ["--disallowedTools", *NEVER]
+        words += ["--resume", setting.session] if setting.session is not None else []
         for flag, value in (
             ("--model", options.model), ("--effort", options.effort), ("--max-turns", options.max_turns),
             ("--max-budget-usd", options.max_cost_usd),
@@ -85,6 +91,18 @@ class ClaudeCode:
     def reader(self) -> ClaudeReader:
         return ClaudeReader()
 
+    def session_files(self, session: str) -> Sequence[str]:
+        if not SESSION_NAME.fullmatch(session):
+            return ()
+        return f"{self.sessions}/*/{session}.jsonl", f"{self.sessions}/*/{session}/*"
+
+    def session_place(self, path: str, workspace: Path) -> str:
+        """A transcript is found by the directory that the coding agent is started in, with a dash for each character
+        that is neither a letter nor a digit.
+        """
+        rest = path.removeprefix(f"{self.sessions}/").partition("/")[2]
+        return f"{self.sessions}/{_NO_WORD.sub('-', str(workspace))}/{rest}"
+
 
 def _permission_words(permissions: str | Sequence[str], *, tools: bool) -> list[str]:
     if permissions == "full":
@@ -112,7 +130,7 @@ class ClaudeReader:
     """Reads its records. Each message's usage is counted once; the last record has the sums, and replaces them."""
 
     def __init__(self) -> None:
-        self.usage = Usage()
+        self.before, self.usage = Usage(), Usage()
         self.model = self.answer = self.session = self._error = ""
         self._counted: set[str] = set()
         self._result: Mapping[str, Any] | None = None

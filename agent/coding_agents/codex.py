@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from agent.coding_agents.adapter import (
+    SESSION_NAME,
     TOOL_SECONDS,
     TOOLS_NAME,
     TOOLS_TOKEN,
@@ -37,6 +39,7 @@ class Codex:
     json = True
     takes_tools = True
     own_files: Sequence[str] = ()
+    sessions = ".codex/sessions"
 
     def launch(self, setting: Setting) -> Launch:
         options = setting.options
@@ -63,12 +66,19 @@ class Codex:
             own_env[TOOLS_TOKEN] = setting.tools.token
         if options.instructions:
             home_files[".codex/AGENTS.md"] = options.instructions
+        resumed = ["resume", setting.session] if setting.session is not None else []
         package = f"@openai/codex@{versions()['CODEX_VERSION']}"
-        command = start("codex", package, [*words, *options.flags, "-"], setting.prompt, before=KEY)
+        command = start("codex", package, [*words, *options.flags, *resumed, "-"], setting.prompt, before=KEY)
         return Launch(text=command, program="codex", own_env=own_env, files=home_files)
 
     def reader(self) -> CodexReader:
         return CodexReader()
+
+    def session_files(self, session: str) -> Sequence[str]:
+        return (f"{self.sessions}/*/rollout-*-{session}.jsonl",) if SESSION_NAME.fullmatch(session) else ()
+
+    def session_place(self, path: str, workspace: Path) -> str:
+        return path
 
 
 def _servers(setting: Setting) -> str:
@@ -97,10 +107,13 @@ def _toml(value: str | Sequence[str]) -> str:
 
 
 class CodexReader:
-    """Reads its records. The input tokens that it tells include those of the cache; ours do not."""
+    """Reads its records. The input tokens that it tells include those of the cache; ours do not.
+
+    Of a session that is resumed it tells the sum, so `before` is taken off.
+    """
 
     def __init__(self) -> None:
-        self.usage = Usage()
+        self.before, self.usage = Usage(), Usage()
         self.model = self.answer = self.session = ""
         self._failed: str | None = None
         self._completed = False
@@ -167,6 +180,8 @@ class CodexReader:
 
     def _count(self, used: Mapping[str, Any]) -> None:
         cached, written = number(used.get("cached_input_tokens")), number(used.get("cache_write_input_tokens"))
-        self.usage.cache_read_tokens, self.usage.cache_write_tokens = cached, written
-        self.usage.input_tokens = max(0, number(used.get("input_tokens")) - cached - written)
-        self.usage.output_tokens = number(used.get("output_tokens"))
+        usage, before = self.usage, self.before
+        usage.cache_read_tokens = max(0, cached - before.cache_read_tokens)
+        usage.cache_write_tokens = max(0, written - before.cache_write_tokens)
+        usage.input_tokens = max(0, number(used.get("input_tokens")) - cached - written - before.input_tokens)
+        usage.output_tokens = max(0, number(used.get("output_tokens")) - before.output_tokens)

@@ -20,11 +20,17 @@ QUESTION_CHARACTERS = 600  # of an answer's end
 
 
 class Ending(msgspec.Struct, frozen=True, kw_only=True):
-    """The reason of a bad end; `wait_seconds`: how long the model's server says to wait."""
+    """The reason of a bad end.
+
+    Args:
+        wait_seconds: how long the model's server says to wait.
+        question: the coding agent's last word, where that is one; its answer may come later.
+    """
 
     reason: Failure
     message: Message
     wait_seconds: float | None = None
+    question: str | None = None
 
 
 def refused(reason: Failure, said: str) -> Ending:
@@ -50,8 +56,9 @@ def asks(answer: str) -> Ending | None:
     """Return the ending for an answer whose last word is a question; None for any other answer."""
     if not answer.rstrip().rstrip("*_`\"')").endswith(("?", "\uff1f")):
         return None
-    question = in_one_line(answer[-QUESTION_CHARACTERS:])
-    return Ending(reason="AgentGaveUp", message=message("agent_asks", question=question))
+    end = answer[-QUESTION_CHARACTERS:]
+    said = message("agent_asks", question=in_one_line(end))
+    return Ending(reason="AgentGaveUp", message=said, question=end.strip())
 
 
 def in_one_line(text: str, most: int = 300) -> str:

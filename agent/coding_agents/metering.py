@@ -66,10 +66,15 @@ class Meter:
         key: the model's key.
         directory: the agent's own.
         stop: called once, when the attempt is to end: the key is refused, a limit reached, the budget used up.
+        spent: what earlier attempts of the same session used; it counts against the limits.
     """
 
-    def __init__(self, options: CodingAgentOptions, key: str, directory: Path, stop: Callable[[Ending], None]) -> None:
+    def __init__(
+        self, options: CodingAgentOptions, key: str, directory: Path, stop: Callable[[Ending], None],
+        spent: Usage | None = None,
+    ) -> None:  # fmt: skip
         self._options, self._key, self._stop = options, key, stop
+        self._spent = spent or Usage()
         self._record = directory / "meter"
         self._lock = threading.Lock()
         self._server: http.server.ThreadingHTTPServer | None = None
@@ -195,7 +200,7 @@ class Meter:
             write_private(self._record, data)
 
     def _used_up(self) -> Ending | None:
-        options, usage = self._options, self.usage
+        options, usage = self._options, self.usage.with_more(self._spent)
         limits = (
             (options.max_turns, usage.turns, "agent_turns_used_up"),
             (options.max_tokens, usage.tokens, "agent_tokens_used_up"),

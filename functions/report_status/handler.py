@@ -18,12 +18,12 @@ from keruta.domain.reports import (
     ReportAnswer,
     Session,
 )
-from keruta.domain.specification import Specification
+from keruta.domain.specification import SnapshotKeys, Specification
 from keruta.errors import InvalidRequest, NotFound
 from keruta.http.answers import json_answer
 from keruta.http.function import AgentRequest, AuthenticatedRequest
 from keruta.http.requests import read_batch, read_body
-from keruta.ports import AgentAccess, AgentSessions, FileStore, PeopleVerifier
+from keruta.ports import AgentAccess, AgentSessions, FileStore, PeopleVerifier, SnapshotStore
 from keruta.services import reports
 from keruta.services.reports import ReportPorts
 from keruta.settings import Settings
@@ -40,6 +40,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     access: AgentAccess
     reports: ReportPorts
     results: FileStore
+    snapshots: SnapshotStore
     mint: Callable[[Specification], Specification]
     document_text: Callable[[str, int], str | None]
     check: Callable[[], None]
@@ -95,7 +96,35 @@ def specification(ports: Ports, asked: AgentRequest) -> flask.Response:
     token = ports.sessions.for_attempt(
         attempt_id(task, number), timeout_seconds=found.timeout_seconds, lease_seconds=ports.settings.lease_seconds
     )
-    return json_answer(msgspec.structs.replace(found, token=token))
+    keys = None
+    if asked.request.args.get("minted") != "false":
+        keys = SnapshotKeys(
+            own=ports.sessions.snapshot_key(attempt_id(task, number)),
+            resumed=ports.sessions.snapshot_key(resumed) if (resumed := found.resumed_attempt) is not None else None,
+        )
+    return json_answer(msgspec.structs.replace(found, token=token, snapshot_keys=keys))
+
+
+def put_snapshot(ports: Ports, asked: AgentRequest) -> flask.Response:
+    """The session of the attempt's coding agent is stored, sealed, whole or not at all."""
+    task, number = _attempt(ports, asked)
+    length = asked.request.content_length
+    if length is None:
+        problem = InvalidRequest(message("file_length_required"), reason="LengthRequired")
+        problem.status = 411
+        raise problem
+    ports.snapshots.store(attempt_id(task, number), asked.request.stream, length)
+    return flask.Response(status=204)
+
+
+def get_snapshot(ports: Ports, asked: AgentRequest) -> flask.Response:
+    """The session that the attempt resumes; of another attempt there is none."""
+    task, number = _attempt(ports, asked)
+    resumed = reports.specification(ports.reports, asked.sender, task, number).resumed_attempt
+    content = ports.snapshots.read(resumed) if resumed is not None else None
+    if content is None:
+        raise NotFound(message("session_missing"), reason="SessionMissing")
+    return flask.Response(content, content_type="application/octet-stream")
 
 
 def attempt_document(ports: Ports, asked: AgentRequest) -> flask.Response:
@@ -143,5 +172,7 @@ HANDLERS: dict[str, Callable[[Ports, Any], flask.Response]] = {
     "report": report,
     "specification": specification,
     "attempt_document": attempt_document,
+    "put_snapshot": put_snapshot,
+    "get_snapshot": get_snapshot,
     "put_artifact": put_artifact,
 }

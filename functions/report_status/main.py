@@ -18,6 +18,7 @@ from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.logs import MongoLogs
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.reports import MongoReportStore
+from keruta.adapters.mongo.snapshots import MongoSnapshots
 from keruta.adapters.mongo.specifications import MongoSpecifications
 from keruta.adapters.mongo.task_store import MongoTaskStore
 from keruta.adapters.mongo.users import make_verifier
@@ -52,8 +53,10 @@ def make_ports(settings: Settings) -> handler.Ports:
             nudges=HttpNudges(settings.worker_addresses),
             lease_seconds=settings.lease_seconds,
             log_limit_bytes=settings.log_limit_bytes,
+            suspend_seconds=settings.suspend_days * 86400,
         ),
         results=Results(settings.results_dir),
+        snapshots=MongoSnapshots(database, (settings.suspend_days + 1) * 86400),
         mint=lambda specification: specifications.minted(specification, mint),
         document_text=Documents(database).text,
         check=lambda: ping(database),

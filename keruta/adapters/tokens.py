@@ -14,6 +14,7 @@ from typing import Any
 import jwt
 
 from keruta.adapters.identity.verifier import LEEWAY_SECONDS, TOKEN_LIMIT, refusal
+from keruta.adapters.sealed_stream import derived_key
 from keruta.errors import SettingsError
 from keruta.ports import Sender
 
@@ -96,6 +97,13 @@ class Sessions:
         if kind == "attempt":
             return Sender(attempt=name)
         raise refusal("session")
+
+    def snapshot_key(self, attempt: str) -> bytes:
+        """Return the key that an attempt's stored session is sealed with. The database never has it."""
+        from cryptography.hazmat.primitives import serialization as form
+
+        raw = self._key.private_bytes(form.Encoding.Raw, form.PrivateFormat.Raw, form.NoEncryption())
+        return derived_key(raw, f"keruta snapshot of {attempt}")
 
     @staticmethod
     def seconds_left(authorization: str) -> float:

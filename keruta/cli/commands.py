@@ -258,6 +258,21 @@ def input_(context: Context, task_id: str, text: str) -> None:
 
 @cli.command()
 @click.argument("task_id", metavar="ID")
+@click.argument("text")
+@click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
+@json_option
+@pass_context
+def answer(context: Context, task_id: str, text: str, follow: bool) -> None:
+    """Answers a task that asks: one that waits, or one that was suspended, which then goes on. TEXT: - reads it."""
+    client = connect()
+    task = client.input(task_id, sys.stdin.read() if text == "-" else text)
+    if follow:
+        sys.exit(follow_to_end(client, task.id, as_json=context.json))
+    output.task(task, as_json=context.json)
+
+
+@cli.command()
+@click.argument("task_id", metavar="ID")
 @click.argument("path", required=False)
 @click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
 @json_option

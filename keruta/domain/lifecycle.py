@@ -42,6 +42,9 @@ class Change(StrEnum):
     START = "start"  # the agent asks for the start to be put on record
     ASK = "ask"  # the script wants input; or word came from an attempt that wants it and was given up
     RESUME = "resume"  # it got it; or word came from an attempt that was given up
+    SUSPEND = "suspend"  # no answer came for a while: the agent has stored the coding agent's session and ended it
+    ANSWER = "answer"  # a person has answered, and nothing of it runs: the next attempt resumes the session
+    EXPIRE = "expire"  # nobody has answered for long
     SUCCEED = "succeed"  # the agent reports the end
     FAIL = "fail"
     END_CANCELLED = "end_cancelled"
@@ -65,6 +68,9 @@ TRANSITIONS: dict[tuple[Status, Change], Status] = {
     **{(s, C.START): S.RUNNING for s in (S.ASSIGNED, S.PREPARING)},
     **{(s, C.ASK): S.WAITING for s in (S.RUNNING, S.UNKNOWN)},
     **{(s, C.RESUME): S.RUNNING for s in (S.WAITING, S.UNKNOWN)},
+    (S.WAITING, C.SUSPEND): S.SUSPENDED,
+    **{(s, C.ANSWER): S.QUEUED for s in (S.SUSPENDED, S.WAITING)},
+    (S.SUSPENDED, C.EXPIRE): S.FAILED,
     **{(s, C.SUCCEED): S.SUCCEEDED for s in (S.RUNNING, S.WAITING, S.UNKNOWN)},
     **{(s, C.FAIL): S.FAILED for s in (*sorted(LEASED), S.UNKNOWN)},
     **{(s, C.END_CANCELLED): S.CANCELLED for s in (*sorted(LEASED), S.UNKNOWN)},

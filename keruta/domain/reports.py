@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from keruta import structs
 from keruta.domain.messages import Message, as_message, fields_of, message, read_message
-from keruta.domain.specification import Specification
+from keruta.domain.specification import Granted, Specification
 from keruta.domain.task import Artifact
 
 CHUNK_LIMIT_BYTES = 256 * 1024
@@ -126,6 +126,24 @@ class Left(ScriptResults, frozen=True, kw_only=True, tag="left"):
     execution: Execution
 
 
+class Suspended(ScriptResults, frozen=True, kw_only=True, tag="suspended"):
+    """Nobody has answered for a while; the coding agent's session is stored, and its processes stand still.
+
+    Once this is accepted they are ended, and the attempt is over; refused, they go on.
+
+    Args:
+        input_acknowledged: how many inputs the coding agent has had.
+        over: it has ended with its question, so that nothing of it runs.
+    """
+
+    execution: Execution
+    question: Annotated[str, Meta(max_length=4096)] = ""
+    input_acknowledged: Annotated[int, Meta(ge=0)] = 0
+    over: bool = False
+    commit: Annotated[str, Meta(max_length=64)] | None = None
+    granted: Granted = Granted()
+
+
 class Ended(ScriptResults, frozen=True, kw_only=True, tag="ended"):
     """The attempt is over. `execution` is null if the script never started.
 
@@ -170,7 +188,7 @@ class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
     execution: Execution | None = None
 
 
-AnyEntry = Preparing | Running | Waiting | Resumed | LogChunk | Pushing | ScriptEnded | Left | Ended | Lost
+AnyEntry = Preparing | Running | Waiting | Resumed | Suspended | LogChunk | Pushing | ScriptEnded | Left | Ended | Lost
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,10 @@ REASONS: dict[str, Reason] = {
     "CommandNotFound": Reason(retried=False, means="The command cannot be started: it is not there or not executable."),
     "Cancelled": Reason(retried=False, means="A person cancelled it."),
     # the coding agent's and its model's
+    "AnswerTimedOut": Reason(retried=False, means="Nobody answered the question of a suspended task in time."),
+    "SessionMissing": Reason(
+        retried=False, means="The coding agent's stored session is not kept any more, or can't be read."
+    ),
     "ModelUnauthorized": Reason(retried=False, means="The model's server refused the key."),
     "ModelRateLimited": Reason(retried=True, means="The model's server accepts no more requests for now."),
     "ModelOverloaded": Reason(retried=True, means="The model's server is overloaded, failing or out of reach."),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.documents import DocumentRef
@@ -13,6 +14,7 @@ from keruta.domain.catalog.pods import PodOptions
 from keruta.domain.catalog.profiles import PromptCommand, Resources, Toleration, UsageRule
 from keruta.domain.commit_rules import CommitIdentity
 from keruta.domain.messages import Message, read_message
+from keruta.domain.naming import attempt_id
 from keruta.domain.task import DEFAULT_TIMEOUT_SECONDS, RepositoryRef, ResultBranch
 
 
@@ -90,6 +92,43 @@ class KeptWork(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return read_message(self.message, self.message_code, self.message_arguments)
 
 
+class Granted(msgspec.Struct, frozen=True, kw_only=True):
+    """Access that an attempt's script had: an attempt that resumes its session gets no more.
+
+    Args:
+        secrets: credentials' names, by the script's variables.
+        model: the credential of its model.
+    """
+
+    secrets: Annotated[dict[str, Annotated[str, Meta(max_length=100)]], Meta(max_length=100)] = {}
+    model: Annotated[str, Meta(max_length=100)] | None = None
+    network: Literal["open", "closed"] = "open"
+    fetch_more: bool = True
+    volumes: Annotated[list[Annotated[str, Meta(max_length=300)]], Meta(max_length=20)] = []
+
+
+class Resume(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The coding agent's session that an attempt resumes, instead of beginning anew.
+
+    Args:
+        task: whose attempt it was; None for an earlier one of the same task.
+        question: what was asked then.
+        answers: what people sent since, in order.
+    """
+
+    attempt: int
+    task: str | None = None
+    question: str = ""
+    answers: list[str] = []
+
+
+class SnapshotKeys(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Keys of stored sessions, in no other answer of keruta: this attempt's, and that of the one it resumes."""
+
+    own: bytes
+    resumed: bytes | None = None
+
+
 class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt's specification."""
 
@@ -122,6 +161,8 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     result: ResultBranch | None = None
     pushed_earlier: list[EarlierPush] = []
     kept_work: KeptWork | None = None
+    resume: Resume | None = None
+    snapshot_keys: SnapshotKeys | None = None
     identity: CommitIdentity = CommitIdentity()
     commit_message: str = ""
     log_limit_bytes: int = 16 * 1024 * 1024
@@ -134,6 +175,11 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         if self.result is None and self.result_branch is not None:
             return ResultBranch(branch=self.result_branch)
         return self.result
+
+    @property
+    def resumed_attempt(self) -> str | None:
+        """The id of the attempt whose session this one resumes."""
+        return attempt_id(self.resume.task or self.task, self.resume.attempt) if self.resume is not None else None
 
     @property
     def accesses(self) -> list[Access]:
@@ -158,5 +204,47 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
         secrets = {name: msgspec.structs.replace(access, token=None) for name, access in self.secrets.items()}
         model = bare(self.model_access)
         return msgspec.structs.replace(
-            self, token=None, read=bare(self.read), push=bare(self.push), secrets=secrets, model_access=model
+            self,
+            token=None,
+            snapshot_keys=None,
+            read=bare(self.read),
+            push=bare(self.push),
+            secrets=secrets,
+            model_access=model,
         )
+
+
+def granted(specification: Specification) -> Granted:
+    """Return the access that an attempt's script has."""
+    placement = specification.placement
+    return Granted(
+        secrets={variable: access.name for variable, access in specification.secrets.items()},
+        model=specification.model_access.name if specification.model_access is not None else None,
+        network="closed" if placement.network == "closed" else "open",
+        fetch_more=specification.fetch_more,
+        volumes=list(placement.pod.volumes),
+    )
+
+
+def within(specification: Specification, limit: Granted) -> Specification:
+    """Return the specification without access that an earlier attempt's script lacked.
+
+    Args:
+        limit: what that one had; a profile may have been changed since.
+    """
+    placement = specification.placement
+    volumes = [one for one in placement.pod.volumes if one in limit.volumes]
+    return msgspec.structs.replace(
+        specification,
+        secrets={
+            variable: access
+            for variable, access in specification.secrets.items()
+            if limit.secrets.get(variable) == access.name
+        },
+        fetch_more=specification.fetch_more and limit.fetch_more,
+        placement=msgspec.structs.replace(
+            placement,
+            network="closed" if limit.network == "closed" else placement.network,
+            pod=msgspec.structs.replace(placement.pod, volumes=volumes),
+        ),
+    )

@@ -228,6 +228,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     Args:
         pushes: the earlier attempt whose kept work this one pushes; it runs no script.
+        resumes: the earlier attempt whose coding agent's session this one resumed.
         model: what a coding agent used.
         answer: a coding agent's last text, in Markdown.
         image: what its script ran in; None where scripts are processes of the worker's machine.
@@ -239,6 +240,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     execution: str | None = None
     commit: str | None = None
     pushes: int | None = None
+    resumes: int | None = None
     result_branch: str | None = None
     result_commit: str | None = None
     preparing_at: datetime | None = None
@@ -295,6 +297,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
         work_kept_by: the attempt whose work is among its artifacts, and can be pushed.
         answer: the last attempt's.
         provenance: whether each attempt gets a signed statement of what it did.
+        answer_until: when a suspended task fails for want of an answer.
     """
 
     id: str
@@ -320,6 +323,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None
     cancel_requested_at: datetime | None = None
     question: str | None = None
+    answer_until: datetime | None = None
     script: str | None = None
     command: list[str] | None = None
     prompt: str | None = None

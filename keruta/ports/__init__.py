@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -58,6 +58,10 @@ class AgentSessions(Protocol):
 
     def for_attempt(self, attempt: str, *, timeout_seconds: float, lease_seconds: float) -> str: ...
 
+    def snapshot_key(self, attempt: str) -> bytes:
+        """Return the key that an attempt's stored session is sealed with."""
+        ...
+
     def seconds_left(self, authorization: str) -> float: ...
 
 
@@ -105,6 +109,23 @@ class FileStore(Protocol):
         ...
 
     def store(self, attempt: str, path: str, content: Readable, length: int | None) -> None: ...
+
+
+class SnapshotStore(Protocol):
+    """Stored sessions of coding agents, by attempt: sealed, and kept for a set time. Both methods raise Unavailable."""
+
+    def store(self, attempt: str, content: Readable, length: int) -> None:
+        """Store a session whole, in the place of an earlier one.
+
+        Raises:
+            InvalidRequest: it is cut short.
+            TooLarge.
+        """
+        ...
+
+    def read(self, attempt: str) -> Iterator[bytes] | None:
+        """Return the content; None if none is kept."""
+        ...
 
 
 class SubmitTrace(Protocol):

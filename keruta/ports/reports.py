@@ -111,6 +111,10 @@ class ExpiryStore(Protocol):
         """The leased tasks whose lease has run out."""
         ...
 
+    def unanswered(self) -> Sequence[Standing]:
+        """The suspended tasks whose time for an answer has passed."""
+        ...
+
     def release_due(self) -> None:
         """Let tasks be claimed whose backoff is over."""
         ...

@@ -39,6 +39,7 @@ from keruta.domain.reports import (
     Report,
     ReportAnswer,
     Running,
+    Suspended,
     refused,
 )
 from keruta.domain.retry import backoff_seconds
@@ -67,6 +68,7 @@ class ReportPorts(msgspec.Struct, frozen=True, kw_only=True):
     nudges: Nudges
     lease_seconds: float
     log_limit_bytes: int
+    suspend_seconds: float = 14 * 86400.0
 
 
 # ------------------------------------------------------------ workers
@@ -121,7 +123,7 @@ def take_report(ports: ReportPorts, sender: Sender, report: Report) -> ReportAns
     answer = apply(ports, sender, report)
     if sender.worker is None:
         return answer
-    freed = any(isinstance(entry, Ended | Lost) for entry in report.entries)
+    freed = any(isinstance(entry, Ended | Lost | Suspended) for entry in report.entries)
     idle = not report.entries and not any(one.specification for one in answer.assigned)
     if (freed or idle) and assign(ports.assignment, ports.changes.outbox, ports.nudges, only=sender.worker):
         return msgspec.structs.replace(answer, assigned=ports.store.assigned(sender, report.held))
@@ -237,7 +239,7 @@ def _apply_entry(
 
 def _circumstances(ports: ReportPorts, task: Standing | None, entry: AnyEntry) -> Circumstances:
     if task is None or not isinstance(entry, Ended) or entry.status != "failed":
-        return Circumstances(lease_seconds=ports.lease_seconds)
+        return Circumstances(lease_seconds=ports.lease_seconds, suspend_seconds=ports.suspend_seconds)
     return Circumstances(
         lease_seconds=ports.lease_seconds,
         held_back=not entry.script_started and ports.circuits.holds(task.lane, entry.reason or ""),

@@ -12,7 +12,7 @@ import msgspec
 
 from keruta import metrics
 from keruta.domain.decisions.commands import on_queue_missing
-from keruta.domain.decisions.leases import heirs, on_lease_expired
+from keruta.domain.decisions.leases import heirs, on_lease_expired, on_unanswered
 from keruta.domain.decisions.values import Standing
 from keruta.ports import AssignmentStore, ExpiryStore, Nudges, SweptOutbox
 from keruta.services.changes import TaskPorts, write
@@ -70,7 +70,8 @@ def expire(changes: TaskPorts, store: ExpiryStore, lease_seconds: float, *, repo
     refuse_orphans(changes)
     if not store.note_tick():
         return 0
-    return sum(_expire(changes, task, lease_seconds) for task in store.expired())
+    unanswered = sum(write(changes, task.id, on_unanswered(task)) is not None for task in store.unanswered())
+    return unanswered + sum(_expire(changes, task, lease_seconds) for task in store.expired())
 
 
 def refuse_orphans(changes: TaskPorts) -> int:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
+
 from tests.support.coding_agents import programs
 from tests.support.model_server import USAGE, ModelServer, Say, Use
+from tests.support.processes import environment
 from tests.support.system import RunningSystem
 
 
@@ -32,3 +36,37 @@ def test_a_prompt_becomes_a_branch_and_an_answer(system: RunningSystem, reposito
     assert task.attempts[-1].result_branch == "agent/it"
     assert "  │ 0" in ran.stdout
     assert "I made **it**." in system.run("show", task.id).stdout
+
+
+@pytest.mark.parametrize("by_tool", [True, False], ids=["tool", "last-word"])
+def test_a_question_is_answered_later_and_the_session_goes_on(
+    system: RunningSystem, repository: str, by_tool: bool
+) -> None:
+    """Claude Code asks; nobody answers, so no process and no slot is left; the answer resumes its session."""
+    programs("claude")
+    question = "Which colour do you want?"
+    asks = Use("mcp__keruta__ask_human", {"question": question}) if by_tool else Say(question)
+    write = Use("Bash", {"command": "echo so far >draft.txt", "description": "write"})
+    look = Use("Bash", {"command": "mv draft.txt painted.txt; echo blue >>painted.txt", "description": "paint"})
+    with ModelServer([write, asks, look, Say("It is **blue**.")]) as server:
+        name, host = f"painter-{int(by_tool)}", server.url.removeprefix("http://")
+        system.client.create("credentials", {"name": name, "type": "secret", "value": "sk-a", "hosts": [host]})
+        spec = {"name": name, "coding_agent": "claude-code", "model_credential": name, "base_url": server.url}
+        system.client.create("profiles", {**spec, "wait_seconds": 1})
+        ran = system.run("run", "--repo", repository, "--profile", name, "--prompt", "Paint it.",
+                         "--result-branch", f"agent/{name}", "--json")  # fmt: skip
+        task = msgspec.json.decode(ran.stdout.splitlines()[-1])["id"]
+        found = system.reaches(task, "suspended")
+
+        assert (found.question, found.attempts[0].outcome) == (question, "suspended")
+        assert question in system.run("show", task).stdout
+        assert not [one for one in system.processes() if f"/jobs/{task}" in str(environment(one).get("HOME"))]
+        answered = system.run("answer", task, "Blue, please.", "--follow")
+
+        assert answered.returncode == 0, (answered.stdout, answered.stderr)
+        conversation = str(server.asked[-1])
+        assert "Blue, please." in conversation
+        assert "Paint it." in conversation
+    ended = system.client.task(task)
+    assert (ended.status, ended.answer, ended.attempts[-1].resumes) == ("succeeded", "It is **blue**.", 1)
+    assert ended.attempts[-1].result_branch == f"agent/{name}"

@@ -17,17 +17,19 @@ from admin.site.stream_limits import StreamLimits
 from admin.tasks import logs
 from functions.report_status import handler
 from keruta.adapters.mongo.agent_access import MongoAgentAccess
+from keruta.adapters.mongo.snapshots import MongoSnapshots
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions, new_key
 from keruta.domain.api.agents import AGENTS
 from keruta.domain.naming import attempt_id
-from keruta.domain.reports import Artifact, LogChunk
+from keruta.domain.reports import Artifact, LogChunk, Suspended, Waiting
 from keruta.domain.roles import PEOPLE
 from keruta.domain.users import ApiKeyRequest
 from keruta.http.function import Function
+from keruta.services.task_commands import send_input
 from keruta.settings import Settings
 from tests.support.admin import Browser, filled, rules, signed_in
-from tests.support.world import World, person
+from tests.support.world import ANN, World, person
 
 ADMIN = person("ada", "admin", "developer", "viewer")
 
@@ -171,7 +173,8 @@ def agents(world: World, settings: Settings, sessions: Sessions, monkeypatch: py
     unused: Any = None
     ports = handler.Ports(
         settings=settings, verifier=unused, sessions=sessions, access=MongoAgentAccess(world.database),
-        reports=world.reports, results=Results(settings.results_dir), mint=unused, document_text=unused, check=unused,
+        reports=world.reports, results=Results(settings.results_dir), snapshots=MongoSnapshots(world.database, 60),
+        mint=lambda found: found, document_text=unused, check=unused,
     )  # fmt: skip
     function = Function("report_status", settings, lambda _: ports, AGENTS, handler.HANDLERS)
     served = flask.Flask("report_status")
@@ -219,6 +222,46 @@ def test_only_an_attempt_that_runs_stores_files_and_only_its_own(
     assert late == (403, "AttemptEnded")
     assert stored.read_bytes() == b"first"
     assert [path.name for path in settings.results_dir.rglob("*.txt")] == ["a.txt"]
+
+
+def test_a_stored_session_is_for_the_attempt_that_resumes_it(
+    world: World, agents: flask.Flask, sessions: Sessions
+) -> None:
+    """Neither the attempt that stored it, nor another task's, nor a person gets it; nor is there a way to its key."""
+    task, other = (world.submit(prompt="Do it.", profile="claude-code") for _ in range(2))
+    world.worker(slots=2)
+    world.assign()
+    times: dict[str, Any] = {"timeout_seconds": 3600, "lease_seconds": 30}
+
+    def token(of: str, number: int) -> dict[str, str]:
+        return {"Authorization": f"Bearer {sessions.for_attempt(attempt_id(of, number), **times)}"}
+
+    def at(of: str, number: int, rest: str = "/snapshot") -> str:
+        return f"/agent/v1/tasks/{of}/attempts/{number}{rest}"
+
+    client = agents.test_client()
+    for one in (task, other):
+        world.start(one)
+    assert client.put(at(task, 1), data=b"sealed", headers=token(task, 1)).status_code == 204
+    assert client.get(at(task, 1), headers=token(task, 1)).status_code == 404
+    own = client.get(at(task, 1, ""), headers=token(task, 1)).get_json()["snapshot_keys"]
+    assert "snapshot_keys" not in client.get(at(task, 1, "?minted=false"), headers=token(task, 1)).get_json()
+    world.report("w1", Waiting(task=task, attempt=1, execution="x1", question="?"))
+    world.report("w1", Suspended(task=task, attempt=1, execution="x1", question="?", commit="c" * 40))
+    assert client.put(at(task, 1), data=b"late", headers=token(task, 1)).status_code == 403
+    send_input(world.commands, ANN, task, "Yes")
+    world.assign()
+
+    found = client.get(at(task, 2), headers=token(task, 2))
+    resuming = client.get(at(task, 2, ""), headers=token(task, 2)).get_json()["snapshot_keys"]
+
+    assert (found.status_code, found.data) == (200, b"sealed")
+    assert resuming["resumed"] == own["own"] != resuming["own"]
+    assert "resumed" not in client.get(at(other, 1, ""), headers=token(other, 1)).get_json()["snapshot_keys"]
+    assert client.get(at(task, 2), headers=token(other, 1)).status_code == 403
+    assert client.get(at(other, 1), headers=token(other, 1)).status_code == 404
+    assert client.get(at(task, 2)).status_code == 401
+    assert own["own"] not in str(list(world.database["tasks"].find()) + list(world.database["snapshots"].find()))
 
 
 # ---------------------------------------------------------------- answers that take as long as their reader likes

@@ -21,10 +21,13 @@ import msgspec
 from agent.attempt.attempt import Job
 from agent.runners.process.runner import ProcessJobs
 from agent.settings import WorkerSettings
-from keruta.domain.naming import new_id
+from keruta.adapters.sealed_stream import derived_key
+from keruta.domain.messages import message
+from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, LogChunk, Outcome, Running, Waiting
-from keruta.domain.specification import Specification
+from keruta.domain.specification import SnapshotKeys, Specification
 from keruta.domain.task import RepositoryRef
+from keruta.errors import PhaseError
 
 PROJECT = Path(__file__).parents[2]
 SECONDS = 60
@@ -90,10 +93,40 @@ class Recording:
         return told
 
 
+class Shelf:
+    """Stored sessions, as keruta keeps them: an attempt gets the one that it resumes, and the keys of both."""
+
+    def __init__(self) -> None:
+        self.sealed: dict[str, bytes] = {}
+        self.specifications: dict[tuple[str, int], Specification] = {}
+
+    def specification(self, task: str, attempt: int) -> Specification:
+        known = self.specifications[task, attempt]
+        resumed = known.resumed_attempt
+        keys = SnapshotKeys(
+            own=derived_key(b"k", attempt_id(task, attempt)),
+            resumed=derived_key(b"k", resumed) if resumed is not None else None,
+        )
+        return msgspec.structs.replace(known, snapshot_keys=keys)
+
+    def document(self, task: str, attempt: int, name: str) -> bytes:
+        raise NotImplementedError
+
+    def store_snapshot(self, task: str, attempt: int, sealed: Path) -> None:
+        self.sealed[attempt_id(task, attempt)] = sealed.read_bytes()
+
+    def snapshot(self, task: str, attempt: int) -> bytes:
+        resumed = self.specifications[task, attempt].resumed_attempt
+        if resumed not in self.sealed:
+            raise PhaseError("SessionMissing", message("session_missing"))
+        return self.sealed[resumed]
+
+
 class Attempt:
     """One attempt at work."""
 
-    def __init__(self, ask: Ask, recording: Recording | None = None) -> None:
+    def __init__(self, ask: Ask, recording: Recording | None = None, shelf: Shelf | None = None) -> None:
+        shelf = shelf or Shelf()
         self.recording = recording or Recording()
         root = Path(ask.state)
         settings = WorkerSettings(
@@ -105,14 +138,18 @@ class Attempt:
             clone_cache=False,
             **{"transports": frozenset({"file"}), "grace_seconds": 5.0, **ask.settings},  # type: ignore[arg-type]
         )
-        self.jobs = ProcessJobs(settings, self.recording, None, self.recording.send)  # type: ignore[arg-type]
+        self.jobs = ProcessJobs(settings, self.recording, shelf, self.recording.send)
         fields = {"script": "true", **ask.fields}
         if "command" in fields:
             del fields["script"]
         specification = msgspec.convert(
             {"task": new_id(), "attempt": 1, "repository": RepositoryRef(url=ask.repository), **fields}, Specification
         )
-        assigned = Assigned(task=specification.task, attempt=1, status="assigned", specification=specification)
+        self.specification = specification
+        shelf.specifications[specification.task, specification.attempt] = specification
+        assigned = Assigned(
+            task=specification.task, attempt=specification.attempt, status="assigned", specification=specification
+        )
         job = self.jobs.begin(assigned)
         assert isinstance(job, Job)
         self.job = job

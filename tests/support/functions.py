@@ -10,6 +10,7 @@ from functions.create_task import handler as submits
 from functions.report_status import handler as reports
 from keruta.adapters.mongo.agent_access import MongoAgentAccess
 from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.snapshots import MongoSnapshots
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions
 from keruta.adapters.tracing import SILENT
@@ -44,7 +45,8 @@ def create_task(world: World, verifier: Any) -> flask.Flask:
 def report_status(world: World, verifier: Any, sessions: Sessions) -> flask.Flask:
     ports = reports.Ports(
         settings=world.settings, verifier=verifier, sessions=sessions, access=MongoAgentAccess(world.database),
-        reports=world.reports, results=Results(world.settings.results_dir), mint=lambda found: found,
+        reports=world.reports, results=Results(world.settings.results_dir),
+        snapshots=MongoSnapshots(world.database, 60), mint=lambda found: found,
         document_text=lambda name, version: None, check=lambda: None,
     )  # fmt: skip
     return served(Function("report_status", world.settings, lambda _: ports, AGENTS, reports.HANDLERS))

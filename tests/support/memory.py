@@ -19,6 +19,7 @@ from keruta.domain.decisions.values import (
     NOW,
     UNCHECKED,
     Appended,
+    Counted,
     Decision,
     Extended,
     Guard,
@@ -134,6 +135,7 @@ class MemoryTasks:
             and (guard.execution is UNCHECKED or attempt.get("execution") == guard.execution)
             and not (guard.not_cancelled and document.get("cancel_requested_at") is not None)
             and not (guard.lease_over and until is not None and until >= self.clock.now)
+            and not (guard.answer_late and document.get("answer_until", self.clock.now) >= self.clock.now)
             and not (guard.managed_by is not None and set(document["readers"]).isdisjoint(guard.managed_by))
             and not (guard.managed_by is not None and set(document["managers"]).isdisjoint(guard.managed_by))
             and not (guard.fewer_inputs is not None and len(document["input"]) >= guard.fewer_inputs)
@@ -184,6 +186,9 @@ class MemoryTasks:
                 return self._value(document, otherwise) if found in (None, MISSING) else found
             case NextNumber(field):
                 return len(document[field]) + 1
+            case Counted(field):
+                found = _get(document, field)
+                return (0 if found in (None, MISSING) else found) + 1
             case Appended(field, entry):
                 return [*document[field], {name: self._value(document, one) for name, one in entry.items()}]
             case Extended(field, more):
@@ -350,6 +355,10 @@ class MemoryExpiry:
         now = self.tasks.clock.now
         rows = [one for one in self.tasks.documents.values() if one["status"] in LEASED and one["lease_until"] < now]
         return [_standing(one) for one in rows]
+
+    def unanswered(self) -> Sequence[Standing]:
+        now = self.tasks.clock.now
+        return [_standing(one) for one in self.tasks.documents.values() if one.get("answer_until", now) < now]
 
     def release_due(self) -> None:
         self.calls.append("release_due")

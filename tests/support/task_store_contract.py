@@ -16,10 +16,10 @@ import pytest
 
 from keruta.domain.decisions.assignment import on_assign
 from keruta.domain.decisions.commands import Accept, Cancel, Input, Push, Rerun, on_command, on_resource_deleted
-from keruta.domain.decisions.leases import on_lease_expired
+from keruta.domain.decisions.leases import on_lease_expired, on_unanswered
 from keruta.domain.decisions.reports import Circumstances, on_renewal, on_report
 from keruta.domain.decisions.room import FULL_BYTES
-from keruta.domain.decisions.values import NOW, UNCHECKED, Decision, Guard, Kept, Later, LogSummary, Standing
+from keruta.domain.decisions.values import NOW, UNCHECKED, Counted, Decision, Guard, Kept, Later, LogSummary, Standing
 from keruta.domain.lifecycle import ENDED, LEASED, NOT_STARTED, Change, Status, sources, target
 from keruta.domain.messages import message
 from keruta.domain.principal import Principal, Sender
@@ -34,8 +34,10 @@ from keruta.domain.reports import (
     Resumed,
     Running,
     ScriptEnded,
+    Suspended,
     Waiting,
 )
+from keruta.domain.specification import Granted
 from keruta.domain.task import Artifact
 from keruta.errors import Conflict
 from keruta.ports import Document, TaskStore
@@ -86,6 +88,13 @@ def decisions_about(task: Standing) -> Iterator[Decision]:
             Waiting(**run, question="?"), Resumed(**run), Lost(**run),
             Pushing(**{**run, "execution": "x"}, branch="b", commit="c" * 40),
             ScriptEnded(**{**run, "execution": "x"}, exit_code=0),
+            *(
+                Suspended(
+                    **{**run, "execution": "x"}, question="$q", over=over, outputs={"a": "$b"},
+                    granted=Granted(secrets={"A": "$b"}, model="m"),
+                )
+                for over in (False, True)
+            ),
             Left(**run, outputs={"a": "b"}, notes=["kept"], usage={"cpu": 1.5}),
             Ended(**run, status="succeeded", exit_code=0, outputs={"a": "$b"}), Ended(**run, status="cancelled"),
             Ended(**run, status="failed", reason="ScriptFailed", message="no", exit_code=1, notes=["said"]),
@@ -100,6 +109,7 @@ def decisions_about(task: Standing) -> Iterator[Decision]:
             yield on_command(task, command, ANN)
     if task.status in LEASED:
         yield on_lease_expired(task, 30)
+    yield on_unanswered(task)
     if (renewed := on_renewal(task, Held(**same, execution="x"), Sender(worker="w1"), 30)) is not None:
         yield renewed
     yield on_resource_deleted("queue", "default", ANN)
@@ -167,6 +177,7 @@ class TaskStoreContract:
             ({"fewer_inputs": 2}, {"fewer_inputs": 1}),
             ({"draws_on": "queue:a"}, {"draws_on": "queue:b"}),
             ({"claimable": False}, {"claimable": True}),
+            ({"answer_late": False}, {"answer_late": True}),
         ],
     )
     def test_nothing_is_written_where_a_guard_does_not_hold(
@@ -188,6 +199,7 @@ class TaskStoreContract:
             ({"lease_over": True}, {"lease_until": PAST}),
             ({"not_cancelled": True}, {"cancel_requested_at": None}),
             ({"claimable": True}, {"claim": LANE}),
+            ({"answer_late": True}, {"answer_until": PAST}),
             ({"execution": None}, {"attempt": {"number": 2, "id": f"{ID}-2", "worker": "w1", "execution": None}}),
         ],
     )
@@ -244,6 +256,23 @@ class TaskStoreContract:
         assert found["not_before"] - found["ended_at"] == timedelta(seconds=60)
         assert (found["question"], found["reason"], found["name"]) == ("kept", "no", "$status")
 
+    def test_a_count_begins_with_one(self, stored: Stored) -> None:
+        """Whether or not the field is there."""
+        stored.put(in_status(Status.RUNNING))
+        decision = Decision(
+            change=None, guard=Guard(statuses=frozenset(Status)), fields={"uncounted": Counted("uncounted")}
+        )
+
+        counts = [stored.store.write(ID, decision).task.uncounted for _ in range(2)]  # type: ignore[union-attr]
+
+        assert counts == [1, 2]
+
+    def test_an_answer_is_late_once_its_time_has_passed(self, stored: Stored) -> None:
+        """Not before."""
+        stored.put(in_status(Status.SUSPENDED, answer_until=FUTURE))
+
+        assert stored.store.write(ID, guarded(answer_late=True)) is None
+
     def test_what_is_known_of_the_log_only_grows(self, stored: Stored) -> None:
         """A summary of earlier chunks changes nothing."""
         stored.put(in_status(Status.RUNNING))
@@ -273,10 +302,11 @@ class TaskStoreContract:
     ) -> None:
         """Whatever happens in whatever status, cancelled or not: the same is written, or nothing by both."""
         written = 0
-        for asked in (None, PAST):
+        for asked, sent in itertools.product((None, PAST), ([], [{"number": 1, "text": "$a", "at": PAST}])):
             document = in_status(
                 status, retry={"policy": policy, "max_attempts": 3}, cancel_requested_at=asked, log={"bytes": 4},
-                reason="Earlier", work_kept_by=1, push={"attempt": 1}, **message_fields(),
+                reason="Earlier", work_kept_by=1, push={"attempt": 1}, input=sent, question="$q", **message_fields(),
+                **({"answer_until": PAST} if status is Status.SUSPENDED else {}),
             )  # fmt: skip
             memory = MemoryTasks()
             memory.add(document)

@@ -55,7 +55,7 @@ def test_a_command_is_refused_in_every_status_that_does_not_allow_it(status: Sta
         Rerun: {Status.UNKNOWN, Status.FAILED, Status.CANCELLED},
         Accept: {Status.UNKNOWN},
         Push: {Status.UNKNOWN, Status.FAILED, Status.CANCELLED},
-        Input: {Status.RUNNING, Status.WAITING},
+        Input: {Status.RUNNING, Status.WAITING, Status.SUSPENDED},
     }[type(command)]
 
     if status in allowed:
@@ -120,6 +120,7 @@ def test_a_task_of_which_nothing_runs_is_cancelled_at_once(status: Status) -> No
         "message_code": "task_cancelled_by",
         "message_arguments": {"who": "Ann"},
         "ended_at": NOW,
+        **({"question": None} if status is Status.SUSPENDED else {}),
     }
     assert decision.attempt == {}
     assert not decision.closes_attempt
@@ -247,12 +248,12 @@ def test_what_a_change_removes(change: Change) -> None:
     """A lease only while leased, a holder while it may be at work, needs until the end, and one way to be claimed."""
     gone = removed_by(change)
     leads_to_end = change in {
-        Change.SUCCEED, Change.FAIL, Change.END_CANCELLED, Change.REFUSE, Change.CANCEL, Change.ACCEPT,
+        Change.SUCCEED, Change.FAIL, Change.END_CANCELLED, Change.REFUSE, Change.CANCEL, Change.ACCEPT, Change.EXPIRE,
     }  # fmt: skip
-    leads_to_queue = change in {Change.RETRY, Change.RERUN, Change.PUSH}
+    gives_back = leads_to_end or change in {Change.RETRY, Change.RERUN, Change.PUSH, Change.ANSWER, Change.SUSPEND}
 
-    assert ("lease_until" in gone) == (leads_to_end or leads_to_queue or change is Change.LOSE)
-    assert ("holder" in gone) == (leads_to_end or leads_to_queue)
+    assert ("lease_until" in gone) == (gives_back or change is Change.LOSE)
+    assert ("holder" in gone) == gives_back
     assert ("draws_on" in gone) == leads_to_end
     leaves_queue = change in {Change.ASSIGN, Change.CANCEL, Change.REFUSE}
     assert [name for name in gone if name in WAYS_OUT_OF_THE_QUEUE] == (

@@ -15,6 +15,7 @@ RETRIED = {
 
 
 USERS = {
+    "AnswerTimedOut", "SessionMissing",
     "AgentGaveUp", "BudgetExceeded", "ModelUnauthorized", "NothingChanged", "AgentOutOfMemory",
     "ArtifactsFailed", "BranchExists", "BranchRefused", "Cancelled", "CertificateRefused", "CheckFailed",
     "CheckoutRefused", "CloneAuthFailed", "CommandNotFound", "ContainerNotStarted", "CredentialMissing",

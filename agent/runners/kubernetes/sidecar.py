@@ -36,6 +36,7 @@ from keruta.errors import SettingsError
 log = logging.getLogger(__name__)
 
 HERE_LOOK_SECONDS = 0.05
+FREEZE_SECONDS = 0.5  # start.sh looks ten times a second
 ASK_FIRST_SECONDS, ASK_MOST_SECONDS = 0.3, 5.0
 AGAIN_SECONDS = 1.0
 LEAVE_SECONDS = 3600.0  # as long as an agent that is done waits for its Pod's end at most
@@ -130,6 +131,13 @@ class ContainerScript:
 
     def kill(self) -> None:
         (self._job.given / "kill").touch()
+
+    def freeze(self) -> None:
+        (self._job.given / "freeze").touch()
+        time.sleep(FREEZE_SECONDS)
+
+    def thaw(self) -> None:
+        (self._job.given / "freeze").unlink(missing_ok=True)
 
     def sweep(self) -> int:
         return 0  # the container's end is its processes' end

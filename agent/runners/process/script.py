@@ -26,6 +26,7 @@ from agent.runners.process.fence import INSIDE, Fence, in_memory
 START = Path(__file__).parents[2] / "attempt" / "start.sh"
 MARK = "KERUTA_EXECUTION"
 GONE_SECONDS = 5.0
+FREEZE_ROUNDS = 50
 _PR_SET_CHILD_SUBREAPER = 36
 _CHILD = re.compile(rb'"child-pid": *([0-9]+)')
 
@@ -139,6 +140,27 @@ class ProcessScript:
         self._signal(signal.SIGKILL)
         self.sweep()
 
+    def freeze(self) -> None:
+        """Stop every process of the script, again until none is left that another has started meanwhile."""
+        for _ in range(FREEZE_ROUNDS):
+            moving = [pid for pid in self._all() if not _is_stopped(pid)]
+            if not moving:
+                return
+            for pid in moving:
+                _kill(pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for pid in self._all():
+            _kill(pid, signal.SIGCONT)
+
+    def _all(self) -> list[int]:
+        """The processes of the script, without the shell around it."""
+        if self._fence is not None:
+            inside = self._inside()
+            return [*_same_space(inside)] if inside else []
+        children = _descendants(self._pid) if self._pid else set()  # of 0 every process of the machine descends
+        return sorted({*children, *_marked(self._env[MARK])} - {self._pid})
+
     def sweep(self) -> int:
         """Kill every process that the script started and left; return their number."""
         if self._fence is not None:
@@ -212,18 +234,32 @@ def _end_all(pids: list[int]) -> int:
 def _end_descendants(root: int) -> None:
     """Kill all that descends from a process, but not itself: while it lives, it is the subreaper of what is left."""
     for _ in range(200):
-        parents: dict[int, int] = {}
-        for pid in _pids():
-            with contextlib.suppress(OSError, IndexError, ValueError):
-                state, parent = _stat(pid)[:2]
-                if state not in "ZX":
-                    parents[pid] = int(parent)
-        found = {root}
-        while more := {pid for pid, parent in parents.items() if parent in found} - found:
-            found |= more
-        if found == {root}:
+        found = _descendants(root)
+        if not found:
             return
-        _end_all(sorted(found - {root}))
+        _end_all(sorted(found))
+
+
+def _descendants(root: int) -> set[int]:
+    """Return the processes that descend from a process, zombies left out."""
+    parents: dict[int, int] = {}
+    for pid in _pids():
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            state, parent = _stat(pid)[:2]
+            if state not in "ZX":
+                parents[pid] = int(parent)
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {root}
+
+
+def _is_stopped(pid: int) -> bool:
+    """Return whether a process stands still, or is gone."""
+    try:
+        return _stat(pid)[0] in "TtZX"
+    except (OSError, IndexError):
+        return True
 
 
 def _signal_group(group: int, signal_: signal.Signals) -> bool:

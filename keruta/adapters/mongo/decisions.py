@@ -12,6 +12,7 @@ from keruta.domain.decisions.values import (
     UNCHECKED,
     Appended,
     Attempt,
+    Counted,
     Decision,
     Extended,
     Guard,
@@ -29,6 +30,7 @@ STANDING = {
     **dict.fromkeys(["status", "attempt", "cancel_requested_at", "retry", "lane", "holder", "readers", "managers"], 1),
     "work_kept_by": 1,
     "question": 1,
+    "uncounted": 1,
     "inputs": {"$size": {"$ifNull": ["$input", []]}},
     "size_bytes": {"$bsonSize": "$$ROOT"},
 }
@@ -81,6 +83,7 @@ def standing(document: Mapping[str, Any]) -> Standing:
         work_kept_by=document.get("work_kept_by"),
         size_bytes=document.get("size_bytes", 0),
         question=document.get("question"),
+        uncounted=document.get("uncounted", 0),
         history=[
             HistoryEntry(status=e["status"], at=e["at"], attempt=e.get("attempt", 0))
             for e in document.get("history", ())
@@ -105,6 +108,7 @@ def _attempt(document: Mapping[str, Any]) -> Attempt:
         started_at=document.get("started_at"),
         ended_at=document.get("ended_at"),
         pushes=document.get("pushes"),
+        resumes=document.get("resumes"),
         script_exit_code=document.get("script_exit_code"),
     )
 
@@ -119,6 +123,8 @@ def _filter(guard: Guard) -> Document:
         found["cancel_requested_at"] = None
     if guard.lease_over:
         found["$expr"] = {"$lt": ["$lease_until", "$$NOW"]}
+    if guard.answer_late:
+        found |= {"answer_until": {"$exists": True}, "$expr": {"$lt": ["$answer_until", "$$NOW"]}}
     if guard.managed_by is not None:
         found |= {"readers": {"$in": list(guard.managed_by)}, "managers": {"$in": list(guard.managed_by)}}
     if guard.fewer_inputs is not None:
@@ -159,6 +165,8 @@ def _expression(value: Any) -> Any:
             return {"$ifNull": [f"${field}", _expression(otherwise)]}
         case NextNumber(field):
             return {"$add": [{"$size": f"${field}"}, 1]}
+        case Counted(field):
+            return {"$add": [{"$ifNull": [f"${field}", 0]}, 1]}
         case Appended(field, entry):
             return {"$concatArrays": [f"${field}", [{name: _expression(one) for name, one in entry.items()}]]}
         case Extended(field, more):

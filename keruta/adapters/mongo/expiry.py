@@ -40,6 +40,11 @@ class MongoExpiry:
             found = self._tasks.find({**WITH_LEASE, "$expr": {"$lt": ["$lease_until", "$$NOW"]}}, STANDING)
             return [standing(document) for document in found.sort("lease_until", 1).hint("lease_until")]
 
+    def unanswered(self) -> list[Standing]:
+        late = {"answer_until": {"$exists": True}, "$expr": {"$lt": ["$answer_until", "$$NOW"]}}
+        with translated():
+            return [standing(document) for document in self._tasks.find(late, STANDING).hint("answer_until")]
+
     def release_due(self) -> None:
         due = {"not_before": {"$exists": True}, "$expr": {"$lte": ["$not_before", "$$NOW"]}}
         with translated():

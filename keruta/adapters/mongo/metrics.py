@@ -51,8 +51,9 @@ class Figures(Collector):
             tasks.count_documents({field: {"$exists": True}}, hint=hint)
             for field, hint in (("claim", "claim"), ("not_before", "not_before"), ("blocked_by", "blocked_by"))
         )
+        counts["suspended"] = tasks.count_documents({"answer_until": {"$exists": True}}, hint="answer_until")
         family = GaugeMetricFamily("keruta_tasks", "Tasks that have not ended, by status.", labels=["status"])
-        for status in ("queued", *sorted(HELD)):
+        for status in ("queued", "suspended", *sorted(HELD)):
             family.add_metric([status], counts.get(status, 0))
         yield family
 

@@ -8,6 +8,7 @@ going on, whatever the history:
     blocked_by   while its last attempt may still be at work
     holder       the worker, while an attempt is its own (leased or unknown)
     lease_until  while a lease runs
+    answer_until  while a suspended task waits for its answer
     outbox_at    while an event waits to be sent
     provenance_due  while attempts that have ended await a signed statement
     draws_on     the entries of the catalog that it needs, until it has ended
@@ -262,6 +263,14 @@ def _forges(database: Database[dict[str, Any]]) -> None:
     database["triggers"].create_index("spec.forge", name="forge", sparse=True)
 
 
+def _suspended(database: Database[dict[str, Any]]) -> None:
+    """Suspended tasks are found when nobody has answered in time."""
+    database["tasks"].create_index("answer_until", name="answer_until", **_there("answer_until"))
+    snapshots = database["snapshots"]
+    snapshots.create_index([("upload", ASCENDING), ("number", ASCENDING)], name="upload", **_there("number"))
+    snapshots.create_index("expires_at", name="expires_at", expireAfterSeconds=0)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -284,6 +293,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _schedules,
     _parts_of_deliveries,
     _forges,
+    _suspended,
 )
 
 

@@ -20,7 +20,7 @@ from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.commit_rules import CommitRules, commit_message, identity, purpose
 from keruta.domain.messages import Message, as_message, fields_of, kind_word, message
 from keruta.domain.permissions import sending_refusal
-from keruta.domain.specification import Access, Fault, KeptWork, Placement, Specification
+from keruta.domain.specification import Access, Fault, Granted, KeptWork, Placement, Resume, Specification, within
 from keruta.domain.task import ResultBranch
 from keruta.errors import SettingsError
 from keruta.ports import Document
@@ -29,7 +29,7 @@ from keruta.settings import Settings
 # The fields of a task's document that a specification is made of.
 _OF_EARLIER = (
     "number", "commit", "result_branch", "result_commit", "pushing", "outcome", "reason", "message", "message_code",
-    "message_arguments", "exit_code",
+    "message_arguments", "exit_code", "granted",
 )  # fmt: skip
 NEEDED = dict.fromkeys(
     [
@@ -38,6 +38,7 @@ NEEDED = dict.fromkeys(
         "owner",
         "name",
         "push",
+        "resume",
         "created_at",
         "queue",
         *(f"past_attempts.{name}" for name in _OF_EARLIER),
@@ -152,7 +153,7 @@ class MongoSpecifications:
             made = _with_profile(made, profile, credentials, url)
             made = _with_commits(made, document, profile, repository)
             made = made if repository is None else _with_repository(made, repository, credentials)
-            return _with_kept_work(made, document)
+            return _with_kept_work(_with_resume(made, document), document)
         except LookupError as error:
             return _broken(made, "CredentialMissing", error.args[0])
 
@@ -165,6 +166,24 @@ def _pushed_earlier(document: Document) -> list[dict[str, str]]:
         if one.get("result_branch") and one.get("result_commit"):
             found[one["result_branch"], one["result_commit"]] = None
     return [{"branch": branch, "commit": commit} for branch, commit in list(found)[-EARLIER_PUSHES_MOST:]]
+
+
+def _with_resume(made: Specification, document: Document) -> Specification:
+    """Return the specification of an attempt that resumes an earlier one: same commit, and no access that it lacked."""
+    number, wanted = (document.get("attempt") or {}).get("resumes"), document.get("resume")
+    if number is None or not wanted or made.coding_agent is None:
+        return made
+    earlier = next((one for one in document.get("past_attempts") or () if one.get("number") == number), None)
+    if earlier is None or not earlier.get("commit"):
+        return _broken(made, "SessionMissing", message("session_missing"))
+    granted = structs.from_plain(earlier.get("granted") or {}, Granted)
+    if (made.model_access.name if made.model_access is not None else None) != granted.model:
+        return _broken(made, "CredentialMissing", message("session_other_credential", name=granted.model or "–"))
+    answers = [one["text"] for one in wanted["input"] if one["number"] > wanted["passed"]]
+    return within(msgspec.structs.replace(
+        made, repository=msgspec.structs.replace(made.repository, ref=earlier["commit"]),
+        resume=Resume(attempt=number, question=wanted["question"] or "", answers=answers),
+    ), granted)  # fmt: skip
 
 
 def _with_kept_work(made: Specification, document: Document) -> Specification:

@@ -199,6 +199,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             "retry": document["retry"],
             "cancel_requested_at": document.get("cancel_requested_at"),
             "question": document.get("question"),
+            "answer_until": document.get("answer_until"),
             "work_kept_by": document.get("work_kept_by"),
             "attempts": [_attempt(one, log if one is current else one.get("log") or {}) for one in attempts],
             "outputs": last.get("outputs") or {},

@@ -40,6 +40,14 @@ AGENTS: tuple[Route, ...] = (
         summary="A document at the version that the task has", answer="text/plain", problems=(404,),
     ),
     Route(
+        name="put_snapshot", method="PUT", path="/agent/v1/tasks/{id}/attempts/{n}/snapshot", roles=AGENT, status=204,
+        summary="Store the sealed session of the attempt's coding agent", problems=(404, 411, 413, 422),
+    ),
+    Route(
+        name="get_snapshot", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}/snapshot", roles=AGENT,
+        summary="The sealed session that the attempt resumes", answer="application/octet-stream", problems=(404,),
+    ),
+    Route(
         name="put_artifact", method="PUT", path="/agent/v1/tasks/{id}/attempts/{n}/artifacts/{path}", roles=AGENT,
         summary="Store a file, for agents without the shared volume", status=204, problems=(404, 411, 413, 422),
     ),

@@ -69,6 +69,8 @@ class CodingAgentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         model_credential: the model's key, which stays with keruta's agent: the script reaches the model through it.
         flags: further words of the command line.
         no_changes: how a task with a result branch ends that changed nothing.
+        wait_seconds: how long a question keeps its processes and its slot; after that the task is suspended until a
+            person answers.
     """
 
     coding_agent: CodingAgentName | None = None
@@ -85,6 +87,7 @@ class CodingAgentOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     model_credential: Name | None = None
     flags: Annotated[list[Word], Meta(max_length=100)] = []
     no_changes: Literal["succeed", "fail"] = "succeed"
+    wait_seconds: Annotated[int, Meta(ge=0, le=7 * 86400)] = 600
 
     def agent_faults(self, secrets: Container[str] = ()) -> Problems:
         """Yield the options that contradict each other.

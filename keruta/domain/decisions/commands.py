@@ -19,6 +19,7 @@ from keruta.domain.decisions.values import (
     Standing,
     from_sources,
     requeued,
+    resumption,
 )
 from keruta.domain.lifecycle import LEASED, STARTED, Change, Status, sources
 from keruta.domain.messages import Argument, acted_word, action_word, fields_of, kind_word, message, status_word
@@ -56,7 +57,7 @@ class Push(msgspec.Struct, frozen=True):
 
 
 class Input(msgspec.Struct, frozen=True):
-    """Send a line to the running script."""
+    """Send a line to the running script; or the answer that a suspended one waits for."""
 
     text: str
     action: ClassVar[Action] = "input"
@@ -131,7 +132,12 @@ def _cancel(task: Standing, by: Principal) -> Decision | None:
     return Decision(
         change=Change.CANCEL,
         guard=Guard(statuses=frozenset({task.status}), managed_by=by.names),
-        fields={"reason": "Cancelled", **fields_of(message("task_cancelled_by", who=by.name)), "ended_at": NOW},
+        fields={
+            "reason": "Cancelled",
+            **fields_of(message("task_cancelled_by", who=by.name)),
+            "ended_at": NOW,
+            **({"question": None} if task.status is Status.SUSPENDED else {}),
+        },
         attempt={"ended_at": _LAST_WORD} if lost else {},
     )
 
@@ -156,7 +162,7 @@ def _push(task: Standing, command: Push, by: Principal) -> Decision | None:
 def _another(task: Standing, by: Principal, change: Change, push: dict[str, Any] | None) -> Decision:
     """The next attempt; after an end that is not known it waits until the worker is seen to be without the last one."""
     _need_room(task)
-    fields = {**requeued(None, None), "push": push}
+    fields = {**requeued(None, None), "push": push, "resume": None}
     if task.status is Status.UNKNOWN:
         del fields["claim"]
         fields.update(BLOCKED)
@@ -187,6 +193,8 @@ def _accept(task: Standing, by: Principal) -> Decision | None:
 
 
 def _input(task: Standing, command: Input, by: Principal) -> Decision | None:
+    if task.status is Status.SUSPENDED:
+        return _answer(task, command, by)
     if task.status not in STARTED:
         return None
     if task.inputs >= INPUTS_LIMIT:
@@ -197,6 +205,21 @@ def _input(task: Standing, command: Input, by: Principal) -> Decision | None:
         change=None,
         guard=Guard(statuses=STARTED, managed_by=by.names, fewer_inputs=INPUTS_LIMIT),
         fields={"input": Appended("input", entry)},
+    )
+
+
+def _answer(task: Standing, command: Input, by: Principal) -> Decision | None:
+    """The next attempt, which resumes the coding agent's session with the answer."""
+    if task.attempt is None:
+        return None
+    _need_room(task)
+    entry = {"number": NextNumber("input"), "text": command.text, "at": NOW}
+    guard = Guard(statuses=frozenset({Status.SUSPENDED}), attempt=task.attempt.number, managed_by=by.names)
+    return Decision(
+        change=Change.ANSWER,
+        guard=guard,
+        fields={**requeued(None, None), **resumption(task.attempt, task.inputs, Appended("input", entry))},
+        closes_attempt=True,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from keruta.domain.decisions.values import BLOCKED, NOW, Attempt, Decision, Guard, Standing, requeued
+from keruta.domain.decisions.values import BLOCKED, NOW, Attempt, Decision, Guard, Standing, from_sources, requeued
 from keruta.domain.lifecycle import NOT_STARTED, Change
 from keruta.domain.messages import Message, fields_of, message
 
@@ -19,7 +19,7 @@ def on_lease_expired(task: Standing, lease_seconds: float) -> Decision:
     assert attempt is not None
     if task.status in NOT_STARTED:
         return _never_started(task, attempt)
-    if task.policy == "always" and _attempts_left(task, attempt) and not task.cancel_requested:
+    if task.policy == "always" and _attempts_left(task) and not task.cancel_requested:
         told = message("attempt_silent_retried", worker=attempt.worker)
         fields = requeued("EndNotKnown", told)
         del fields["claim"]
@@ -27,6 +27,16 @@ def on_lease_expired(task: Standing, lease_seconds: float) -> Decision:
     told = message("attempt_silent_unknown", worker=attempt.worker, seconds=lease_seconds)
     return Decision(
         change=Change.LOSE, guard=_guard(task, attempt), fields={"reason": "EndNotKnown", **fields_of(told)}
+    )
+
+
+def on_unanswered(task: Standing) -> Decision:
+    """Decide what becomes of a suspended task that nobody has answered in time: it has failed."""
+    told = message("answer_timed_out")
+    return Decision(
+        change=Change.EXPIRE,
+        guard=from_sources(Change.EXPIRE, answer_late=True),
+        fields={"reason": "AnswerTimedOut", **fields_of(told), "question": None, "ended_at": NOW},
     )
 
 
@@ -45,13 +55,13 @@ def _never_started(task: Standing, attempt: Attempt) -> Decision:
     told = message("attempt_silent_before_start", worker=attempt.worker)
     if task.cancel_requested:
         return _ended(task, attempt, Change.END_CANCELLED, "cancelled", "Cancelled", told)
-    if _attempts_left(task, attempt):  # it provably never started, so this breaks no policy
+    if _attempts_left(task):  # it provably never started, so this breaks no policy
         return _retried(task, attempt, "WorkerLost", told, requeued("WorkerLost", told))
     return _ended(task, attempt, Change.FAIL, "failed", "WorkerLost", told)
 
 
-def _attempts_left(task: Standing, attempt: Attempt) -> bool:
-    return attempt.number < task.retry.max_attempts
+def _attempts_left(task: Standing) -> bool:
+    return task.tries < task.retry.max_attempts
 
 
 def _guard(task: Standing, attempt: Attempt, *, not_cancelled: bool = False) -> Guard:

@@ -24,6 +24,7 @@ from keruta.domain.decisions.values import (
     Standing,
     from_sources,
     requeued,
+    resumption,
 )
 from keruta.domain.lifecycle import ENDED, NOT_STARTED, Change, Status, sources
 from keruta.domain.messages import Message, fields_of, message, status_word
@@ -43,6 +44,8 @@ from keruta.domain.reports import (
     Resumed,
     Running,
     ScriptEnded,
+    ScriptResults,
+    Suspended,
     Waiting,
     refused,
 )
@@ -61,11 +64,13 @@ class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
         lease_seconds: how long a task is leased from now.
         held_back: a circuit is open for the reason of the reported failure, or opens with it.
         backoff_seconds: how long a task waits that is tried again.
+        suspend_seconds: how long a suspended task waits for its answer.
     """
 
     lease_seconds: float
     held_back: bool = False
     backoff_seconds: float = 0.0
+    suspend_seconds: float = 14 * 86400.0
 
 
 STALE = refused("StaleAttempt", message("attempt_not_current"))
@@ -119,6 +124,8 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
             return _waiting(task, task.attempt, entry, lease)
         case Resumed():
             return _going_on(task, task.attempt, entry, Change.RESUME, {**lease, "question": None})
+        case Suspended():
+            return _suspended(task, task.attempt, entry, now)
         case Pushing():
             return _pushing(task, task.attempt, entry)
         case ScriptEnded():
@@ -205,6 +212,33 @@ def _going_on(
     return Decision(change=change, guard=guard, fields={**fields, **gone})
 
 
+def _suspended(task: Standing, attempt: Attempt, entry: Suspended, now: Circumstances) -> Decision | Outcome:
+    """The attempt ends, and its session is stored. What a person sent meanwhile goes to the coding agent first.
+
+    Where that has ended with its question, an answer that is there already begins the next attempt at once.
+    """
+    if attempt.execution != entry.execution:
+        return STALE
+    if attempt.outcome == "suspended":
+        return REPEAT
+    if task.status not in sources(Change.SUSPEND) or task.cancel_requested:
+        return refused("NotWaiting", message("attempt_not_waiting"))
+    answered = task.inputs > entry.input_acknowledged
+    if answered and not entry.over:
+        return refused("InputPending", message("attempt_input_pending"))
+    guard = Guard(
+        statuses=frozenset({Status.WAITING}), attempt=attempt.number, execution=entry.execution, not_cancelled=True,
+        fewer_inputs=None if answered else entry.input_acknowledged + 1,
+    )  # fmt: skip
+    left = {**_left_by(task, entry), "outcome": "suspended", "granted": msgspec.to_builtins(entry.granted)}
+    left |= {"ended_at": NOW, **({"commit": entry.commit} if entry.commit else {})}
+    if answered:
+        fields = {**requeued(None, None), **resumption(attempt, entry.input_acknowledged, Kept("input"))}
+        return Decision(change=Change.ANSWER, guard=guard, fields=fields, attempt=left, closes_attempt=True)
+    fields = {"question": entry.question, "answer_until": Later(now.suspend_seconds)}
+    return Decision(change=Change.SUSPEND, guard=guard, fields=fields, attempt=left)
+
+
 def _pushing(task: Standing, attempt: Attempt, entry: Pushing) -> Decision | Outcome:
     """The push is on record before it is made. An attempt that is no longer wanted may not push."""
     if attempt.execution != entry.execution or task.status not in sources(Change.FAIL):
@@ -251,19 +285,24 @@ def _left(task: Standing, attempt: Attempt, entry: Left) -> Decision | Outcome:
         return STALE
     if task.status not in sources(Change.FAIL):
         return _already_ended(task, attempt)
-    shown = listed(entry, task.size_bytes)
     return Decision(
         change=None,
         guard=from_sources(Change.FAIL, attempt=attempt.number, execution=entry.execution),
         fields=_kept(attempt, entry),
-        attempt={
-            "outputs": shown.outputs,
-            "usage": entry.usage,
-            **_said_by_agent(entry),
-            "artifacts": msgspec.to_builtins(shown.artifacts),
-            **_more_notes(task, [*entry.told, *shown.said]),
-        },
+        attempt=_left_by(task, entry),
     )
+
+
+def _left_by(task: Standing, entry: Left | Suspended) -> dict[str, Any]:
+    """Return the fields of an attempt for what its script left, whoever tells how it ended."""
+    shown = listed(entry, task.size_bytes)
+    return {
+        "outputs": shown.outputs,
+        "usage": entry.usage,
+        **_said_by_agent(entry),
+        "artifacts": msgspec.to_builtins(shown.artifacts),
+        **_more_notes(task, [*entry.told, *shown.said]),
+    }
 
 
 def _already_ended(task: Standing, attempt: Attempt) -> Outcome:
@@ -324,7 +363,7 @@ def _result(task: Standing, entry: Ended, outcome: str) -> dict[str, Any]:
     }
 
 
-def _said_by_agent(entry: Left | Ended) -> dict[str, Any]:
+def _said_by_agent(entry: ScriptResults) -> dict[str, Any]:
     """A coding agent's last text, and its model."""
     return {name: value for name in ("answer", "model") if (value := getattr(entry, name))}
 
@@ -346,14 +385,14 @@ def _tried_again(task: Standing, entry: Ended, now: Circumstances) -> bool:
         entry.reason or "",
         policy=task.policy,
         started=entry.script_started,
-        attempt=entry.attempt,
+        attempt=task.tries,
         max_attempts=task.retry.max_attempts,
     )
     return again or _held_back(task, entry, now)
 
 
 def _held_back(task: Standing, entry: Ended, now: Circumstances) -> bool:
-    left = entry.attempt < task.retry.max_attempts and task.policy != "never"
+    left = task.tries < task.retry.max_attempts and task.policy != "never"
     return left and not entry.script_started and now.held_back
 
 
@@ -361,7 +400,7 @@ def _lost(task: Standing, attempt: Attempt, entry: Lost) -> Decision | Outcome:
     """The agent can't say how the script ended. What may run again does; the rest waits for a person."""
     if attempt.execution != entry.execution:
         return REPEAT
-    again = task.policy == "always" and entry.attempt < task.retry.max_attempts and not task.cancel_requested
+    again = task.policy == "always" and task.tries < task.retry.max_attempts and not task.cancel_requested
     if again and task.status in sources(Change.RETRY):
         told = message("attempt_machine_down_retried")
         ended = {"ended_at": NOW, "reason": "EndNotKnown", **fields_of(told), "outcome": "retried"}

@@ -42,6 +42,12 @@ class NextNumber(msgspec.Struct, frozen=True):
     field: str
 
 
+class Counted(msgspec.Struct, frozen=True):
+    """The number that a field holds when the decision is written, or 0, and one more."""
+
+    field: str
+
+
 class Appended(msgspec.Struct, frozen=True):
     """The list that a field holds when the decision is written, with one more entry, made of values like these."""
 
@@ -65,6 +71,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         pushes: the earlier attempt whose kept work it pushes; it runs no script then.
+        resumes: the earlier attempt whose coding agent's session it resumes.
         script_exit_code: how its script's container ended, where its worker reported that.
     """
 
@@ -77,6 +84,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     ended_at: datetime | None = None
     pushes: int | None = None
+    resumes: int | None = None
     script_exit_code: int | None = None
 
 
@@ -91,6 +99,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
         work_kept_by: the number of the attempt whose work is kept, and can be pushed.
         size_bytes: of all that is stored of it.
         question: what its script wants to know, or wanted when the attempt was given up.
+        uncounted: how many of its attempts do not count against `retry.max_attempts`: each was resumed.
     """
 
     id: str
@@ -107,6 +116,12 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     work_kept_by: int | None = None
     size_bytes: int = 0
     question: str | None = None
+    uncounted: int = 0
+
+    @property
+    def tries(self) -> int:
+        """How many of its attempts count against `retry.max_attempts`."""
+        return self.attempt.number - self.uncounted if self.attempt is not None else 0
 
     @property
     def policy(self) -> Policy:
@@ -142,6 +157,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
         fewer_inputs: fewer than so many lines were sent to it.
         draws_on: an entry of the catalog that it needs.
         claimable: it may be claimed now: it waits for no time and for no worker.
+        answer_late: the time for an answer has passed.
     """
 
     statuses: frozenset[Status]
@@ -153,6 +169,7 @@ class Guard(msgspec.Struct, frozen=True, kw_only=True):
     fewer_inputs: int | None = None
     draws_on: str | None = None
     claimable: bool = False
+    answer_late: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -189,6 +206,8 @@ def removed_by(change: Change) -> tuple[str, ...]:
             gone.append("holder")
     if change in (Change.ASSIGN, Change.CANCEL, Change.REFUSE):
         gone += ["claim", "not_before", "blocked_by"]
+    if change in (Change.ANSWER, Change.CANCEL, Change.EXPIRE):
+        gone.append("answer_until")
     if to in ENDED:
         gone.append("draws_on")
     return tuple(gone)
@@ -212,6 +231,23 @@ def requeued(reason: str | None, message: Message | None, *, wait_seconds: float
         "input": [],
         "log": None,
         **({"not_before": Later(wait_seconds)} if wait_seconds > 0 else {"claim": Kept("lane")}),
+    }
+
+
+def resumption(attempt: Attempt, passed: int, inputs: Kept | Appended | None) -> dict[str, Any]:
+    """Return the fields of a task whose next attempt resumes the session that this attempt's coding agent had.
+
+    Args:
+        passed: how many of the inputs the coding agent has had.
+        inputs: what people sent to it.
+    """
+    return {
+        "resume.attempt": attempt.number,
+        "resume.question": Kept("question"),
+        "resume.passed": passed,
+        "resume.input": inputs if inputs is not None else [],
+        "uncounted": Counted("uncounted"),
+        "push": None,
     }
 
 

@@ -3,6 +3,20 @@
 from __future__ import annotations
 
 TEXTS = {
+    "answer_timed_out": "It was suspended with a question, and nobody answered in time. Try it again, or submit it anew.",
+    "attempt_not_waiting": "The attempt does not wait for a person, or was cancelled.",
+    "attempt_input_pending": "A person has sent something that the script has not received yet.",
+    "session_not_stored": "keruta did not store the coding agent's session.",
+    "attempt_its_session": "the coding agent's session",
+    "reason_answer_timed_out": "Nobody answered",
+    "reason_session_missing": "The session is gone",
+    "session_missing": (
+        "The coding agent's stored session is not kept any more, or can't be opened. Try the task again; it begins anew."
+    ),
+    "session_other_credential": (
+        "The session was held with another key ({name}) than its profile names now, and is not resumed with this one. "
+        "Try the task again; it begins anew."
+    ),
     "attempt_machine_down": (
         "The machine went down while the script ran; look at its log, then accept, retry or cancel it."
     ),
