@@ -319,6 +319,30 @@ def test_a_commit_by_a_part_of_its_id_is_told_what_to_write(place: Place, http: 
     assert place.checkout(http.url("a.git"), reader(http), ref=commit.upper()) == commit
 
 
+ON_ONE_MACHINE = DEFAULT_TRANSPORTS | {"file"}
+
+
+def test_a_submodule_does_not_come_out_of_this_machines_repositories(
+    place: Place, http: GitHttp, tmp_path: Path
+) -> None:
+    """A repository of a server names none of this machine's, though a person here may name one."""
+    inner = make_repository(tmp_path / "private.git")
+    modules = f'[submodule "s"]\n\tpath = s\n\turl = {(tmp_path / "private.git").as_uri()}\n'
+    for directory in (http.root, tmp_path / "here"):
+        make_repository(directory / "a.git", {".gitmodules": modules})
+        work = directory / "a.git.work"
+        git(work, "update-index", "--add", "--cacheinfo", f"160000,{inner},s")
+        git(work, "commit", "-qm", "s")
+        git(work, "push", "-q", "origin", "main")
+
+    error = reason_of(place.checkout, http.url("a.git"), reader(http), submodules=True, transports=ON_ONE_MACHINE)
+
+    assert error.reason == "TransportRefused"
+    assert list((place.workspace / "s").iterdir()) == []
+    place.checkout((tmp_path / "here" / "a.git").as_uri(), submodules=True, transports=ON_ONE_MACHINE)
+    assert (place.workspace / "s" / "README.md").exists()
+
+
 LOCAL_SERVERS = ["file://{}", "FILE://{}", "file://localhost{}", "{}", "{}/.git", "../../foreign"]
 
 
@@ -343,7 +367,7 @@ def test_large_files_do_not_come_out_of_this_machines_repositories(
     }
     make_repository(http.root / "a.git", files)
 
-    error = reason_of(place.checkout, http.url("a.git"), reader(http), lfs=True, paths=paths)
+    error = reason_of(place.checkout, http.url("a.git"), reader(http), lfs=True, paths=paths, transports=ON_ONE_MACHINE)
 
     assert error.reason == "LfsFailed"
     assert kept.stat().st_nlink == 1

@@ -75,6 +75,8 @@ def environment(
         stall_seconds: how long a server may send nothing before Git gives it up.
         reach: how servers are reached; not given: as this process's settings say.
     """
+    if transport(url) != "file":
+        transports = transports - {"file"}  # what a server's repository names, as a submodule, is not this machine's
     env = {
         "GIT_TERMINAL_PROMPT": "0",
         "GIT_ALLOW_PROTOCOL": ":".join(sorted(transports)),
