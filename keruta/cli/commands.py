@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +11,8 @@ import click
 import msgspec
 
 from keruta import __version__
-from keruta.cli import catalog, login, output, provenance, secrets
+from keruta.cli import catalog, login, output, provenance, secrets, tasks
+from keruta.cli.completion import completion
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.follow import follow_to_end
@@ -20,12 +20,8 @@ from keruta.cli.local_repository import repository_of
 from keruta.cli.machine import find_running
 from keruta.cli.option_types import NumberOrWord
 from keruta.cli.reading import read_text
-from keruta.client import Client
 from keruta.domain.naming import NAME
-from keruta.domain.task import AttemptView, IfExists, TaskView
-
-TASK_LIMIT = 200
-Action = Callable[[Client, str], TaskView]
+from keruta.domain.task import IfExists
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -138,175 +134,12 @@ def _pairs(given: tuple[str, ...], form: str) -> dict[str, str]:
     return pairs
 
 
-@cli.command("list")
-@click.option("--status", help="Only tasks in this status.")
-@click.option("--queue", help="Only tasks of this queue.")
-@click.option("--repo", "repository", help="Only tasks on this repository.")
-@click.option("--label", help="Only tasks with this label, as KEY=VALUE.")
-@click.option("--limit", type=click.IntRange(1, TASK_LIMIT), default=20, show_default=True)
-@click.option("--cursor", help="Show the next page: the cursor that the previous page printed.")
-@json_option
-@pass_context
-def list_(context: Context, /, **filters: Any) -> None:
-    """List tasks, newest first."""
-    output.page(connect().tasks(**filters), as_json=context.json)
-
-
-def _for_task(name: str, help_: str) -> Callable[[Action], Action]:
-    """A command on one task that shows it afterwards."""
-
-    def add(action: Action) -> Action:
-        @cli.command(name, help=help_)
-        @click.argument("task_id", metavar="ID")
-        @json_option
-        @pass_context
-        def command(context: Context, task_id: str) -> None:
-            output.task(action(connect(), task_id), as_json=context.json)
-
-        return action
-
-    return add
-
-
-@_for_task("show", "Show a task: its state and reason, its attempts, its outputs and files.")
-def show(client: Client, task_id: str) -> TaskView:
-    return client.task(task_id)
-
-
-@_for_task("cancel", "Cancel a task.")
-def cancel(client: Client, task_id: str) -> TaskView:
-    return client.cancel(task_id)
-
-
-@_for_task("retry", "Start another attempt of a task that failed, was cancelled, or whose end is unknown.")
-def retry(client: Client, task_id: str) -> TaskView:
-    return client.retry(task_id)
-
-
-@_for_task("accept", "Mark a task whose end is unknown as succeeded.")
-def accept(client: Client, task_id: str) -> TaskView:
-    return client.accept(task_id)
-
-
 @cli.command("mcp")
 def mcp() -> None:
     """Serve keruta's tools to a coding agent, by the Model Context Protocol on standard input and output."""
     from keruta.cli.mcp_server import serve
 
     serve()
-
-
-@cli.command("continue")
-@click.argument("task_id", metavar="ID")
-@click.argument("prompt")
-@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
-@json_option
-@pass_context
-def continue_(context: Context, task_id: str, prompt: str, follow: bool) -> None:
-    """Continue a coding agent's finished task: a new task on its branch. PROMPT: what to do next."""
-    client = connect()
-    task = client.continue_task(task_id, sys.stdin.read() if prompt == "-" else prompt)
-    if follow:
-        sys.exit(follow_to_end(client, task.id, as_json=context.json))
-    output.task(task, as_json=context.json)
-
-
-@cli.command()
-@click.argument("task_id", metavar="ID")
-@click.argument("branch", required=False)
-@click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What to do if the branch exists.")
-@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
-@json_option
-@pass_context
-def push(context: Context, task_id: str, branch: str | None, if_exists: str | None, follow: bool) -> None:
-    """Push the work that was kept of a task, to BRANCH or to the task's result branch."""
-    client = connect()
-    task = client.push(task_id, branch=branch, if_exists=if_exists)
-    if follow:
-        sys.exit(follow_to_end(client, task.id, as_json=context.json))
-    output.task(task, as_json=context.json)
-
-
-@cli.command()
-@click.argument("task_id", metavar="ID")
-@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
-@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
-@json_option
-@pass_context
-def logs(context: Context, task_id: str, follow: bool, attempt: int | None) -> None:
-    """Show a task's log."""
-    client = connect()
-    if follow:
-        sys.exit(follow_to_end(client, task_id, as_json=context.json, attempt=attempt))
-    kind = "application/x-ndjson" if context.json else "text/plain"
-    for block in client.logs(task_id, kind=kind, attempt=attempt):
-        sys.stdout.buffer.write(block)
-    sys.stdout.flush()
-
-
-@cli.command("input")
-@click.argument("task_id", metavar="ID")
-@click.argument("text")
-@json_option
-@pass_context
-def input_(context: Context, task_id: str, text: str) -> None:
-    """Send a line to a script that waits for input."""
-    task = connect().input(task_id, text)
-    if context.json:
-        output.task(task, as_json=True)
-
-
-@cli.command()
-@click.argument("task_id", metavar="ID")
-@click.argument("text")
-@click.option("--follow", "-f", is_flag=True, help="Show its log until it has ended, and end with its exit code.")
-@json_option
-@pass_context
-def answer(context: Context, task_id: str, text: str, follow: bool) -> None:
-    """Answers a task that asks: one that waits, or one that was suspended, which then goes on. TEXT: - reads it."""
-    client = connect()
-    task = client.input(task_id, sys.stdin.read() if text == "-" else text)
-    if follow:
-        sys.exit(follow_to_end(client, task.id, as_json=context.json))
-    output.task(task, as_json=context.json)
-
-
-@cli.command()
-@click.argument("task_id", metavar="ID")
-@click.argument("path", required=False)
-@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
-@json_option
-@pass_context
-def artifacts(context: Context, task_id: str, path: str | None, attempt: int | None) -> None:
-    """List a task's artifacts, or write one of them to standard output."""
-    client = connect()
-    if path is not None:
-        client.artifact(task_id, path, sys.stdout.buffer, attempt=attempt)
-        sys.stdout.flush()
-        return
-    output.artifacts(_left_by(client.task(task_id), attempt).artifacts, as_json=context.json)
-
-
-@cli.command()
-@click.argument("task_id", metavar="ID")
-@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
-@json_option
-@pass_context
-def outputs(context: Context, task_id: str, attempt: int | None) -> None:
-    """List a task's outputs."""
-    output.outputs(_left_by(connect().task(task_id), attempt).outputs, as_json=context.json)
-
-
-def _left_by(task: TaskView, attempt: int | None) -> TaskView | AttemptView:
-    """Return the object that has a script's files and outputs: the task, for its last attempt, or one of its
-    attempts.
-    """
-    if attempt is None:
-        return task
-    found = next((one for one in task.attempts if one.number == attempt), None)
-    if found is None:
-        raise click.ClickException(f"{task.id} has no attempt {attempt}; it has {len(task.attempts)}")
-    return found
 
 
 @cli.command()
@@ -352,6 +185,7 @@ def doctor(context: Context, cluster: bool) -> None:
     sys.exit(1 if any(finding.state == "wrong" for finding in findings) else 0)
 
 
+tasks.add_to(cli)
 catalog.add_to(cli)
-for command in (secrets.command, *provenance.COMMANDS, *login.COMMANDS):
+for command in (secrets.command, completion, *provenance.COMMANDS, *login.COMMANDS):
     cli.add_command(command)

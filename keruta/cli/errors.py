@@ -20,7 +20,7 @@ from typing import IO, NoReturn
 import click
 import msgspec
 
-from keruta.cli.output import printable
+from keruta.cli.printable import printable
 from keruta.client import ApiError
 from keruta.errors import KerutaError
 
@@ -56,11 +56,7 @@ def run(command: Callable[[], object], arguments: Sequence[str]) -> NoReturn:
         code = BROKEN_PIPE
     except click.ClickException as error:
         if as_json:
-            _tell(
-                Failure(
-                    reason="UsageError" if error.exit_code == 2 else "CommandFailed", message=error.format_message()
-                )
-            )
+            _tell(failure_of(error))
         else:
             error.show()
         code = error.exit_code
@@ -83,6 +79,9 @@ def _code_of(command: Callable[[], object]) -> int:
 
 def failure_of(error: Exception) -> Failure:
     """Return what an error says: keruta's own sentence, or one made of what the system says."""
+    if isinstance(error, click.ClickException):
+        reason = "UsageError" if error.exit_code == 2 else "CommandFailed"
+        return Failure(reason=reason, message=error.format_message())
     if isinstance(error, ApiError):
         return Failure(
             reason=error.reason or "ApiError", message=error.message.text, status=error.status, faults=error.faults

@@ -21,4 +21,9 @@ def follow_to_end(client: Client, task_id: str, *, as_json: bool, attempt: int |
     named = task.attempt(attempt) if attempt is not None else None
     output.verdict(task, named, as_json=as_json)
     ended, code = (task.status, task.exit_code) if named is None else (named.outcome or task.status, named.exit_code)
-    return 0 if ended == "succeeded" else (code or 1)
+    return exit_code(ended, code)
+
+
+def exit_code(status: str, code: int | None) -> int:
+    """Return the exit code for a task's or attempt's end: 0 if it succeeded, else its script's own, or 1."""
+    return 0 if status == "succeeded" else (code or 1)

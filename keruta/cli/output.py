@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 import sys
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -13,9 +12,14 @@ from typing import Any
 import click
 import msgspec
 
+from keruta.cli import columns
+from keruta.cli.printable import printable
 from keruta.client import LogEvent
 from keruta.domain.doctor import Finding
-from keruta.domain.task import Artifact, AttemptView, TaskPage, TaskView
+from keruta.domain.task import Artifact, AttemptView, TaskPage, TaskSummary, TaskView
+
+LIST_HEADS = ["ID", "STATUS", "AGE", "TOOK", "NAME", "REPOSITORY", "QUEUE", "OWNER", "REASON"]
+LIST_OPTIONAL = ["QUEUE", "OWNER", "TOOK", "REASON"]  # a narrow terminal leaves these out, the first one first
 
 COLOURS = {
     "succeeded": "green",
@@ -30,10 +34,6 @@ COLOURS = {
     "wrong": "red",
     "note": "yellow",
 }
-
-
-# Control characters but the line's end and the tab; marks of direction; separators that end a line.
-_CONTROLS = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200e\\u200f\\u2028-\\u202e\\u2066-\\u2069]")
 
 
 def note(text: str) -> None:
@@ -85,21 +85,50 @@ def verdict(task: TaskView, attempt: AttemptView | None, *, as_json: bool) -> No
 
 
 def page(tasks: TaskPage, *, as_json: bool) -> None:
-    """A list, a line for each task."""
+    """Print a list of tasks, a line for each."""
     if as_json:
         for item in tasks.items:
             click.echo(msgspec.json.encode(item))
         return
-    for item in tasks.items:
-        what = item.name or item.repository.url
-        reason = f"  {item.reason}" if item.reason else ""
-        # padded before it is coloured: the codes would count
-        status = click.style(f"{item.status:<10}", fg=COLOURS.get(item.status))
-        click.echo(f"{item.id}  {status} {_ago(item.created_at):>9}  {printable(what)}{reason}")
+    if tasks.items:
+        columns.write(
+            LIST_HEADS,
+            [_row(item) for item in tasks.items],
+            whole=LIST_HEADS[:4],
+            optional=LIST_OPTIONAL,
+            ends=["REPOSITORY"],
+            style=_status_style,
+        )
     if tasks.next:
         note(f"more: --cursor {tasks.next}")
     elif not tasks.items:
         note("no tasks")
+
+
+def _row(task: TaskSummary) -> list[str]:
+    repository = task.repository.name or task.repository.url.partition("://")[2] or task.repository.url
+    return [
+        task.id, task.status, _span(task.created_at, datetime.now(UTC)), _took(task), task.name or "-", repository,
+        task.queue, task.owner, task.reason or "-",
+    ]  # fmt: skip
+
+
+def _took(task: TaskSummary) -> str:
+    """Return the time that the last attempt has run; of a task that did not start, a dash."""
+    return "-" if task.started_at is None else _span(task.started_at, task.ended_at or datetime.now(UTC))
+
+
+def _status_style(head: str, cell: str) -> str:
+    return click.style(cell, fg=COLOURS.get(cell.strip())) if head == "STATUS" else cell
+
+
+def changed(task: TaskView, *, as_json: bool) -> None:
+    """Print the state of one of several tasks as a line."""
+    if as_json:
+        click.echo(msgspec.json.encode(task))
+        return
+    why = f"  {printable(task.message)}" if task.message else ""
+    click.echo(f"{task.id}  {coloured(task.status)}{why}")
 
 
 def task(task: TaskView, *, as_json: bool) -> None:
@@ -163,11 +192,6 @@ def _written(name: str, value: str) -> str:
     return f"{name}<<{end}\n{value}\n{end}"
 
 
-def printable(text: str) -> str:
-    """Return a text that does nothing to a terminal: what controls one, or turns its writing around, is written out."""
-    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
 def _shown(text: str) -> str:
     """Return a text's first line, and how many more it has."""
     first, *rest = text.splitlines() or [""]
@@ -182,11 +206,7 @@ def table(page: msgspec.Struct, heads: list[str], rows: list[list[str]], *, as_j
             click.echo(msgspec.json.encode(one))
         return
     if rows:
-        rows = [[printable(cell.replace("\n", " ")) for cell in row] for row in rows]
-        widths = [min(60, max(map(_width, column))) for column in zip(heads, *rows, strict=True)]
-        click.secho("  ".join(_padded(head, width) for head, width in zip(heads, widths, strict=True)), dim=True)
-        for row in rows:
-            click.echo("  ".join(_padded(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        columns.write(heads, rows, whole=heads[:1])
     elif isinstance(items, list):
         note("nothing")
     if after := getattr(page, "next", None):
@@ -215,18 +235,6 @@ def _said(value: Any) -> Any:
         return value
     kept = {name: _said(one) for name, one in value.items()}
     return {name: one for name, one in kept.items() if one not in (None, "", [], {})}
-
-
-def _width(text: str) -> int:
-    """Return a text's width in terminal columns: two for a wide character such as a kanji."""
-    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
-
-
-def _padded(text: str, width: int) -> str:
-    cut = text
-    while _width(cut) > width:
-        cut = cut[:-1]
-    return cut + " " * (width - _width(cut))
 
 
 def findings(found: list[Finding]) -> None:
@@ -262,9 +270,12 @@ def _seconds(task: TaskView | AttemptView) -> str:
     return f"{(task.ended_at - task.started_at).total_seconds():.1f} s"
 
 
-def _ago(at: datetime) -> str:
-    seconds = int((datetime.now(UTC) - at).total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds // size} {unit} ago"
-    return f"{max(seconds, 0)} s ago"
+def _span(since: datetime, until: datetime) -> str:
+    """Return a time span as a short text, with two units at most: `41s`, `3m20s`, `2h5m`, `6d`."""
+    seconds = max(0, int((until - since).total_seconds()))
+    minutes, hours = seconds // 60, seconds // 3600
+    if minutes == 0:
+        return f"{seconds}s"
+    if hours == 0:
+        return f"{minutes}m{seconds % 60}s"
+    return f"{hours}h{minutes % 60}m" if hours < 24 else f"{hours // 24}d"

@@ -31,6 +31,7 @@ from keruta.domain.deliveries import DeliveryView
 from keruta.domain.provenance import PublicKeys
 from keruta.domain.retention import Pruned
 from keruta.domain.task import TaskPage, TaskView
+from keruta.domain.users import Me
 
 __all__ = ["ApiError", "Client", "LogEvent"]
 
@@ -74,6 +75,14 @@ class Client:
 
     def __init__(self, url: str, token: str | Callable[[], str], *, host: str | None = None) -> None:
         self._api = Transport(url, token, host=host)
+
+    @property
+    def address(self) -> str:
+        return self._api.url
+
+    def me(self) -> Me:
+        """Return the caller, as keruta sees them."""
+        return self._api.json("GET", "/api/v1/me", Me)
 
     def submit(self, task: Mapping[str, Any], *, idempotency_key: str | None = None) -> TaskView:
         """Submits a task, as the API's document describes it."""

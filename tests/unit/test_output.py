@@ -8,6 +8,7 @@ import pytest
 from agent.attempt.outputs import parse_outputs
 from keruta.cli import output
 from keruta.cli.errors import Failure, tell_failure
+from keruta.cli.printable import printable
 from keruta.domain.catalog.common import Page as CatalogPage
 from keruta.domain.task import Artifact
 
@@ -30,8 +31,8 @@ def test_outputs_are_written_as_a_script_writes_them(value: str, capfd: pytest.C
 
 @pytest.mark.parametrize("text", ["\x1b]0;title\x07", "a\x9bb", "\u202etxt", "a\rb", "\x00", "\u2028"])
 def test_what_controls_a_terminal_is_written_out(text: str) -> None:
-    assert output.printable(text).isascii()
-    assert output.printable(text).isprintable()
+    assert printable(text).isascii()
+    assert printable(text).isprintable()
 
 
 def test_what_others_wrote_does_nothing_to_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:
@@ -54,4 +55,4 @@ def test_what_others_wrote_does_nothing_to_a_terminal(capfd: pytest.CaptureFixtu
 def test_what_is_only_text_is_left() -> None:
     text = "日本\tが 👩\u200d💻\n"
 
-    assert output.printable(text) == text
+    assert printable(text) == text

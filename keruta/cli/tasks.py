@@ -1,0 +1,351 @@
+"""Commands on tasks that were submitted: list and show them, decide about them, wait for them, get what they left."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+import msgspec
+
+from keruta.cli import output, task_ids
+from keruta.cli.connection import connect
+from keruta.cli.context import Context, json_option, pass_context
+from keruta.cli.errors import failure_of, tell_failure
+from keruta.cli.follow import exit_code, follow_to_end
+from keruta.cli.printable import printable
+from keruta.client import Client
+from keruta.domain.lifecycle import ENDED
+from keruta.domain.task import AttemptView, IfExists, TaskView
+from keruta.errors import KerutaError
+
+TASK_LIMIT = 200
+LOOK_SECONDS = 0.5
+LOOK_MOST_SECONDS = 5.0
+TIMED_OUT = 124  # as timeout(1) has it
+Action = Callable[[Client, str], TaskView]
+COMMANDS: list[click.Command] = []
+
+_SPAN = re.compile(r"(\d{1,6})(min|[smhdw])")
+_UNITS = {"s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+class Since(click.ParamType[str]):
+    """A time, or how long ago: `2h`, `3d`, `2026-11-01`, `2026-11-01T09:00+09:00`."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            if (span := _SPAN.fullmatch(value)) is not None:
+                return (datetime.now(UTC) - timedelta(**{_UNITS[span[2]]: int(span[1])})).isoformat()
+            at = datetime.fromisoformat(value)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} is no time: write 2h, 3d, 2026-11-01 or 2026-11-01T09:00", param, ctx)
+        return at.astimezone().isoformat()  # without a zone: this machine's
+
+
+def add_to(cli: click.Group) -> None:
+    """Add every command on tasks."""
+    for command in COMMANDS:
+        cli.add_command(command)
+
+
+def _command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    def add(function: Callable[..., Any]) -> click.Command:
+        command = click.command(name)(function)
+        COMMANDS.append(command)
+        return command
+
+    return add
+
+
+@_command("list")
+@click.option("--status", help="Only tasks in this status; open: tasks that have not ended.")
+@click.option("--queue", help="Only tasks of this queue.")
+@click.option("--repo", "repository", help="Only tasks on this repository.")
+@click.option("--label", help="Only tasks with this label, as KEY=VALUE.")
+@click.option("--owner", help="Only tasks of this submitter.")
+@click.option("--mine", is_flag=True, help="Only your own tasks.")
+@click.option("-q", "--search", "q", help="Words, or parts of words, that the name or id must contain.")
+@click.option("--since", type=Since(), help="Only tasks submitted since then: 2h, 3d, 2026-11-01.")
+@click.option("--until", type=Since(), help="Only tasks submitted before then.")
+@click.option("--limit", type=click.IntRange(1, TASK_LIMIT), default=20, show_default=True)
+@click.option("--cursor", help="Show the next page: the cursor that the previous page printed.")
+@json_option
+@pass_context
+def list_(context: Context, /, mine: bool, **filters: Any) -> None:
+    """List tasks, newest first."""
+    client = connect()
+    if mine:
+        if filters["owner"] is not None:
+            raise click.UsageError("--mine and --owner exclude each other")
+        filters["owner"] = client.me().name
+    output.page(client.tasks(**filters), as_json=context.json)
+
+
+def _for_task(name: str, help_: str) -> Callable[[Action], Action]:
+    """Add a command on one task that shows it afterwards."""
+
+    def add(action: Action) -> Action:
+        @_command(name)
+        @click.argument("task_id", metavar="ID")
+        @json_option
+        @pass_context
+        def command(context: Context, task_id: str) -> None:
+            client = connect()
+            output.task(action(client, task_ids.find(client, task_id)), as_json=context.json)
+
+        command.help = help_
+        return action
+
+    return add
+
+
+def _for_tasks(name: str, help_: str) -> Callable[[Action], Action]:
+    """Add a command on one or more tasks: each is tried, and the command fails if one of them was refused."""
+
+    def add(action: Action) -> Action:
+        @_command(name)
+        @click.argument("given", metavar="ID...", nargs=-1, required=True)
+        @json_option
+        @pass_context
+        def command(context: Context, given: tuple[str, ...]) -> None:
+            client = connect()
+            if len(given) == 1:
+                output.task(action(client, task_ids.find(client, given[0])), as_json=context.json)
+                return
+            sys.exit(_each(client, given, action, as_json=context.json))
+
+        command.help = help_
+        return action
+
+    return add
+
+
+def _each(client: Client, given: tuple[str, ...], action: Action, *, as_json: bool) -> int:
+    code = 0
+    for one in given:
+        try:
+            output.changed(action(client, task_ids.find(client, one)), as_json=as_json)
+        except (KerutaError, click.ClickException) as error:
+            failure = failure_of(error)
+            tell_failure(msgspec.structs.replace(failure, message=f"{one}: {failure.message}"), as_json=as_json)
+            code = 1
+    return code
+
+
+@_for_task("show", "Show a task: its state and reason, its attempts, its outputs and files.")
+def show(client: Client, task_id: str) -> TaskView:
+    return client.task(task_id)
+
+
+@_for_tasks("cancel", "Cancel tasks.")
+def cancel(client: Client, task_id: str) -> TaskView:
+    return client.cancel(task_id)
+
+
+@_for_tasks("retry", "Start another attempt of tasks that failed, were cancelled, or whose end is unknown.")
+def retry(client: Client, task_id: str) -> TaskView:
+    return client.retry(task_id)
+
+
+@_for_tasks("accept", "Mark tasks whose end is unknown as succeeded.")
+def accept(client: Client, task_id: str) -> TaskView:
+    return client.accept(task_id)
+
+
+@_command("wait")
+@click.argument("given", metavar="ID...", nargs=-1, required=True)
+@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Stop waiting after this time, with 124.")
+@json_option
+@pass_context
+def wait(context: Context, given: tuple[str, ...], timeout: int | None) -> None:
+    """Wait until tasks have ended, and exit with 0 if all have succeeded."""
+    client = connect()
+    ids = [task_ids.find(client, one) for one in given]
+    last = time.monotonic() + timeout if timeout is not None else None
+    code = 0
+    for task_id in ids:
+        task = _ended(client, task_id, last)
+        if task is None:
+            output.note(f"{task_id} has not ended within {timeout} seconds")
+            sys.exit(TIMED_OUT)
+        output.changed(task, as_json=context.json)
+        code = code or exit_code(task.status, task.exit_code)
+    sys.exit(code)
+
+
+def _ended(client: Client, task_id: str, last: float | None) -> TaskView | None:
+    """Return the task when it has ended; None where the time is over before."""
+    for number in itertools.count():
+        task = client.task(task_id)
+        if task.status in ENDED:
+            return task
+        pause = min(LOOK_SECONDS * 1.3 ** min(number, 20), LOOK_MOST_SECONDS)
+        if last is not None:
+            pause = min(pause, last - time.monotonic())
+        if pause <= 0:
+            return None
+        time.sleep(pause)
+    raise AssertionError("never reached")
+
+
+@_command("open")
+@click.argument("task_id", metavar="[ID]", required=False)
+def open_(task_id: str | None) -> None:
+    """Open a task's page, or the list of tasks, in the browser."""
+    client = connect()
+    place = "/" if task_id is None else f"/tasks/{task_ids.find(client, task_id)}"
+    address = client.address.rstrip("/") + place
+    output.note(address)
+    sys.exit(click.launch(address))
+
+
+@_command("continue")
+@click.argument("task_id", metavar="ID")
+@click.argument("prompt")
+@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
+@json_option
+@pass_context
+def continue_(context: Context, task_id: str, prompt: str, follow: bool) -> None:
+    """Continue a coding agent's finished task: a new task on its branch. PROMPT: what to do next."""
+    client = connect()
+    text = sys.stdin.read() if prompt == "-" else prompt
+    task = client.continue_task(task_ids.find(client, task_id), text)
+    if follow:
+        sys.exit(follow_to_end(client, task.id, as_json=context.json))
+    output.task(task, as_json=context.json)
+
+
+@_command("push")
+@click.argument("task_id", metavar="ID")
+@click.argument("branch", required=False)
+@click.option("--if-exists", type=click.Choice(get_args(IfExists)), help="What to do if the branch exists.")
+@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
+@json_option
+@pass_context
+def push(context: Context, task_id: str, branch: str | None, if_exists: str | None, follow: bool) -> None:
+    """Push the work that was kept of a task, to BRANCH or to the task's result branch."""
+    client = connect()
+    task = client.push(task_ids.find(client, task_id), branch=branch, if_exists=if_exists)
+    if follow:
+        sys.exit(follow_to_end(client, task.id, as_json=context.json))
+    output.task(task, as_json=context.json)
+
+
+@_command("logs")
+@click.argument("task_id", metavar="ID")
+@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
+@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
+@json_option
+@pass_context
+def logs(context: Context, task_id: str, follow: bool, attempt: int | None) -> None:
+    """Show a task's log."""
+    client = connect()
+    task_id = task_ids.find(client, task_id)
+    if follow:
+        sys.exit(follow_to_end(client, task_id, as_json=context.json, attempt=attempt))
+    kind = "application/x-ndjson" if context.json else "text/plain"
+    for block in client.logs(task_id, kind=kind, attempt=attempt):
+        sys.stdout.buffer.write(block)
+    sys.stdout.flush()
+
+
+@_command("input")
+@click.argument("task_id", metavar="ID")
+@click.argument("text")
+@json_option
+@pass_context
+def input_(context: Context, task_id: str, text: str) -> None:
+    """Send a line to a script that waits for input."""
+    client = connect()
+    task = client.input(task_ids.find(client, task_id), text)
+    if context.json:
+        output.task(task, as_json=True)
+
+
+@_command("answer")
+@click.argument("task_id", metavar="ID")
+@click.argument("text")
+@click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
+@json_option
+@pass_context
+def answer(context: Context, task_id: str, text: str, follow: bool) -> None:
+    """Answer the question of a task that waits or is suspended. TEXT: the answer; - for standard input."""
+    client = connect()
+    text = sys.stdin.read() if text == "-" else text
+    task = client.input(task_ids.find(client, task_id), text)
+    if follow:
+        sys.exit(follow_to_end(client, task.id, as_json=context.json))
+    output.task(task, as_json=context.json)
+
+
+@_command("artifacts")
+@click.argument("task_id", metavar="ID")
+@click.argument("path", required=False)
+@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
+@click.option(
+    "--all", "directory", type=click.Path(path_type=Path, file_okay=False), metavar="DIRECTORY",
+    help="Write every artifact into this new or empty directory.",
+)  # fmt: skip
+@json_option
+@pass_context
+def artifacts(context: Context, task_id: str, path: str | None, attempt: int | None, directory: Path | None) -> None:
+    """List a task's artifacts, write one of them to standard output, or all into a directory."""
+    client = connect()
+    task_id = task_ids.find(client, task_id)
+    if path is not None and directory is not None:
+        raise click.UsageError("PATH and --all exclude each other")
+    if path is not None:
+        client.artifact(task_id, path, sys.stdout.buffer, attempt=attempt)
+        sys.stdout.flush()
+        return
+    found = _left_by(client.task(task_id), attempt).artifacts
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
+        if any(directory.iterdir()):
+            raise click.ClickException(f"{directory} is not empty; name a new directory")
+        for artifact in found:
+            _download(client, task_id, artifact.path, directory, attempt)
+    output.artifacts(found, as_json=context.json)
+
+
+def _download(client: Client, task_id: str, path: str, directory: Path, attempt: int | None) -> None:
+    """Write one artifact below the directory, which was empty: no link of anybody's can lead out of it."""
+    parts = path.split("/")
+    if any(part in ("", ".", "..") or "\0" in part for part in parts):
+        raise click.ClickException(f"{printable(path)} is no path below a directory; get it alone, by its path")
+    target = directory.joinpath(*parts)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("xb") as file:
+        client.artifact(task_id, path, file, attempt=attempt)
+
+
+@_command("outputs")
+@click.argument("task_id", metavar="ID")
+@click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
+@json_option
+@pass_context
+def outputs(context: Context, task_id: str, attempt: int | None) -> None:
+    """List a task's outputs."""
+    client = connect()
+    output.outputs(_left_by(client.task(task_ids.find(client, task_id)), attempt).outputs, as_json=context.json)
+
+
+def _left_by(task: TaskView, attempt: int | None) -> TaskView | AttemptView:
+    """Return the object that has a script's files and outputs: the task, for its last attempt, or one of its
+    attempts.
+    """
+    if attempt is None:
+        return task
+    found = next((one for one in task.attempts if one.number == attempt), None)
+    if found is None:
+        raise click.ClickException(f"{task.id} has no attempt {attempt}; it has {len(task.attempts)}")
+    return found
