@@ -10,6 +10,7 @@ from admin.app import make_app
 from admin.ports import Ports
 from keruta.adapters.cloudevents import decode, event_sender
 from keruta.adapters.encryption import Sealer
+from keruta.adapters.forge_sender import ForgeSender
 from keruta.adapters.git.remote_check import GitRemoteCheck
 from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.identity.keycloak_roles import KeycloakRoles
@@ -26,6 +27,7 @@ from keruta.adapters.mongo.credential_lookup import MongoOpening
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.deliveries import MongoDeliveries
 from keruta.adapters.mongo.forge_lookup import MongoForges
+from keruta.adapters.mongo.forge_reports import MongoReports
 from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.metrics import Figures
 from keruta.adapters.mongo.outbox import MongoOutbox
@@ -45,6 +47,7 @@ from keruta.adapters.results import Results
 from keruta.adapters.tracing import tracing
 from keruta.adapters.webhooks import WebhookSender
 from keruta.services.changes import TaskPorts
+from keruta.services.forge_reports import ReportPorts, tell_due
 from keruta.services.task_commands import CommandPorts
 from keruta.settings import Settings, load
 
@@ -65,6 +68,9 @@ def make_ports(settings: Settings) -> Ports:
     told = MongoWebhooks(database, sealer)
     sender = WebhookSender(told, settings.webhook_networks)
     sender.start()
+    forges, told_forges = MongoForges(database, sealer), MongoReports(database)
+    report_ports = ReportPorts(store=told_forges, forges=forges, public_url=settings.public_url)
+    ForgeSender(lambda: tell_due(report_ports)).start()
     return Ports(
         settings=settings,
         check=lambda: ping(database),
@@ -87,7 +93,8 @@ def make_ports(settings: Settings) -> Ports:
         retention=MongoRetention(database, settings),
         dead_letters=MongoDeadLetters(database, events.send),
         webhooks=told,
-        forges=MongoForges(database, sealer),
+        forges=forges,
+        posts=told_forges,
         forge_deliveries=MongoSeenDeliveries(database, MongoDeliveries(database, sealer, editors(database, settings))),
         webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from keruta.ports import EventDecoder, FileStore, Intake, Lookup, Statements, SubmitTrace, Verifying
 from keruta.ports.catalog import Catalogs, RemoteCheck, Transfer
 from keruta.ports.deliveries import Deliveries
-from keruta.ports.forges import Forges
+from keruta.ports.forges import Forges, Posts
 from keruta.ports.people import Accounts, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
 from keruta.ports.watching import (
     AccessSpreading,
@@ -51,6 +51,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     webhooks: Webhooks
     forge_deliveries: Deliveries
     forges: Forges
+    posts: Posts
     webhook_sender: WebhookAlarm
     overview: SystemOverview
     lookup: Lookup

@@ -6,6 +6,7 @@ import flask
 
 from admin.auth import principal, serves
 from admin.ports import ports
+from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.forges import AddRepository, ConnectRequest, ForgeCheck
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
@@ -43,6 +44,12 @@ def connect_trigger(name: str) -> flask.Response:
         principal(), name, wanted.trigger, forges=ports().forges, catalogs=ports().catalogs,
         public_url=ports().settings.public_url,
     ))  # fmt: skip
+
+
+@serves(blueprint, "list_task_posts")
+def list_task_posts(id: str) -> flask.Response:
+    task = ports().reading.task(principal(), id)
+    return json_answer(Page(items=ports().posts.of(task.id)))
 
 
 def check(name: str) -> ForgeCheck:

@@ -53,6 +53,9 @@ _NAMES = {
     "jitter_seconds": marked("Later by at most (seconds)"), "missed": marked("Times that were missed"),
     "provider": marked("Events of"), "forge": marked("Forge"), "credential": marked("Credential"),
     "webhook_secret": marked("Credential that signs deliveries"),
+    "report": marked("What the forge is told"), "pull_request": marked("Pull request"),
+    "from_keruta": marked("Also by what keruta itself did"), "base": marked("To be merged into"),
+    "body": marked("Text"), "reviewers": marked("Reviewers"), "draft": marked("As a draft"),
     "events": marked("Events"), "branches": marked("Branches"), "actions": marked("Actions"),
     "concurrency": marked("While an earlier task runs"), "group": marked("Earlier tasks are those of"),
     "forks": marked("Pull requests from forks"), "paused": marked("Paused"), "result": marked("Result"),
@@ -99,13 +102,16 @@ _HELP = {
     "commit.trailers": marked("Such as Co-authored-by: Dana <dana@example.com>, one a line."),
     "ref": marked("Empty for the default branch."),
     "webhook_secret": marked("A credential of the type webhook secret; the forge signs with the same value."),
+    "pull_request": marked("Opened from the result branch of a task that succeeded. Filled in are {task}, {name}, "
+                           "{branch}, {number}, {title}, {answer} and {url}."),
     "schedule": marked("A cron expression: minute, hour, day of month, month, day of week. 0 2 * * * is two in the "
                        "morning, each day."),
     "time_zone": marked("For example Europe/Berlin or Asia/Tokyo."),
     "jitter_seconds": marked("Spreads triggers that have the same time; this one is always later by the same amount."),
     "missed": marked("Times at which keruta was not running."),
     "branches": marked("Patterns such as main or release/*, one a line; empty for all."),
-    "actions": marked("In the forge's own words, such as opened or synchronize, one a line; empty for all."),
+    "actions": marked("In the forge's own words, such as opened or synchronize, one a line; * for all; empty for what "
+                      "is new."),
     "priority": marked("-100 to 100; the highest goes first."),
 }  # fmt: skip
 _KINDS = {

@@ -80,7 +80,8 @@ def task(id: str) -> flask.Response:
         "tasks/now.html" if part else "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal(), id),
-        forge=forge_links(view), stages=stages(view), if_exists=get_args(IfExists),
+        forge=forge_links(view), posts=ports().posts.of(view.id) if view.origin is not None else [],
+        stages=stages(view), if_exists=get_args(IfExists),
     )  # fmt: skip
 
 

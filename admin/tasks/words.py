@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from admin.site.language import gettext, marked
 from admin.site.safe_text import visible
+from keruta.domain.forge_reports import PostView
 from keruta.domain.task import RepositoryRef
 
 _USAGE = {
@@ -19,6 +20,23 @@ RETRIES = {
     "if_not_started": marked("it is tried again if its script had not begun"),
     "always": marked("it is tried again in any case"),
 }
+
+
+_POSTS = {
+    "status": marked("status of the commit"), "comment": marked("comment"), "pull_request": marked("pull request"),
+}  # fmt: skip
+_POST_STATES = {
+    "waiting": marked("is tried again"), "sent": marked("told"), "failed": marked("given up"),
+    "superseded": marked("a newer task speaks of it"),
+}  # fmt: skip
+
+
+def post_name(post: PostView) -> str:
+    return gettext(_POSTS[post.kind])
+
+
+def post_state(post: PostView) -> str:
+    return gettext(_POST_STATES[post.state])
 
 
 def usage_name(measure: str) -> str:
@@ -37,6 +55,6 @@ def short_repository(repository: RepositoryRef) -> str:
 
 
 GLOBALS = {
-    "usage_name": usage_name, "retry_name": retry_name,
+    "post_name": post_name, "post_state": post_state, "usage_name": usage_name, "retry_name": retry_name,
     "short_repository": short_repository,
 }  # fmt: skip

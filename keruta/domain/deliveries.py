@@ -11,7 +11,7 @@ import msgspec
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.forges import TIME, ForgeEvent, glob_matches
 from keruta.domain.messages import Message, message
-from keruta.domain.task import RepositoryAsk, TaskRequest
+from keruta.domain.task import Origin, RepositoryAsk, TaskRequest
 
 BODY_LIMIT_BYTES = 25 * 1024 * 1024  # the most that GitHub sends
 DELIVERY_DAYS = 30
@@ -89,6 +89,19 @@ def request_of(spec: TriggerSpec, event: ForgeEvent) -> TaskRequest:
     )  # fmt: skip
 
 
+def origin_of(spec: TriggerSpec, event: ForgeEvent, repository: str | None) -> Origin:
+    """Make what a task was started for.
+
+    Args:
+        repository: its owner and name at the trigger's forge; None where it has none.
+    """
+    return Origin(
+        trigger=spec.name, forge=spec.forge if repository is not None else None, repository=repository,
+        event=event.kind or "", ref=event.ref, base=event.base, commit=event.commit, number=event.number,
+        pull_request=event.pull_request, sender=event.sender, title=event.title, url=event.url,
+    )  # fmt: skip
+
+
 def event_of_time(at: datetime, *, missed: bool) -> ForgeEvent:
     """Make the event of a time that came: its identity is the time, so it is one event however often it is noted."""
     return ForgeEvent(
@@ -151,6 +164,8 @@ def _mismatch(spec: TriggerSpec, event: ForgeEvent, url: str) -> Message | None:
         return message("delivery_deleted", ref=event.ref or "")
     if not _counts(spec, event):
         return message("delivery_action", action=event.action or "")
+    if not spec.from_keruta and (event.own or (spec.result is not None and event.ref == spec.result.branch)):
+        return message("delivery_own")
     return _filtered(spec, event)
 
 

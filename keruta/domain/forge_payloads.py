@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from keruta.domain.catalog.triggers import EventKind, Provider
-from keruta.domain.forges import ForgeEvent
+from keruta.domain.forges import MARK, ForgeEvent
 
 COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 TEXT_LETTERS = 500
@@ -67,6 +67,8 @@ def _github(provider: Provider, name: str, payload: Mapping[str, Any]) -> ForgeE
             **common, kind="comment",
             number=_number(payload, "issue", "number"), title=_text(payload, "issue", "title"),
             labels=_labels(_at(payload, "issue", "labels")), at=_moment(at),
+            pull_request=bool(_at(payload, "issue", "pull_request")), url=_link(payload, "comment", "html_url"),
+            own=_is_own(payload, "comment", "body"),
             identity=f"comment {_number(payload, 'comment', 'id')} {common['action']} {at}",
         )  # fmt: skip
     if name in ("issues", "issue_label", "issue_assign"):
@@ -74,7 +76,7 @@ def _github(provider: Provider, name: str, payload: Mapping[str, Any]) -> ForgeE
         added = _added(provider, payload, common["action"])
         return ForgeEvent(
             **common, kind="issue", number=number, title=_text(payload, "issue", "title"), added=added,
-            labels=_labels(_at(payload, "issue", "labels")), at=_moment(at),
+            labels=_labels(_at(payload, "issue", "labels")), at=_moment(at), url=_link(payload, "issue", "html_url"),
             identity=f"issue {number} {common['action']} {','.join(added or ())} {at}",
         )  # fmt: skip
     return ForgeEvent(**common)
@@ -101,7 +103,9 @@ def _pull_request(payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEv
         labels=_labels(_at(payload, "pull_request", "labels")),
         fork=_number(payload, *head, "repo", "id") is None
         or _number(payload, *head, "repo", "id") != _number(payload, *base, "repo", "id"),
-        at=_moment(at), identity=f"pull_request {number} {common['action']} {','.join(added or ())} {commit} {at}",
+        at=_moment(at), pull_request=True, url=_link(payload, "pull_request", "html_url"),
+        own=common["action"] == "opened" and _is_own(payload, "pull_request", "body"),
+        identity=f"pull_request {number} {common['action']} {','.join(added or ())} {commit} {at}",
     )  # fmt: skip
 
 
@@ -121,6 +125,7 @@ def _push(
     commit = (tagged if kind == "tag" else None) or _commit(after)
     return ForgeEvent(
         **common, kind=kind, ref=ref, base=ref, commit=None if deleted else commit, deleted=deleted,
+        url=_link(payload, "compare_url") or _link(payload, "compare"),
         paths=_paths(commits) if commits is not None else None,
         identity=f"{kind} {common['repository']} {full} {before} {after}",
     )  # fmt: skip
@@ -150,6 +155,8 @@ def _gitlab(payload: Mapping[str, Any]) -> ForgeEvent:
             **common, kind="pull_request", number=number, title=_text(payload, *own, "title"), commit=commit,
             ref=_name(payload, *own, "source_branch"), base=_name(payload, *own, "target_branch"),
             labels=_labels(payload.get("labels")), fork=source is None or source != target, **_updated(payload),
+            pull_request=True, url=_link(payload, *own, "url"),
+            own=common["action"] == "open" and _is_own(payload, *own, "description"),
             at=_moment(at), identity=f"pull_request {number} {common['action']} {commit} {at}",
         )  # fmt: skip
     if kind == "note":
@@ -157,13 +164,15 @@ def _gitlab(payload: Mapping[str, Any]) -> ForgeEvent:
         return ForgeEvent(
             **common, kind="comment", number=_number(payload, subject, "iid"), title=_text(payload, subject, "title"),
             labels=_labels(_at(payload, subject, "labels")), at=_moment(at),
+            pull_request=subject == "merge_request", url=_link(payload, *own, "url"),
+            own=_is_own(payload, *own, "note"),
             change=None if common["action"] else "created",  # GitLab before 16 told of new ones alone
             identity=f"comment {_number(payload, *own, 'id')} {common['action']} {at}",
         )  # fmt: skip
     if kind == "issue":
         return ForgeEvent(
             **common, kind="issue", number=number, title=_text(payload, *own, "title"),
-            labels=_labels(payload.get("labels")), at=_moment(at), **_updated(payload),
+            labels=_labels(payload.get("labels")), at=_moment(at), url=_link(payload, *own, "url"), **_updated(payload),
             identity=f"issue {number} {common['action']} {at}",
         )  # fmt: skip
     return ForgeEvent(**common)
@@ -207,6 +216,18 @@ def _name(payload: Any, *path: str) -> str | None:
     if not isinstance(found, str):
         return None
     return "".join(one if one.isprintable() else UNPRINTABLE for one in found[:TEXT_LETTERS])
+
+
+def _link(payload: Any, *path: str) -> str | None:
+    """An address that a page may link to."""
+    found = _text(payload, *path) or ""
+    return found if found.startswith(("https://", "http://")) else None
+
+
+def _is_own(payload: Any, *path: str) -> bool:
+    """Say whether a text holds keruta's mark, so that it does not answer itself."""
+    found = _at(payload, *path)
+    return isinstance(found, str) and MARK in found
 
 
 def _number(payload: Any, *path: str) -> int | None:

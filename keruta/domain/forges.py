@@ -20,6 +20,7 @@ from keruta.domain.catalog.triggers import Provider
 
 HEADER_VALUE = re.compile(r"[\x21-\x7e]{1,200}")
 WORD = re.compile(r"[A-Za-z0-9_ .-]{1,80}")
+MARK = "<!-- keruta:"  # begins what keruta hides in its comments and pull requests
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 Cause = Literal["push", "tag", "pull_request", "comment", "issue", "schedule", "run"]  # the last two are keruta's own
@@ -70,6 +71,9 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
         commit: what is checked out.
         paths: the files that a push changed; None where the payload does not name them all.
         added: the labels that the event put on it; None where that is not said.
+        pull_request: whether the number is a pull request's.
+        url: where people see it.
+        own: whether it holds keruta's own mark, or is of its own branch.
         at: when it happened, or which time it is, where the payload says so.
     """
 
@@ -90,6 +94,9 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
     fork: bool = False
     sender: str | None = None
     title: str | None = None
+    pull_request: bool = False
+    url: str | None = None
+    own: bool = False
     at: datetime | None = None
 
     @property

@@ -290,6 +290,28 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 0
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a trigger started a task for.
+
+    Args:
+        forge: where it is reported to; None where it is reported nowhere.
+        repository: its owner and name at that forge.
+    """
+
+    trigger: str
+    event: str
+    forge: str | None = None
+    repository: str | None = None
+    ref: str | None = None
+    base: str | None = None
+    commit: str | None = None
+    number: int | None = None
+    pull_request: bool = False
+    sender: str | None = None
+    title: str | None = None
+    url: str | None = None
+
+
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     """A task as the API shows it.
 
@@ -298,6 +320,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
         answer: the last attempt's.
         provenance: whether each attempt gets a signed statement of what it did.
         answer_until: when a suspended task fails for want of an answer.
+        origin: what a trigger started it for.
     """
 
     id: str
@@ -340,6 +363,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     log: LogView = LogView()
     history: list[HistoryEntry] = []
     waiting: WaitingView | None = None
+    origin: Origin | None = None
 
     def attempt(self, number: int | None) -> AttemptView | None:
         """The attempt of this number, or the last one; None if there is no such attempt."""
@@ -397,6 +421,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     documents: tuple[DocumentRef, ...] = ()
     provenance: bool = False
+    origin: Origin | None = None
     readers: tuple[str, ...] = ("everyone",)
     managers: tuple[str, ...] = ()
 

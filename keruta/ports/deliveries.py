@@ -83,6 +83,10 @@ class DeliveryStore(Protocol):
 
     def repository_url(self, name: str) -> str | None: ...
 
+    def at_forge(self, spec: TriggerSpec) -> str | None:
+        """Return the owner and name of a trigger's repository at its forge; None where keruta reports nothing there."""
+        ...
+
 
 class Scheduled(msgspec.Struct, frozen=True, kw_only=True):
     """A trigger of whose schedule a time has come: `at` is that time, as the expression says it."""

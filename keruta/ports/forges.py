@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
@@ -9,7 +10,10 @@ import msgspec
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository, ForgeSpec
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestText, Thread
+from keruta.domain.forge_reports import PostView, Report
+from keruta.domain.messages import Message
 from keruta.domain.principal import Principal
+from keruta.domain.task import TaskView
 
 
 class ForgeApi(Protocol):
@@ -86,3 +90,72 @@ class Forges(Protocol):
         ...
 
     def repository_url(self, name: str) -> str: ...
+
+
+class DueReport(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that its forge is to be told of, and its trigger as it is now; None where that was deleted.
+
+    Args:
+        since: when it became due; a later change of the task makes it due again.
+    """
+
+    task: TaskView
+    trigger: TriggerSpec | None
+    forge: str
+    since: datetime
+
+
+class KnownPost(msgspec.Struct, frozen=True, kw_only=True):
+    """What is on record of one thing that a forge is to be told.
+
+    Args:
+        settled: the same was told, or has failed for good.
+        newer: a newer task speaks of the same.
+        remote: what the forge calls the comment.
+        tries: how often the same was tried in vain.
+    """
+
+    settled: bool = False
+    newer: bool = False
+    remote: int | None = None
+    tries: int = 0
+
+
+class ReportStore(Protocol):
+    """The record of what forges are told. Every method raises Unavailable."""
+
+    def due_forges(self) -> list[str]: ...
+
+    def hold(self, forge: str) -> str | None:
+        """Keep a forge for this process alone for two minutes, unless it is another's or is to be left alone."""
+        ...
+
+    def next(self, forge: str, holder: str) -> DueReport | None:
+        """Return the task that is due longest, if the forge is still this process's; for two minutes more."""
+        ...
+
+    def release(self, forge: str, holder: str) -> None: ...
+
+    def rest(self, forge: str, seconds: float) -> None:
+        """Leave a forge alone for a while."""
+        ...
+
+    def known(self, due: DueReport, report: Report) -> KnownPost: ...
+
+    def told(self, due: DueReport, report: Report, posted: Posted | None, said: Message) -> None: ...
+
+    def failed(self, due: DueReport, report: Report, said: Message, *, final: bool) -> None: ...
+
+    def superseded(self, due: DueReport, report: Report) -> None: ...
+
+    def done(self, due: DueReport, again_seconds: float | None) -> None:
+        """Note that nothing more is due of a task, or that it is again after a while."""
+        ...
+
+
+class Posts(Protocol):
+    """What forges were told, as people see it."""
+
+    def of(self, task: str) -> list[PostView]:
+        """Raises Unavailable."""
+        ...

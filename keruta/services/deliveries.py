@@ -16,7 +16,7 @@ import msgspec
 
 from keruta import metrics, structs
 from keruta.domain.catalog.triggers import Provider
-from keruta.domain.deliveries import TRIES_MOST, Due, group_of, request_of, too_old, verdict
+from keruta.domain.deliveries import TRIES_MOST, Due, group_of, origin_of, request_of, too_old, verdict
 from keruta.domain.forge_payloads import read_event
 from keruta.domain.forges import HEADER_VALUE, WORD, headers_of, signature_holds
 from keruta.domain.messages import Message, as_message, message
@@ -161,10 +161,11 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
 def _submit(ports: DeliveryPorts, due: Due, who: Principal, task: str) -> None:
     """Make the task. If it can't be made, its group goes on without it."""
     assert due.spec is not None
+    origin = origin_of(due.spec, due.event, ports.store.at_forge(due.spec))
     try:
         submit(
             request_of(due.spec, due.event), who, lookup=ports.lookup, intake=ports.intake, tracing=ports.tracing,
-            settings=ports.settings, identity=task,
+            settings=ports.settings, identity=task, origin=origin,
         )  # fmt: skip
     except Unavailable:
         raise

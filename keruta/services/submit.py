@@ -13,7 +13,7 @@ from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.submission import grant_missing, make_task
-from keruta.domain.task import TaskRequest, TaskView
+from keruta.domain.task import Origin, TaskRequest, TaskView
 from keruta.errors import Forbidden, InvalidRequest
 from keruta.ports import Accepted, IdempotencyKey, Intake, Lookup, SubmitTrace
 from keruta.settings import Settings
@@ -41,13 +41,14 @@ def continue_task(
 
 def submit(
     request: TaskRequest, principal: Principal, *, lookup: Lookup, intake: Intake, tracing: SubmitTrace,
-    settings: Settings, key: str | None = None, identity: str | None = None,
+    settings: Settings, key: str | None = None, identity: str | None = None, origin: Origin | None = None,
 ) -> Accepted:  # fmt: skip
     """The task is in the queue.
 
     Args:
         key: of one submit; the same again gives the task of the first.
         identity: the task's id, where it was chosen before; the same again gives that task.
+        origin: what a trigger starts it for.
 
     Raises:
         InvalidRequest: with every fault of what the request names; or the key was used for another request.
@@ -61,6 +62,7 @@ def submit(
         raise InvalidRequest.of(faults)
     if missing := grant_missing(found, principal.names):
         raise Forbidden(missing, reason="GrantMissing")
+    task = msgspec.structs.replace(task, origin=origin)
     idempotency = None
     if key is not None:
         digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()

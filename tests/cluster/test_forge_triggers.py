@@ -57,6 +57,11 @@ class Forge:
 
         return eventually(found, 60, f"a delivery of {event} that is {status}: {self.deliveries()}", pause=0.3)
 
+    def status(self, commit: str, state: str) -> dict[str, Any] | None:
+        """The newest status of a commit, if it is in that state."""
+        found = self.gitea.call("GET", f"/repos/lab/app/commits/{commit}/status")["statuses"] or [{}]
+        return found[0] if found[0].get("status") == state else None
+
     def output(self, task: str) -> list[str]:
         """The lines that the script printed."""
         return [line for line in self.system.text(task).splitlines() if not line.startswith("[keruta]")]
@@ -102,6 +107,9 @@ def test_a_push_starts_one_task_at_its_commit(forge: Forge) -> None:
 
     assert task.status == "succeeded", task.message
     assert forge.output(task.id) == [commit, "push|topic|lab||"]
+    status = eventually(lambda: forge.status(commit, "success"), 60, "the status of the commit", pause=0.3)
+    assert status["target_url"] == f"{forge.system.running.url}/tasks/{task.id}"
+    assert status["context"] == "keruta/app-push"
 
 
 def test_an_annotated_tag_starts_a_task_at_its_commit(forge: Forge) -> None:
@@ -157,3 +165,30 @@ def test_a_comment_starts_a_task_at_the_default_branch(forge: Forge) -> None:
     task = forge.system.ended(forge.delivered("issue_comment", "started")["task"])
 
     assert task.status == "succeeded", task.message
+
+
+def test_an_issue_ends_in_one_comment_and_a_pull_request(forge: Forge, tmp_path: Path) -> None:
+    """What keruta itself writes there starts nothing."""
+    script = tmp_path / "fix.sh"
+    script.write_text('echo "$KERUTA_PARAM_NUMBER" > fixed.txt; git add fixed.txt; git commit -q -m Fix')
+    template = '{"title": "Fix #{number}: {title}", "body": "From {branch}.", "draft": true}'
+    forge.keruta("triggers", "create", "app-fix", "--repository", "app", "--forge", "git", "--events", "issue",
+                 "--script-file", str(script), "--report", "comment",
+                 "--result", '{"branch": "keruta/fix", "if_exists": "update"}', "--pull-request", template)  # fmt: skip
+    forge.keruta("forges", "connect", "git", "app-fix")
+    number = forge.gitea.call("POST", "/repos/lab/app/issues", {"title": "A fault"})["number"]
+
+    pulls = "/repos/lab/app/pulls?state=open"
+    made = eventually(
+        lambda: next((one for one in forge.gitea.call("GET", pulls) if one["head"]["ref"] == "keruta/fix"), None), 60
+    )
+    assert (made["title"], made["base"]["ref"]) == (f"WIP: Fix #{number}: A fault", "main")
+    assert made["body"].startswith("From keruta/fix.")
+
+    def told() -> list[dict[str, Any]]:
+        found = forge.gitea.call("GET", f"/repos/lab/app/issues/{number}/comments")
+        return found if found and "Succeeded." in found[0]["body"] else []
+
+    assert len(eventually(told, 60, "a comment on the issue", pause=0.3)) == 1
+    own = forge.delivered("issue_comment", "ignored")
+    assert own["message_code"] == "delivery_own"

@@ -9,6 +9,7 @@ import pytest
 
 from admin.app import make_app
 from admin.bootstrap import make_ports
+from keruta.adapters.forge_sender import ForgeSender
 from keruta.adapters.mongo.client import Database
 from keruta.adapters.tokens import Issuer, new_key
 from keruta.adapters.webhooks import WebhookSender
@@ -25,6 +26,7 @@ def world(database: Database, settings: Settings) -> World:
 def app(world: World, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> flask.Flask:
     """The web admin on the test's database; `extensions["issuer"]` signs its tokens."""
     monkeypatch.setattr(WebhookSender, "start", lambda self: None)
+    monkeypatch.setattr(ForgeSender, "start", lambda self: None)
     monkeypatch.setattr("keruta.logs.configure", lambda *_: None)
     monkeypatch.setattr("admin.bootstrap.connect", lambda *_, **__: world.database)
     issuer = Issuer(new_key(), issuer=settings.issuer, audience=settings.audience)

@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from markdown_it import MarkdownIt
 
 from keruta.domain.catalog.triggers import Provider, TriggerSpec
 from keruta.domain.decode import convert
 from keruta.domain.deliveries import is_of, request_of, too_old, verdict
 from keruta.domain.forge_payloads import read_event
+from keruta.domain.forge_reports import trimmed
 from keruta.domain.forges import ForgeEvent, glob_matches, headers_of, signature_holds
 
 URL = "https://git.example.com/team/app.git"
@@ -323,3 +325,35 @@ def test_the_files_of_a_push_are_bounded_beside_its_body() -> None:
     commits = [{"added": ["x" * 4000 for _ in range(300)], "modified": [], "removed": []}]
 
     assert read_event("github", "push", push(commits=commits)).paths is None
+
+
+def test_what_keruta_itself_has_caused_starts_nothing_unless_it_is_asked_for() -> None:
+    """Its comments and pull requests, by their mark; pushes to its result branch, by their name."""
+    words = {"comment": {"id": 1, "body": "x <!-- keruta: t -->"}, "issue": {"number": 7}}
+    comment = read_event("github", "issue_comment", {**pull_request(action="created"), **words})
+    opened = pull_request()
+    opened["pull_request"]["body"] = "<!-- keruta: t -->"
+    branch = {"result": {"branch": "fix"}}
+
+    assert outcome(trigger(events=["comment"]), comment) == "delivery_own"
+    assert outcome(trigger(events=["comment"], from_keruta=True), comment) == "start"
+    assert outcome(trigger(events=["pull_request"]), read_event("github", "pull_request", opened)) == "delivery_own"
+    assert outcome(trigger(**branch), read_event("github", "push", push("refs/heads/fix"))) == "delivery_own"
+    assert outcome(trigger(**branch), read_event("github", "push", push())) == "start"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["![a](https://e/x.png)", "![a][b]\n\n[b]: https://e/x.png", "<img src=x>", "a <b>c</b>", "[![i](//e)](//e)"],
+)
+def test_an_answer_is_shown_at_a_forge_without_images_or_html(text: str) -> None:
+    shown = trimmed(text)
+    tokens = MarkdownIt("commonmark", {"html": True}).parse(shown)
+    kinds = {inner.type for token in tokens for inner in (token, *(token.children or ()))}
+
+    assert not kinds & {"image", "html_inline", "html_block"}
+
+
+def test_an_answer_without_images_is_shown_as_it_is_but_notifies_nobody() -> None:
+    assert trimmed("`a < b` and **c**\n\n```\n<img>\n```") == "`a < b` and **c**\n\n```\n<img>\n```"
+    assert "@dana" not in trimmed("thanks @dana")

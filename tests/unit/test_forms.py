@@ -21,6 +21,7 @@ WORD = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=40)
 YAMLS: dict[str, list[Any]] = {
     "events": ["push"],
+    "report": ["comment"],
     "tolerations": [{"key": "gpu", "operator": "Exists"}, {"key": "a: b", "value": "yes", "effect": "NoSchedule"}],
     "node_affinity": [{"key": "disk", "operator": "In", "values": ["ssd"]}],
     "extended_resources": {"nvidia.com/gpu": 1},

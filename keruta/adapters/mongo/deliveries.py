@@ -203,6 +203,16 @@ class MongoDeliveries:
             row = self._repositories.find_one({"_id": name}, ["spec.url"])
         return None if row is None else str(row["spec"]["url"])
 
+    def at_forge(self, spec: TriggerSpec) -> str | None:
+        if spec.forge is None:
+            return None
+        with translated():
+            row = self._forges.find_one({"_id": spec.forge}, ["spec"])
+        forge = structs.from_plain(row["spec"], ForgeSpec) if row is not None else None
+        if forge is None or forge.credential is None:
+            return None
+        return forge.repository_of(self.repository_url(spec.repository) or "")
+
 
 def stored_event(event: ForgeEvent) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(event, builtin_types=(datetime,))

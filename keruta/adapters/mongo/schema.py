@@ -11,6 +11,7 @@ going on, whatever the history:
     answer_until  while a suspended task waits for its answer
     outbox_at    while an event waits to be sent
     provenance_due  while attempts that have ended await a signed statement
+    forge_due    while its forge is to be told of it
     draws_on     the entries of the catalog that it needs, until it has ended
 """
 
@@ -271,6 +272,16 @@ def _suspended(database: Database[dict[str, Any]]) -> None:
     snapshots.create_index("expires_at", name="expires_at", expireAfterSeconds=0)
 
 
+def _forge_posts(database: Database[dict[str, Any]]) -> None:
+    """What forges are to be told, and what they were told."""
+    due = [("origin.forge", ASCENDING), ("forge_due", ASCENDING)]
+    database["tasks"].create_index(due, name="forge_due", **_there("forge_due"))
+    posts = database["forge_posts"]
+    posts.create_index([("task", ASCENDING), ("kind", ASCENDING)], name="task")
+    posts.create_index([("key", ASCENDING), ("task", DESCENDING)], name="key")
+    posts.create_index("updated_at", name="updated_at", expireAfterSeconds=366 * DAY_SECONDS)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -294,6 +305,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _parts_of_deliveries,
     _forges,
     _suspended,
+    _forge_posts,
 )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 from pymongo import ReturnDocument
 
 from keruta import structs
@@ -77,6 +78,7 @@ def new_document(new: NewTask) -> Document:
         "attempt_count": 0,
         "past_attempts": [],
         "input": [],
+        **({"origin": msgspec.to_builtins(new.origin)} if new.origin is not None else {}),
     }
 
 
@@ -107,6 +109,7 @@ def insert_new(tasks: Collection, new: NewTask) -> tuple[Document, Event | None]
         "history": [{"status": Status.QUEUED.value, "at": "$$NOW", "attempt": 0}],
         "outbox": [{"id": event_id, "status": Status.QUEUED.value, "at": "$$NOW", "attempt": 0}],
         "outbox_at": "$$NOW",
+        **({"forge_due": "$$NOW"} if new.origin is not None and new.origin.forge is not None else {}),
     }
     fresh = {"$eq": [{"$type": "$status"}, "missing"]}
     document = tasks.find_one_and_update(
@@ -139,6 +142,7 @@ def status_change(change: Change, fields: Mapping[str, Any], removed: Sequence[s
                 "history": {"$slice": [{"$concatArrays": ["$history", [said]]}, -HISTORY_LIMIT]},
                 "outbox": {"$concatArrays": [{"$ifNull": ["$outbox", []]}, [{"id": event_id, **said}]]},
                 "outbox_at": {"$ifNull": ["$outbox_at", "$$NOW"]},
+                "forge_due": {"$cond": [{"$eq": [{"$type": "$origin.forge"}, "string"]}, "$$NOW", "$$REMOVE"]},
             }
         }
     ]
@@ -206,6 +210,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             "answer": last.get("answer") or "",
             "artifacts": last.get("artifacts") or [],
             "history": document.get("history", []),
+            "origin": document.get("origin"),
             "log": {
                 "bytes": log.get("bytes", 0),
                 "next_sequence": log.get("next_sequence", 0),

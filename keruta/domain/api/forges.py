@@ -6,7 +6,8 @@ from keruta.domain.api.route import Parameter, Route
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.forges import AddRepository, ConnectRequest, ForgeCheck, ForgeRepository, ForgeWebhook
 from keruta.domain.catalog.repositories import RepositoryView
-from keruta.domain.roles import MANAGE, RUN
+from keruta.domain.forge_reports import PostView
+from keruta.domain.roles import MANAGE, READ, RUN
 
 CURSOR = Parameter(name="cursor", description="`next` of the page before")
 
@@ -25,6 +26,10 @@ FORGES: tuple[Route, ...] = (
         name="add_forge_repository", method="POST", path="/api/v1/forges/{name}/repositories", roles=MANAGE,
         summary="Add a repository of the forge to the catalog", body=AddRepository, answer=RepositoryView, status=201,
         problems=(400, 404, 409, 413, 415, 422, 503),
+    ),
+    Route(
+        name="list_task_posts", method="GET", path="/api/v1/tasks/{id}/forge", roles=READ,
+        summary="What the forge was told of a task, or is to be told", answer=Page[PostView], problems=(404,),
     ),
     Route(
         name="connect_trigger", method="POST", path="/api/v1/forges/{name}/webhooks", roles=RUN,

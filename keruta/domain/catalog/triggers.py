@@ -18,8 +18,24 @@ Provider = Literal["github", "gitlab", "gitea"]
 EventKind = Literal["push", "tag", "pull_request", "comment", "issue"]
 Concurrency = Literal["allow", "skip", "replace"]
 Pattern = Annotated[str, Meta(min_length=1, max_length=255)]
+STATUS: Literal["status"] = "status"
 Text = Annotated[str, Meta(min_length=1, max_length=SCRIPT_LIMIT_BYTES)]
 Patterns = Annotated[list[Pattern], Meta(max_length=100)]
+
+
+class PullRequestTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The words of a pull request. {task}, {name}, {branch}, {number}, {title}, {answer} and {url} are filled in.
+
+    Args:
+        base: the branch that it is to be merged into; without it the event's, or the repository's default branch.
+    """
+
+    title: Annotated[str, Meta(min_length=1, max_length=200)] = "{name}"
+    body: Annotated[str, Meta(max_length=10_000)] = "{answer}"
+    base: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    labels: Annotated[list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(max_length=20)] = []
+    reviewers: Annotated[list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(max_length=20)] = []
+    draft: bool = False
 
 
 class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +55,9 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         concurrency: what becomes of an event while an earlier task of the same group has not ended: `allow` starts
             another, `skip` starts none, `replace` cancels the earlier one.
         group: which tasks count as earlier ones: those for the same branch, tag or pull request, or all of the trigger.
+        report: what is told the forge of each task, where one is named: a commit's status, a comment that is updated.
+        pull_request: one is opened from the result branch of a task that succeeded, or brought up to date.
+        from_keruta: whether what keruta itself did at the forge starts the trigger, too.
         forks: what becomes of a pull request from a fork: it waits for someone's approval, or starts nothing.
     """
 
@@ -68,6 +87,11 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     concurrency: Concurrency = "allow"
     group: Literal["ref", "trigger"] = "ref"
     forks: Literal["approve", "ignore"] = "approve"
+    report: Annotated[list[Literal["status", "comment"]], Meta(max_length=2)] = msgspec.field(
+        default_factory=lambda: [STATUS]
+    )
+    pull_request: PullRequestTemplate | None = None
+    from_keruta: bool = False
     paused: bool = False
     access: Access | None = None
 
@@ -79,6 +103,8 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 yield f"/{field}", message("field_nul")
         if self.paths and set(self.events) != {"push"}:
             yield "/paths", message("trigger_paths_push")
+        if self.pull_request is not None and (self.result is None or self.forge is None):
+            yield "/pull_request", message("trigger_pull_request")
         yield from self._causes()
 
     def _causes(self) -> Problems:
