@@ -41,7 +41,9 @@ TIMEOUT_SECONDS = 300.0
 
 # Which tests must notice a change in which module: the quick ones.
 TARGETS: dict[str, list[str]] = {
-    "keruta/domain/decisions/commands.py": ["tests/unit/test_command_decisions.py"],
+    "keruta/domain/decisions/commands.py": [
+        "tests/unit/test_command_decisions.py", "tests/unit/test_results_room.py",
+    ],
     "keruta/domain/decisions/leases.py": ["tests/unit/test_lease_decisions.py"],
     "keruta/domain/decisions/reports.py": ["tests/unit/test_report_decisions.py"],
     "keruta/domain/decisions/values.py": [

@@ -140,10 +140,11 @@ class Collector:
         notes = [changed(one, self._masker.text) for one in kept.left]
         for note in notes:
             self._say(str(note))
-        try:
-            kept.artifacts += artifacts.keep_files(work, target)
-        except OSError as error:
-            kept.full = kept.full or error.strerror or str(error)
+        for path in work:  # where one does not fit, the others are kept
+            try:
+                kept.artifacts += artifacts.keep_files([path], target)
+            except OSError as error:
+                kept.full = kept.full or error.strerror or str(error)
         try:
             kept.artifacts.append(artifacts.keep_log(self._streamer.whole(), target, self._masker))
             if self._transcript is not None:

@@ -21,7 +21,7 @@ _FEATURES = ("shallow", "wait-for-done", "filter")
 _LS_REFS = re.compile(rb"peel|symrefs|unborn|ref-prefix [^\x00-\x20]{1,1000}")
 _FETCH = re.compile(
     rb"(?:want|have|shallow) " + _ID + rb"|deepen [0-9]{1,10}|deepen-relative|deepen-since [0-9]{1,19}|done|thin-pack"
-    rb"|no-progress|include-tag|ofs-delta|wait-for-done|filter (?!.*sparse)[!-~]{1,500}"
+    rb"|no-progress|include-tag|ofs-delta|wait-for-done|filter (?!.*(?:sparse|%))[!-~]{1,500}"
 )
 _CAPABILITY = re.compile(rb"agent=[!-~]{1,200}|object-format=(?:sha1|sha256)")
 _WITH_RULES_NOT = (b"include-tag", b"thin-pack")  # the first sends tags unasked; the second builds on what is hidden

@@ -231,6 +231,7 @@ HIDDEN = b"e" * 40
         (b"command=fetch", DELIMITER, b"deepen-not refs/heads/secret", b"done"),
         (b"command=fetch", DELIMITER, b"packfile-uris https", b"done"),
         (b"command=fetch", DELIMITER, b"filter combine:sparse:oid=" + HIDDEN, b"done"),
+        (b"command=fetch", DELIMITER, b"filter combine:%73parse:oid=" + HIDDEN + b"+tree:0", b"done"),
         (b"command=fetch", DELIMITER, b"done", DELIMITER, b"done"),
         (b"command=fetch", DELIMITER, b"done\nwant " + HIDDEN),
         (b"0032want " + HIDDEN,),
