@@ -85,7 +85,7 @@ class AttemptResult:
             except PhaseError as error:
                 self._say(f"{error.reason}: {error.message}")
                 work = self._read_files(repository, git)
-            self._keep(repository, work, target, git.seconds_left)
+            self._keep(repository, work, target, git, git.seconds_left)
         except (PhaseError, Interrupted, OSError) as error:
             self._say(f"the work could not be kept: {error or type(error).__name__}")
         finally:
@@ -118,7 +118,7 @@ class AttemptResult:
             elif verdict.status == "succeeded":
                 verdict = self._push(repository, work, target, git, verdict)
             if self.pushed is None:
-                self._keep(repository, work, target)
+                self._keep(repository, work, target, git)
         except PhaseError as error:
             verdict = self._failed(verdict, error)
             self._keep_files(repository, target, git)
@@ -131,8 +131,8 @@ class AttemptResult:
     def _keep_files(self, repository: ResultRepository, target: ResultBranch, git: Git) -> None:
         """Keep the files of a workspace whose repository can't be read."""
         try:
-            self._keep(repository, self._read_files(repository, git), target)
-        except (PhaseError, Interrupted) as error:
+            self._keep_as(repository, self._read_files(repository, git), target)
+        except (PhaseError, Interrupted, OSError) as error:
             self._say(f"the work could not be kept: {error or type(error).__name__}")
 
     def _unchanged(self, verdict: Verdict) -> Verdict:
@@ -186,15 +186,23 @@ class AttemptResult:
         return verdict
 
     def _keep(
-        self, repository: ResultRepository, work: Work, target: ResultBranch, seconds: float = KEEP_SECONDS
+        self, repository: ResultRepository, work: Work, target: ResultBranch, git: Git, seconds: float = KEEP_SECONDS
     ) -> None:
-        """The work is in files that are kept with the artifacts; where even that fails, the log says so."""
+        """The work is in files that are kept with the artifacts; where even that fails, the log says so.
+
+        Commits that can't be kept, as of another branch of which not every file is here, become one.
+        """
         repository.git = repository.git.within(seconds)
         try:
-            self.files = repository.keep(work, self._dir.root / "kept", target.branch)
-        except (PhaseError, Interrupted, OSError) as error:
-            self._say(f"the work could not be kept: {error}")
-            return
+            self._keep_as(repository, work, target)
+        except PhaseError as error:
+            self._say(f"the commits can't be kept, the files are: {error.message}")
+            self._keep_files(repository, target, git)
+        except (Interrupted, OSError) as error:
+            self._say(f"the work could not be kept: {error or type(error).__name__}")
+
+    def _keep_as(self, repository: ResultRepository, work: Work, target: ResultBranch) -> None:
+        self.files = repository.keep(work, self._dir.root / "kept", target.branch)
         if self.files:
             self._say("the work is kept among the artifacts: `git fetch result.bundle` takes it into a clone")
 

@@ -853,9 +853,11 @@ def test_large_files_that_the_script_committed_go_where_the_repository_says(tmp_
 # ------------------------------------------------------------ in an attempt
 
 
-def ended(tmp_path: Path, served: Path, exit_codes: str, script: str, **result: str) -> tuple[Ended, Path]:
+def ended(
+    tmp_path: Path, served: Path, exit_codes: str, script: str, *, paths: tuple[str, ...] = (), **result: str
+) -> tuple[Ended, Path]:
     """The end of an attempt whose script did that, and where its files are kept."""
-    repository = RepositoryRef(url=served.as_uri())
+    repository = RepositoryRef(url=served.as_uri(), paths=paths)
     target = ResultBranch(branch="out", **result)  # type: ignore[arg-type]
     specification = Specification(task=new_id(), attempt=1, repository=repository, script="x", result=target)
     end = end_of(tmp_path, specification, script, exit_codes=exit_codes)
@@ -894,6 +896,24 @@ def test_files_are_kept_when_their_repository_is_damaged(tmp_path: Path, served:
     assert {"result.bundle", "result.patch"} <= {one.path for one in end.artifacts}
     git(served, "fetch", "-q", str(kept / "result.bundle"), "HEAD:refs/heads/out")
     assert git(served, "diff", "--name-status", "main", "out").split() == ["D", "src/a.txt", "A", "x"]
+
+
+def test_files_are_kept_where_their_commits_can_not_be(tmp_path: Path, served: Path) -> None:
+    """The script merged a branch of which a partial clone has not every file."""
+    git(served, "config", "uploadpack.allowFilter", "true")
+    git(served, "config", "uploadpack.allowAnySHA1InWant", "true")
+    work = served.with_name("a.git.work")
+    git(work, "checkout", "-qb", "theirs")
+    for content in ("1", "2"):
+        add_commit(work, {"other/d.txt": content, "sub/theirs.txt": content}, content)
+    git(work, "push", "-q", "origin", "theirs")
+    merge = "git fetch -q origin theirs; git merge -q --allow-unrelated-histories --no-edit FETCH_HEAD"
+
+    end, kept = ended(tmp_path, served, "script 1\n", f"{merge}; echo mine > sub/mine.txt", paths=("sub",))
+
+    assert "result.bundle" in {one.path for one in end.artifacts}
+    git(served, "fetch", "-q", str(kept / "result.bundle"), "HEAD:refs/heads/out")
+    assert git(served, "diff", "--name-only", "main", "out").split() == ["sub/mine.txt", "sub/theirs.txt"]
 
 
 def test_work_is_kept_when_its_branch_exists(tmp_path: Path, served: Path) -> None:

@@ -46,11 +46,12 @@ def end_of(
     commit = specification.kept_work.commit if specification.kept_work is not None else ""
     if script is not None:
         workspace = Workspace(root / f"checked-out-{specification.attempt}", specification.repository.url)
-        commit = workspace.check_out()
+        commit = workspace.check_out(paths=tuple(specification.repository.paths))
     directory.make(AttemptFile(specification=specification, deadline_at=time.time() + 60, commit=commit))
     if script is not None:
         workspace.run(script)
         shutil.move(workspace.path, directory.workspace)
+        shutil.copy2(workspace.root / "index", directory.root / "index")
     directory.execution("boot")
     directory.let_start()
     (directory.control / "exit").write_text(exit_codes)
