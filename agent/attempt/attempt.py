@@ -54,7 +54,7 @@ from keruta.domain.reports import (
     Running,
     Waiting,
 )
-from keruta.domain.specification import Specification
+from keruta.domain.specification import Granted, Specification
 from keruta.errors import PhaseError
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ class Job:
         for note in notes:
             streamer.say(f"[keruta] {note}")
         self._dir.save(msgspec.structs.replace(attempt, commit=commit))
-        self._fetch_session(attempt.deadline_at)
+        self._fetch_session(commit, attempt.deadline_at)
         if self._spec.wanted_result is not None and self._spec.kept_work is None:
             self._repository.remember_index()
         script_environment.write_documents(world, self._dir, self._spec)
@@ -188,7 +188,7 @@ class Job:
         script_environment.furnish_home(self._dir, self._spec)
         if self._agent is not None:
             self._agent.furnish()
-            if self._spec.resume is not None:
+            if self._agent.resumes:
                 self._session.put_files(self._agent.adapter, 0o770 if world.in_pod else 0o700)
         if (proxy := self._offer_fetches(commit)) is not None:
             script_environment.point_to_proxy(world, self._dir, self._spec, proxy)
@@ -238,14 +238,26 @@ class Job:
         streamer.say(f"[keruta] at commit {commit}")
         return commit
 
-    def _fetch_session(self, deadline_at: float) -> None:
-        """The session that is to be resumed is here, and the work that was not pushed in the workspace."""
-        if self._spec.resume is None or self._agent is None:
+    def _fetch_session(self, commit: str, deadline_at: float) -> None:
+        """The session that is to be resumed is here, and the work that was not pushed in the workspace.
+
+        Without the session of an earlier task the coding agent begins anew: its prompt tells what was said.
+        """
+        resume = self._spec.resume
+        if resume is None or self._agent is None:
             return
-        manifest = self._session.fetch()
+        try:
+            manifest = self._session.fetch()
+        except PhaseError as error:
+            if resume.task is None or error.reason != "SessionMissing":
+                raise
+            self._say("the session of the task before is not kept any more: what was said before is told as text")
+            return
         self._agent.resume(manifest)
-        self._session.put_work(manifest, self._stop, deadline_at)
-        self._say(f"going on with the session of attempt {self._spec.resume.attempt}")
+        if manifest.base == commit:
+            self._session.put_work(manifest, self._stop, deadline_at)
+        before = f"attempt {resume.attempt}" if resume.task is None else f"task {resume.task}"
+        self._say(f"going on with the session of {before}")
 
     def _take_up(self, attempt: AttemptFile) -> AnyEntry | None:
         """The start is on record: nothing is started again, whatever is found."""
@@ -447,6 +459,7 @@ class Job:
             return None
         if self._is_cancelled() and self._agent is not None and self._agent.question is not None:
             verdict = Verdict(status="cancelled", reason="Cancelled", message=message("script_cancelled"))
+        granted = self._store_session(commit, verdict)
         verdict, collected = collector.finish(verdict, commit)
         pushed = collector.result.pushed
         return Ended(
@@ -462,8 +475,16 @@ class Job:
             commit=commit,
             result_branch=pushed.branch if pushed is not None else None,
             result_commit=pushed.commit if pushed is not None else None,
+            granted=granted,
             **collected.fields(),
         )
+
+    def _store_session(self, commit: str | None, verdict: Verdict) -> Granted | None:
+        """Store the session for who goes on from it later. What a success pushes is not stored again."""
+        if self._suspension is None or commit is None:
+            return None
+        pushes = verdict.status == "succeeded" and self._spec.wanted_result is not None
+        return self._suspension.store(commit, work=not pushes)
 
     def _judge(self, script: Script) -> Verdict:
         ending = self._model_ending

@@ -90,16 +90,27 @@ class CodingAgent:
         known = self._reader.session or (self._resumed.session if self._resumed is not None else "")
         return known if self._adapter.session_files(known) else None
 
-    def manifest(self, work: Work) -> Manifest:
-        """Return the facts about its session as it is now."""
+    def manifest(self, work: Work | None, base: str) -> Manifest:
+        """Return the facts about its session as it is now.
+
+        Args:
+            work: what is stored with it.
+            base: the commit that was checked out.
+        """
         before = self._resumed
         reported = self._reader.usage if before is None else self._reader.usage.with_more(before.reported)
         used = self._meter.usage if self._meter is not None else self._reader.usage
-        return Manifest(
-            session=self.session or "", reported=reported,
+        manifest = Manifest(
+            session=self.session or "",
+            reported=reported,
             spent=used if before is None else used.with_more(before.spent),
-            head=work.committed, branch=work.branch, work=work.head, others=dict(work.others),
-        )  # fmt: skip
+            base=base,
+        )
+        if work is None:
+            return manifest
+        return msgspec.structs.replace(
+            manifest, head=work.committed, branch=work.branch, work=work.head, others=dict(work.others)
+        )
 
     def open_transcript(self) -> Transcript:
         """Begin to read the script's output."""
@@ -139,8 +150,12 @@ class CodingAgent:
 
     @property
     def _prompt(self) -> str:
-        resume = self._spec.resume
+        resume = self._spec.resume if self._resumed is not None else None
         return self._spec.prompt or "" if resume is None else resumed_prompt(resume)
+
+    @property
+    def resumes(self) -> bool:
+        return self._resumed is not None
 
     def _offer_model(self) -> ModelAccess | None:
         access = self._spec.model_access

@@ -36,6 +36,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         session: the coding agent's own name for it.
         reported: usage as the coding agent has reported it by then.
         spent: usage of all attempts of the session by then, as the limits count it.
+        base: the commit that was checked out; the work is put back into a workspace of this commit only.
         head: the commit that the script's work tree was on, and `branch` its branch.
         work: the commit whose tree is the work tree as it was; `head` where nothing was uncommitted.
         others: new commits of other branches, by their branches.
@@ -44,6 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     session: str
     reported: Usage
     spent: Usage
+    base: str = ""
     head: str | None = None
     branch: str | None = None
     work: str | None = None

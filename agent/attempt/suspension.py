@@ -16,12 +16,13 @@ from agent.attempt.session_archive import WORK, TooLargeError
 from agent.attempt.stored_session import StoredSession
 from keruta.adapters.git.command import Interrupted
 from keruta.domain.reports import Suspended
-from keruta.domain.specification import Specification, granted
+from keruta.domain.specification import Granted, Specification, granted
 from keruta.errors import PhaseError
 
 log = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 60.0
+AGAIN_SECONDS = 15.0
+SETTLE_SECONDS = 1.0  # a coding agent writes its session a little after it asks
 LOOK_SECONDS = 0.05
 OVER = frozenset({"StaleAttempt", "NoSuchTask", "NotYours"})  # another attempt has taken its place
 
@@ -49,7 +50,11 @@ class Suspension:
     def due(self) -> bool:
         """Return whether a tool has waited for a person long enough, and the session can be resumed."""
         asked = self._conversation.unanswered
-        if asked is None or asked[1] < self._agent.wait_seconds or time.monotonic() < self._next_at:
+        if (
+            asked is None
+            or asked[1] < max(SETTLE_SECONDS, self._agent.wait_seconds)
+            or time.monotonic() < self._next_at
+        ):
             return False
         return self._agent.session is not None
 
@@ -91,6 +96,19 @@ class Suspension:
         self.done = self._suspend(shown, commit, over=True)
         return self.done
 
+    def store(self, commit: str, *, work: bool) -> Granted | None:
+        """Store the session of an attempt that ends; return the access that its script had, None where that failed."""
+        if self._agent.session is None:
+            return None
+        try:
+            self._store(self._collector().result, commit, work=work)
+        except (PhaseError, OSError, TooLargeError, Interrupted) as error:
+            said = error.message if isinstance(error, PhaseError) else type(error).__name__
+            self._say(f"the session could not be stored, so nobody can go on with it: {said}")
+            log.warning("session not stored: %s", said, extra={"action": "session_not_stored"})
+            return None
+        return granted(self._spec)
+
     def _suspend(self, question: str, commit: str, *, over: bool) -> bool:
         try:
             collector = self._collector()
@@ -108,10 +126,13 @@ class Suspension:
         outcome = self._reporting.ask(entry, threading.Event())
         return outcome is not None and (outcome.accepted or outcome.reason in OVER)
 
-    def _store(self, result: AttemptResult, commit: str) -> None:
+    def _store(self, result: AttemptResult, commit: str, *, work: bool = True) -> None:
+        if not work:
+            self._session.store(self._agent.manifest(None, commit), self._agent.adapter, None)
+            return
         bundle = self._session.beside(WORK)
         try:
-            work, path = result.stored(commit, bundle)
-            self._session.store(self._agent.manifest(work), self._agent.adapter, path)
+            made, path = result.stored(commit, bundle)
+            self._session.store(self._agent.manifest(made, commit), self._agent.adapter, path)
         finally:
             bundle.unlink(missing_ok=True)

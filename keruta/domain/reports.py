@@ -151,6 +151,8 @@ class Ended(ScriptResults, frozen=True, kw_only=True, tag="ended"):
     So the start may be on record or not.
 
     `retry_after_seconds`: how long what failed says to wait, before another attempt may help.
+
+    `granted`: the access that its script had, where its coding agent's session is stored and can be resumed.
     """
 
     status: Literal["succeeded", "failed", "cancelled"]
@@ -162,6 +164,7 @@ class Ended(ScriptResults, frozen=True, kw_only=True, tag="ended"):
     message_arguments: Any = None
     exit_code: int | None = None
     signal: int | None = None
+    granted: Granted | None = None
     retry_after_seconds: Annotated[float, Meta(ge=0, le=31 * 86400)] | None = None
     commit: Annotated[str, Meta(max_length=64)] | None = None
     result_branch: Annotated[str, Meta(max_length=255)] | None = None

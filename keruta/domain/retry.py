@@ -98,6 +98,9 @@ REASONS: dict[str, Reason] = {
     "InternalError": Reason(retried=True, means="A fault in keruta itself; the worker's log tells more."),
 }
 
+# Of these an attempt is resumed, where its coding agent's session is stored: whatever was done is not done again.
+RESUMED = frozenset({"ModelRateLimited", "ModelOverloaded"})
+
 POLICIES = ("never", "if_not_started", "always")
 
 

@@ -408,6 +408,17 @@ class InputRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     text: Annotated[str, Meta(max_length=INPUT_LIMIT_BYTES)]
 
 
+class EarlierSession(msgspec.Struct, frozen=True, kw_only=True):
+    """The coding agent's session that a task goes on with, where it is still stored: of a task of the same submitter.
+
+    `prompt` is what the session is told then; without it, the task's own prompt holds what was said before as text.
+    """
+
+    task: str
+    attempt: int
+    prompt: str
+
+
 class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     """A task that has passed every check, with what it draws on looked up, and is to be stored."""
 
@@ -422,6 +433,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     documents: tuple[DocumentRef, ...] = ()
     provenance: bool = False
     origin: Origin | None = None
+    session: EarlierSession | None = None
     readers: tuple[str, ...] = ("everyone",)
     managers: tuple[str, ...] = ()
 
@@ -458,4 +470,5 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
             "documents": msgspec.to_builtins(self.documents),
             "timeout_seconds": self.timeout_seconds,
             "provenance": self.provenance,
+            **({"session": msgspec.to_builtins(self.session)} if self.session is not None else {}),
         }

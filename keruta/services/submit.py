@@ -13,7 +13,7 @@ from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.submission import grant_missing, make_task
-from keruta.domain.task import Origin, TaskRequest, TaskView
+from keruta.domain.task import EarlierSession, Origin, TaskRequest, TaskView
 from keruta.errors import Forbidden, InvalidRequest
 from keruta.ports import Accepted, IdempotencyKey, Intake, Lookup, SubmitTrace
 from keruta.settings import Settings
@@ -24,6 +24,8 @@ def continue_task(
     tracing: SubmitTrace, settings: Settings,
 ) -> Accepted:  # fmt: skip
     """The next task of a conversation with a coding agent is in the queue.
+
+    It resumes the session, if that is still stored, for who submitted the first task; others get what was said as text.
 
     Args:
         managers: the names of those who may decide about the task.
@@ -36,12 +38,16 @@ def continue_task(
     if set(managers).isdisjoint(principal.names):
         raise Forbidden(message("continue_not_yours"), reason="GrantMissing")
     request = continued(task, prompt)
-    return submit(request, principal, lookup=lookup, intake=intake, tracing=tracing, settings=settings)
+    session = None
+    if task.attempts and task.owner == principal.subject:
+        session = EarlierSession(task=task.id, attempt=task.attempts[-1].number, prompt=prompt)
+    return submit(request, principal, lookup=lookup, intake=intake, tracing=tracing, settings=settings, session=session)
 
 
 def submit(
     request: TaskRequest, principal: Principal, *, lookup: Lookup, intake: Intake, tracing: SubmitTrace,
     settings: Settings, key: str | None = None, identity: str | None = None, origin: Origin | None = None,
+    session: EarlierSession | None = None,
 ) -> Accepted:  # fmt: skip
     """The task is in the queue.
 
@@ -49,6 +55,7 @@ def submit(
         key: of one submit; the same again gives the task of the first.
         identity: the task's id, where it was chosen before; the same again gives that task.
         origin: what a trigger starts it for.
+        session: what the task goes on with; of the same submitter.
 
     Raises:
         InvalidRequest: with every fault of what the request names; or the key was used for another request.
@@ -60,6 +67,7 @@ def submit(
     task, faults = make_task(identity or new_id(), request, principal.subject, found, settings.transports)
     if task is None:
         raise InvalidRequest.of(faults)
+    task = msgspec.structs.replace(task, session=session)
     if missing := grant_missing(found, principal.names):
         raise Forbidden(missing, reason="GrantMissing")
     task = msgspec.structs.replace(task, origin=origin)

@@ -50,9 +50,9 @@ def test_a_question_is_answered_later_and_the_session_goes_on(
     look = Use("Bash", {"command": "mv draft.txt painted.txt; echo blue >>painted.txt", "description": "paint"})
     with ModelServer([write, asks, look, Say("It is **blue**.")]) as server:
         name, host = f"painter-{int(by_tool)}", server.url.removeprefix("http://")
-        system.client.create("credentials", {"name": name, "type": "secret", "value": "sk-a", "hosts": [host]})
+        system.client.create("credential", {"name": name, "type": "secret", "value": "sk-a", "hosts": [host]})
         spec = {"name": name, "coding_agent": "claude-code", "model_credential": name, "base_url": server.url}
-        system.client.create("profiles", {**spec, "wait_seconds": 1})
+        system.client.create("profile", {**spec, "wait_seconds": 1})
         ran = system.run("run", "--repo", repository, "--profile", name, "--prompt", "Paint it.",
                          "--result-branch", f"agent/{name}", "--json")  # fmt: skip
         task = msgspec.json.decode(ran.stdout.splitlines()[-1])["id"]

@@ -6,6 +6,7 @@ from typing import Any
 
 import flask
 
+from keruta.domain.specification import Granted, Specification
 from keruta.domain.task import SCRIPT_LIMIT_BYTES, ResultBranch, TaskView
 from tests.support.admin import signed_in
 from tests.support.world import ANN, World, person
@@ -13,7 +14,10 @@ from tests.support.world import ANN, World, person
 HOSTILE = "<img src=x onerror='window.stolen = 1'> [here](javascript:window.stolen=1)"
 
 
-def conversation(world: World, *, pushed: str | None = "agent/one", answer: str = "I made A.", **fields: Any) -> str:
+def conversation(
+    world: World, *, pushed: str | None = "agent/one", answer: str = "I made A.", granted: Granted | None = None,
+    **fields: Any,
+) -> str:  # fmt: skip
     """A task whose coding agent has ended."""
     fields = {"prompt": "Make A.", "profile": "codex", "result": ResultBranch(branch="agent/one"), **fields}
     task_id = world.submit(**fields)
@@ -21,7 +25,7 @@ def conversation(world: World, *, pushed: str | None = "agent/one", answer: str 
     world.assign()
     world.start(task_id)
     ended = {"result_branch": pushed, "result_commit": "d" * 40} if pushed else {"status": "failed", "reason": "x"}
-    world.end(task_id, answer=answer, **ended)
+    world.end(task_id, answer=answer, granted=granted, **ended)
     return task_id
 
 
@@ -106,3 +110,66 @@ def test_the_page_goes_on_and_shows_an_answer_harmlessly(world: World, app: flas
     assert address in page
     assert address not in bob.ask("GET", f"/tasks/{task_id}")[1]
     assert ann.ask("POST", address, {"prompt": "Now B."})[0] == 303
+
+
+def specification(world: World, said: str) -> Specification:
+    task_id = made(world, said).id
+    world.assign()
+    found = next(one.specification for one in world.assigned("w1") if one.task == task_id)
+    assert found is not None
+    return found
+
+
+def test_the_submitter_goes_on_with_the_session(world: World, app: flask.Flask) -> None:
+    """The session gets the new words alone; the text of what was said is there for when it is not kept any more."""
+    task_id = conversation(world, granted=Granted())
+
+    found = specification(world, go_on(app, task_id, "Now B.")[1])
+
+    assert found.resume is not None
+    assert (found.resume.task, found.resume.attempt, found.resume.answers) == (task_id, 1, ["Now B."])
+    assert "Make A." in (found.prompt or "")
+    assert found.repository.ref == "agent/one"
+
+
+def test_somebody_else_gets_the_text_and_never_the_session(world: World, app: flask.Flask) -> None:
+    """Though they may retry the task."""
+    task_id = conversation(world, granted=Granted())
+    admin = person("eve", "admin", "developer")
+
+    found = specification(world, go_on(app, task_id, "Now B.", admin)[1])
+
+    assert found.resume is None
+    assert "Make A." in (found.prompt or "")
+
+
+def test_nobody_takes_a_session_by_a_label_or_a_document(world: World, app: flask.Flask) -> None:
+    """Another owner's task in the stored field gives nothing either."""
+    mine = conversation(world, granted=Granted())
+    other = world.submit(owner="bob", prompt="Show it.", profile="codex", labels={"continues": mine})
+    world.database["tasks"].update_one(
+        {"_id": other}, {"$set": {"spec.session": {"task": mine, "attempt": 1, "prompt": "Show it."}}}
+    )
+    world.assign()
+
+    (found,) = (one.specification for one in world.assigned("w1") if one.task == other)
+
+    assert found is not None
+    assert found.resume is None
+
+
+def test_no_stored_session_no_session(world: World, app: flask.Flask) -> None:
+    """Nor where the profile's model has another key by now; then the text is told."""
+    without = specification(world, go_on(app, conversation(world), "Now B.")[1])
+    other = specification(world, go_on(app, conversation(world, granted=Granted(model="old")), "Now B.")[1])
+
+    assert without.resume is None
+    assert other.resume is None
+
+
+def test_the_next_task_has_no_access_that_the_session_lacked(world: World, app: flask.Flask) -> None:
+    task_id = conversation(world, granted=Granted(network="closed", fetch_more=False))
+
+    found = specification(world, go_on(app, task_id, "Now B.")[1])
+
+    assert (found.placement.network, found.fetch_more) == ("closed", False)

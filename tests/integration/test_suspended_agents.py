@@ -15,11 +15,12 @@ from agent.settings import WorkerSettings
 from keruta.domain.messages import message
 from keruta.domain.reports import AnyEntry, Ended, Input, Outcome, Resumed, Suspended, Waiting
 from keruta.domain.specification import Resume
+from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 from tests.integration.test_agent_tools import tool
 from tests.integration.test_coding_agents import SHELL, Desk, desk  # noqa: F401  a fixture
 from tests.support.attempts import Attempt, Recording, Shelf
-from tests.support.model_server import USAGE, ModelServer, Say, Step
+from tests.support.model_server import USAGE, Fail, ModelServer, Say, Step
 from tests.support.repositories import git
 
 QUESTION = "Which colour?"
@@ -228,3 +229,58 @@ def test_session_that_is_gone_is_said(desk: Desk) -> None:  # noqa: F811
 
         assert len(server.asked) == 1
     assert (told.status, told.reason) == ("failed", "SessionMissing")
+
+
+@pytest.mark.parametrize("name", ["claude-code", "codex"])
+@pytest.mark.parametrize(
+    "limit",
+    [Fail(429, "rate_limit_error", "slow down", {"retry-after": "3600"}), Fail(529, "overloaded_error", "Overloaded")],
+    ids=["limit", "overloaded"],
+)
+def test_attempt_that_met_a_limit_is_resumed(desk: Desk, name: str, limit: Fail) -> None:  # noqa: F811
+    """What it has done is not done again, and it knows what it was asked."""
+    if limit.status == 529 and name == "claude-code":
+        pytest.skip("it tries for minutes before it gives up")
+    shelf = Shelf()
+    with ModelServer([SHELL[name](MADE), limit]) as server:
+        first = desk.begin(name, server, shelf=shelf, prompt="Paint the shed.", result_branch="result")
+        first.ends()
+        (ended,) = (one for one in first.recording.entries if isinstance(one, Ended))
+        assert ended.reason in ("ModelRateLimited", "ModelOverloaded")
+        assert ended.granted is not None
+        server.steps += [SHELL[name](SEEN), Say("Done.")]
+        server.skip_to(len(server.steps) - 2)
+
+        second = desk.begin(name, server, shelf=shelf, task=first.specification.task, attempt=2,
+                            resume=Resume(attempt=1), result_branch="result")  # fmt: skip
+        told = second.ends()
+
+        assert told.status == "succeeded", (told.message, told.log)
+        assert "Paint the shed." in str(server.asked[-1])
+        assert "You were interrupted" in str(server.asked[-1])
+    assert {"  │ one", "  │ two"} <= set(told.log.splitlines())
+
+
+def test_next_task_goes_on_with_the_session(desk: Desk) -> None:  # noqa: F811
+    """Of the task before, from the branch that it pushed; without a stored session it is told what was said."""
+    shelf = Shelf()
+    with ModelServer([SHELL["claude-code"](MADE), Say("Done."), SHELL["claude-code"](SEEN), Say("Again.")]) as server:
+        first = desk.begin("claude-code", server, shelf=shelf, prompt="Paint it.", result_branch="result")
+        first.ends()
+        (ended,) = (one for one in first.recording.entries if isinstance(one, Ended))
+        assert (ended.status, ended.granted is not None) == ("succeeded", True)
+        resume = Resume(task=first.specification.task, attempt=1, answers=["Now the door."])
+        repository = RepositoryRef(url=first.specification.repository.url, ref="result")
+        more: dict[str, Any] = {"resume": resume, "repository": repository, "prompt": "All as text."}
+        second = desk.begin("claude-code", server, shelf=shelf, **more)
+        told = second.ends()
+
+        assert told.status == "succeeded", (told.message, told.log)
+        assert "Paint it." in str(server.asked[-1])
+        assert "Now the door." in str(server.asked[-1])
+        assert "All as text." not in str(server.asked[-1])
+        assert "  │ two" in told.log.splitlines()
+        third = desk.begin("claude-code", server, **more)
+        assert third.ends().status == "succeeded"
+        assert "All as text." in str(server.asked[-1])
+        assert "Paint it." not in str(server.asked[-1])

@@ -189,3 +189,72 @@ def test_resumed_attempts_do_not_count(uncounted: int, again: bool) -> None:
     assert (lost.change is Change.RETRY) is again
     assert (silent.change is Change.RETRY) is again
     assert Standing(id=ID, status=Status.QUEUED).tries == 0
+
+
+# ---------------------------------------------------------------- resumed after its model's limits
+
+LIMITED = Ended(
+    task=ID, attempt=2, execution="x", status="failed", reason="ModelRateLimited", retry_after_seconds=3600,
+    usage={"turns": 3.0}, granted=Granted(model="m"), commit="c" * 40,
+)  # fmt: skip
+NEVER = RetryPolicy(policy="never", max_attempts=1)
+
+
+@pytest.mark.parametrize("reason", ["ModelRateLimited", "ModelOverloaded"])
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.WAITING, Status.UNKNOWN])
+def test_a_limit_of_the_model_holds_the_task_and_resumes_it(reason: str, status: Status) -> None:
+    """Until the reset that the model's server names, or with backoff; under every policy, and not counted."""
+    entry = msgspec.structs.replace(LIMITED, reason=reason)
+    now = Circumstances(lease_seconds=30, backoff_seconds=7)
+
+    found = on_report(task(status, retry=NEVER), entry, Sender(worker="w1"), now)
+
+    assert isinstance(found, Decision)
+    assert (found.change, found.closes_attempt) == (Change.RETRY, True)
+    assert found.fields["not_before"] == Later(3600)
+    assert "claim" not in found.fields
+    assert (found.fields["resume.attempt"], found.fields["resume.input"]) == (2, [])
+    assert found.fields["uncounted"] == Counted("uncounted")
+    assert found.attempt["granted"] == msgspec.to_builtins(LIMITED.granted)
+    assert found.attempt["outcome"] == "retried"
+    short = on_report(
+        task(status, retry=NEVER), msgspec.structs.replace(entry, retry_after_seconds=None), Sender(worker="w1"), now
+    )
+    assert isinstance(short, Decision)
+    assert short.fields["not_before"] == Later(7)
+
+
+@pytest.mark.parametrize(
+    ("changed", "more"),
+    [
+        ({"granted": None}, {}),
+        ({"reason": "ModelUnauthorized"}, {}),
+        ({"reason": "BudgetExceeded"}, {}),
+        ({}, {"cancel_requested": True}),
+        ({"usage": {}}, {}),
+    ],
+)
+def test_what_can_not_be_resumed_has_failed(changed: dict[str, Any], more: dict[str, Any]) -> None:
+    """No stored session, another reason, a cancelled task, or no answer of the model in the last attempt."""
+    found = report(task(Status.RUNNING, retry=NEVER, **more), msgspec.structs.replace(LIMITED, **changed))
+
+    assert isinstance(found, Decision)
+    assert found.change is Change.FAIL
+
+
+def test_an_attempt_that_its_model_never_answered_counts() -> None:
+    """So that a server which is always overloaded is not asked for ever."""
+    entry = msgspec.structs.replace(LIMITED, usage={})
+
+    found = report(task(Status.RUNNING, retry=RetryPolicy(policy="never", max_attempts=3)), entry)
+
+    assert isinstance(found, Decision)
+    assert found.change is Change.RETRY
+    assert "uncounted" not in found.fields
+
+
+def test_a_success_is_not_resumed() -> None:
+    found = report(task(Status.RUNNING), msgspec.structs.replace(LIMITED, status="succeeded"))
+
+    assert isinstance(found, Decision)
+    assert found.change is Change.SUCCEED

@@ -58,6 +58,7 @@ class MongoSpecifications:
         self._repositories = database["repositories"]
         self._credentials = database["credentials"]
         self._queues = database["queues"]
+        self._tasks = database["tasks"]
         self._settings = settings
         self._sealer = Sealer(settings.credentials_key)
 
@@ -153,9 +154,34 @@ class MongoSpecifications:
             made = _with_profile(made, profile, credentials, url)
             made = _with_commits(made, document, profile, repository)
             made = made if repository is None else _with_repository(made, repository, credentials)
-            return _with_kept_work(_with_resume(made, document), document)
+            made = self._with_earlier_session(_with_resume(made, document), document)
+            return _with_kept_work(made, document)
         except LookupError as error:
             return _broken(made, "CredentialMissing", error.args[0])
+
+    def _with_earlier_session(self, made: Specification, document: Document) -> Specification:
+        """The session of the task before, if it is stored and this attempt gets no access that it lacked.
+
+        Otherwise the prompt tells what was said before.
+        """
+        session = document["spec"].get("session")
+        if session is None or made.resume is not None or made.coding_agent is None:
+            return made
+        fields = ["attempt.number", "attempt.granted", "past_attempts.number", "past_attempts.granted"]
+        found = self._tasks.find_one({"_id": session["task"], "owner": document["owner"]}, fields) or {}
+        attempts = [*(found.get("past_attempts") or ()), found.get("attempt") or {}]
+        earlier = next((one for one in attempts if one.get("number") == session["attempt"]), None)
+        if earlier is None or not earlier.get("granted"):
+            return made
+        limit = structs.from_plain(earlier["granted"], Granted)
+        if _model_of(made) != limit.model:
+            return made
+        resume = Resume(task=session["task"], attempt=session["attempt"], answers=[session["prompt"]])
+        return within(msgspec.structs.replace(made, resume=resume), limit)
+
+
+def _model_of(made: Specification) -> str | None:
+    return made.model_access.name if made.model_access is not None else None
 
 
 def _pushed_earlier(document: Document) -> list[dict[str, str]]:
@@ -177,7 +203,7 @@ def _with_resume(made: Specification, document: Document) -> Specification:
     if earlier is None or not earlier.get("commit"):
         return _broken(made, "SessionMissing", message("session_missing"))
     granted = structs.from_plain(earlier.get("granted") or {}, Granted)
-    if (made.model_access.name if made.model_access is not None else None) != granted.model:
+    if _model_of(made) != granted.model:
         return _broken(made, "CredentialMissing", message("session_other_credential", name=granted.model or "–"))
     answers = [one["text"] for one in wanted["input"] if one["number"] > wanted["passed"]]
     return within(msgspec.structs.replace(

@@ -49,7 +49,7 @@ from keruta.domain.reports import (
     Waiting,
     refused,
 )
-from keruta.domain.retry import may_retry
+from keruta.domain.retry import RESUMED, may_retry
 
 ACCEPTED, REPEAT = Outcome(accepted=True), Outcome(accepted=True, repeat=True)
 LOG_SLACK_BYTES = TAIL_LIMIT_BYTES * 32  # the agent's own last words come after a log that is full
@@ -314,6 +314,11 @@ def _ended(task: Standing, attempt: Attempt, entry: Ended, now: Circumstances) -
     change = _END_CHANGES[entry.status]
     if not entry.script_started and task.cancel_requested:
         change = Change.END_CANCELLED  # it never started, and no one wants it any more
+    if same and _goes_on(task, entry):
+        wait = max(now.backoff_seconds, entry.retry_after_seconds or 0.0)
+        again = _retried(attempt, entry.reason, entry.said, _result(task, entry, "retried"), wait_seconds=wait)
+        later = resumption(attempt, counted=not _advanced(entry))
+        return msgspec.structs.replace(again, fields={**again.fields, **later, **_kept(attempt, entry)})
     if same and entry.status == "failed" and _tried_again(task, entry, now):
         wait = 0.0 if _held_back(task, entry, now) else max(now.backoff_seconds, entry.retry_after_seconds or 0.0)
         again = _retried(attempt, entry.reason, entry.said, _result(task, entry, "retried"), wait_seconds=wait)
@@ -358,6 +363,7 @@ def _result(task: Standing, entry: Ended, outcome: str) -> dict[str, Any]:
         **_said_by_agent(entry),
         "artifacts": msgspec.to_builtins(shown.artifacts) or Kept("attempt.artifacts", []),
         **({"commit": entry.commit} if entry.commit else {}),
+        **({"granted": msgspec.to_builtins(entry.granted)} if entry.granted is not None else {}),
         **_more_notes(task, [*entry.told, *shown.said]),
         "ended_at": NOW,
     }
@@ -375,6 +381,22 @@ def _more_notes(task: Standing, notes: Sequence[Message]) -> dict[str, Any]:
         "notes": Extended("attempt.notes", [note.text for note in notes]),
         "noted": Extended("attempt.noted", [fields_of(note) for note in notes]),
     }
+
+
+def _goes_on(task: Standing, entry: Ended) -> bool:
+    """Return whether the session is resumed once its model answers again, under every policy.
+
+    An attempt that its model answered has advanced, and does not count.
+    """
+    if entry.status != "failed" or entry.reason not in RESUMED or entry.granted is None:
+        return False
+    if task.status not in sources(Change.RETRY) or task.cancel_requested:
+        return False
+    return _advanced(entry) or task.tries < task.retry.max_attempts
+
+
+def _advanced(entry: Ended) -> bool:
+    return entry.usage.get("turns", 0) > 0
 
 
 def _tried_again(task: Standing, entry: Ended, now: Circumstances) -> bool:

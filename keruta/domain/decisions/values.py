@@ -234,19 +234,22 @@ def requeued(reason: str | None, message: Message | None, *, wait_seconds: float
     }
 
 
-def resumption(attempt: Attempt, passed: int, inputs: Kept | Appended | None) -> dict[str, Any]:
+def resumption(
+    attempt: Attempt, passed: int = 0, inputs: Kept | Appended | None = None, *, counted: bool = False
+) -> dict[str, Any]:
     """Return the fields of a task whose next attempt resumes the session that this attempt's coding agent had.
 
     Args:
         passed: how many of the inputs the coding agent has had.
         inputs: what people sent to it.
+        counted: whether this attempt counts against `retry.max_attempts`.
     """
     return {
         "resume.attempt": attempt.number,
         "resume.question": Kept("question"),
         "resume.passed": passed,
         "resume.input": inputs if inputs is not None else [],
-        "uncounted": Counted("uncounted"),
+        **({} if counted else {"uncounted": Counted("uncounted")}),
         "push": None,
     }
 
