@@ -69,7 +69,7 @@ def _tell(ports: ReportPorts, due: DueReport) -> None:
             later = _failed(ports, due, report, known.tries, error.message, lasting=False)
         except ForgeError as error:
             later = _failed(ports, due, report, known.tries, error.message, lasting=error.lasting)
-            if error.kind in ("limited", "away"):
+            if not error.lasting:
                 wait = error.again_seconds or REST_SECONDS
                 ports.store.rest(due.forge, wait)
                 later = max(later, wait) if later is not None else None
@@ -106,10 +106,11 @@ def _post(api: ForgeApi, due: DueReport, report: Report, remote: int | None) -> 
             return api.add_comment(report.thread, report.text), message("report_sent")
         api.change_comment(report.thread, remote, report.text)
         return Posted(id=remote), message("report_sent")
-    return _pull_request(api, origin.repository, report)
+    return _pull_request(api, origin.repository, report, remote)
 
 
-def _pull_request(api: ForgeApi, repository: str, report: Report) -> tuple[Posted | None, Message]:
+def _pull_request(api: ForgeApi, repository: str, report: Report, remote: int | None) -> tuple[Posted | None, Message]:
+    """Open it, or bring it up to date. Once it is on record, reviewers are not asked again."""
     wanted = report.pull_request
     assert wanted is not None
     if not wanted.base:
@@ -121,5 +122,6 @@ def _pull_request(api: ForgeApi, repository: str, report: Report) -> tuple[Poste
         api.change_pull_request(repository, found.id, wanted)
     else:
         return found, message("report_kept")
-    api.dress_pull_request(repository, found.id, wanted)
+    if found.id != remote:
+        api.dress_pull_request(repository, found.id, wanted)
     return found, message("report_sent")

@@ -180,6 +180,22 @@ def test_a_pull_request_is_opened_from_the_result_branch(town: Town) -> None:
     assert (town.posts(task)["pull_request"].url or "").endswith("/pull/1347")
 
 
+def test_reviewers_are_asked_once_for_a_pull_request(town: Town) -> None:
+    """The next task for its branch brings its words up to date."""
+    town.trigger(report=[], result=ResultBranch(branch="fix"), pull_request={"reviewers": ["dana"]})
+    first = town.task(result=ResultBranch(branch="fix"))
+    town.run(first, result_branch="fix", result_commit="b" * 40)
+    town.tell()
+    there = {"number": 1347, "body": "<!-- keruta: t -->", "html_url": "https://x/pull/1347"}
+    town.github.answers["GET", PULLS] = (200, [there], {})
+    second = town.task(result=ResultBranch(branch="fix"))
+    town.run(second, result_branch="fix", result_commit="c" * 40)
+    town.tell()
+
+    assert len(town.asked("POST", PULLS)) == len(town.asked("PATCH", f"{PULLS}/1347")) == 1
+    assert len(town.asked("POST", f"{PULLS}/1347/requested_reviewers")) == 1
+
+
 @pytest.mark.parametrize(("words", "changes"), [("by a person", 0), ("<!-- keruta: t -->", 1)])
 def test_a_pull_request_that_is_there_is_updated_if_it_is_keruta_s(town: Town, words: str, changes: int) -> None:
     town.trigger(report=[], result=ResultBranch(branch="fix"), pull_request={})
