@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from keruta.domain.address import host_fault, may_be_sent, same_address
-from keruta.domain.repository import url_fault
+from keruta.domain.repository import branch_fault, ref_names, url_fault
 
 SAME = [
     ["https://git.example.com/team/app", "https://GIT.example.com/team/app.git", "HTTPS://git.example.com:443/team/app/",
@@ -98,3 +98,31 @@ def test_an_international_host_is_the_same_in_both_its_forms() -> None:
 def test_a_malformed_host_is_a_fault(host: str) -> None:
     """A text without a host, or with more than a host or an address prefix, is refused."""
     assert host_fault(host)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "url", "allowed"),
+    [
+        ("https://git.example.com", "https://git.example.com/a", True),
+        ("https://git.example.com/", "https://git.example.com/a", True),
+        ("https://git.example.com", "http://git.example.com:443/a", False),
+        ("https://git.example.com:8443", "https://git.example.com/a", False),
+        ("https://git.example.com/team", "https://git.example.com/teams", False),
+    ],
+)
+def test_an_address_prefix_means_its_scheme_its_port_and_its_path(pattern: str, url: str, allowed: bool) -> None:
+    """Each of them."""
+    assert may_be_sent([pattern], url) is allowed
+
+
+@pytest.mark.parametrize("branch", [".a", "a/.b", "a.lock", "a.lock/b", "a//b", "/a", "a/", "refs/heads/.a"])
+def test_a_branch_has_no_empty_hidden_or_lock_part(branch: str) -> None:
+    """As Git has it."""
+    assert branch_fault(branch) is not None
+
+
+def test_a_ref_is_a_branch_before_it_is_a_tag() -> None:
+    """A full name is that one alone; a directory of this machine has an address without a host."""
+    assert ref_names("v1") == ["refs/heads/v1", "refs/tags/v1"]
+    assert ref_names("refs/tags/v1")[0] == "refs/tags/v1"
+    assert url_fault("file:///a") is None
