@@ -52,8 +52,8 @@ class Agent:
         self._sessions = Sessions(new_key())
         ports = handler.Ports(
             settings=settings, verifier=unused, sessions=self._sessions, access=MongoAgentAccess(world.database),
-            reports=world.reports, results=Results(settings.results_dir), mint=unused, document_text=unused,
-            check=unused,
+            reports=world.reports, results=Results(settings.results_dir), snapshots=unused, mint=unused,
+            document_text=unused, check=unused,
         )  # fmt: skip
         function = Function("report_status", settings, lambda _: ports, AGENTS, handler.HANDLERS)
         served = flask.Flask("report_status")
