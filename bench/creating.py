@@ -25,7 +25,7 @@ from keruta.domain.reports import Ended, Running
 from keruta.domain.task_list import TaskFilter
 from keruta.services.scheduler import assign
 from keruta.settings import Settings, load
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 from tests.support.world import ANN, World, closed
 
 CREATE_TASK = ROOT / "functions/create_task/main.py"

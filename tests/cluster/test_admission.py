@@ -24,7 +24,6 @@ from keruta.domain.specification import Access, Placement, RepositoryRef, Specif
 from keruta.local.state import State
 from tests.support.cluster import LAB, NAMESPACE, Cluster, eventually, is_up, lab
 
-pytestmark = pytest.mark.timeout(900)
 WORKER = f"system:serviceaccount:{NAMESPACE}:keruta-worker"
 KINDS = ("ServiceAccount", "Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
 OTHER_TASK = new_id()
@@ -66,9 +65,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     try:
         # A policy is in force a moment after it is there.
         eventually(
-            "the policies", lambda: _said(made, _changed(_job(made), lambda job: _pod(job).update(hostPID=True))), 30
+            "the policies", lambda: _said(made, _changed(_job(made), lambda job: _pod(job).update(hostPID=True))), 90
         )
-        eventually("the settings", lambda: "params" not in _said(made, _job(made)), 30)
+        eventually("the settings", lambda: "params" not in _said(made, _job(made)), 90)
         yield made
     finally:
         if not was_up:
@@ -558,7 +557,7 @@ def test_images_of_scripts_can_be_held_to_some_registries(api: Cluster) -> None:
     worker = ["-n", NAMESPACE, "deployment", "worker"]
     api.kubectl("set", "env", *worker, "KERUTA_JOB_IMAGES=registry.example.com/team/, localhost/")
     try:
-        said = eventually("the setting", lambda: _said(api, foreign), 30)
+        said = eventually("the setting", lambda: _said(api, foreign), 90)
         assert "one of those that KERUTA_JOB_IMAGES names" in said
         assert "one of those that KERUTA_JOB_IMAGES names" in _said(api, foreign_check)
         assert _said(api, own) == ""

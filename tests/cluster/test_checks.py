@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.cluster import Cluster
-from tests.support.gitservers import GitHttp
+from tests.support.cluster import Cluster, eventually
 
 # What a script may try: a record of its own, one that is whole, start files, its end hidden, a process that goes on.
 ATTACKS = {
@@ -30,7 +29,16 @@ echo it-is-checked; touch ~/mine /tmp/mine && python3 -c 'import sys; sys.exit(7
 """
 
 
-def test_a_check_can_not_be_falsified_by_its_script(cluster: Cluster, repository: str, git_server: GitHttp) -> None:
+@pytest.fixture(scope="module")
+def endless(cluster: Cluster, repository: str) -> dict[str, str]:
+    """Tasks whose checks do not end by themselves, by how they will be ended; they are made ready together."""
+    return {
+        how: cluster.submit(repository, "true", check="echo checking; sleep 900") for how in ("cancelled", "killed")
+    }
+
+
+@pytest.mark.usefixtures("endless")
+def test_a_check_can_not_be_falsified_by_its_script(cluster: Cluster, repository: str) -> None:
     """Whatever the script leaves behind outside the workspace, its check runs, and its own end decides."""
     ids = {name: cluster.submit(repository, script, check=CHECK) for name, script in ATTACKS.items()}
     good = cluster.submit(repository, "echo one >made; echo ran", check="test -e made; echo fine")
@@ -38,7 +46,7 @@ def test_a_check_can_not_be_falsified_by_its_script(cluster: Cluster, repository
         repository, "printf 'script 0\\ndone 0\\n' >/job/control/exit; exit 9", check="echo not this"
     )
 
-    ends = {name: cluster.ended(task_id) for name, task_id in ids.items()}
+    ends = {name: cluster.ended(task_id, 240) for name, task_id in ids.items()}
     passed, failed = cluster.ended(good), cluster.ended(failing)
 
     assert {name: (task.reason, task.exit_code) for name, task in ends.items()} == dict.fromkeys(
@@ -49,17 +57,13 @@ def test_a_check_can_not_be_falsified_by_its_script(cluster: Cluster, repository
     assert "not this" not in cluster.text(failing)
 
 
-@pytest.mark.parametrize("how", ["cancelled", "killed"])
-def test_a_check_that_does_not_end_by_itself(cluster: Cluster, repository: str, how: str) -> None:
+def test_a_check_that_does_not_end_by_itself(cluster: Cluster, endless: dict[str, str]) -> None:
     """A cancel reaches it; one that is killed with all around it has not passed."""
-    task_id = cluster.submit(repository, "true", check="echo checking; sleep 600")
-    cluster.reaches(task_id, "running")
-    if how == "cancelled":
-        cluster.client.cancel(task_id)
-    else:
-        pod = cluster.pod_of(task_id)
-        cluster.kubectl("delete", "pod", "-n", "keruta", pod, "--wait=false")
+    for task_id in endless.values():
+        eventually("the check", lambda task_id=task_id: "checking\n" in cluster.text(task_id), 120)  # type: ignore[misc]
 
-    ended = cluster.ended(task_id)
+    cluster.client.cancel(endless["cancelled"])
+    cluster.kubectl("delete", "pod", "-n", "keruta", cluster.pod_of(endless["killed"]), "--wait=false")
 
-    assert ended.status == ("cancelled" if how == "cancelled" else "failed")
+    assert cluster.ended(endless["cancelled"], 180).status == "cancelled"
+    assert cluster.ended(endless["killed"], 180).status == "failed"

@@ -20,7 +20,6 @@ from tests.support.cluster import LAB, ROOT, lab
 from tests.support.repositories import make_repository
 from tests.support.system import RunningSystem, eventually
 
-pytestmark = pytest.mark.timeout(900)
 PREFIX = "pool-worker-"
 PAUSE = 0.5  # Coder takes 512 requests a minute of one person, and keruta asks as the same one
 
@@ -59,7 +58,7 @@ class Coder:
             assert status not in ("failed", "canceled")
             return bool(status == "succeeded")
 
-        eventually(ready, 60, "the template", pause=PAUSE)
+        eventually(ready, 180, "the template", pause=PAUSE)
         self.call("POST", f"/organizations/{organization}/templates", {"name": name, "template_version_id": version})
 
     def make_one_that_fails(self, name: str, template: str) -> None:
@@ -81,7 +80,7 @@ class Coder:
         finally:
             for one in self.call("GET", f"/workspaces?q=owner:me%20name:{PREFIX}")["workspaces"]:
                 self.call("POST", f"/workspaces/{one['id']}/builds", {"transition": "delete"})
-            eventually(lambda: not self.builds(), 90, "no workspace", pause=PAUSE)
+            eventually(lambda: not self.builds(), 180, "no workspace", pause=PAUSE)
 
     def at_work(self) -> int:
         return sum(build == ("start", "succeeded") for build in self.builds().values())
@@ -121,24 +120,26 @@ def test_workspaces_come_and_go_with_the_queue(coder: Coder, tmp_path: Path) -> 
     repository = (tmp_path / "a.git").as_uri()
     with coder.nothing_left_behind(), RunningSystem(tmp_path / "home", settings) as system:
         coder.make_template("pool-worker", _command(system), tmp_path / "workspaces")
-        eventually(lambda: coder.at_work() == 1, 60, "the first workspace", pause=PAUSE)
+        eventually(lambda: coder.at_work() == 1, 180, "the first workspace", pause=PAUSE)
         coder.make_one_that_fails(f"{PREFIX}2", "pool-worker")
-        eventually(lambda: coder.builds()[f"{PREFIX}2"] == ("start", "failed"), 30, "the build that fails", pause=PAUSE)
+        eventually(
+            lambda: coder.builds()[f"{PREFIX}2"] == ("start", "failed"), 180, "the build that fails", pause=PAUSE
+        )
 
         ids = [system.submit(repository, "echo begun; sleep 6") for _ in range(24)]
-        eventually(lambda: coder.at_work() == 4, 90, "four workspaces", pause=PAUSE)
+        eventually(lambda: coder.at_work() == 4, 180, "four workspaces", pause=PAUSE)
         for task_id in ids:
-            task = system.ended(task_id, 120)
+            task = system.ended(task_id, 240)
             assert (task.status, len(task.attempts)) == ("succeeded", 1), (task.reason, task.message)
             assert system.text(task_id).count("begun") == 1
-        eventually(lambda: coder.at_work() == 1, 90, "one workspace", pause=PAUSE)
+        eventually(lambda: coder.at_work() == 1, 240, "one workspace", pause=PAUSE)
 
         workers = {system.task(task_id).attempts[0].worker for task_id in ids}  # type: ignore[union-attr]
         assert len(workers) == 4
         # Found again by its name after a restart, not made once more.
         before = coder.builds()
         system.kill("dispatch")
-        system.ended(system.submit(repository, "true"), 60)
+        system.ended(system.submit(repository, "true"), 180)
         assert set(coder.builds()) == set(before)
 
 

@@ -51,8 +51,8 @@ def echo() -> Iterator[Echo]:
             listed = {"apiVersion": "v1", "kind": "List", "items": documents(made.port)}
             kubectl("apply", "-f", "-", stdin=json.dumps(listed))
             asked = Gateway(ADDRESS, HOST, made)
-            eventually("the route", lambda: asked.ask("GET", "/x").status == 200, 60)
-            eventually("the route", lambda: asked.ask("POST", "/api/v1/tasks").status == 200, 60)
+            eventually("the route", lambda: asked.ask("GET", "/x").status == 200, 180)
+            eventually("the route", lambda: asked.ask("POST", "/api/v1/tasks").status == 200, 180)
             yield made
         finally:
             kubectl("delete", "namespace", NAMESPACE, "--wait=false")

@@ -15,7 +15,6 @@ import yaml
 
 from tests.support.cluster import NAMESPACE, ROOT, Cluster
 
-pytestmark = pytest.mark.timeout(900)
 OPERATOR = "github.com/prometheus-operator/prometheus-operator"
 OPERATOR_VERSION = "v0.82.0"
 ELSEWHERE = "keruta-elsewhere"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.cluster import Cluster
 from tests.support.expectations import script, table, untrue
 
-pytestmark = pytest.mark.timeout(900)
 SERVER = "import http.server as h; h.HTTPServer(('127.0.0.1', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
 READY = "import urllib.request as r; r.urlopen('http://127.0.0.1:8000')"
 

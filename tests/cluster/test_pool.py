@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 
-import pytest
-
 from tests.support.cluster import NAMESPACE, Cluster, eventually
+from tests.support.gates import Gate
 
-pytestmark = pytest.mark.timeout(900)
 COST = "controller.kubernetes.io/pod-deletion-cost"
 
 
@@ -17,20 +15,33 @@ def replicas(cluster: Cluster) -> int:
     return int(cluster.get("deployment", "worker")["spec"]["replicas"])
 
 
-def test_the_deployment_grows_with_its_queue_and_shrinks_after_it(cluster: Cluster, repository: str) -> None:
-    """One worker, four, and one again; no task is lost or started twice on the way down."""
-    eventually("one worker", lambda: replicas(cluster) == 1, 120)
+def test_the_deployment_grows_with_its_queue_and_shrinks_after_it(
+    cluster: Cluster, repository: str, gate: Gate
+) -> None:
+    """One worker, four with more than thirty Jobs at once, and one again; no task is lost or started twice."""
+    eventually("one worker", lambda: replicas(cluster) == 1, 180)
     small = {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}}
-    cluster.client.create("profile", {"name": "small", "resources": small})  # forty at once have room on this node
-    ids = [cluster.submit(repository, "echo begun; sleep 15", profile="small") for _ in range(39)]
-    last = cluster.submit(repository, "echo begun; sleep 100", profile="small", timeout_seconds=300)
+    cluster.client.create("profile", {"name": "small", "resources": small})  # all at once have room on this node
+    # More than three workers have slots for; all but one are at work until all of them have been seen.
+    last = cluster.submit(repository, "exec sleep 900", profile="small", timeout_seconds=900)
+    ids = {cluster.submit(repository, gate.script(), profile="small", timeout_seconds=900) for _ in range(30)}
+    seen: set[str] = set()
 
-    eventually("four workers", lambda: replicas(cluster) == 4, 60)
-    eventually("four ready", lambda: cluster.get("deployment", "worker")["status"].get("readyReplicas") == 4, 90)
-    eventually("one worker", lambda: replicas(cluster) == 1, 240)
+    def made() -> bool:
+        jobs = cluster.get("jobs", "-l", "app.kubernetes.io/component=job")["items"]
+        seen.update(job["metadata"]["labels"]["keruta.dev/task"] for job in jobs)
+        return ids <= seen
 
-    assert cluster.reaches(last, "running", "succeeded").status in ("running", "succeeded")
-    for task_id in (*ids, last):
+    eventually("four workers", lambda: replicas(cluster) == 4, 90)
+    eventually("four ready", lambda: cluster.get("deployment", "worker")["status"].get("readyReplicas") == 4, 180)
+    eventually("thirty Jobs", made, 120)
+    gate.open()
+    eventually("one worker", lambda: replicas(cluster) == 1, 300)
+
+    assert cluster.reaches(last, "running").status == "running"
+    cluster.client.cancel(last)
+    assert cluster.ended(last).status == "cancelled"
+    for task_id in ids:
         task = cluster.ended(task_id, 240)
         assert task.status == "succeeded", (task.reason, task.message)
         assert len([attempt for attempt in task.attempts if attempt.started_at]) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -18,12 +17,8 @@ TOKEN_SECONDS = 6  # so short that tokens run out within a test
 def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
     if not LAB.exists():
         pytest.skip("SKIPPED LOUDLY: no lab beside this checkout; set KERUTA_LAB to its command to try Keycloak")
-    import fcntl
-
     realm = realm_file(tmp_path_factory.mktemp("realm"), "http://127.0.0.1:1", accessTokenLifespan=TOKEN_SECONDS)
-    with open(os.environ.get("KERUTA_LAB_LOCK", os.devnull), "a") as lock:  # what builds it in the background
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lab("keycloak", "up", str(realm))
+    lab("keycloak", "up", str(realm))
     running = Keycloak()
     try:
         yield running

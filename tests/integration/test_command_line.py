@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from keruta.client import ApiError, Client, LogEvent
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 from tests.support.serving import Quiet, Serving
 
 KERUTA = (sys.executable, "-c", "from keruta.cli.main import main; main()")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from keruta.adapters.http_client import Http, NoAnswerError
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 from tests.support.system import eventually
 
 SOURCE = """

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from keruta.adapters.http_client import Http, NoAnswerError, answers
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 from tests.support.serving import Quiet, Serving
 
 

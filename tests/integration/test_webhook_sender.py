@@ -19,7 +19,7 @@ from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.webhooks import Answered, Message, WebhookSender
 from keruta.network import Network
 from tests.support.authority import Authority
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 from tests.support.serving import Quiet, Serving
 
 SECRET = "whsec_" + "A" * 44

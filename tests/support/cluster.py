@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
-import shlex
 import signal
 import subprocess
 import time
@@ -21,13 +18,13 @@ from keruta.cli import secrets
 from keruta.client import ApiError, Client
 from keruta.domain.task import TaskView
 from keruta.local.state import State
+from tests.support import images
 from tests.support.gitservers import GitHttp
+from tests.support.images import LAB, ROOT, locked
 from tests.support.processes import command_lines, environment
 from tests.support.repositories import make_repository
 from tests.support.waiting import reached
 
-ROOT = Path(__file__).parents[2]
-LAB = Path(os.environ.get("KERUTA_LAB") or ROOT.parent / "shared" / "lab" / "lab")
 NAMESPACE = "keruta"
 NODE = "10.244.0.1"
 GATEWAY = f"http://{NODE}:8080"
@@ -42,9 +39,7 @@ class Kubectl:
     """The lab's kubectl."""
 
     def __init__(self) -> None:
-        said = subprocess.run([str(LAB), "env"], capture_output=True, text=True, check=True).stdout
-        exports = dict(pair.split("=", 1) for pair in shlex.split(said) if "=" in pair)
-        self.env = {**os.environ, **exports, "PATH": exports["PATH"].replace("$PATH", os.environ["PATH"])}
+        self.env = images.environment()
 
     def __call__(self, *arguments: str, stdin: str | None = None, check: bool = True) -> str:
         done = subprocess.run(
@@ -109,7 +104,7 @@ class Cluster:
         try:
             self.kubectl("scale", *own, f"--replicas={count}")
             eventually(
-                "workers", lambda: self.get("deployment", "worker")["status"].get("readyReplicas", 0) == count, 90
+                "workers", lambda: self.get("deployment", "worker")["status"].get("readyReplicas", 0) == count, 180
             )
             yield
         finally:
@@ -118,24 +113,29 @@ class Cluster:
     def submit(self, repository: str, script: str, **more: Any) -> str:
         where = {"name": repository} if "://" not in repository else {"url": repository}
         body = {"repository": where, "script": script, **more}
-        return eventually("the submit", lambda: self._try(lambda: self.client.submit(body).id), 60)
+        return eventually("the submit", lambda: self._try(lambda: self.client.submit(body).id), 120)
 
     def task(self, task_id: str) -> TaskView | None:
         """None while keruta is away."""
         return self._try(lambda: self.client.task(task_id))
 
-    def reaches(self, task_id: str, *statuses: str, seconds: float = 90) -> TaskView:
+    def reaches(self, task_id: str, *statuses: str, seconds: float = 180) -> TaskView:
         return reached(lambda: self.task(task_id), statuses, seconds=seconds, every_seconds=0.3)
 
-    def ended(self, task_id: str, seconds: float = 120) -> TaskView:
+    def ended(self, task_id: str, seconds: float = 240) -> TaskView:
         return self.reaches(task_id, *ENDED, seconds=seconds)
 
     def text(self, task_id: str) -> str:
-        return b"".join(self.client.logs(task_id)).decode("utf-8", "replace")
+        """A task's log as it is now, once keruta is there to give it."""
+
+        def read() -> list[str] | None:
+            return self._try(lambda: [b"".join(self.client.logs(task_id)).decode("utf-8", "replace")])
+
+        return eventually("the log", read, 90)[0]
 
     def pod_of(self, task_id: str) -> str:
         """The name of the Pod that makes a task's attempt."""
-        found = eventually("the Pod", lambda: self.get("pods", "-l", f"keruta.dev/task={task_id}")["items"], 60)
+        found = eventually("the Pod", lambda: self.get("pods", "-l", f"keruta.dev/task={task_id}")["items"], 120)
         return str(found[0]["metadata"]["name"])
 
     def agent_of(self, task_id: str) -> psutil.Process:
@@ -148,7 +148,7 @@ class Cluster:
                     return process
             return None
 
-        return eventually("the agent", find, 30)
+        return eventually("the agent", find, 60)
 
     @staticmethod
     def _try(ask: Callable[[], T]) -> T | None:
@@ -161,11 +161,14 @@ class Cluster:
 
 
 def lab(*arguments: str) -> None:
-    """Runs the lab's command. What is brought up may be asked for again, and is when it failed: a program that was just
-    started, and is looked at before it runs, is taken for one that has ended.
+    """Runs the lab's command, after what builds the lab in the background.
+
+    What is brought up may be asked for again, and is when it failed: a program that was just started, and is looked at
+    before it runs, is taken for one that has ended.
     """
     for last in (False, True):
-        done = subprocess.run([str(LAB), *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
+        with locked():
+            done = subprocess.run([str(LAB), *arguments], capture_output=True, text=True, cwd=ROOT, check=False)
         if done.returncode == 0:
             return
         print(f"lab {' '.join(arguments)}: {done.stderr[-2000:]}")
@@ -197,6 +200,12 @@ def is_ready(document: dict[str, Any]) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions", []))
 
 
+def knative_up() -> None:
+    """A cluster with Knative and a gateway; at once where it is up."""
+    if not (is_up("kubelet") and is_up("gateway") and is_up("envoy")):
+        lab("cluster", "up", "knative")
+
+
 @contextlib.contextmanager
 def running_cluster(root: Path) -> Iterator[Cluster]:
     """The overlay applied, and everything in it ready; gone afterwards.
@@ -207,20 +216,10 @@ def running_cluster(root: Path) -> Iterator[Cluster]:
     state = State(root=root)
     state.make()
     person = state.write_identity()
-    with open(os.environ.get("KERUTA_LAB_LOCK", os.devnull), "a") as lock:  # what builds it in the background
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lab("cluster", "up", "knative")
-    for name in ("functions", "agent", "mongod"):
-        tag = f"localhost/keruta-{name}:lab"
-        build = ["--layers", "--build-arg", "BASE=localhost/python:3.11", "--target", name]
-        lab("image", "build", tag, "knative/Dockerfile", ".", *build)
-        lab("image", "load", tag)
-    lab("image", "load", "localhost/python:3.11")
-    no_shell = root / "no-shell"
-    no_shell.mkdir()
-    (no_shell / "Dockerfile").write_text("FROM scratch\nCOPY Dockerfile /\n")
-    lab("image", "build", "localhost/no-shell:1", str(no_shell / "Dockerfile"), str(no_shell))
-    lab("image", "load", "localhost/no-shell:1")
+    knative_up()
+    images.build()
+    if not images.are_loaded():
+        images.load()
     made = Cluster(state, person)
     try:
         made.kubectl("apply", "-k", "knative/persistent")

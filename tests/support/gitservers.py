@@ -18,7 +18,7 @@ from types import TracebackType
 import pytest
 
 from tests.support.lfs import LfsStore
-from tests.support.mongod import free_port
+from tests.support.ports import free_port
 from tests.support.serving import Quiet, Serving
 
 
@@ -205,7 +205,7 @@ class GitSsh:
             [self._program, "-D", "-e", "-f", str(config)], stdout=log, stderr=log, start_new_session=True
         )
         log.close()
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while b"listening" not in (self._directory / "log").read_bytes():
             assert self._process.poll() is None, (self._directory / "log").read_text()
             assert time.monotonic() < until

@@ -80,7 +80,7 @@ class RunningSystem:
             running = self.state.running()
             return running if running and running.pid == process.pid else None
 
-        self.running = eventually(up, 60, "keruta up")
+        self.running = eventually(up, 120, "keruta up")
         self.client = Client(self.running.url, self.running.token)
         return self
 
