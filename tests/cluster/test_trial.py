@@ -49,7 +49,7 @@ def remove(kubectl: Kubectl) -> None:
     kubectl("delete", "-k", trial, "--ignore-not-found", "--wait=false", check=False)
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
     kubectl("delete", "pods", "-n", NAMESPACE, "--all", "--force", "--grace-period=0", "--wait=false", check=False)
-    kubectl("delete", "-k", "knative/persistent", "--ignore-not-found", "--wait=false", check=False)
+    # The policies of `knative/persistent` stay: without any, an API server would stop to read Deployments for good.
     eventually("no namespace", lambda: not kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"), 180)
 
 
