@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 
-from tests.support.cluster import NAMESPACE, Cluster, eventually
+from tests.support.cluster import NAMESPACE, ROOT, Cluster, eventually
 from tests.support.gates import Gate
 
 COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -15,10 +15,33 @@ def replicas(cluster: Cluster) -> int:
     return int(cluster.get("deployment", "worker")["spec"]["replicas"])
 
 
+def drift(cluster: Cluster) -> list[str]:
+    """Return what tools that compare the overlay with the cluster would say, each in its way."""
+    overlay = ("-k", "knative/overlays/lab")
+    server_side = ("--server-side", "--field-manager=gitops-a")
+    ways = {
+        "diff": ("diff", *overlay),
+        "diff on the server's side": ("diff", *server_side, *overlay),
+        "apply": ("apply", *server_side, *overlay),
+        "another's apply": ("apply", "--server-side", "--field-manager=gitops-b", *overlay),
+    }
+    said = []
+    for way, command in ways.items():
+        done = subprocess.run(
+            ["kubectl", *command], cwd=ROOT, env=cluster.kubectl.env, capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            said.append(f"{way}: {done.stdout}{done.stderr}")
+    return said
+
+
 def test_the_deployment_grows_with_its_queue_and_shrinks_after_it(
     cluster: Cluster, repository: str, gate: Gate
 ) -> None:
-    """One worker, four with more than thirty Jobs at once, and one again; no task is lost or started twice."""
+    """One worker, four with more than thirty Jobs at once, and one again; no task is lost or started twice.
+
+    Nothing of this differs from the overlay: neither a diff nor two who apply it on the server's side see it.
+    """
     eventually("one worker", lambda: replicas(cluster) == 1, 180)
     small = {"requests": {"cpu": "1m", "memory": "16Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}}
     cluster.client.create("profile", {"name": "small", "resources": small})  # all at once have room on this node
@@ -35,6 +58,7 @@ def test_the_deployment_grows_with_its_queue_and_shrinks_after_it(
     eventually("four workers", lambda: replicas(cluster) == 4, 90)
     eventually("four ready", lambda: cluster.get("deployment", "worker")["status"].get("readyReplicas") == 4, 180)
     eventually("thirty Jobs", made, 120)
+    assert drift(cluster) == []
     gate.open()
     eventually("one worker", lambda: replicas(cluster) == 1, 300)
 
