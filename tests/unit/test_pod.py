@@ -821,3 +821,55 @@ def test_the_agent_beside_a_script_asks_git_servers_as_the_worker_is_set_to(
     env = {one["name"]: one.get("value") for one in agent["env"]}
 
     assert (env["KERUTA_GIT_STALL_SECONDS"], env["KERUTA_OWN_GIT"], env["KERUTA_FETCH_PROXY"]) == ("7", "1", "0")
+
+
+def test_a_pod_without_a_node_is_told_with_what_it_asks_of_nodes() -> None:
+    """The scheduler counts nodes and names taints, but no label that it looked for."""
+    plain = pod("Pending", condition=UNSCHEDULABLE)
+    wanted = [{"key": "disk", "operator": "In", "values": ["ssd", "nvme"]}, {"key": "gpu", "operator": "Exists"}]
+    terms = {"nodeSelectorTerms": [{"matchExpressions": wanted}]}
+    asking = {**plain, "spec": {
+        **plain.get("spec", {}), "nodeSelector": {"topology.kubernetes.io/zone": "zone-9"},
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
+    }}  # fmt: skip
+
+    said, more = (stuck(one, waited_seconds=11, patience_seconds=10) for one in (plain, asking))
+
+    assert said is not None
+    assert more is not None
+    assert "asks for" not in said.message.text
+    assert "topology.kubernetes.io/zone=zone-9, disk In ssd nvme, gpu Exists" in more.message.text
+
+
+def test_a_pod_on_a_node_that_does_not_answer_is_lost_though_it_is_never_gone() -> None:
+    """Deleted by the taint manager, and no kubelet confirms it; deleted by somebody, it still has its grace."""
+    told = {**DISRUPTED, "reason": "DeletionByTaintManager"}
+
+    found = ended(pod("Running", deleted=True, condition=told))
+
+    assert found is not None
+    assert (found.reason, found.lost) == ("NodeLost", True)
+    assert ended(pod("Running", deleted=True)) is None
+    assert ended(pod("Running", deleted=True, condition={**told, "reason": "EvictionByEvictionAPI"})) is None
+    assert ended(pod("Running", condition=told)) is None
+
+
+def test_a_job_without_a_shared_volume_uploads_its_results_and_has_time_for_it(specification: Specification) -> None:
+    """No claim, no clone cache, and a Pod that ends only when keruta has had time to come back."""
+    settings = msgspec.structs.replace(SETTINGS, job_results_claim="", job_results_url="http://results")
+
+    job = job_manifest(specification, settings)["spec"]
+    with_claim = job_manifest(specification, SETTINGS)["spec"]
+
+    pod = job["template"]["spec"]
+    agent = pod["initContainers"][0]
+    env = {one["name"]: one.get("value") for one in agent["env"]}
+    assert not [one for one in pod["volumes"] if "persistentVolumeClaim" in one]
+    assert not [one for one in agent["volumeMounts"] if one["mountPath"].startswith("/results")]
+    assert (env["KERUTA_RESULTS"], env["KERUTA_RESULTS_URL"], env["KERUTA_CLONE_CACHE"]) == (
+        "upload",
+        "http://results",
+        "0",
+    )
+    more = pod["terminationGracePeriodSeconds"] - with_claim["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert more == job["activeDeadlineSeconds"] - with_claim["activeDeadlineSeconds"] == 600

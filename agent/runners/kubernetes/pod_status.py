@@ -47,7 +47,7 @@ def ended(pod: dict[str, Any], *, gone: bool = False) -> PodEnd | None:
     """
     status = pod.get("status", {})
     if not gone and status.get("phase") not in ("Succeeded", "Failed"):
-        return None
+        return _on_lost_node(pod)
     if status.get("reason") == "Evicted":
         return PodEnd(reason="Evicted", message=message("cluster_evicted", message=status.get("message", "")))
     if status.get("reason") == "DeadlineExceeded":
@@ -64,6 +64,20 @@ def ended(pod: dict[str, Any], *, gone: bool = False) -> PodEnd | None:
         said = status.get("message") or status.get("reason") or message("cluster_gave_no_reason")
         return PodEnd(reason="PodFailed", message=message("cluster_pod_ended", cause=said), lost=True)
     return _exited(exit_, terminated(pod, CHECK))
+
+
+def _on_lost_node(pod: dict[str, Any]) -> PodEnd | None:
+    """Return the end of a Pod that was given up because its node does not answer, or None where it goes on.
+
+    Nobody confirms such a deletion: the Pod stays as it was until the node is back, or is taken out of the cluster. Its
+    script may still be at work there.
+    """
+    if not pod.get("metadata", {}).get("deletionTimestamp"):
+        return None
+    disruption = _disruption(pod.get("status", {}))
+    if disruption is None or disruption.reason != "NodeLost":
+        return None
+    return msgspec.structs.replace(disruption, lost=True)
 
 
 def _exited(script: dict[str, Any], check: dict[str, Any] | None) -> PodEnd:
@@ -125,11 +139,26 @@ def stuck(
         return None
     for condition in status.get("conditions", []):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            told = message("cluster_no_room", seconds=round(waited_seconds), message=condition.get("message", ""))
-            return PodEnd(reason="Unschedulable", message=told)
+            return PodEnd(reason="Unschedulable", message=_no_room(pod, condition, waited_seconds))
     starting_seconds = waited_seconds - _scheduled_after_seconds(pod)
     patient = starting_seconds <= patience_seconds * (SLOW_NODE if _goes_on(events) else 1)
     return None if patient else _waits_for_ever(status, events, starting_seconds)
+
+
+def _no_room(pod: dict[str, Any], condition: dict[str, Any], waited_seconds: float) -> Message:
+    """Return the scheduler's sentence, and what the Pod asks of its node: the scheduler names taints, but no labels."""
+    told = {"seconds": round(waited_seconds), "message": condition.get("message", "")}
+    wishes = ", ".join(_node_wishes(pod.get("spec", {})))
+    return message("cluster_no_room_for", wishes=wishes, **told) if wishes else message("cluster_no_room", **told)
+
+
+def _node_wishes(spec: dict[str, Any]) -> Iterator[str]:
+    for label, value in spec.get("nodeSelector", {}).items():
+        yield f"{label}={value}"
+    affinity = spec.get("affinity", {}).get("nodeAffinity", {})
+    for term in affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", []):
+        for one in term.get("matchExpressions", []):
+            yield " ".join([one["key"], one["operator"], *one.get("values", [])])
 
 
 def _goes_on(events: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ TEXTS = {
     "cluster_script_failed": "The script's container ended with exit code {code}.",
     "cluster_image_failed": "The image {image} could not be pulled: {error}",
     "cluster_no_room": "No node has room for it after {seconds} s: {message}",
+    "cluster_no_room_for": "No node has room for it after {seconds} s: {message} Its profile asks for: {wishes}.",
     "cluster_no_pod": "The cluster does not create a Pod for it: {error}",
     "cluster_evicted": "The cluster evicted the Pod: {message}",
     "cluster_timeout": "The script took longer than its timeout_seconds.",
