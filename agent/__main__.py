@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 
-import msgspec
+POD_ENDS = threading.Event()
+if sys.argv[1:] == ["run"]:
+    # Before what takes seconds to import: a Pod may end while its agent is started again, and the end of its script,
+    # which that agent finds written down, would be known to nobody.
+    signal.signal(signal.SIGTERM, lambda *_: POD_ENDS.set())
 
-from agent.settings import ClusterSettings, WorkerSettings
-from keruta import logs
-from keruta.errors import SettingsError
-from keruta.settings import load
+import msgspec  # noqa: E402
+
+from agent.settings import ClusterSettings, WorkerSettings  # noqa: E402
+from keruta import logs  # noqa: E402
+from keruta.errors import SettingsError  # noqa: E402
+from keruta.settings import load  # noqa: E402
 
 
 def main(arguments: list[str]) -> int:
@@ -27,7 +35,7 @@ def main(arguments: list[str]) -> int:
             logs.configure("agent", settings.log_level)
             from agent.runners.kubernetes.sidecar import SidecarSettings, run
 
-            return run(settings, load(os.environ, SidecarSettings))
+            return run(settings, load(os.environ, SidecarSettings), POD_ENDS)
     except SettingsError as error:
         print(f"keruta agent: {error}", file=sys.stderr)
         return 2

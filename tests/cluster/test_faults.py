@@ -103,6 +103,27 @@ def test_an_agent_is_killed_while_its_script_runs(cluster: Cluster, repository: 
     assert all(count >= 1 for count in restarts)
 
 
+def test_a_check_begins_though_report_status_is_away_when_its_script_ends(
+    cluster: Cluster, repository: str, gate: Gate
+) -> None:
+    """The worker tells it again when there is another one; the check runs once, and decides."""
+    script, check = f"({gate.script()})", 'echo "checked $KERUTA_EXECUTION"'
+    good = cluster.submit(repository, script, check=check)
+    bad = cluster.submit(repository, script, check=f"{check}; exit 7")
+    for task_id in (good, bad):
+        cluster.reaches(task_id, "running")
+    gate.goes_on([good, bad], 1)
+
+    report_status(cluster)
+    gate.open()
+
+    ends = [cluster.ended(task_id) for task_id in (good, bad)]
+    assert [(end.status, end.reason, end.exit_code) for end in ends] == [
+        ("succeeded", None, 0), ("failed", "CheckFailed", 7)
+    ]  # fmt: skip
+    assert [cluster.text(task_id).count("checked ") for task_id in (good, bad)] == [1, 1]
+
+
 def test_a_worker_that_leaves_hands_over_what_it_has(cluster: Cluster, repository: str, gate: Gate) -> None:
     """Scaled to two and back to one, each with Jobs: none stops, and every end is known."""
     with cluster.workers(2), under_way(cluster, repository, gate):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -27,7 +28,11 @@ NO_NODE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 @pytest.fixture(scope="module")
 def nodes(cluster: Cluster) -> Iterator[None]:
     lab("nodes", "up", str(NODES))
+    disk = {"ephemeral-storage": "100Gi"}  # which Jobs ask for
+    status = json.dumps({"status": {"capacity": disk, "allocatable": disk}})
     try:
+        for number in range(1, NODES + 1):
+            cluster.kubectl("patch", "node", f"fake-{number}", "--subresource=status", "-p", status)
         yield
     finally:
         lab("nodes", "down")

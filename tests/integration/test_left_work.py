@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.attempt.attempt import Job
@@ -15,12 +20,14 @@ from agent.attempt.credentials import Opener
 from agent.attempt.directory import AttemptFile, JobDir
 from agent.runners.kubernetes.sidecar import ContainerScript
 from agent.settings import WorkerSettings
+from keruta import structs
 from keruta.domain.naming import new_id
-from keruta.domain.reports import AnyEntry, Ended, Left, LogChunk
+from keruta.domain.reports import AnyEntry, Assigned, Ended, Left, LogChunk, Outcome, Report, ReportAnswer
 from keruta.domain.specification import Specification
 from keruta.domain.task import RepositoryRef
 from tests.support.attempts import Recording
 from tests.support.repositories import git, make_repository
+from tests.support.serving import Quiet, Serving
 
 
 class Pod:
@@ -128,3 +135,69 @@ def test_the_files_of_a_workspace_without_repository_are_kept(pod: Pod) -> None:
 
     assert isinstance(left, Left)
     assert {"result.bundle", "result.patch"} <= {one.path for one in left.artifacts}
+
+
+class Server(Serving):
+    """keruta, as far as it takes reports: each entry is accepted, and the attempt stays assigned."""
+
+    def __init__(self, specification: Specification) -> None:
+        self.entries: list[AnyEntry] = []
+        self.asked: list[str] = []
+        server = self
+        assigned = Assigned(task=specification.task, attempt=specification.attempt, status="running")
+
+        class Handler(Quiet):
+            def do_GET(self) -> None:
+                server.asked.append(self.path)
+                self.answer(503)
+
+            def do_POST(self) -> None:
+                report = structs.from_json(self.body(), type=Report)
+                server.entries += report.entries
+                outcomes = [Outcome(accepted=True)] * len(report.entries)
+                self.answer(200, msgspec.json.encode(ReportAnswer(outcomes=outcomes, assigned=[assigned])))
+
+        super().__init__(Handler)
+
+
+def test_an_agent_that_is_started_again_while_its_pod_ends_tells_the_scripts_end(pod: Pod, tmp_path: Path) -> None:
+    """Told to end before it has begun: what its script wrote down is reported, without asking for anything first."""
+    (pod.directory.control / "exit").write_text("script 0\n")
+    (pod.directory.control / "done").touch()
+    (tmp_path / "token").write_text("a-token")
+    specification = pod.specification
+    with Server(specification) as server:
+        env = {
+            **os.environ,
+            "KERUTA_AGENT_URL": server.url,
+            "KERUTA_ATTEMPT": f"{specification.task}-{specification.attempt}",
+            "KERUTA_ATTEMPT_TOKEN_FILE": str(tmp_path / "token"),
+            "KERUTA_POD_UID": "pod",
+            "KERUTA_JOB_DIR": str(pod.root / "job"),
+            "KERUTA_AGENT_DIR": str(pod.root / "agent"),
+            "KERUTA_RESULTS_DIR": str(pod.root / "results"),
+            "KERUTA_WORKER_DIR": str(pod.root),
+            "KERUTA_TRANSPORTS": "file",
+            "KERUTA_CLONE_CACHE": "0",
+            "HOME": str(tmp_path),
+        }
+        with subprocess.Popen([sys.executable, "-m", "agent", "run"], env=env, stderr=subprocess.PIPE) as agent:
+            try:
+                while not _handles_sigterm(agent.pid):
+                    assert agent.poll() is None, agent.stderr and agent.stderr.read()
+                agent.send_signal(signal.SIGTERM)
+                said = agent.communicate(timeout=60)[1].decode()
+            finally:
+                agent.kill()
+
+    ends = [entry for entry in server.entries if isinstance(entry, Ended)]
+    assert [(end.status, end.exit_code) for end in ends] == [("succeeded", 0)], said
+    assert server.asked == []
+    assert git(pod.origin, "show", "result:new") == "work of an hour"
+
+
+def _handles_sigterm(pid: int) -> bool:
+    """Return whether that process catches SIGTERM. Source: proc_pid_status(5)."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:")), 0)
+    return bool(caught & 1 << (signal.SIGTERM - 1))

@@ -16,6 +16,7 @@ import urllib3
 
 from keruta.cli import secrets
 from keruta.client import ApiError, Client
+from keruta.domain.naming import new_id
 from keruta.domain.task import TaskView
 from keruta.local.state import State
 from tests.support import images
@@ -113,7 +114,10 @@ class Cluster:
     def submit(self, repository: str, script: str, **more: Any) -> str:
         where = {"name": repository} if "://" not in repository else {"url": repository}
         body = {"repository": where, "script": script, **more}
-        return eventually("the submit", lambda: self._try(lambda: self.client.submit(body).id), 120)
+        key = new_id()  # one task, however often it is sent
+        return eventually(
+            "the submit", lambda: self._try(lambda: self.client.submit(body, idempotency_key=key).id), 120
+        )
 
     def task(self, task_id: str) -> TaskView | None:
         """None while keruta is away."""

@@ -10,7 +10,6 @@ import logging
 import os
 import shlex
 import shutil
-import signal
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -149,22 +148,24 @@ class ContainerScript:
         pass
 
 
-def run(settings: WorkerSettings, own: SidecarSettings) -> int:
-    """Makes the one attempt, and returns when all that it had to tell has been taken. Raises SettingsError."""
+def run(settings: WorkerSettings, own: SidecarSettings, over: threading.Event) -> int:
+    """Makes the one attempt, and returns when all that it had to tell has been taken. Raises SettingsError.
+
+    Args:
+        over: set by the Pod's end.
+    """
     try:
         task, number = parse_attempt_id(own.attempt)
     except ValueError as error:
         raise SettingsError("KERUTA_ATTEMPT names no attempt") from error
     transport = HttpTransport(settings.agent_url, own.attempt_token_file.read_text().strip())
     os.umask(0o007)  # results are for admin, which is of the same group
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
     directory = JobDir(root=own.agent_dir, shared=own.job_dir)
     directory.make_shared()
     for name, text in ACCOUNT_FILES.items():
         (directory.given / name).write_text(text)
     shutil.copy(START, directory.given / "start.sh")  # from here on the script's container may start
-    specification = _fetch(transport, task, number, over)
+    specification = _on_record(directory) or _fetch(transport, task, number, over)
     if specification is None:
         log.warning("the attempt is not ours any more", extra={"action": "attempt_gone"})
         _leave(directory, over)
@@ -225,6 +226,12 @@ def _report(reporter: Reporter) -> None:
     except SessionVoid:
         log.warning("keruta does not know this attempt's token any more", extra={"action": "session_void"})
         os._exit(1)
+
+
+def _on_record(directory: JobDir) -> Specification | None:
+    """Return the specification of an attempt that an agent before this one has started: it is taken up as it is."""
+    attempt = directory.load() if directory.started else None
+    return attempt.specification if attempt is not None else None
 
 
 def _fetch(transport: HttpTransport, task: str, number: int, over: threading.Event) -> Specification | None:
