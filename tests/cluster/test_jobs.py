@@ -112,7 +112,7 @@ def submitted(cluster: Cluster, repository: str, git_server: GitHttp) -> dict[st
     eventually("the quota", lambda: cluster.get("resourcequota", "none").get("status", {}).get("used"), 60)
     return {
         name: cluster.submit(
-            end.repository or repository, end.script, profile=profile(cluster, name, **end.profile),
+            end.repository or repository, end.script, profile=profile(cluster, f"end-{name}", **end.profile),
             retry={"policy": "never"}, **end.more,
         )
         for name, end in ENDS.items()
