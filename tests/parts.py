@@ -3,6 +3,10 @@
 A part's budget is in seconds on two cores of the machine that the budgets were set on. How fast this machine is now is
 measured around each part, by a fixed piece of work on both cores: a slower machine gets as much more time, so that a
 part is over its budget only because it does more than it did. With `KERUTA_HOLD_BUDGETS=1` that is a failure.
+
+With `KERUTA_SECOND_TRY=1`, a part (but `check`) in which at most three tests failed runs these a second time, alone.
+The part has then passed if they pass, and the table names them, so that nobody overlooks a test that fails now and
+then.
 """
 
 from __future__ import annotations
@@ -15,8 +19,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.failures import FAILED_TO
 
 BUDGET_SECONDS = {
     "check": 120, "test-integration": 240, "test-e2e": 180, "test-faults": 300, "test-browser": 240,
@@ -37,6 +44,7 @@ ROWS = (
 
 REFERENCE_SECONDS = 0.10  # what `work` takes on the machine that the budgets were set on
 NOTICEABLE = 1.15  # so much over its time is no chance
+SECOND_TRY_TESTS = 3  # more failures than these have a cause that a second try does not remove
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +55,7 @@ class Took:
     seconds: float
     slowness: float
     status: int = 0
+    unstable: tuple[str, ...] = ()  # tests that failed at first and passed at their second try
 
     @property
     def allowed_seconds(self) -> float:
@@ -57,14 +66,16 @@ class Took:
         return self.seconds > self.allowed_seconds * NOTICEABLE
 
 
-def table(parts: Iterable[Took]) -> str:
+def table(parts: Sequence[Took]) -> str:
     """Part, seconds, budget, and what the budget is on a machine as slow as this one."""
     lines = [f"{'part':<18}{'seconds':>9}{'budget':>9}{'here':>8}"]
     for one in parts:
         remark = "  FAILED" if one.status else "  OVER ITS BUDGET" if one.over else ""
+        remark += f"  UNSTABLE TESTS: {len(one.unstable)}" if one.unstable else ""
         lines.append(
             f"{one.part:<18}{one.seconds:>9.0f}{BUDGET_SECONDS[one.part]:>9}{one.allowed_seconds:>8.0f}{remark}"
         )
+    lines += [f"FAILED AT FIRST, PASSED AT THE SECOND TRY: {test}" for one in parts for test in one.unstable]
     return "\n".join(lines)
 
 
@@ -101,12 +112,18 @@ def run(row: Sequence[str]) -> list[Took]:
         for part in row:
             print(f"--- {part}", flush=True)
             output = open(f"{directory}/{part}", "wb") if len(row) > 1 else None  # noqa: SIM115  closed below
-            command = ["make", "--no-print-directory", part]
+            environment = {**os.environ, FAILED_TO: f"{directory}/{part}.failed"}
             running[part] = (
-                subprocess.Popen(command, stdout=output, stderr=output and subprocess.STDOUT),
+                subprocess.Popen(
+                    ["make", "--no-print-directory", part],
+                    stdout=output,
+                    stderr=output and subprocess.STDOUT,
+                    env=environment,
+                ),
                 output,
             )
         ended: dict[str, tuple[float, int]] = {}
+        unstable: dict[str, tuple[str, ...]] = {}
         while len(ended) < len(running):
             for part, (process, output) in running.items():
                 if part in ended or process.poll() is None:
@@ -119,8 +136,25 @@ def run(row: Sequence[str]) -> list[Took]:
                         sys.stdout.write(said.read())
                 print(f"--- {part} took {ended[part][0]:.0f} s", flush=True)
             time.sleep(0.1)
+        if os.environ.get("KERUTA_SECOND_TRY") == "1":
+            for part, (took, code) in ended.items():
+                if code and part != "check" and (tests := second_try(Path(directory, f"{part}.failed"))):
+                    unstable[part], ended[part] = tests, (took, 0)
     mean = (before + slowness()) / 2
-    return [Took(part=part, seconds=took, slowness=mean, status=code) for part, (took, code) in ended.items()]
+    return [
+        Took(part=part, seconds=took, slowness=mean, status=code, unstable=unstable.get(part, ()))
+        for part, (took, code) in ended.items()
+    ]
+
+
+def second_try(failed: Path) -> tuple[str, ...]:
+    """Run the tests that the file names a second time; return them if all pass, else nothing."""
+    tests = tuple(failed.read_text().splitlines()) if failed.exists() else ()
+    if not 0 < len(tests) <= SECOND_TRY_TESTS:
+        return ()
+    print(f"--- a second try of {', '.join(tests)}", flush=True)
+    passed = subprocess.run([sys.executable, "-m", "pytest", *tests]).returncode == 0
+    return tests if passed else ()
 
 
 def main() -> int:
