@@ -147,9 +147,10 @@ def stuck(
 
 def _no_room(pod: dict[str, Any], condition: dict[str, Any], waited_seconds: float) -> Message:
     """Return the scheduler's sentence, and what the Pod asks of its node: the scheduler names taints, but no labels."""
-    told = {"seconds": round(waited_seconds), "message": condition.get("message", "")}
-    wishes = ", ".join(_node_wishes(pod.get("spec", {})))
-    return message("cluster_no_room_for", wishes=wishes, **told) if wishes else message("cluster_no_room", **told)
+    seconds, said = round(waited_seconds), condition.get("message", "")
+    if wishes := ", ".join(_node_wishes(pod.get("spec", {}))):
+        return message("cluster_no_room_for", seconds=seconds, message=said, wishes=wishes)
+    return message("cluster_no_room", seconds=seconds, message=said)
 
 
 def _node_wishes(spec: dict[str, Any]) -> Iterator[str]:
