@@ -64,8 +64,8 @@ test-cluster: $(STAMP) ## the whole system on a real cluster, where the lab is
 test-identity: $(STAMP) ## the whole system with a real Keycloak, where the lab is
 	$(PYTEST) tests/identity
 
-test-release: $(STAMP) ## what takes too long for each change
-	$(PYTEST) -m release tests/integration
+test-release: $(STAMP) ## what takes too long for each change: long histories of tasks, README's trial on a cluster, a lost node
+	$(PYTEST) -m release tests/integration tests/cluster
 
 .PHONY: mutants
 mutants: $(STAMP) ## guards that no test misses: each is changed, and the tests concerned must notice

@@ -27,7 +27,7 @@ from tests.support.failures import FAILED_TO
 
 BUDGET_SECONDS = {
     "check": 120, "test-integration": 240, "test-e2e": 180, "test-faults": 300, "test-browser": 240,
-    "test-cluster": 1150, "test-identity": 180,
+    "test-cluster": 600, "test-identity": 180,
 }  # fmt: skip
 
 # One after the other; what stands in one row runs at the same time. Most parts use both cores by themselves.

@@ -53,6 +53,7 @@ def remove(kubectl: Kubectl) -> None:
     eventually("no namespace", lambda: not kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"), 180)
 
 
+@pytest.mark.release  # three to six minutes: a registry, an installation and its removal
 def test_one_command_ends_with_a_finished_task_and_a_code_to_sign_in(stock: Kubectl, tmp_path: Path) -> None:
     """`make cluster-trial`, then `keruta doctor --cluster`; what is missing afterwards is named."""
     make_repository(tmp_path / "app.git")
