@@ -191,7 +191,8 @@ def test_every_kind_is_added_changed_and_deleted(reader: Reader, system: Running
     assert page.inner_text(".markdown h1") == "Head"
     assert "<script>" in page.inner_text(".markdown")
     page.fill("[name=text]", "# Head\n\nother")
-    page.click("form.sheet button.btn-primary")
+    with page.expect_navigation():  # to the same address, with the new version
+        page.click("form.sheet button.btn-primary")
     page.click("a[href$='/versions']")
     assert page.locator(".dplus:has-text('other')").count() == 1
     page = reader.open("/queues/q-one")
