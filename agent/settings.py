@@ -76,7 +76,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes that a script may write to its output, 1 GiB; a script that writes more is stopped."""
 
     runner: str = "process"
-    """How scripts run: `process` (as processes of this machine) or `kubernetes` (as Jobs of a cluster)."""
+    """Runner of scripts: `process` (processes of this machine) or `kubernetes` (Jobs of a cluster)."""
 
     isolation: str = "auto"
     """Fence around scripts: `bubblewrap`, `none`, or `auto`: bubblewrap where it is installed and works."""

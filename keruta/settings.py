@@ -43,7 +43,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between a worker's reports while nothing changes; at most a third of the lease."""
 
     suspend_days: float = 14.0
-    """How long a suspended task waits for a person's answer, in days: two weeks, so that a holiday fails no task."""
+    """Days that a suspended task waits for a person's answer: two weeks, so that no task fails over a holiday."""
 
     log_limit_bytes: int = 16 * 1024 * 1024
     """Bytes of an attempt's log that MongoDB keeps: 16 MiB, more than a person reads."""

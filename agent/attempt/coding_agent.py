@@ -73,7 +73,7 @@ class CodingAgent:
         self.launch: Launch | None = None
 
     def resume(self, manifest: Manifest) -> None:
-        """It goes on with a stored session."""
+        """Resume the stored session that the manifest describes."""
         self._resumed, self._reader.before = manifest, manifest.reported
 
     @property

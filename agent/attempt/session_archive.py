@@ -136,7 +136,7 @@ def session_files(restored: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _place(target: Path, entry: tarfile.TarInfo) -> Path:
-    """Where an entry belongs. Raises UnsafeArchiveError: for a link, a device, or a path that leads elsewhere."""
+    """Return the place of an entry. Raises UnsafeArchiveError for a link, a device, or a path that leads elsewhere."""
     if not entry.isreg() or entry.issparse():
         raise UnsafeArchiveError(f"it holds something that is no regular file: {entry.name[:200]!r}")
     name = entry.name

@@ -11,7 +11,7 @@ from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 
 
-@click.command("validate", help="Signs in at the forge, and says as whom or what is wrong.")
+@click.command("validate", help="Sign in at the forge; print the account, or what is wrong.")
 @click.argument("name")
 @json_option
 @pass_context
@@ -21,9 +21,9 @@ def _validate(context: Context, name: str) -> None:
     sys.exit(0 if found.signed_in else 1)
 
 
-@click.command("repositories", help="Lists the repositories that the forge's account may use.")
+@click.command("repositories", help="List the repositories that the forge's account may use.")
 @click.argument("name")
-@click.option("--cursor", help="The page after: what the page before ended with.")
+@click.option("--cursor", help="Show the next page: the cursor that the previous page printed.")
 @json_option
 @pass_context
 def _repositories(context: Context, name: str, cursor: str | None) -> None:
@@ -32,7 +32,7 @@ def _repositories(context: Context, name: str, cursor: str | None) -> None:
     output.table(page, ["repository", "default_branch", "url", "added"], rows, as_json=context.json)
 
 
-@click.command("add", help="Adds a repository of the forge to the catalog.")
+@click.command("add", help="Add a repository of the forge to the catalog.")
 @click.argument("name")
 @click.argument("repository", metavar="OWNER/NAME")
 @click.option("--as", "own", help="Its name in the catalog.")
@@ -45,7 +45,7 @@ def _add(context: Context, /, name: str, repository: str, own: str | None, **cre
     output.entry(connect().add_repository(name, {"repository": repository, **given}), as_json=context.json)
 
 
-@click.command("connect", help="Makes the webhook at the forge that delivers to a trigger, or brings it up to date.")
+@click.command("connect", help="Make or update the webhook at the forge that delivers to a trigger.")
 @click.argument("name")
 @click.argument("trigger")
 @json_option

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import sys
 import time
@@ -184,17 +183,14 @@ def wait(context: Context, given: tuple[str, ...], timeout: int | None) -> None:
 
 def _ended(client: Client, task_id: str, last: float | None) -> TaskView | None:
     """Return the task when it has ended; None where the time is over before."""
-    for number in itertools.count():
-        task = client.task(task_id)
-        if task.status in ENDED:
-            return task
-        pause = min(LOOK_SECONDS * 1.3 ** min(number, 20), LOOK_MOST_SECONDS)
-        if last is not None:
-            pause = min(pause, last - time.monotonic())
-        if pause <= 0:
+    pause = LOOK_SECONDS
+    while (task := client.task(task_id)).status not in ENDED:
+        left = pause if last is None else min(pause, last - time.monotonic())
+        if left <= 0:
             return None
-        time.sleep(pause)
-    raise AssertionError("never reached")
+        time.sleep(left)
+        pause = min(pause * 1.3, LOOK_MOST_SECONDS)
+    return task
 
 
 @_command("open")
@@ -208,6 +204,18 @@ def open_(task_id: str | None) -> None:
     sys.exit(click.launch(address))
 
 
+def _text(given: str) -> str:
+    """Return a text from the command line, or standard input's for `-`."""
+    return sys.stdin.read() if given == "-" else given
+
+
+def _show_or_follow(context: Context, client: Client, task: TaskView, *, follow: bool) -> None:
+    """Show a task, or its log until its end; the process then exits with its code."""
+    if follow:
+        sys.exit(follow_to_end(client, task.id, as_json=context.json))
+    output.task(task, as_json=context.json)
+
+
 @_command("continue")
 @click.argument("task_id", metavar="ID")
 @click.argument("prompt")
@@ -217,11 +225,8 @@ def open_(task_id: str | None) -> None:
 def continue_(context: Context, task_id: str, prompt: str, follow: bool) -> None:
     """Continue a coding agent's finished task: a new task on its branch. PROMPT: what to do next."""
     client = connect()
-    text = sys.stdin.read() if prompt == "-" else prompt
-    task = client.continue_task(task_ids.find(client, task_id), text)
-    if follow:
-        sys.exit(follow_to_end(client, task.id, as_json=context.json))
-    output.task(task, as_json=context.json)
+    task = client.continue_task(task_ids.find(client, task_id), _text(prompt))
+    _show_or_follow(context, client, task, follow=follow)
 
 
 @_command("push")
@@ -235,9 +240,7 @@ def push(context: Context, task_id: str, branch: str | None, if_exists: str | No
     """Push the work that was kept of a task, to BRANCH or to the task's result branch."""
     client = connect()
     task = client.push(task_ids.find(client, task_id), branch=branch, if_exists=if_exists)
-    if follow:
-        sys.exit(follow_to_end(client, task.id, as_json=context.json))
-    output.task(task, as_json=context.json)
+    _show_or_follow(context, client, task, follow=follow)
 
 
 @_command("logs")
@@ -280,11 +283,8 @@ def input_(context: Context, task_id: str, text: str) -> None:
 def answer(context: Context, task_id: str, text: str, follow: bool) -> None:
     """Answer the question of a task that waits or is suspended. TEXT: the answer; - for standard input."""
     client = connect()
-    text = sys.stdin.read() if text == "-" else text
-    task = client.input(task_ids.find(client, task_id), text)
-    if follow:
-        sys.exit(follow_to_end(client, task.id, as_json=context.json))
-    output.task(task, as_json=context.json)
+    task = client.input(task_ids.find(client, task_id), _text(text))
+    _show_or_follow(context, client, task, follow=follow)
 
 
 @_command("artifacts")

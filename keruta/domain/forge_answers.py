@@ -40,7 +40,7 @@ class ForgeError(KerutaError):
 
     @property
     def lasting(self) -> bool:
-        """Whether it is no use to ask the same again."""
+        """Return whether the same request would fail again."""
         return self.kind in ("missing", "refused")
 
 
@@ -92,7 +92,7 @@ def _is_limit(headers: Mapping[str, str], said: str) -> bool:
 
 
 def _wait_seconds(headers: Mapping[str, str], now: datetime) -> float:
-    """How long a limit lasts by its headers, within an hour."""
+    """Return the seconds that a rate limit lasts by its headers, at most an hour."""
     asked = _retry_after(headers, now)
     if asked is None and headers.get("x-ratelimit-remaining", "0") == "0":
         reset = headers.get("x-ratelimit-reset") or headers.get("ratelimit-reset") or ""

@@ -1,4 +1,4 @@
-"""What keruta posts at a forge, in the same words for every forge."""
+"""Texts of keruta's posts at a forge, the same for every forge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a forge is to be told of a task: a commit's status, a comment, a pull request; made of how it stands now."""
+"""Posts about a task at its forge (commit status, comment, pull request), made from the task's present state."""
 
 from __future__ import annotations
 

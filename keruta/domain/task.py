@@ -291,7 +291,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a trigger started a task for.
+    """The event for which a trigger started a task.
 
     Args:
         forge: where it is reported to; None where it is reported nowhere.

@@ -106,7 +106,7 @@ class DueReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownPost(msgspec.Struct, frozen=True, kw_only=True):
-    """What is on record of one thing that a forge is to be told.
+    """The record of one post at a forge.
 
     Args:
         settled: the same was told, or has failed for good.
@@ -154,7 +154,7 @@ class ReportStore(Protocol):
 
 
 class Posts(Protocol):
-    """What forges were told, as people see it."""
+    """Store of posts at forges, as people see them."""
 
     def of(self, task: str) -> list[PostView]:
         """Raises Unavailable."""

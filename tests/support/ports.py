@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import socket
 
+from keruta.local.ports import is_free
+
 # Below the ports that the system gives to connections and to servers that ask for any, and beside the lab's own.
 FIRST, LAST = 20_000, 29_999
 _held: list[socket.socket] = []
@@ -16,20 +18,10 @@ def free_port() -> int:
         mark = socket.socket(socket.AF_UNIX)
         try:
             mark.bind(f"\0keruta-tests-port-{port}")  # for as long as this process lives
-            if _is_free(port):
+            if is_free(port):
                 _held.append(mark)
                 return port
         except OSError:
             pass
         mark.close()
     raise AssertionError(f"no port between {FIRST} and {LAST} is free")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True

@@ -1,4 +1,4 @@
-"""What the APIs of all forges share: requests as JSON, answers that are no success as `ForgeError`."""
+"""Common part of the forges' APIs: requests and answers in JSON; an answer that is no success raises `ForgeError`."""
 
 from __future__ import annotations
 

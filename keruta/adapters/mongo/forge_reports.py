@@ -1,4 +1,4 @@
-"""What forges are told of tasks, and what they were told.
+"""Due and sent posts about tasks at forges.
 
 `tasks.forge_due` is there while a task's forge is to be told of it; every change of status sets it. A post is
 `{_id, task, kind, key, state, digest, tries, remote, url, …}`; `digest` is of what was told, or tried, last. A forge's

@@ -29,7 +29,7 @@ class Triggers(Extras):
         self._bodies = DeliveryBodies(database)
 
     def deleted(self, name: str) -> None:
-        """Its deliveries go with it: a later trigger of its name may be for other people."""
+        """Delete the trigger's deliveries: a later trigger of its name may be for other people."""
         self._deliveries.delete_many({"trigger": name})
         self._bodies.forget(name)
 

@@ -273,7 +273,7 @@ def _suspended(database: Database[dict[str, Any]]) -> None:
 
 
 def _forge_posts(database: Database[dict[str, Any]]) -> None:
-    """What forges are to be told, and what they were told."""
+    """Add the indexes of due and sent posts to forges."""
     due = [("origin.forge", ASCENDING), ("forge_due", ASCENDING)]
     database["tasks"].create_index(due, name="forge_due", **_there("forge_due"))
     posts = database["forge_posts"]

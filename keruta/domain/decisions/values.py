@@ -120,7 +120,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def tries(self) -> int:
-        """How many of its attempts count against `retry.max_attempts`."""
+        """Return the number of attempts that count against `retry.max_attempts`."""
         return self.attempt.number - self.uncounted if self.attempt is not None else 0
 
     @property
