@@ -124,8 +124,12 @@ def _delete(kind: Kind) -> click.Command:
     @click.command("delete", help=f"Delete a {kind.name}.")
     @click.argument("name")
     @click.option("--force", is_flag=True, help="Delete it even if queued tasks need it; these fail with a reason.")
-    def command(name: str, force: bool) -> None:
+    @json_option
+    @pass_context
+    def command(context: Context, name: str, force: bool) -> None:
         connect().delete(kind.name, name, force=force)
+        if context.json:
+            output.document({"deleted": name})
 
     return command
 
@@ -325,12 +329,16 @@ def _approve(context: Context, name: str, delivery: str) -> None:
 
 
 @click.command("rotate-key", help="Make a new key on this machine and encrypt every credential with it.")
-def _rotate_key() -> None:
+@json_option
+@pass_context
+def _rotate_key(context: Context) -> None:
     from keruta.local.key_rotation import rotate
 
     state = find_state()
     count = rotate(state)
     output.note(f"{count} credentials are encrypted with a new key in {state.sealing_key}; the old key is deleted")
+    if context.json:
+        output.document({"credentials": count})
 
 
 _OWN: dict[str, tuple[click.Command, ...]] = {
@@ -344,8 +352,14 @@ _OWN: dict[str, tuple[click.Command, ...]] = {
 
 
 @click.command("export", help="Print the whole catalog as YAML, without secrets.")
-def _export() -> None:
-    click.echo(connect().export(), nl=False)
+@json_option
+@pass_context
+def _export(context: Context) -> None:
+    text = connect().export()
+    if context.json:
+        output.document({"yaml": text})
+    else:
+        click.echo(text, nl=False)
 
 
 @click.command("import", help="Add and change entries from a YAML file: all of them, or none.")

@@ -11,10 +11,10 @@ import click
 import msgspec
 
 from keruta import __version__
-from keruta.cli import catalog, login, output, provenance, secrets, tasks
+from keruta.cli import catalog, comparison, login, output, progress, provenance, secrets, tasks
 from keruta.cli.completion import completion
 from keruta.cli.connection import connect
-from keruta.cli.context import Context, json_option, pass_context
+from keruta.cli.context import Context, json_option, pass_context, server_option
 from keruta.cli.follow import follow_to_end
 from keruta.cli.local_repository import repository_of
 from keruta.cli.machine import find_running
@@ -27,6 +27,7 @@ from keruta.domain.task import IfExists
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="keruta")
 @json_option
+@server_option
 def cli() -> None:
     """Run tasks on Git repositories."""
 
@@ -143,9 +144,14 @@ def mcp() -> None:
 
 
 @cli.command()
-def env() -> None:
+@json_option
+@pass_context
+def env(context: Context) -> None:
     """Print KERUTA_URL and KERUTA_TOKEN of the running system: eval "$(keruta env)"."""
     running = find_running()
+    if context.json:
+        click.echo(msgspec.json.encode({"KERUTA_URL": running.url, "KERUTA_TOKEN": running.token}))
+        return
     click.echo(f"export KERUTA_URL={shlex.quote(running.url)}")
     click.echo(f"export KERUTA_TOKEN={shlex.quote(running.token)}")
 
@@ -187,5 +193,7 @@ def doctor(context: Context, cluster: bool) -> None:
 
 tasks.add_to(cli)
 catalog.add_to(cli)
-for command in (secrets.command, completion, *provenance.COMMANDS, *login.COMMANDS):
+for command in (
+    secrets.command, completion, *comparison.COMMANDS, *progress.COMMANDS, *provenance.COMMANDS, *login.COMMANDS,
+):  # fmt: skip
     cli.add_command(command)

@@ -41,6 +41,11 @@ def note(text: str) -> None:
     click.secho(printable(text), err=True, dim=True)
 
 
+def document(value: Mapping[str, object]) -> None:
+    """Print a document as one line of JSON."""
+    click.echo(msgspec.json.encode(value))
+
+
 def fail(text: str) -> None:
     click.secho("keruta: ", err=True, fg="red", nl=False)
     click.echo(printable(text), err=True)

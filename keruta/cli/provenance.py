@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from keruta.adapters.signatures import read_keys, verify
-from keruta.cli import output
+from keruta.cli import output, task_ids
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.machine import find_state, here
@@ -25,9 +25,11 @@ GROUP = click.Group("provenance", help="Signed statements of what attempts did."
 @GROUP.command("show")
 @click.argument("task_id", metavar="ID")
 @click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
+@json_option
 def show(task_id: str, attempt: int | None) -> None:
     """Print an attempt's provenance statement: a DSSE envelope, to keep beside the attempt's files."""
-    sys.stdout.buffer.write(connect().provenance(task_id, attempt=attempt) + b"\n")
+    client = connect()
+    sys.stdout.buffer.write(client.provenance(task_ids.find(client, task_id), attempt=attempt) + b"\n")
     sys.stdout.flush()
 
 
@@ -41,10 +43,14 @@ def keys(context: Context) -> None:
 
 
 @GROUP.command("rotate-key")
-def rotate_key() -> None:
+@json_option
+@pass_context
+def rotate_key(context: Context) -> None:
     """Make a new signing key on this machine; older statements stay verifiable."""
     key = find_state().rotate_provenance_key()
     output.note(f"statements are signed with the key {key.keyid} from now on; the old ones stay published")
+    if context.json:
+        output.document({"keyid": key.keyid})
 
 
 @click.command("verify")

@@ -12,6 +12,7 @@ import click
 
 from keruta.adapters.encryption import new_sealing_key
 from keruta.adapters.tokens import Issuer, new_key
+from keruta.cli.context import json_option
 from keruta.local.state import new_code
 from keruta.settings import Settings
 
@@ -84,6 +85,7 @@ def _sign_in_by_code() -> dict[str, dict[str, str]]:
     show_default=True,
     help="code: one person signs in by a code, for a trial; provider: you have an identity provider",
 )
+@json_option
 def command(members: int, sign_in: SignIn) -> None:
     """Print a cluster's Secrets with fresh keys: keruta secrets | kubectl create -f -
 

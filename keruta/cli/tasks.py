@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,17 +16,13 @@ from keruta.cli import output, task_ids
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.errors import failure_of, tell_failure
-from keruta.cli.follow import exit_code, follow_to_end
+from keruta.cli.follow import follow_to_end
 from keruta.cli.printable import printable
 from keruta.client import Client
-from keruta.domain.lifecycle import ENDED
 from keruta.domain.task import AttemptView, IfExists, TaskView
 from keruta.errors import KerutaError
 
 TASK_LIMIT = 200
-LOOK_SECONDS = 0.5
-LOOK_MOST_SECONDS = 5.0
-TIMED_OUT = 124  # as timeout(1) has it
 Action = Callable[[Client, str], TaskView]
 COMMANDS: list[click.Command] = []
 
@@ -89,24 +84,6 @@ def list_(context: Context, /, mine: bool, **filters: Any) -> None:
     output.page(client.tasks(**filters), as_json=context.json)
 
 
-def _for_task(name: str, help_: str) -> Callable[[Action], Action]:
-    """Add a command on one task that shows it afterwards."""
-
-    def add(action: Action) -> Action:
-        @_command(name)
-        @click.argument("task_id", metavar="ID")
-        @json_option
-        @pass_context
-        def command(context: Context, task_id: str) -> None:
-            client = connect()
-            output.task(action(client, task_ids.find(client, task_id)), as_json=context.json)
-
-        command.help = help_
-        return action
-
-    return add
-
-
 def _for_tasks(name: str, help_: str) -> Callable[[Action], Action]:
     """Add a command on one or more tasks: each is tried, and the command fails if one of them was refused."""
 
@@ -140,9 +117,18 @@ def _each(client: Client, given: tuple[str, ...], action: Action, *, as_json: bo
     return code
 
 
-@_for_task("show", "Show a task: its state and reason, its attempts, its outputs and files.")
-def show(client: Client, task_id: str) -> TaskView:
-    return client.task(task_id)
+@_command("show")
+@click.argument("task_id", metavar="ID")
+@click.option("--web", is_flag=True, help="Open its page in the browser.")
+@json_option
+@pass_context
+def show(context: Context, task_id: str, web: bool) -> None:
+    """Show a task: its state and reason, its attempts, its outputs and files."""
+    client = connect()
+    found = task_ids.find(client, task_id)
+    if web:
+        sys.exit(_open(client, f"/tasks/{found}", as_json=context.json))
+    output.task(client.task(found), as_json=context.json)
 
 
 @_for_tasks("cancel", "Cancel tasks.")
@@ -160,48 +146,22 @@ def accept(client: Client, task_id: str) -> TaskView:
     return client.accept(task_id)
 
 
-@_command("wait")
-@click.argument("given", metavar="ID...", nargs=-1, required=True)
-@click.option("--timeout", type=click.IntRange(1), metavar="SECONDS", help="Stop waiting after this time, with 124.")
-@json_option
-@pass_context
-def wait(context: Context, given: tuple[str, ...], timeout: int | None) -> None:
-    """Wait until tasks have ended, and exit with 0 if all have succeeded."""
-    client = connect()
-    ids = [task_ids.find(client, one) for one in given]
-    last = time.monotonic() + timeout if timeout is not None else None
-    code = 0
-    for task_id in ids:
-        task = _ended(client, task_id, last)
-        if task is None:
-            output.note(f"{task_id} has not ended within {timeout} seconds")
-            sys.exit(TIMED_OUT)
-        output.changed(task, as_json=context.json)
-        code = code or exit_code(task.status, task.exit_code)
-    sys.exit(code)
-
-
-def _ended(client: Client, task_id: str, last: float | None) -> TaskView | None:
-    """Return the task when it has ended; None where the time is over before."""
-    pause = LOOK_SECONDS
-    while (task := client.task(task_id)).status not in ENDED:
-        left = pause if last is None else min(pause, last - time.monotonic())
-        if left <= 0:
-            return None
-        time.sleep(left)
-        pause = min(pause * 1.3, LOOK_MOST_SECONDS)
-    return task
-
-
 @_command("open")
 @click.argument("task_id", metavar="[ID]", required=False)
-def open_(task_id: str | None) -> None:
+@json_option
+@pass_context
+def open_(context: Context, task_id: str | None) -> None:
     """Open a task's page, or the list of tasks, in the browser."""
     client = connect()
     place = "/" if task_id is None else f"/tasks/{task_ids.find(client, task_id)}"
+    sys.exit(_open(client, place, as_json=context.json))
+
+
+def _open(client: Client, place: str, *, as_json: bool) -> int:
+    """Open a page of this keruta in the browser; return the exit code."""
     address = client.address.rstrip("/") + place
-    output.note(address)
-    sys.exit(click.launch(address))
+    output.document({"url": address}) if as_json else output.note(address)
+    return click.launch(address)
 
 
 def _text(given: str) -> str:
@@ -244,21 +204,46 @@ def push(context: Context, task_id: str, branch: str | None, if_exists: str | No
 
 
 @_command("logs")
-@click.argument("task_id", metavar="ID")
+@click.argument("task_id", metavar="[ID]", required=False)
 @click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
 @click.option("--attempt", type=click.IntRange(1), help="The attempt's number; by default the last one.")
+@click.option(
+    "--failed", is_flag=True, help="The log of the newest failed attempt; without ID: of your last failed task."
+)
 @json_option
 @pass_context
-def logs(context: Context, task_id: str, follow: bool, attempt: int | None) -> None:
+def logs(context: Context, task_id: str | None, follow: bool, attempt: int | None, failed: bool) -> None:
     """Show a task's log."""
+    if failed and (follow or attempt is not None):
+        raise click.UsageError("--failed goes with neither --follow nor --attempt")
+    if task_id is None and not failed:
+        raise click.UsageError("name a task: an ID, its beginning, or last")
     client = connect()
-    task_id = task_ids.find(client, task_id)
+    found = task_ids.find(client, task_id) if task_id is not None else _last_failed(client)
+    if failed:
+        attempt = _failed_attempt(client.task(found))
+        output.note(f"task {found}, attempt {attempt}")
     if follow:
-        sys.exit(follow_to_end(client, task_id, as_json=context.json, attempt=attempt))
+        sys.exit(follow_to_end(client, found, as_json=context.json, attempt=attempt))
     kind = "application/x-ndjson" if context.json else "text/plain"
-    for block in client.logs(task_id, kind=kind, attempt=attempt):
+    for block in client.logs(found, kind=kind, attempt=attempt):
         sys.stdout.buffer.write(block)
     sys.stdout.flush()
+
+
+def _last_failed(client: Client) -> str:
+    newest = client.tasks(owner=client.me().name, status="failed", limit=1).items
+    if not newest:
+        raise click.ClickException("none of your tasks has failed")
+    return newest[0].id
+
+
+def _failed_attempt(task: TaskView) -> int:
+    """Return the number of the newest attempt that did not succeed."""
+    for attempt in reversed(task.attempts):
+        if attempt.outcome not in (None, "succeeded"):
+            return attempt.number
+    raise click.ClickException(f"no attempt of {task.id} has failed; the task is {task.status}")
 
 
 @_command("input")

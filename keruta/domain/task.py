@@ -365,6 +365,11 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     waiting: WaitingView | None = None
     origin: Origin | None = None
 
+    @property
+    def summary(self) -> TaskSummary:
+        """Return what a list shows of it."""
+        return TaskSummary(**{name: getattr(self, name) for name in TaskSummary.__struct_fields__})
+
     def attempt(self, number: int | None) -> AttemptView | None:
         """The attempt of this number, or the last one; None if there is no such attempt."""
         if number is None:

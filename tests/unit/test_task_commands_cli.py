@@ -11,7 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from keruta.cli import output, task_ids, tasks
+from keruta.cli import output, progress, task_ids, tasks
 from keruta.cli.commands import cli
 from keruta.client import ApiError
 
@@ -56,7 +56,8 @@ class FakeClient:
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     def run(client: FakeClient, *arguments: str) -> Any:
-        monkeypatch.setattr(tasks, "connect", lambda: client)
+        for module in (tasks, progress):
+            monkeypatch.setattr(module, "connect", lambda: client)
         monkeypatch.setattr("time.sleep", lambda _: None)
         return CliRunner().invoke(cli, arguments)
 
