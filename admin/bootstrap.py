@@ -65,7 +65,7 @@ def make_ports(settings: Settings) -> Ports:
     events = event_sender(settings)
     outbox = MongoOutbox(database, events.send)
     traced = tracing(settings, "admin")
-    told = MongoWebhooks(database, sealer)
+    told = MongoWebhooks(database, sealer, public_url=settings.public_url)
     sender = WebhookSender(told, settings.webhook_networks)
     sender.start()
     forges, told_forges = MongoForges(database, sealer), MongoReports(database)

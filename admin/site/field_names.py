@@ -60,6 +60,7 @@ _NAMES = {
     "concurrency": marked("While an earlier task runs"), "group": marked("Earlier tasks are those of"),
     "forks": marked("Pull requests from forks"), "paused": marked("Paused"), "result": marked("Result"),
     "branch": marked("Branch"),
+    "format": marked("Format of the message"), "language": marked("Language of the message"),
     "message": marked("Message"), "trailers": marked("Lines at a message's end"),
 
 }  # fmt: skip
@@ -138,6 +139,8 @@ _CHOICES = {
     "approve": marked("wait for approval"), "ignore": marked("start nothing"),
     "claude-code": "Claude Code", "codex": "Codex", "aider": "Aider",
     "text/markdown": "Markdown", "text/plain": marked("plain text"),
+    "keruta": marked("keruta's own, signed"), "slack": "Slack", "teams": "Microsoft Teams", "discord": "Discord",
+    "en": "English", "ja": "日本語",
 }  # fmt: skip
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
+import re
 import socket
 import threading
 import time
@@ -33,11 +35,16 @@ log = logging.getLogger(__name__)
 REQUEST_SECONDS = 10.0  # for all of it: the connection, the headers and what is read of the answer
 SENDERS = 4
 ANSWER_BYTES = 2048
+RETRY_AFTER_MOST_SECONDS = 3600
 LOOK_SECONDS = 5.0  # how often it is looked for what is due, where nobody says so
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """One message at one try. `secret` is one; `repr` does not show it."""
+    """One message at one try. `repr` shows neither its secret nor its address, which can be one.
+
+    Args:
+        secret: signs it; empty for a chat, which checks no signature.
+    """
 
     id: str
     url: str
@@ -54,10 +61,14 @@ class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """Result of one try: status and text of the answer, and why it does not count as success.
 
     Without a status, there was no answer.
+
+    Args:
+        retry_after: seconds that the receiver asks to wait before the next try.
     """
 
     status: int | None
     text: str = ""
+    retry_after: int = 0
     why: messages.Message = messages.EMPTY
 
     @property
@@ -147,11 +158,12 @@ class WebhookSender:
     def send(self, message: Message) -> Answered:
         """Never raises for what the other side does."""
         at = int(time.time())
-        headers = {
-            "Content-Type": "application/json", "User-Agent": "keruta",
-            "webhook-id": message.id, "webhook-timestamp": str(at),
-            "webhook-signature": signature(message.secret, message.id, at, message.body),
-        }  # fmt: skip
+        headers = {"Content-Type": "application/json", "User-Agent": "keruta"}
+        if message.secret:
+            headers |= {
+                "webhook-id": message.id, "webhook-timestamp": str(at),
+                "webhook-signature": signature(message.secret, message.id, at, message.body),
+            }  # fmt: skip
         with deadline(REQUEST_SECONDS) as end:
             try:
                 answered = self._post(message, headers)
@@ -230,4 +242,12 @@ def _answered(answer: urllib3.BaseHTTPResponse, text: str) -> Answered:
         why = messages.message("webhook_redirect", status=answer.status, location=location[:300])
     else:
         why = messages.message("webhook_status", status=answer.status)
-    return Answered(status=answer.status, text=text, why=why)
+    return Answered(status=answer.status, text=text, why=why, retry_after=_retry_after(answer))
+
+
+def _retry_after(answer: urllib3.BaseHTTPResponse) -> int:
+    """Return the seconds of a refusal's `Retry-After`, an hour at most; 0 where it names none, or a date."""
+    wanted = answer.headers.get("Retry-After", "").strip()
+    if answer.status not in (429, 503) or not re.fullmatch(r"\d{1,9}(\.\d+)?", wanted, re.ASCII):
+        return 0
+    return min(math.ceil(float(wanted)), RETRY_AFTER_MOST_SECONDS)

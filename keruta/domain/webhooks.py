@@ -17,6 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.common import Name, Problems
+from keruta.domain.chat_messages import ChatFormat
 from keruta.domain.events import task_event
 from keruta.domain.messages import Message, message
 
@@ -25,22 +26,39 @@ WEBHOOKS_MOST = 100
 # How long after each try the next one is made; after the last it has failed.
 AGAIN_SECONDS = (5, 60, 300, 1800, 7200, 18_000, 43_200)
 
+WebhookFormat = Literal["keruta"] | ChatFormat
+Language = Literal["en", "ja"]
 Told = Literal["succeeded", "failed", "cancelled", "waiting"]
 TOLD: tuple[Told, ...] = ("succeeded", "failed", "cancelled", "waiting")
 EVENTS: dict[str, Told] = {task_event(status): status for status in TOLD}
 
 
 class WebhookRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A webhook to be made. Without `queue` or `repository` it is told of every task."""
+    """A webhook to be made. Without `queue` or `repository` it is told of every task.
+
+    Args:
+        format: of the body: keruta's own, which is signed, or that of a chat program's incoming webhook.
+        language: of the sentences in a chat.
+    """
 
     name: Name
     url: Annotated[str, Meta(min_length=1, max_length=2048, description="https://…")]
     events: Annotated[list[Told], Meta(min_length=1, max_length=4)] = msgspec.field(default_factory=lambda: list(TOLD))
     queue: Name | None = None
     repository: Name | None = None
+    format: WebhookFormat = "keruta"
+    language: Language = "en"
 
     def faults(self) -> Problems:
         yield from _url_faults(self.url)
+
+    @property
+    def shown_url(self) -> str:
+        """The address as it is shown. Whoever has the whole address of a chat's webhook can write to the chat."""
+        if self.format == "keruta":
+            return self.url
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc}/…"
 
 
 def _url_faults(url: str) -> Iterator[tuple[str, Message | str]]:
@@ -59,19 +77,21 @@ def _url_faults(url: str) -> Iterator[tuple[str, Message | str]]:
 
 
 class WebhookView(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook. What signs is shown once, when it is made."""
+    """A webhook. Its secret is shown once, when it is made; of a chat's address, only the host is shown."""
 
     name: str
     url: str
     events: list[Told]
     queue: str | None = None
     repository: str | None = None
+    format: WebhookFormat = "keruta"
+    language: Language = "en"
     created_at: datetime
     created_by: str
 
 
 class WebhookMade(msgspec.Struct, frozen=True, kw_only=True):
-    """One that was just made. `secret` is what signs, shown this once."""
+    """A webhook that was just made. `secret` signs its messages, and is shown this once; a chat's has none."""
 
     secret: str
     shown: WebhookView

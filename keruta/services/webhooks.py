@@ -14,8 +14,10 @@ SECRET_BYTES = 32
 
 
 def create(who: Principal, wanted: WebhookRequest, *, webhooks: Webhooks) -> WebhookMade:
-    """Make a webhook; its secret is told this once. Raises Conflict."""
-    secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    """Make a webhook; its secret is told this once, and a chat's webhook has none. Raises Conflict."""
+    secret = ""
+    if wanted.format == "keruta":
+        secret = SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
     return webhooks.create(who, wanted, secret)
 
 

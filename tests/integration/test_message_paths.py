@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import flask
@@ -317,6 +317,44 @@ def test_an_attempt_of_an_earlier_version_keeps_its_text(
     (found,) = json.loads(ask(browser, "/api/v1/webhook-deliveries", "ja"))["items"]
     assert (found.get("message"), found["answer"]) == (None, "no answer: TimeoutError")
     assert "no answer: TimeoutError" in browser.client.get("/webhooks").text
+
+
+def test_a_chat_is_told_in_its_own_format_and_language(world: World, settings: Settings, browser: Browser) -> None:
+    """Its address, which lets anybody write there, is in no answer, page or row of the database."""
+    made = MongoWebhooks(world.database, Sealer(settings.credentials_key), public_url="https://keruta.example.com/")
+    address = "http://10.0.0.1/services/T0/secret-of-the-channel"
+    wanted = WebhookRequest(name="chat", url=address, format="slack", language="ja")
+    made.create(ANN, wanted, "")
+    task = world.submit()
+    assert made.note(Event(id="e1", type=task_event("failed"), subject=task)) == 1
+
+    due = made.take([])
+
+    assert due is not None
+    assert (due.url, due.secret) == (address, "")
+    assert f"<https://keruta.example.com/tasks/{task}|タスクを開く>" in due.body.decode()
+    assert json.loads(due.body)["blocks"][0]["text"]["text"].startswith("失敗: ")
+    seen = [
+        json.dumps(list(world.database[name].find()), default=str)
+        for name in ("webhooks", "webhook_deliveries", "audit")
+    ]
+    seen += [ask(browser, "/api/v1/webhooks", "en"), browser.client.get("/webhooks").text, repr(due)]
+    assert not [one for one in seen if "secret-of-the-channel" in one]
+    assert "http://10.0.0.1/…" in html.unescape(browser.client.get("/webhooks").text)
+
+
+@pytest.mark.parametrize(("asked", "least"), [(900, 900), (0, 5)])
+def test_a_receiver_that_asks_to_wait_is_tried_no_earlier(
+    world: World, webhooks: MongoWebhooks, asked: int, least: int
+) -> None:
+    due = webhooks.take([])
+    assert due is not None
+
+    webhooks.answered(due, Answered(status=429, why=message("webhook_status", status=429), retry_after=asked))
+
+    row = world.database["webhook_deliveries"].find_one({})
+    assert row is not None
+    assert timedelta(0) <= row["due_at"] - row["answered_at"] - timedelta(seconds=least) < timedelta(seconds=1)
 
 
 def test_what_is_told_of_a_task_has_its_code(agent: Agent, world: World, webhooks: MongoWebhooks) -> None:

@@ -8,8 +8,8 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
@@ -315,3 +315,39 @@ def test_an_answer_that_is_no_success_is_told_as_that(status: int, code: str) ->
 def test_a_private_address_is_told_as_that() -> None:
     assert fault("https://127.0.0.1/x", networks=()) == "webhook_private_address"
     assert fault("http://93.184.216.34/x", networks=()) == "webhook_plain_http"
+
+
+class Busy(Quiet):
+    """Refuses with the status and the Retry-After of its path."""
+
+    headers_seen: ClassVar[list[dict[str, str]]] = []
+
+    def do_POST(self) -> None:
+        self.body()
+        self.headers_seen.append({name.lower(): value for name, value in self.headers.items()})
+        _, status, after = self.path.split("/")
+        self.answer(int(status), b"", {"Retry-After": unquote(after)})
+
+
+@pytest.mark.parametrize(
+    ("path", "seconds"),
+    [("429/30", 30), ("429/0.3", 1), ("503/7", 7), ("429/999999999", 3600), ("429/-1", 0), ("429/soon", 0),
+     ("429/9e9", 0), ("500/30", 0), ("200/30", 0), ("429/%D9%A3", 0)],
+)  # fmt: skip
+def test_a_receiver_s_retry_after_is_read_within_bounds(path: str, seconds: int) -> None:
+    with Serving(Busy) as serving:
+        sender = WebhookSender(Due(), ["127.0.0.0/8"])
+
+        assert sender.send(to(f"{serving.url}/{path}")).retry_after == seconds
+
+
+def test_a_message_without_a_secret_is_not_signed() -> None:
+    """A chat checks no signature; one that an empty key made would be worth nothing."""
+    with Serving(Busy) as serving:
+        Busy.headers_seen.clear()
+        message = Message(id="w-1", url=f"{serving.url}/200/1", secret="", body=b"{}", tries=1)
+
+        assert WebhookSender(Due(), ["127.0.0.0/8"]).send(message).good
+
+    (headers,) = Busy.headers_seen
+    assert not [name for name in headers if name.startswith("webhook-")]

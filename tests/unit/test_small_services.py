@@ -385,6 +385,14 @@ def test_a_webhook_has_a_secret_of_its_own() -> None:
     assert len(base64.b64decode(secrets[0].removeprefix(SECRET_PREFIX))) == 32
 
 
+def test_a_chat_s_webhook_has_no_secret() -> None:
+    store = Recorder()
+
+    webhooks.create(ANN, WebhookRequest(name="ci", url="https://example.com/hook", format="teams"), webhooks=store)
+
+    assert store.calls[0][3] == ""
+
+
 @pytest.mark.parametrize("noted", [0, 2])
 def test_the_sender_wakes_only_for_what_someone_wants_to_hear(noted: int) -> None:
     """An event that no webhook wants is none of its business."""

@@ -18,6 +18,7 @@ from keruta.adapters.mongo.paging import newest_first
 from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
 from keruta.adapters.webhooks import Answered, Message
 from keruta.domain.catalog.common import Page
+from keruta.domain.chat_messages import chat_body, notice
 from keruta.domain.events import Event
 from keruta.domain.messages import fields_of, message
 from keruta.domain.naming import new_id
@@ -32,6 +33,7 @@ from keruta.domain.webhooks import (
     WebhookView,
 )
 from keruta.errors import Conflict, NotFound, SettingsError
+from keruta.translations import render
 
 ANSWER_LETTERS = 500
 SENDING_SECONDS = 60  # a try that was begun so long ago is nobody's any more
@@ -41,10 +43,12 @@ class MongoWebhooks:
     """Of one database.
 
     Args:
-        sealer: seals what signs.
+        sealer: encrypts secrets, and the addresses of chats.
+        public_url: keruta's own address, for links in chats.
     """
 
-    def __init__(self, database: Database, sealer: Sealer) -> None:
+    def __init__(self, database: Database, sealer: Sealer, *, public_url: str = "") -> None:
+        self._public_url = public_url.rstrip("/")
         self._webhooks = database["webhooks"]
         self._deliveries = database["webhook_deliveries"]
         self._tasks = database["tasks"]
@@ -59,12 +63,12 @@ class MongoWebhooks:
         Raises Conflict: the name is taken, there are too many, or no key.
         """
         try:
-            sealed = self._sealer.seal(f"webhook {wanted.name}", {"secret": secret})
+            sealed = self._sealer.seal(f"webhook {wanted.name}", {"secret": secret, "url": wanted.url})
         except SettingsError as error:
             raise Conflict(message("webhook_not_sealed", error=str(error)), reason="NoSealingKey") from error
         row = {
-            "_id": wanted.name, "spec": msgspec.to_builtins(wanted), "created_by": who.name,
-            "created_at": datetime.now(UTC), "sealed": sealed,
+            "_id": wanted.name, "spec": {**msgspec.to_builtins(wanted), "url": wanted.shown_url},
+            "created_by": who.name, "created_at": datetime.now(UTC), "sealed": sealed,
         }  # fmt: skip
         with translated():
             if self._webhooks.estimated_document_count() >= WEBHOOKS_MOST:
@@ -103,15 +107,23 @@ class MongoWebhooks:
             for row in self._webhooks.find():
                 spec = row["spec"]
                 if status in spec["events"] and _wants(spec, task):
-                    count += self._add(row["_id"], event, status, task)
+                    count += self._add(row["_id"], event, status, self._body(spec, event, status, task))
         return count
 
-    def _add(self, webhook: str, event: Event, status: str, task: Mapping[str, Any]) -> int:
+    def _body(self, spec: Mapping[str, Any], event: Event, status: str, task: Mapping[str, Any]) -> bytes:
+        summary = to_summary(task)
+        if (chat := spec.get("format", "keruta")) != "keruta":
+            page = f"{self._public_url}/tasks/{summary.id}" if self._public_url else ""
+            language = spec.get("language", "en")
+            return chat_body(chat, notice(summary, status, page, lambda said: render(said, language)))
+        told = {"type": f"task.{status}", "timestamp": event.time or datetime.now(UTC), "data": summary}
+        return msgspec.json.encode(told)
+
+    def _add(self, webhook: str, event: Event, status: str, body: bytes) -> int:
         now = datetime.now(UTC)
-        told = {"type": f"task.{status}", "timestamp": event.time or now, "data": to_summary(task)}
         row = {
-            "_id": new_id(), "webhook": webhook, "task": event.subject, "event": event.id, "type": told["type"],
-            "body": msgspec.json.encode(told), "state": "waiting", "tries": 0, "due_at": now, "created_at": now,
+            "_id": new_id(), "webhook": webhook, "task": event.subject, "event": event.id, "type": f"task.{status}",
+            "body": body, "state": "waiting", "tries": 0, "due_at": now, "created_at": now,
         }  # fmt: skip
         try:
             self._deliveries.insert_one(row)
@@ -156,10 +168,10 @@ class MongoWebhooks:
             if webhook is None:
                 self._deliveries.delete_one({"_id": row["_id"]})
                 return None
-        secret = self._sealer.open(f"webhook {row['webhook']}", webhook["sealed"])["secret"]
+        opened = self._sealer.open(f"webhook {row['webhook']}", webhook["sealed"])
         return Message(
-            id=row["_id"], url=webhook["spec"]["url"], secret=secret, body=row["body"], tries=row["tries"],
-            webhook=row["webhook"],
+            id=row["_id"], url=opened.get("url") or webhook["spec"]["url"], secret=opened["secret"],
+            body=row["body"], tries=row["tries"], webhook=row["webhook"],
         )  # fmt: skip
 
     def answered(self, message: Message, answer: Answered) -> None:
@@ -174,7 +186,7 @@ class MongoWebhooks:
         elif message.tries > len(AGAIN_SECONDS):
             said["state"] = "failed"
         else:
-            said["due_at"] = now + timedelta(seconds=AGAIN_SECONDS[message.tries - 1])
+            said["due_at"] = now + timedelta(seconds=max(AGAIN_SECONDS[message.tries - 1], answer.retry_after))
         with translated():
             self._deliveries.update_one({"_id": message.id, "state": "waiting"}, {"$set": said})
 
