@@ -9,7 +9,7 @@ import flask
 from admin.auth import paging, principal
 from admin.ports import ports
 from admin.site import forms
-from admin.site.pages import go, page, shows
+from admin.site.pages import go, page, shows, taken
 from keruta.domain.decode import convert
 from keruta.domain.users import ApiKeyMade, ApiKeyRequest
 from keruta.errors import Conflict, Fault, Forbidden, fault
@@ -33,7 +33,7 @@ def create() -> flask.Response:
     if wanted is None:
         return _page(faults=faults)
     try:
-        return _page(made=make_key(principal(), wanted, accounts=ports().accounts))
+        return taken(_page(made=make_key(principal(), wanted, accounts=ports().accounts)))
     except (Conflict, Forbidden) as error:
         return _page(faults=[fault("", error.message)])
 

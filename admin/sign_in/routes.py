@@ -7,6 +7,7 @@ Source: https://www.rfc-editor.org/rfc/rfc9700 (what a sign-in by code must see 
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import logging
 import secrets
@@ -153,6 +154,20 @@ def ended_elsewhere() -> flask.Response:
     count = ports().browsers.end_all(subject=subject, provider_session=session)
     log.info("%d sessions ended by the identity provider", count, extra={"action": "signed_out_elsewhere"})
     return flask.Response("ok\n", 200, headers, content_type="text/plain")
+
+
+@blueprint.get("/auth/session", provide_automatic_options=False)
+def session() -> flask.Response:
+    """Tell a page of ours, before it sends a form, whether its reader is still signed in, as whom, and a form token."""
+    headers = {"Cache-Control": "no-store"}
+    who = None
+    if _same_origin():
+        with contextlib.suppress(Unauthenticated):
+            who = ports().verifier.verify(sessions.access_token())
+    if who is None:
+        return flask.Response("{}", 401, headers, content_type="application/json")
+    told = {"me": who.subject, "name": who.name, "token": sessions.form_token()}
+    return flask.Response(msgspec.json.encode(told), 200, headers, content_type="application/json")
 
 
 @blueprint.post("/auth/language", provide_automatic_options=False)

@@ -148,6 +148,12 @@ def field_name(field: Field) -> str:
     return gettext(_NAMES.get(field.name, field.name))
 
 
+def typed_name(path: str) -> str:
+    """Return the label of a field by its path alone."""
+    name = path.rpartition(".")[2]
+    return gettext(_NAMES.get(name, name))
+
+
 def field_help(path: str) -> str:
     found = _HELP.get(path) or _HELP.get(path.rpartition(".")[2])
     return gettext(found) if found and (path in _HELP or "." not in path) else ""
@@ -167,6 +173,6 @@ def open_groups(told: Told) -> set[str]:
 
 
 GLOBALS = {
-    "field_name": field_name, "field_help": field_help, "kind_help": kind_help, "choice_name": choice_name,
-    "open_groups": open_groups,
+    "field_name": field_name, "typed_name": typed_name, "field_help": field_help, "kind_help": kind_help,
+    "choice_name": choice_name, "open_groups": open_groups,
 }  # fmt: skip

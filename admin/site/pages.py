@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -11,10 +12,12 @@ from urllib.parse import quote, urlsplit
 import flask
 import msgspec
 from markupsafe import Markup
+from werkzeug.exceptions import HTTPException
 
 from admin.ports import ports
 from admin.site import assets, field_names, problems, reasons, sentences, sessions, template_filters
 from admin.site.compression import pack
+from admin.site.forms import SECRET
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
 from keruta import logs
 from keruta.domain.api.table import BY_NAME
@@ -25,6 +28,8 @@ from keruta.http.authentication import authorize
 View = Callable[..., flask.Response]
 
 SAID_SECONDS = 30
+DRAFT_FIELD = "draft_id"
+_DRAFT = re.compile(r"[0-9a-z]{8,32}")
 PACKED_LEVEL = 3
 FORM_LIMIT_BYTES = 2 * 1024 * 1024
 POLICY = (
@@ -116,7 +121,21 @@ def go(address: str, said: str = "", name: str = "") -> flask.Response:
         response.set_cookie("keruta-said", value, max_age=SAID_SECONDS, httponly=True, samesite="Lax",
                             secure=sessions.is_secure())  # fmt: skip
     assert isinstance(response, flask.Response)
+    return taken(response)
+
+
+def taken(response: flask.Response) -> flask.Response:
+    """Tell the browser that what the form brought is kept here, so that it drops its draft (`drafts.js`)."""
+    draft = _draft()
+    if draft:
+        response.set_cookie("keruta-taken", draft, max_age=SAID_SECONDS, samesite="Lax", secure=sessions.is_secure())
     return response
+
+
+def _draft() -> str:
+    """Return the identity of the draft that this request's form was filled from; empty for none."""
+    given = flask.request.form.get(DRAFT_FIELD, "") if flask.request.method == "POST" else ""
+    return given if _DRAFT.fullmatch(given) else ""
 
 
 SAID = {
@@ -130,6 +149,7 @@ SAID = {
         "Done for some of the marked items; the others have ended already, or you may not change them."
     ),
     "many_none": marked("Nothing was changed: the marked items have ended already, or you may not change them."),
+    "many_more": marked("Done for the newest 200 that match; there are more. Send it again for the next."),
     "signed_out": marked("You are signed out."),
     "submitted": marked("The task is in the queue."),
     "created_repository": marked("Repository %(name)s added."),
@@ -190,7 +210,36 @@ def problem_page(problem: Problem, request_id: str) -> flask.Response:
     if isinstance(problem, Unauthenticated) and flask.request.method == "GET":
         wanted = flask.request.full_path.rstrip("?")
         return go(f"/auth/sign-in?next={quote(wanted, safe='')}")
-    return page("site/problem.html", problem.status, problem=problem, request_id=request_id)
+    try:
+        typed = _typed_before(problem)
+    except HTTPException:  # the form is too large to be read
+        typed = {}
+    return page("site/problem.html", problem.status, problem=problem, request_id=request_id, typed=typed,
+                back=_form_page())  # fmt: skip
+
+
+def _form_page() -> str:
+    """Return the address of the page that a refused form was on; empty when it isn't known."""
+    parts = urlsplit(flask.request.referrer or "")
+    if flask.request.method == "GET" or parts.netloc != flask.request.host:
+        return ""
+    return here(parts.path + (f"?{parts.query}" if parts.query else ""))
+
+
+def _typed_before(problem: Problem) -> dict[str, str]:
+    """Return what was typed into a form of ours that was refused since nobody is signed in, or as it has expired.
+
+    A form of another site is not repeated on a page of ours; values of secrets are not repeated at all.
+    """
+    refused = problem.status == 401 or problem.reason == "FormNotOurs"
+    if flask.request.method == "GET" or not refused or flask.request.headers.get("Sec-Fetch-Site") != "same-origin":
+        return {}
+    left_out = {sessions.TOKEN_FIELD, DRAFT_FIELD, "next", "key", "revision", "code"}
+    form = flask.request.form
+    return {
+        name: form[name] for name in form
+        if name not in left_out and name.rpartition(".")[2] not in SECRET and form[name].strip()
+    }  # fmt: skip
 
 
 def prepare(app: flask.Flask) -> None:
@@ -231,4 +280,6 @@ def prepare(app: flask.Flask) -> None:
 
 
 def _form_field() -> Markup:
-    return Markup('<input type="hidden" name="{}" value="{}">').format(sessions.TOKEN_FIELD, sessions.form_token())
+    field = Markup('<input type="hidden" name="{}" value="{}">')
+    token = field.format(sessions.TOKEN_FIELD, sessions.form_token())
+    return token + field.format(DRAFT_FIELD, draft) if (draft := _draft()) else token

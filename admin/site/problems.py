@@ -15,12 +15,12 @@ _BY_REASON = {
     ),
     "FormNotOurs": (
         marked("This form has expired"),
-        marked("Go back, load the page again, and send it once more; what you typed is still there."),
+        marked("Go back to the form and send it once more; what you typed is still there."),
     ),
 }  # fmt: skip
 _BY_STATUS = {
     400: (marked("That could not be read"), marked("Go back and check what was sent.")),
-    401: (marked("You are not signed in"), marked("Sign in, then do it again.")),
+    401: (marked("You are not signed in"), marked("Sign in, then send it once more; what you typed is kept.")),
     403: (marked("You may not do this"), marked("Ask an administrator for the role or grant that it needs.")),
     404: (
         marked("Not found"),

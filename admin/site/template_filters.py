@@ -29,6 +29,20 @@ _SIGNS = {
     "queued": "◌", "assigned": "◔", "preparing": "◑", "running": "▶", "waiting": "…", "suspended": "‖", "unknown": "?",
     "succeeded": "✓", "failed": "✕", "cancelled": "⊘",
 }  # fmt: skip
+_ICONS = {
+    "succeeded": "good", "failed": "bad", "running": "busy", "assigned": "busy", "preparing": "busy",
+    "waiting": "warn", "suspended": "warn", "unknown": "warn",
+}  # fmt: skip
+
+
+def sign(value: str) -> str:
+    """Return the sign of a state, for a page's title."""
+    return _SIGNS.get(value, "·")
+
+
+def state_icon(value: str) -> str:
+    """Return the name of the asset that shows a state as a page's icon."""
+    return f"state-{_ICONS.get(value, 'quiet')}.svg"
 
 
 def moment(at: datetime | None) -> Markup:
@@ -107,6 +121,7 @@ def next_page(cursor: str | None) -> Markup:
 
 GLOBALS = {
     "moment": moment, "duration": duration, "seconds": seconds, "size": size, "status": status,
+    "sign": sign, "state_icon": state_icon,
     "visible": visible, "circuit_state": circuit_state, "with_query": with_query,
     "next_page": next_page, "STATUS_NAMES": STATUS_NAMES,
 }  # fmt: skip

@@ -54,10 +54,20 @@ def tasks() -> flask.Response:
 
 @shows(blueprint, "cancel_task", "/tasks/many", "POST")
 def many() -> flask.Response:
-    """Cancel, or try again, each of those that are marked; one that can't be is passed over, and counted."""
+    """Cancel, or try again, each of those that are marked, or the first that match the filter of the address.
+
+    One that can't be changed is passed over, and counted.
+    """
     form = flask.request.form
     done = left = 0
-    for task_id in form.getlist("task")[:MANY_AT_ONCE]:
+    marked, more = form.getlist("task")[:MANY_AT_ONCE], False
+    if form.get("all"):
+        wanted = task_filter()
+        if wanted.status is None:
+            wanted = msgspec.structs.replace(wanted, status="failed" if form.get("do") == "retry" else "open")
+        found = ports().reading.page(principal(), wanted, limit=MANY_AT_ONCE, cursor=None)
+        marked, more = [one.id for one in found.items], found.next is not None
+    for task_id in marked:
         try:
             if form.get("do") == "retry":
                 task_commands.retry(ports().commands, principal(), task_id)
@@ -66,7 +76,7 @@ def many() -> flask.Response:
             done += 1
         except (Conflict, NotFound):
             left += 1
-    said = "many_done" if done and not left else "many_part" if done else "many_none"
+    said = "many_more" if done and more else "many_done" if done and not left else "many_part" if done else "many_none"
     return go(here(form.get("next", "/tasks")), said)
 
 
@@ -75,9 +85,8 @@ def task(id: str) -> flask.Response:
     view = task_asked(id)
     asked = number("attempt", None, 1_000_000)
     attempt, _, _ = ports().reading.log_attempt(principal(), id, asked)
-    part = flask.request.headers.get("X-Part") == "now"
     return page(
-        "tasks/now.html" if part else "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
+        "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal(), id),
         forge=forge_links(view), posts=ports().posts.of(view.id) if view.origin is not None else [],

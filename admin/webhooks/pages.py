@@ -11,7 +11,7 @@ from admin.catalog.pages import names_of
 from admin.ports import ports
 from admin.site import forms
 from admin.site.language import gettext, marked
-from admin.site.pages import go, here, page, shows
+from admin.site.pages import go, here, page, shows, taken
 from keruta.domain.decode import convert
 from keruta.domain.webhooks import TOLD, WebhookMade, WebhookRequest
 from keruta.errors import Conflict, Fault, fault
@@ -35,7 +35,7 @@ def create() -> flask.Response:
     if wanted is None:
         return _page(faults=faults)
     try:
-        return _page(made=service.create(principal(), wanted, webhooks=ports().webhooks))
+        return taken(_page(made=service.create(principal(), wanted, webhooks=ports().webhooks)))
     except Conflict as error:
         return _page(faults=[fault("/name", error.message)])
 

@@ -17,38 +17,22 @@ function lasting(seconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
+// What reads the same stays the same node: a selection over it stays.
+function tell(element, text) { if (element.textContent !== text) element.textContent = text; }
+
 // Times in the reader's zone: how long ago, and exactly on hover.
 function tellTimes(root = document) {
   for (const element of root.querySelectorAll("time[datetime]")) {
     const at = new Date(element.dateTime);
-    element.textContent = relative(at);
+    tell(element, relative(at));
     element.title = exact.format(at);
   }
   for (const element of root.querySelectorAll("[data-since]")) {
-    element.textContent = lasting(Math.max(0, (Date.now() - new Date(element.dataset.since)) / 1000));
+    tell(element, lasting(Math.max(0, (Date.now() - new Date(element.dataset.since)) / 1000)));
   }
 }
 tellTimes();
 setInterval(() => { if (!document.hidden) tellTimes(); }, 1000);
-
-// Parts of a page that are kept as they are now: asked for again while someone looks at them.
-const parts = [...document.querySelectorAll("[data-live]")];
-async function refresh(part) {
-  if (document.hidden || part.dataset.liveUntil === "ended" || part.contains(document.activeElement) && document.activeElement.matches("input:checked")) return;
-  if (part.querySelector("input[type=checkbox]:checked")) return;  // someone is choosing
-  try {
-    const answer = await fetch(location.href, { headers: { "X-Part": part.dataset.live }, redirect: "manual" });
-    if (!answer.ok) return;
-    const made = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const held = document.activeElement && part.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
-    tellTimes(made);
-    part.replaceChildren(...made.body.childNodes);
-    if (held) part.querySelector(`[href="${CSS.escape(held)}"]`)?.focus();
-  } catch { /* away for a moment: the next time */ }
-}
-for (const part of parts) setInterval(() => refresh(part), 3000);
-document.addEventListener("keruta:changed", () => parts.forEach(refresh));
-document.addEventListener("visibilitychange", () => { if (!document.hidden) { tellTimes(); parts.forEach(refresh); } });
 
 // Dark and light.
 const themes = document.querySelector("[data-themes]");
@@ -133,31 +117,6 @@ if (previewing) {
   });
 }
 
-// A draft is kept until it is sent.
-const drafted = document.querySelector("form[data-draft]");
-if (drafted) {
-  const key = `keruta-draft-${drafted.dataset.draft}`;
-  const fields = () => [...drafted.elements].filter((field) => field.name && field.type !== "hidden");
-  if (drafted.dataset.fresh !== undefined) {
-    try {
-      for (const [name, value] of Object.entries(JSON.parse(localStorage.getItem(key) ?? "{}"))) {
-        for (const field of fields()) {
-          if (field.name !== name) continue;
-          if (field.type === "checkbox") field.checked = value === true; else if (typeof value === "string") field.value = value;
-          field.dispatchEvent(new Event("keruta:filled"));
-        }
-      }
-    } catch { localStorage.removeItem(key); }
-  }
-  drafted.addEventListener("input", () => {
-    localStorage.setItem(key, JSON.stringify(Object.fromEntries(fields().filter((field) => !field.dataset.secret).map((field) => [field.name, field.type === "checkbox" ? field.checked : field.value]))));
-  });
-  drafted.addEventListener("submit", () => localStorage.setItem("keruta-sent", key));
-} else if (localStorage.getItem("keruta-sent")) {  // it was sent, and led to another page
-  localStorage.removeItem(localStorage.getItem("keruta-sent"));
-  localStorage.removeItem("keruta-sent");
-}
-
 // Completion that the server gives: a field's list is asked for when the field that it depends on is known.
 for (const field of document.querySelectorAll("input[data-complete]")) {
   const list = document.getElementById(field.getAttribute("list"));
@@ -176,46 +135,24 @@ for (const field of document.querySelectorAll("input[data-complete]")) {
   field.addEventListener("focus", ask);
 }
 
-// Asked before what can't be undone.
+// Asked before what can't be undone, or is done to more than is to be seen.
 document.addEventListener("submit", (event) => {
-  const sure = event.submitter?.dataset.sure ?? event.target.dataset.sure;
-  if (sure && !confirm(sure)) event.preventDefault();
+  const { sure } = event.target.dataset;
+  if (sure && event.target.elements.all?.checked && !confirm(sure)) event.preventDefault();
 });
 
-// The keyboard: / finds, g and a letter goes, ? or Ctrl-K opens the palette.
-const places = [...document.querySelectorAll(".places a")];
-const KEYS = { o: "/", t: "/tasks", n: "/tasks/new", r: "/repositories", q: "/queues", p: "/profiles", d: "/documents", w: "/workers" };
-let before = "";
-document.addEventListener("keydown", (event) => {
-  const typing = event.target.matches?.("input, textarea, select, [contenteditable]");
-  if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); palette(); return; }
-  if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.key === "/") { event.preventDefault(); document.getElementById("find")?.focus(); }
-  else if (event.key === "?") { event.preventDefault(); palette(); }
-  else if (before === "g" && KEYS[event.key]) location.href = KEYS[event.key];
-  before = event.key;
-});
-
-function palette() {
-  if (!places.length) return;
-  const dialog = Object.assign(document.createElement("dialog"), { className: "palette" });
-  dialog.ariaLabel = document.querySelector(".places").ariaLabel;
-  const field = Object.assign(document.createElement("input"), { type: "search", className: "form-control", ariaLabel: dialog.ariaLabel });
-  const list = document.createElement("ul");
-  const all = [...places, ...document.querySelectorAll("a.new")].map((link) => [link.textContent.trim(), link.getAttribute("href")]);
-  const show = () => {
-    const wanted = field.value.toLowerCase();
-    list.replaceChildren(...all.filter(([name, href]) => name.toLowerCase().includes(wanted) || href.includes(wanted)).map(([name, href], at) => {
-      const item = document.createElement("li");
-      item.append(Object.assign(document.createElement("a"), { href, textContent: name, className: at ? "" : "chosen" }));
-      return item;
-    }));
-  };
-  field.addEventListener("input", show);
-  field.addEventListener("keydown", (event) => { if (event.key === "Enter") list.querySelector("a")?.click(); });
-  dialog.addEventListener("close", () => dialog.remove());
-  dialog.append(field, list);
-  document.body.append(dialog);
-  show();
-  dialog.showModal();
+// All of a list's marks at once.
+function markAll() {
+  const all = document.querySelector("[data-mark-all]");
+  if (!all) return;
+  const boxes = [...document.querySelectorAll("#many input[name=task]")], marked = boxes.filter((box) => box.checked).length;
+  all.hidden = false;
+  all.checked = marked > 0 && marked === boxes.length;
+  all.indeterminate = marked > 0 && marked < boxes.length;
 }
+document.addEventListener("change", (event) => {
+  if (event.target.matches("[data-mark-all]")) for (const box of document.querySelectorAll("#many input[name=task]")) box.checked = event.target.checked;
+  markAll();
+});
+document.addEventListener("keruta:shown", markAll);
+markAll();

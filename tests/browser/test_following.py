@@ -1,0 +1,101 @@
+"""What a person has typed, marked or is looking at stays, whatever happens to their session and to what they look at."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.support.browser import Reader, reading
+from tests.support.system import RunningSystem
+
+pytestmark = pytest.mark.timeout(180)
+LOOK = """() => { const one = document.activeElement, style = getComputedStyle(one);
+    return [one.tagName + '.' + one.className, style.outlineStyle, style.outlineWidth]; }"""
+NAME = "a-file-with-a-name-" + "x" * 150
+SCREENS = (1280, 1024, 768, 390)
+
+
+def test_what_was_typed_outlives_the_session(browser: Browser, system: RunningSystem, repository: str) -> None:
+    """The page says that it was not sent, and after signing in the form has it again; then it is sent once."""
+    with reading(browser, system) as reader:
+        page = reader.open("/tasks/new")
+        page.fill("[name=repository]", repository)
+        page.fill("[name=script]", "echo kept through it all")
+        reader.context.clear_cookies()
+        page.click("form.sheet button.btn-primary")
+        page.click(".not-sent a")
+        page.fill("#code", system.state.sign_in_code_file.read_text().strip())
+        page.click("form[action='/auth/code'] button")
+        page.wait_for_selector(".restored")
+        assert page.input_value("[name=script]") == "echo kept through it all"
+        page.click("form.sheet button.btn-primary")
+        page.wait_for_url(re.compile(r"/tasks/[0-9a-z]{26}$"))
+        assert reader.open("/tasks/new").input_value("[name=script]") == ""
+        task = system.submit(repository, "seq 30")
+        system.ended(task)
+        reader.context.clear_cookies()
+        page = reader.open(f"/tasks/{task}#L7")
+        page.fill("#code", system.state.sign_in_code_file.read_text().strip())
+        page.click("form[action='/auth/code'] button")
+        page.wait_for_selector(".log-rows .l.chosen")
+        assert page.url.endswith("#L7")
+
+
+def test_a_tasks_page_follows_its_task_and_keeps_what_its_reader_does(
+    browser: Browser, system: RunningSystem, repository: str
+) -> None:
+    script = f"""sleep 2; printf 'Which?' > "$KERUTA_ASK"; read answer; echo "got $answer"
+        echo one=1 >> "$KERUTA_OUTPUTS"; echo x > "$KERUTA_ARTIFACTS/{NAME}\""""
+    with reading(browser, system) as reader:
+        page = reader.open(f"/tasks/{system.submit(repository, script, name='follow me')}")
+        page.wait_for_selector("#text")
+        page.fill("#text", "fort")
+        page.evaluate("document.activeElement.typed = true")
+        page.wait_for_selector("#now [data-status=waiting]")
+        assert "Which?" in page.inner_text("#now")
+        assert page.title() == "… follow me · keruta"
+        assert page.evaluate("document.activeElement.typed")
+        page.keyboard.type("y")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#now [data-status=succeeded]")
+        page.wait_for_selector("#artifacts")
+        assert page.locator("#outputs").count() == 1
+        assert page.locator("form[action$='/cancel'], #text").count() == 0
+        assert page.title() == "✓ follow me · keruta"
+        page.wait_for_selector(".log-rows .l:has-text('got forty')")
+        for width in SCREENS:
+            page.set_viewport_size({"width": width, "height": 800})
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, width
+
+
+def test_whatever_has_the_keyboards_focus_shows_it(reader: Reader) -> None:
+    """axe does not see it: the outline is asked for by its computed style."""
+    for path in ("/tasks", "/tasks/new", "/queues/default"):
+        page = reader.open(path)
+        for _ in range(45):
+            page.keyboard.press("Tab")
+            what, kind, width = page.evaluate(LOOK)
+            assert what.startswith("BODY") or (kind, width) == ("solid", "3px"), (path, what)
+
+
+def test_the_palette_goes_by_arrow_keys_and_menus_close(reader: Reader, system: RunningSystem, repository: str) -> None:
+    task = system.submit(repository, "true", name=f"palette finds {reader.language}")
+    page = reader.open("/tasks")
+    page.click(".who summary")
+    page.keyboard.press("Escape")
+    assert page.locator(".who[open]").count() == 0
+    page.click(".who summary")
+    page.click("h1")
+    assert page.locator(".who[open]").count() == 0
+    page.keyboard.press("Control+k")
+    page.keyboard.press("Control+k")
+    assert page.locator("dialog").count() == 1
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    assert page.locator("#palette-list [aria-selected=true]").get_attribute("id") == "palette-2"
+    page.keyboard.type(f"palette finds {reader.language}")
+    page.wait_for_selector(f"#palette-list a[href='/tasks/{task}']")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/tasks/{task}")
