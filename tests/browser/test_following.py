@@ -1,4 +1,4 @@
-"""What a person has typed, marked or is looking at stays, whatever happens to their session and to what they look at."""
+"""What a person has typed, marked or looks at stays, whatever happens to their session and to what is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forms of the web admin lose nothing that was typed, and say when the server has taken it; lists, marks, the palette."""
+"""Forms of the web admin lose nothing that was typed and say when it was taken; lists, marks, the palette."""
 
 from __future__ import annotations
 
