@@ -53,7 +53,7 @@ images:
 patches:
   - target: {kind: HTTPRoute, name: keruta}
     patch: |-
-      - {op: replace, path: /spec/parentRefs, value: [{namespace: ${gateway% *}, name: ${gateway#* }}]}
+      - {op: replace, path: /spec/parentRefs, value: [{group: gateway.networking.k8s.io, kind: Gateway, namespace: ${gateway% *}, name: ${gateway#* }}]}
   - target: {kind: NetworkPolicy, name: admin}
     patch: |-
       - {op: replace, path: /spec/ingress/0/from/0/namespaceSelector/matchExpressions/0/values, value: [knative-eventing, ${gateway% *}]}

@@ -26,14 +26,6 @@ from tests.support.cluster import LAB, NAMESPACE, Cluster, eventually, is_up, la
 
 WORKER = f"system:serviceaccount:{NAMESPACE}:keruta-worker"
 KINDS = ("ServiceAccount", "Role", "RoleBinding", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding")
-BUILT_IN = (
-    "v1",
-    "apps/v1",
-    "networking.k8s.io/v1",
-    "rbac.authorization.k8s.io/v1",
-    "policy/v1",
-    "admissionregistration.k8s.io/v1",
-)
 OTHER_TASK = new_id()
 ALLOWED = {
     "KERUTA_JOB_VOLUMES": "datasets,models:rw",
@@ -187,21 +179,6 @@ def test_what_a_worker_makes_is_let_in(api: Cluster) -> None:
     """The Job and the Secret that it makes of a specification with a check and a credential."""
     assert _said(api, _job(api)) == ""
     assert _said(api, _secret(api)) == ""
-
-
-def test_two_managers_may_apply_the_overlay_on_the_servers_side(api: Cluster) -> None:
-    """As GitOps tools do: nothing that the API server fills in is a conflict, beside who applies as kubectl does."""
-    overlay = [one for one in yaml.safe_load_all(api.kubectl("kustomize", "knative/overlays/lab")) if one]
-    own = [
-        one for one in overlay if one["apiVersion"] in BUILT_IN and one["metadata"].get("namespace") != "projectcontour"
-    ]
-    whole = json.dumps({"apiVersion": "v1", "kind": "List", "items": own})
-    assert {"StatefulSet", "Deployment", "NetworkPolicy", "ValidatingAdmissionPolicy"} <= {one["kind"] for one in own}
-    api.kubectl("apply", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": [
-        one for one in own if one["metadata"]["name"] != "worker"]}))  # fmt: skip
-
-    for manager in ("gitops-a", "gitops-b"):
-        api.kubectl("apply", "--server-side", f"--field-manager={manager}", "-f", "-", stdin=whole)
 
 
 def test_an_upgrade_may_have_two_versions_of_the_agent_at_work(api: Cluster) -> None:

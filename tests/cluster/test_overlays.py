@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import kubernetes
 import pytest
 import yaml
 
@@ -60,6 +61,29 @@ def test_an_overlay_is_valid_to_the_last_field(cluster: Cluster, overlay: str) -
     said = cluster.kubectl("apply", "-f", "-", "--dry-run=server", "--validate=strict", stdin=whole)
 
     assert "service.serving.knative.dev/dispatch" in said
+
+
+def _difference(cluster: Cluster) -> str:
+    """Return what `kubectl diff` says of everything that was applied."""
+    return "".join(
+        cluster.kubectl("diff", "-k", folder, check=False) for folder in ("knative/persistent", "knative/overlays/lab")
+    )
+
+
+def test_nothing_drifts_and_two_managers_may_apply_on_the_servers_side(cluster: Cluster) -> None:
+    """As GitOps tools do: nothing that the API server, Knative or keruta fills in is a difference or a conflict."""
+    assert _difference(cluster) == ""
+
+    with kubernetes.config.new_client_from_config(cluster.kubectl.env["KUBECONFIG"]) as client:
+        server = kubernetes.dynamic.DynamicClient(client)
+        for manager in ("gitops-a", "gitops-b"):
+            for one in documents(cluster, "lab"):
+                types = server.resources.get(api_version=one["apiVersion"], kind=one["kind"])
+                types.server_side_apply(
+                    one, one["metadata"]["name"], one["metadata"].get("namespace"), field_manager=manager
+                )
+
+    assert _difference(cluster) == ""
 
 
 @pytest.mark.usefixtures("types")
