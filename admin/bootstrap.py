@@ -47,6 +47,7 @@ from keruta.adapters.results import Results
 from keruta.adapters.tracing import tracing
 from keruta.adapters.webhooks import WebhookSender
 from keruta.services.changes import TaskPorts
+from keruta.services.deliveries import DeliveryPorts, process_due
 from keruta.services.forge_reports import ReportPorts, tell_due
 from keruta.services.task_commands import CommandPorts
 from keruta.settings import Settings, load
@@ -70,7 +71,17 @@ def make_ports(settings: Settings) -> Ports:
     sender.start()
     forges, told_forges = MongoForges(database, sealer), MongoReports(database)
     report_ports = ReportPorts(store=told_forges, forges=forges, public_url=settings.public_url)
-    ForgeSender(lambda: tell_due(report_ports)).start()
+    commands = CommandPorts(
+        changes=TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced),
+        audit=MongoAudit(database),
+        nudges=HttpNudges(settings.worker_addresses),
+    )
+    taken, lookup = MongoDeliveries(database, sealer, editors(database, settings)), MongoLookup(database)
+    intake = MongoIntake(database, outbox)
+    asking = DeliveryPorts(
+        settings=settings, store=taken, lookup=lookup, intake=intake, tracing=traced, commands=commands, forges=forges
+    )
+    ForgeSender(lambda: (process_due(asking), tell_due(report_ports))).start()
     return Ports(
         settings=settings,
         check=lambda: ping(database),
@@ -79,11 +90,7 @@ def make_ports(settings: Settings) -> Ports:
         verifier=verifier,
         deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
         reading=MongoReading(database, settings),
-        commands=CommandPorts(
-            changes=TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced),
-            audit=MongoAudit(database),
-            nudges=HttpNudges(settings.worker_addresses),
-        ),
+        commands=commands,
         tail=MongoTail(database),
         results=Results(settings.results_dir),
         provenance=MongoProvenance(database),
@@ -95,11 +102,11 @@ def make_ports(settings: Settings) -> Ports:
         webhooks=told,
         forges=forges,
         posts=told_forges,
-        forge_deliveries=MongoSeenDeliveries(database, MongoDeliveries(database, sealer, editors(database, settings))),
+        forge_deliveries=MongoSeenDeliveries(database, taken),
         webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),
-        lookup=MongoLookup(database),
-        intake=MongoIntake(database, outbox),
+        lookup=lookup,
+        intake=intake,
         tracing=traced,
         accounts=MongoAccounts(database),
         provider=Provider(

@@ -54,6 +54,7 @@ _NAMES = {
     "provider": marked("Events of"), "forge": marked("Forge"), "credential": marked("Credential"),
     "webhook_secret": marked("Credential that signs deliveries"),
     "report": marked("What the forge is told"), "pull_request": marked("Pull request"),
+    "permission": marked("Least permission of the sender"), "checks": marked("Checks"),
     "from_keruta": marked("Also by what keruta itself did"), "base": marked("To be merged into"),
     "body": marked("Text"), "reviewers": marked("Reviewers"), "draft": marked("As a draft"),
     "events": marked("Events"), "branches": marked("Branches"), "actions": marked("Actions"),
@@ -111,6 +112,8 @@ _HELP = {
     "jitter_seconds": marked("Spreads triggers that have the same time; this one is always later by the same amount."),
     "missed": marked("Times at which keruta was not running."),
     "branches": marked("Patterns such as main or release/*, one a line; empty for all."),
+    "permission": marked("The forge is asked what the sender may do with the repository."),
+    "checks": marked("Patterns for the names of checks that failed, one a line; empty for all."),
     "actions": marked("In the forge's own words, such as opened or synchronize, one a line; * for all; empty for what "
                       "is new."),
     "priority": marked("-100 to 100; the highest goes first."),

@@ -14,7 +14,7 @@ blueprint = flask.Blueprint("triggers_pages", __name__)
 _STATES = {
     "received": marked("received"), "started": marked("started a task"), "held": marked("waits for approval"),
     "skipped": marked("skipped"), "repeated": marked("repeated"), "ignored": marked("ignored"),
-    "failed": marked("failed"),
+    "ended": marked("ended tasks"), "failed": marked("failed"),
 }  # fmt: skip
 _COLOURS = {"started": "succeeded", "failed": "failed", "received": "queued"}
 

@@ -9,9 +9,11 @@ from typing import Any, Literal
 import msgspec
 
 from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.domain.continuation import continued
+from keruta.domain.forge_facts import Facts, command_in, completed, questions, refusal
 from keruta.domain.forges import TIME, ForgeEvent, glob_matches
 from keruta.domain.messages import Message, message
-from keruta.domain.task import Origin, RepositoryAsk, TaskRequest
+from keruta.domain.task import Origin, RepositoryAsk, TaskRequest, TaskView
 
 BODY_LIMIT_BYTES = 25 * 1024 * 1024  # the most that GitHub sends
 DELIVERY_DAYS = 30
@@ -23,8 +25,14 @@ USUAL_CHANGES: Mapping[str, frozenset[str]] = {
     "pull_request": frozenset({"opened", "reopened", "synchronized", "ready"}),
     "comment": frozenset({"created"}),
     "issue": frozenset({"opened", "reopened"}),
+    "review_comment": frozenset({"created"}),
+    "merge_group": frozenset({"checks_requested"}),
+    "check_failed": frozenset({"failed"}),
 }
-State = Literal["received", "started", "held", "skipped", "repeated", "ignored", "failed"]
+UNLABELED = frozenset({"push", "tag", "merge_group", "check_failed"})
+LEVELS_MOST = 3  # tasks that were each started by what the one before has done at the forge
+CAUSE_TRIES = 4  # how often it is looked which task caused an event: what it pushed is on record soon after
+State = Literal["received", "started", "held", "skipped", "repeated", "ignored", "ended", "failed"]
 
 
 class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,20 +57,30 @@ class DeliveryView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """The decision on an event: a task starts, or the reason that none does."""
+    """The decision on an event: a task starts, or the reason that none does; `ask`: the forge must be asked first.
 
-    state: Literal["start", "held", "ignored", "skipped"]
+    Args:
+        event: as the forge's answers complete it.
+    """
+
+    state: Literal["start", "held", "ignored", "skipped", "ask"]
     said: Message | None = None
+    event: ForgeEvent | None = None
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery whose event is to be processed, and its trigger as it is now; None where it was deleted."""
+    """A delivery whose event is to be processed, and its trigger as it is now; None where it was deleted.
+
+    Args:
+        asks: whether it was put aside for a process that asks the forge.
+    """
 
     id: str
     event: ForgeEvent
     replay: int
     approved: bool
     tries: int
+    asks: bool = False
     spec: TriggerSpec | None
 
 
@@ -84,21 +102,42 @@ def request_of(spec: TriggerSpec, event: ForgeEvent) -> TaskRequest:
     return TaskRequest(
         repository=RepositoryAsk(name=spec.repository, ref=event.commit),
         script=spec.script, prompt=spec.prompt, check=spec.check, queue=spec.queue, profile=spec.profile,
-        timeout_seconds=spec.timeout_seconds, result=spec.result, env=event.parameters, name=_task_name(spec, event),
-        labels={"trigger": spec.name},
+        timeout_seconds=spec.timeout_seconds, result=spec.result, env=_parameters(spec, event),
+        name=_task_name(spec, event), labels={"trigger": spec.name},
     )  # fmt: skip
 
 
-def origin_of(spec: TriggerSpec, event: ForgeEvent, repository: str | None) -> Origin:
+def continued_request(spec: TriggerSpec, earlier: TaskView, request: TaskRequest) -> TaskRequest:
+    """Return a trigger's request as what a coding agent is asked next, on the branch that it has pushed."""
+    assert spec.prompt is not None
+    next_one = continued(earlier, spec.prompt)
+    kept = {name: value for name, value in next_one.env.items() if not name.startswith("KERUTA_PARAM_")}
+    return msgspec.structs.replace(
+        next_one, env={**kept, **request.env}, check=spec.check or next_one.check, queue=spec.queue,
+        profile=spec.profile or next_one.profile, name=request.name, labels={**next_one.labels, **request.labels},
+    )  # fmt: skip
+
+
+def _parameters(spec: TriggerSpec, event: ForgeEvent) -> dict[str, str]:
+    command = command_in(spec, event)
+    if command is None:
+        return event.parameters
+    given = {"KERUTA_PARAM_COMMAND": command.name, "KERUTA_PARAM_ARGUMENTS": command.arguments}
+    return {**event.parameters, **given}
+
+
+def origin_of(spec: TriggerSpec, event: ForgeEvent, repository: str | None, level: int = 0) -> Origin:
     """Make what a task was started for.
 
     Args:
         repository: its owner and name at the trigger's forge; None where it has none.
+        level: how many tasks of keruta's own lead to it.
     """
     return Origin(
         trigger=spec.name, forge=spec.forge if repository is not None else None, repository=repository,
         event=event.kind or "", ref=event.ref, base=event.base, commit=event.commit, number=event.number,
-        pull_request=event.pull_request, sender=event.sender, title=event.title, url=event.url,
+        pull_request=event.pull_request, sender=event.sender, title=event.title, url=event.url, at=event.at,
+        level=level,
     )  # fmt: skip
 
 
@@ -121,25 +160,44 @@ def _task_name(spec: TriggerSpec, event: ForgeEvent) -> str:
     return " ".join(word for word in said if word)[:200]
 
 
-def verdict(spec: TriggerSpec, event: ForgeEvent, *, url: str, approved: bool, replayed: bool = False) -> Verdict:
+def verdict(
+    spec: TriggerSpec, event: ForgeEvent, *, url: str, approved: bool, replayed: bool = False,
+    facts: Facts | None = None,
+) -> Verdict:  # fmt: skip
     """Decide what a trigger does with an event.
 
     Args:
         url: the address of the trigger's repository.
         approved: whether someone has approved this delivery's commit.
         replayed: whether someone wants it processed once more.
+        facts: what the forge answered, where it was asked.
     """
     if event.kind == "run":
         return Verdict(state="start")
     if event.kind == "schedule":
         return _timed(spec, event, replayed)
-    if refusal := _mismatch(spec, event, url):
-        return Verdict(state="ignored", said=refusal)
+    if against := _mismatch(spec, event, url):
+        return Verdict(state="ignored", said=against)
+    asked = questions(spec, event)
+    if asked.any:
+        if facts is None:
+            return Verdict(state="ask")
+        event = completed(event, asked, facts)
+        against = refusal(spec, event, asked, facts) or _branch_mismatch(spec, event)
+        if against is not None:
+            return Verdict(state="ignored", said=against)
     if event.fork and spec.forks == "ignore":
         return Verdict(state="ignored", said=message("delivery_fork_ignored"))
-    if event.fork and not approved:
+    # Whoever gives a command has named the commit, and may write: that is an approval.
+    if event.fork and not approved and not asked.pull_request:
         return Verdict(state="held", said=message("delivery_fork", commit=(event.commit or "")[:12]))
-    return Verdict(state="start")
+    return Verdict(state="start", event=event)
+
+
+def closes(event: ForgeEvent) -> bool:
+    """Say whether an event ends a pull request, or a group that was to be merged."""
+    changes = {"pull_request": "closed", "merge_group": "destroyed"}
+    return event.kind in changes and event.change == changes[event.kind]
 
 
 def _timed(spec: TriggerSpec, event: ForgeEvent, replayed: bool) -> Verdict:
@@ -162,11 +220,21 @@ def _mismatch(spec: TriggerSpec, event: ForgeEvent, url: str) -> Message | None:
         return message("delivery_not_wanted", event=event.name)
     if event.deleted:
         return message("delivery_deleted", ref=event.ref or "")
+    if event.kind in ("comment", "review_comment") and spec.command is not None:
+        # Whoever changes somebody else's comment speaks in their name.
+        if event.change != "created" or command_in(spec, event) is None:
+            return message("delivery_no_command", command=spec.command)
+        return _own(spec, event) or _filtered(spec, event)
     if not _counts(spec, event):
         return message("delivery_action", action=event.action or "")
-    if not spec.from_keruta and (event.own or (spec.result is not None and event.ref == spec.result.branch)):
-        return message("delivery_own")
-    return _filtered(spec, event)
+    return _own(spec, event) or _filtered(spec, event)
+
+
+def _own(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
+    own = event.own or (spec.result is not None and event.kind != "check_failed" and event.ref == spec.result.branch)
+    if event.kind == "review_comment" and not event.own:
+        return None  # people speak of what keruta has pushed
+    return message("delivery_own") if own and not spec.from_keruta else None
 
 
 def _counts(spec: TriggerSpec, event: ForgeEvent) -> bool:
@@ -184,15 +252,31 @@ def _filtered(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
     if event.kind == "tag":
         if spec.tags and not _any(spec.tags, [event.ref or ""]):
             return message("delivery_tag", tag=event.ref or "")
-    elif event.kind in ("push", "pull_request") and spec.branches and not _any(spec.branches, [event.base or ""]):
-        return message("delivery_branch", branch=event.base or "")
+    elif event.kind in ("push", "pull_request", "merge_group", "review_comment") and (
+        against := _branch_mismatch(spec, event)
+    ):
+        return against
+    if event.kind == "check_failed" and spec.checks and not _any(spec.checks, [event.check or ""]):
+        return message("delivery_check", check=event.check or "")
     if spec.paths and event.paths is not None and not _any(spec.paths, event.paths):
         return message("delivery_paths")
     labels = event.labels if event.added is None else event.added
-    if spec.labels and event.kind not in ("push", "tag") and not _any(spec.labels, labels):
+    if (
+        spec.labels
+        and event.kind not in ("push", "tag", "merge_group", "check_failed")
+        and not _any(spec.labels, labels)
+    ):
         return message("delivery_labels")
-    if event.kind in ("push", "tag", "pull_request") and event.commit is None:
+    if event.kind not in ("comment", "issue") and event.commit is None:
         return message("delivery_commit")
+    return None
+
+
+def _branch_mismatch(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
+    """A comment is about a branch only where the forge was asked about its pull request."""
+    about = event.kind not in ("comment", "issue") or event.base is not None
+    if spec.branches and about and not _any(spec.branches, [event.base or ""]):
+        return message("delivery_branch", branch=event.base or "")
     return None
 
 

@@ -8,27 +8,38 @@ https://docs.gitea.com/usage/webhooks
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from keruta.domain.catalog.triggers import EventKind, Provider
-from keruta.domain.forges import MARK, ForgeEvent
+from keruta.domain.forges import CONTEXT, ForgeEvent
+from keruta.domain.naming import TASK_ID
+from keruta.domain.payload_parts import (
+    comment_identity,
+    commit_of,
+    has_mark,
+    labels_of,
+    link_at,
+    list_of,
+    moment_of,
+    name_at,
+    number_at,
+    part,
+    paths_of,
+    task_at,
+    text_at,
+    written_at,
+)
 
-COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
-TEXT_LETTERS = 500
-UNPRINTABLE = "\ufffd"
-PATHS_MOST = 50_000
-PATHS_LETTERS_MOST = 1_000_000  # beside the body, in a document of 16 MiB; a letter has up to four bytes
-GLOB_LETTERS = 4096
 GITHUB_COMMITS = 2048  # so many are named of a push at most
+FAILED = frozenset({"failure", "failed", "error", "timed_out", "action_required", "startup_failure"})
 
 # The forges' own words for what happened, in one word for all of them; others are as they are.
 CHANGES = {
     "open": "opened", "reopen": "reopened", "synchronize": "synchronized", "close": "closed", "merge": "closed",
+    "reviewed": "submitted",
     "label_updated": "labeled", "label_cleared": "unlabeled", "ready_for_review": "ready", "create": "created",
 }  # fmt: skip
 
@@ -48,35 +59,44 @@ def read_event(provider: Provider, name: str, payload: Mapping[str, Any]) -> For
 
 def _github(provider: Provider, name: str, payload: Mapping[str, Any]) -> ForgeEvent:
     common: dict[str, Any] = {
-        "repository": _name(payload, "repository", "full_name") or "",
-        "sender": _text(payload, "sender", "login"),
-        "action": _text(payload, "action"),
+        "repository": name_at(payload, "repository", "full_name") or "",
+        "sender": text_at(payload, "sender", "login"),
+        "sender_id": number_at(payload, "sender", "id"),
+        "action": text_at(payload, "action"),
     }
     if name == "push":
-        commits = _list(payload.get("commits"))
+        commits = list_of(payload.get("commits"))
         total = payload.get("total_commits")
         whole = len(commits) < GITHUB_COMMITS if total is None else total == len(commits)
         # An annotated tag is an object of its own; the commit that it is on is said beside it.
-        tagged = _commit(_text(payload, "head_commit", "id"))
+        tagged = commit_of(text_at(payload, "head_commit", "id"))
         return _push(payload, common, commits if whole else None, tagged)
     if name in ("pull_request", "pull_request_label", "pull_request_sync"):
         return _pull_request(payload, {**common, "added": _added(provider, payload, common["action"])})
+    if name in REVIEWS and "pull_request" in payload:
+        return _review(payload, common)
+    if name == "merge_group":
+        return _merge_group(payload, common)
+    if name in ("check_run", "status"):
+        return _check(name, payload, common)
     if name in ("issue_comment", "pull_request_comment"):
-        at = _text(payload, "comment", "updated_at") or _text(payload, "comment", "created_at")
+        at = text_at(payload, "comment", "updated_at") or text_at(payload, "comment", "created_at")
         return ForgeEvent(
             **common, kind="comment",
-            number=_number(payload, "issue", "number"), title=_text(payload, "issue", "title"),
-            labels=_labels(_at(payload, "issue", "labels")), at=_moment(at),
-            pull_request=bool(_at(payload, "issue", "pull_request")), url=_link(payload, "comment", "html_url"),
-            own=_is_own(payload, "comment", "body"),
-            identity=f"comment {_number(payload, 'comment', 'id')} {common['action']} {at}",
+            number=number_at(payload, "issue", "number"), title=text_at(payload, "issue", "title"),
+            labels=labels_of(part(payload, "issue", "labels")), at=moment_of(at),
+            pull_request=part(payload, "issue", "pull_request") is not None,
+            url=link_at(payload, "comment", "html_url"),
+            identity=comment_identity(payload, "comment", common["action"], at),
+            **written_at(payload, "comment", "body"),
         )  # fmt: skip
     if name in ("issues", "issue_label", "issue_assign"):
-        number, at = _number(payload, "issue", "number"), _text(payload, "issue", "updated_at")
+        number, at = number_at(payload, "issue", "number"), text_at(payload, "issue", "updated_at")
         added = _added(provider, payload, common["action"])
         return ForgeEvent(
-            **common, kind="issue", number=number, title=_text(payload, "issue", "title"), added=added,
-            labels=_labels(_at(payload, "issue", "labels")), at=_moment(at), url=_link(payload, "issue", "html_url"),
+            **common, kind="issue", number=number, title=text_at(payload, "issue", "title"), added=added,
+            labels=labels_of(part(payload, "issue", "labels")), at=moment_of(at),
+            url=link_at(payload, "issue", "html_url"),
             identity=f"issue {number} {common['action']} {','.join(added or ())} {at}",
         )  # fmt: skip
     return ForgeEvent(**common)
@@ -89,23 +109,88 @@ def _added(provider: Provider, payload: Mapping[str, Any], action: str | None) -
     """
     if provider != "github" or action not in ("opened", "labeled"):
         return None
-    return _labels([payload.get("label")]) if action == "labeled" else []
+    return labels_of([payload.get("label")]) if action == "labeled" else []
 
 
 def _pull_request(payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEvent:
     head, base = ("pull_request", "head"), ("pull_request", "base")
-    commit, added = _commit(_text(payload, *head, "sha")), common["added"]
-    at, number = _text(payload, "pull_request", "updated_at"), _number(payload, "pull_request", "number")
+    commit, added = commit_of(text_at(payload, *head, "sha")), common["added"]
+    at, number = text_at(payload, "pull_request", "updated_at"), number_at(payload, "pull_request", "number")
     # A head without a repository is a fork that was deleted.
     return ForgeEvent(
-        **common, kind="pull_request", number=number, title=_text(payload, "pull_request", "title"), commit=commit,
-        ref=_name(payload, *head, "ref"), base=_name(payload, *base, "ref"),
-        labels=_labels(_at(payload, "pull_request", "labels")),
-        fork=_number(payload, *head, "repo", "id") is None
-        or _number(payload, *head, "repo", "id") != _number(payload, *base, "repo", "id"),
-        at=_moment(at), pull_request=True, url=_link(payload, "pull_request", "html_url"),
-        own=common["action"] == "opened" and _is_own(payload, "pull_request", "body"),
+        **common, kind="pull_request", number=number, title=text_at(payload, "pull_request", "title"), commit=commit,
+        ref=name_at(payload, *head, "ref"), base=name_at(payload, *base, "ref"),
+        labels=labels_of(part(payload, "pull_request", "labels")),
+        fork=number_at(payload, *head, "repo", "id") is None
+        or number_at(payload, *head, "repo", "id") != number_at(payload, *base, "repo", "id"),
+        at=moment_of(at), pull_request=True, url=link_at(payload, "pull_request", "html_url"),
+        own=common["action"] == "opened" and has_mark(payload, "pull_request", "body"),
+        task=task_at(payload, "pull_request", "body"),
         identity=f"pull_request {number} {common['action']} {','.join(added or ())} {commit} {at}",
+    )  # fmt: skip
+
+
+REVIEWS = frozenset({
+    "pull_request_review", "pull_request_review_comment", "pull_request_comment", "pull_request_approved",
+    "pull_request_rejected",
+})  # fmt: skip
+
+
+def _review(payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEvent:
+    """Read a review of a pull request, or one comment on a line of it; Gitea's review has no number of its own."""
+    of = "comment" if "comment" in payload else "review"
+    text = "content" if isinstance(part(payload, of, "content"), str) else "body"
+    at = text_at(payload, of, "updated_at") or text_at(payload, of, "submitted_at")
+    number = number_at(payload, of, "id")
+    found = _pull_request(payload, {**common, "added": None})
+    # GitHub tells of a review's comments one by one beside it: a review without words of its own adds nothing.
+    silent = of == "review" and not (part(payload, of, text) or "").strip() if number is not None else False
+    return msgspec.structs.replace(
+        found, kind="review_comment", at=moment_of(at) or found.at, url=link_at(payload, of, "html_url") or found.url,
+        change="silent" if silent else {"submitted": "created"}.get(common["action"] or ""),
+        identity=f"review {comment_identity(payload, of, common['action'], at)}" if number is not None else "",
+        **written_at(payload, of, text),
+    )  # fmt: skip
+
+
+def _merge_group(payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEvent:
+    """Read GitHub's question for the checks of a group that waits to be merged."""
+    of = "merge_group"
+    ref, base = name_at(payload, of, "head_ref") or "", name_at(payload, of, "base_ref") or ""
+    commit = commit_of(text_at(payload, of, "head_sha"))
+    return ForgeEvent(
+        **common, kind="merge_group", ref=ref.removeprefix("refs/heads/"), base=base.removeprefix("refs/heads/"),
+        commit=commit, identity=f"merge_group {common['action']} {ref} {commit}",
+    )  # fmt: skip
+
+
+def _check(name: str, payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEvent:
+    """Read the end of a check: `change` is `failed`, or another word."""
+    at: str | None
+    if name == "check_run":
+        of, commit = "check_run", text_at(payload, "check_run", "head_sha")
+        check, ended = text_at(payload, of, "name"), common["action"] == "completed"
+        failed = ended and text_at(payload, of, "conclusion") in FAILED
+        at, url = text_at(payload, of, "completed_at"), link_at(payload, of, "html_url")
+        ref, number = name_at(payload, of, "check_suite", "head_branch"), number_at(payload, of, "id")
+    else:
+        commit, check = text_at(payload, "sha"), text_at(payload, "context")
+        failed = text_at(payload, "state") in FAILED
+        at, url, number = text_at(payload, "updated_at"), link_at(payload, "target_url"), number_at(payload, "id")
+        ref = next((name_at(one, "name") for one in list_of(payload.get("branches"))), None)
+    return _checked(common, check, failed, commit, ref, url, at, f"{name} {number}")
+
+
+def _checked(
+    common: dict[str, Any], check: str | None, failed: bool, commit: str | None, ref: str | None, url: str | None,
+    at: str | None, identity: str,
+) -> ForgeEvent:  # fmt: skip
+    own = (check or "").startswith(CONTEXT)
+    last = (url or "").rpartition("/")[2]
+    return ForgeEvent(
+        **{**common, "action": "failed" if failed else "other"}, kind="check_failed", check=check, ref=ref, base=ref,
+        commit=commit_of(commit), url=url, own=own, task=last if own and TASK_ID.fullmatch(last) else None,
+        at=moment_of(at), identity=f"check {identity}",
     )  # fmt: skip
 
 
@@ -118,15 +203,15 @@ def _push(
         commits: None where the payload does not name all of them.
         tagged: the commit that a pushed tag is on.
     """
-    full, before, after = _name(payload, "ref") or "", _text(payload, "before"), _text(payload, "after")
+    full, before, after = name_at(payload, "ref") or "", text_at(payload, "before"), text_at(payload, "after")
     kind: EventKind = "tag" if full.startswith("refs/tags/") else "push"
     ref = full.removeprefix("refs/tags/").removeprefix("refs/heads/")
     deleted = after is not None and set(after) == {"0"}
-    commit = (tagged if kind == "tag" else None) or _commit(after)
+    commit = (tagged if kind == "tag" else None) or commit_of(after)
     return ForgeEvent(
         **common, kind=kind, ref=ref, base=ref, commit=None if deleted else commit, deleted=deleted,
-        url=_link(payload, "compare_url") or _link(payload, "compare"),
-        paths=_paths(commits) if commits is not None else None,
+        url=link_at(payload, "compare_url") or link_at(payload, "compare"),
+        paths=paths_of(commits) if commits is not None else None,
         identity=f"{kind} {common['repository']} {full} {before} {after}",
     )  # fmt: skip
 
@@ -135,140 +220,82 @@ def _push(
 
 
 def _gitlab(payload: Mapping[str, Any]) -> ForgeEvent:
-    kind = _text(payload, "object_kind")
+    kind = text_at(payload, "object_kind")
     common: dict[str, Any] = {
-        "repository": _name(payload, "project", "path_with_namespace") or "",
-        "sender": _text(payload, "user_username") or _text(payload, "user", "username"),
-        "action": _text(payload, "object_attributes", "action"),
+        "repository": name_at(payload, "project", "path_with_namespace") or "",
+        "sender": text_at(payload, "user_username") or text_at(payload, "user", "username"),
+        "sender_id": next(
+            (found for path in (("user_id",), ("user", "id")) if (found := number_at(payload, *path)) is not None), None
+        ),
+        "action": text_at(payload, "object_attributes", "action"),
     }
     own = ("object_attributes",)
-    number, at = _number(payload, *own, "iid"), _text(payload, *own, "updated_at")
+    number, at = number_at(payload, *own, "iid"), text_at(payload, *own, "updated_at")
     if kind in ("push", "tag_push"):
-        commits = _list(payload.get("commits"))
+        commits = list_of(payload.get("commits"))
         total = payload.get("total_commits_count")
-        tagged = _commit(_text(payload, "checkout_sha"))
+        tagged = commit_of(text_at(payload, "checkout_sha"))
         return _push(payload, common, commits if total == len(commits) else None, tagged)
     if kind == "merge_request":
-        commit = _commit(_text(payload, *own, "last_commit", "id"))
-        source, target = _number(payload, *own, "source_project_id"), _number(payload, *own, "target_project_id")
+        commit = commit_of(text_at(payload, *own, "last_commit", "id"))
+        source, target = number_at(payload, *own, "source_project_id"), number_at(payload, *own, "target_project_id")
         return ForgeEvent(
-            **common, kind="pull_request", number=number, title=_text(payload, *own, "title"), commit=commit,
-            ref=_name(payload, *own, "source_branch"), base=_name(payload, *own, "target_branch"),
-            labels=_labels(payload.get("labels")), fork=source is None or source != target, **_updated(payload),
-            pull_request=True, url=_link(payload, *own, "url"),
-            own=common["action"] == "open" and _is_own(payload, *own, "description"),
-            at=_moment(at), identity=f"pull_request {number} {common['action']} {commit} {at}",
+            **common, kind="pull_request", number=number, title=text_at(payload, *own, "title"), commit=commit,
+            ref=name_at(payload, *own, "source_branch"), base=name_at(payload, *own, "target_branch"),
+            labels=labels_of(payload.get("labels")), fork=source is None or source != target, **_updated(payload),
+            pull_request=True, url=link_at(payload, *own, "url"),
+            own=common["action"] == "open" and has_mark(payload, *own, "description"),
+            task=task_at(payload, *own, "description"),
+            at=moment_of(at), identity=f"pull_request {number} {common['action']} {commit} {at}",
+        )  # fmt: skip
+    if kind == "pipeline":
+        failed = text_at(payload, *own, "status") in FAILED
+        return _checked(
+            common, "pipeline", failed, text_at(payload, *own, "sha"), name_at(payload, *own, "ref"),
+            link_at(payload, *own, "url"), text_at(payload, *own, "finished_at"),
+            f"pipeline {number_at(payload, *own, 'id')}",
         )  # fmt: skip
     if kind == "note":
-        subject = "merge_request" if _at(payload, "merge_request") else "issue"
+        subject = "merge_request" if part(payload, "merge_request") else "issue"
+        on_lines = text_at(payload, *own, "type") in ("DiffNote", "DiscussionNote") and subject == "merge_request"
         return ForgeEvent(
-            **common, kind="comment", number=_number(payload, subject, "iid"), title=_text(payload, subject, "title"),
-            labels=_labels(_at(payload, subject, "labels")), at=_moment(at),
-            pull_request=subject == "merge_request", url=_link(payload, *own, "url"),
-            own=_is_own(payload, *own, "note"),
+            **common, kind="review_comment" if on_lines else "comment",
+            number=number_at(payload, subject, "iid"), title=text_at(payload, subject, "title"),
+            labels=labels_of(part(payload, subject, "labels")), at=moment_of(at),
+            pull_request=subject == "merge_request", url=link_at(payload, *own, "url"),
             change=None if common["action"] else "created",  # GitLab before 16 told of new ones alone
-            identity=f"comment {_number(payload, *own, 'id')} {common['action']} {at}",
+            identity=comment_identity(payload, own[0], common["action"] or "create", at),
+            **(_on_branch(payload) if on_lines else {}), **written_at(payload, *own, "note"),
         )  # fmt: skip
     if kind == "issue":
         return ForgeEvent(
-            **common, kind="issue", number=number, title=_text(payload, *own, "title"),
-            labels=_labels(payload.get("labels")), at=_moment(at), url=_link(payload, *own, "url"), **_updated(payload),
-            identity=f"issue {number} {common['action']} {at}",
+            **common, kind="issue", number=number, title=text_at(payload, *own, "title"),
+            labels=labels_of(payload.get("labels")), at=moment_of(at), url=link_at(payload, *own, "url"),
+            **_updated(payload), identity=f"issue {number} {common['action']} {at}",
         )  # fmt: skip
     return ForgeEvent(**common)
 
 
+def _on_branch(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the branches and the commit of the merge request that a note is on."""
+    of = ("merge_request",)
+    source, target = number_at(payload, *of, "source_project_id"), number_at(payload, *of, "target_project_id")
+    return {
+        "ref": name_at(payload, *of, "source_branch"), "base": name_at(payload, *of, "target_branch"),
+        "commit": commit_of(text_at(payload, *of, "last_commit", "id")), "fork": source is None or source != target,
+    }  # fmt: skip
+
+
 def _updated(payload: Mapping[str, Any]) -> dict[str, Any]:
     """Return the action behind GitLab's `update`: new commits, labels, a draft that is ready, or a changed text."""
-    if _text(payload, "object_attributes", "action") != "update":
+    if text_at(payload, "object_attributes", "action") != "update":
         return {}
-    if _text(payload, "object_attributes", "oldrev"):
+    if text_at(payload, "object_attributes", "oldrev"):
         return {"change": "synchronized"}
-    changes = _at(payload, "changes") or {}
-    if _at(changes, "draft", "current") is False:
+    changes = part(payload, "changes") or {}
+    if part(changes, "draft", "current") is False:
         return {"change": "ready"}
-    before, after = (_labels(_at(changes, "labels", when)) for when in ("previous", "current"))
+    before, after = (labels_of(part(changes, "labels", when)) for when in ("previous", "current"))
     if added := [label for label in after if label not in before]:
         return {"change": "labeled", "added": added}
     return {"change": "unlabeled" if before != after else "edited"}
-
-
-# ---------------------------------------------------------------- reading what may be of any type
-
-
-def _at(payload: Any, *path: str) -> Any:
-    for part in path:
-        payload = payload.get(part) if isinstance(payload, Mapping) else None
-    return payload
-
-
-def _text(payload: Any, *path: str) -> str | None:
-    """A text without control characters, cut where it is too long."""
-    found = _at(payload, *path)
-    if not isinstance(found, str):
-        return None
-    return "".join(one for one in found[:TEXT_LETTERS] if one.isprintable())
-
-
-def _name(payload: Any, *path: str) -> str | None:
-    """A name with a mark in place of what is not printable: so it is no other name, such as a protected branch's."""
-    found = _at(payload, *path)
-    if not isinstance(found, str):
-        return None
-    return "".join(one if one.isprintable() else UNPRINTABLE for one in found[:TEXT_LETTERS])
-
-
-def _link(payload: Any, *path: str) -> str | None:
-    """An address that a page may link to."""
-    found = _text(payload, *path) or ""
-    return found if found.startswith(("https://", "http://")) else None
-
-
-def _is_own(payload: Any, *path: str) -> bool:
-    """Say whether a text holds keruta's mark, so that it does not answer itself."""
-    found = _at(payload, *path)
-    return isinstance(found, str) and MARK in found
-
-
-def _number(payload: Any, *path: str) -> int | None:
-    found = _at(payload, *path)
-    return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found < 2**63 else None
-
-
-def _moment(text: str | None) -> datetime | None:
-    try:
-        # GitLab writes "2026-01-01 10:00:00 UTC" in some events.
-        at = datetime.fromisoformat((text or "").removesuffix(" UTC"))
-        return at.astimezone(UTC) if at.tzinfo is not None else at.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
-        return None
-
-
-def _commit(text: str | None) -> str | None:
-    return text if text is not None and COMMIT.fullmatch(text) else None
-
-
-def _list(found: Any) -> list[Any]:
-    return found if isinstance(found, list) else []
-
-
-def _labels(found: Any) -> list[str]:
-    names = [_text(one, "name") or _text(one, "title") for one in _list(found)[:200]]
-    return [name for name in names if name]
-
-
-def _paths(commits: list[Any]) -> list[str] | None:
-    """The files that commits changed; None where they are too many, or not said."""
-    found: dict[str, None] = {}
-    letters = 0
-    for commit in commits:
-        for part in ("added", "modified", "removed"):
-            names = _at(commit, part)
-            if not isinstance(names, list):
-                return None
-            those = [name[:GLOB_LETTERS] for name in names if isinstance(name, str)]
-            letters += sum(len(name) for name in those)
-            found |= dict.fromkeys(those)
-        if len(found) > PATHS_MOST or letters > PATHS_LETTERS_MOST:
-            return None
-    return list(found)

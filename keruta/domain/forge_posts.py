@@ -10,6 +10,21 @@ StatusState = Literal["queued", "running", "succeeded", "failed", "cancelled", "
 Permission = Literal["none", "read", "write", "admin"]
 
 
+class PullRequestHead(msgspec.Struct, frozen=True, kw_only=True):
+    """The place where a pull request is now.
+
+    Args:
+        ref: the branch that it comes from; `base` the one that it is to be merged into.
+        fork: whether the branch is in another repository, or one that is gone.
+    """
+
+    commit: str | None
+    ref: str
+    base: str
+    fork: bool
+    open: bool
+
+
 class Thread(msgspec.Struct, frozen=True, kw_only=True):
     """An issue, or a pull request, that comments belong to."""
 

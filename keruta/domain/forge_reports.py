@@ -75,7 +75,7 @@ def reports(task: TaskView, trigger: TriggerSpec, *, public_url: str) -> Iterato
         marker = f"{MARK} {trigger.name} -->"
         yield Report(
             kind="comment", key=f"comment {about} {origin.number}", marker=marker,
-            text=f"{comment(task, public_url)}\n\n{marker}",
+            text=f"{comment(task, public_url)}\n\n{_caused_by(task)}\n{marker}",
             thread=Thread(repository=origin.repository, number=origin.number, pull_request=origin.pull_request),
         )  # fmt: skip
     last = task.attempts[-1] if task.attempts else None
@@ -140,8 +140,13 @@ def _pull_request(
     return PullRequestText(
         head=head, base=base, draft=template.draft, labels=template.labels, reviewers=template.reviewers,
         title=_one_line(_PLACES.sub(lambda found: values[found[1]], template.title))[:TITLE_LETTERS] or task.id,
-        body=f"{body}\n\n[{task.id}]({url})\n\n{marker}",
+        body=f"{body}\n\n[{task.id}]({url})\n\n{_caused_by(task)}\n{marker}",
     )  # fmt: skip
+
+
+def _caused_by(task: TaskView) -> str:
+    """Return the mark by which an event that this text causes is known to be the task's."""
+    return f"{MARK} task {task.id} -->"
 
 
 def _one_line(text: str) -> str:

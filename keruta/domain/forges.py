@@ -21,9 +21,13 @@ from keruta.domain.catalog.triggers import Provider
 HEADER_VALUE = re.compile(r"[\x21-\x7e]{1,200}")
 WORD = re.compile(r"[A-Za-z0-9_ .-]{1,80}")
 MARK = "<!-- keruta:"  # begins what keruta hides in its comments and pull requests
+CONTEXT = "keruta/"  # begins the names of its commit statuses
 TIME = "%Y-%m-%dT%H:%M:%SZ"
 
-Cause = Literal["push", "tag", "pull_request", "comment", "issue", "schedule", "run"]  # the last two are keruta's own
+Cause = Literal[
+    "push", "tag", "merge_group", "pull_request", "review_comment", "comment", "issue", "check_failed",
+    "schedule", "run",
+]  # the last two are keruta's own  # fmt: skip
 
 
 class Headers(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +77,12 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
         added: the labels that the event put on it; None where that is not said.
         pull_request: whether the number is a pull request's.
         url: where people see it.
-        own: whether it holds keruta's own mark, or is of its own branch.
+        sender_id: the number that the forge knows the sender by; a login can be given to somebody else.
+        comment: its text, cut where it is long.
+        commands: the lines of a comment that begin with a slash, outside quotes and code.
+        check: the name of the check that failed.
+        own: whether keruta's own account caused it, or it holds keruta's mark.
+        task: the task that its text names as its cause, where it holds keruta's mark.
         at: when it happened, or which time it is, where the payload says so.
     """
 
@@ -93,10 +102,15 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
     number: int | None = None
     fork: bool = False
     sender: str | None = None
+    sender_id: int | None = None
     title: str | None = None
+    comment: str | None = None
+    commands: list[str] = []
+    check: str | None = None
     pull_request: bool = False
     url: str | None = None
     own: bool = False
+    task: str | None = None
     at: datetime | None = None
 
     @property
@@ -105,6 +119,7 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
         said = {
             "EVENT": self.kind, "ACTION": self.action, "REF": self.ref, "BASE": self.base, "COMMIT": self.commit,
             "NUMBER": None if self.number is None else str(self.number), "SENDER": self.sender, "TITLE": self.title,
+            "COMMENT": self.comment, "CHECK": self.check,
             "TIME": self.at.astimezone(UTC).strftime(TIME) if self.at is not None and self.kind == "schedule" else None,
         }  # fmt: skip
         return {f"KERUTA_PARAM_{name}": value for name, value in said.items() if value is not None}

@@ -296,6 +296,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Args:
         forge: where it is reported to; None where it is reported nowhere.
         repository: its owner and name at that forge.
+        at: when the event happened, as the forge says.
+        level: how many tasks of keruta's own lead to this one, each by an event that the one before has caused.
     """
 
     trigger: str
@@ -310,6 +312,8 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     sender: str | None = None
     title: str | None = None
     url: str | None = None
+    at: datetime | None = None
+    level: int = 0
 
 
 class TaskView(msgspec.Struct, frozen=True, kw_only=True):

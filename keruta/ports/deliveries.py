@@ -14,6 +14,7 @@ from keruta.domain.deliveries import DeliveryView, Due, State
 from keruta.domain.forges import ForgeEvent
 from keruta.domain.messages import Message
 from keruta.domain.principal import Principal
+from keruta.domain.task import TaskView
 
 
 class KnownTrigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,17 @@ class KnownTrigger(msgspec.Struct, frozen=True, kw_only=True):
 
     provider: Provider
     secrets: Sequence[str]
+
+
+class OwnAccount(msgspec.Struct, frozen=True, kw_only=True):
+    """The account that keruta acts as at a forge, by the forge's own number.
+
+    Args:
+        known: whether the forge need not be asked: it has answered, or keruta does not sign in there.
+    """
+
+    known: bool
+    id: int | None = None
 
 
 class DeliveryStore(Protocol):
@@ -36,8 +48,48 @@ class DeliveryStore(Protocol):
         """
         ...
 
-    def take(self, identity: str | None = None) -> Due | None:
-        """Return a delivery that is due, or that one if it is, for this process alone for a minute."""
+    def take(self, identity: str | None = None, *, asks: bool = False) -> Due | None:
+        """Return a delivery that is due, or that one if it is, for this process alone for a minute.
+
+        Args:
+            asks: one of those that were put aside for a process that asks the forge.
+        """
+        ...
+
+    def put_aside(self, due: Due) -> None:
+        """Leave a delivery to a process that asks the forge."""
+        ...
+
+    def account(self, spec: TriggerSpec) -> OwnAccount:
+        """Return what is known of keruta's own account at a trigger's forge."""
+        ...
+
+    def note_account(self, forge: str, identity: int | None) -> None:
+        """Note the account that the forge's present credential signs in as; None where that can't be told."""
+        ...
+
+    def rests(self, forge: str) -> bool:
+        """Say whether a forge is to be left alone for now."""
+        ...
+
+    def rest(self, forge: str, seconds: float) -> None:
+        """Leave a forge alone for a while."""
+        ...
+
+    def level(self, event: ForgeEvent) -> int | None:
+        """Return the level of the task that has caused an event, by its mark or what it pushed; None if none has."""
+        ...
+
+    def close(self, spec: TriggerSpec, event: ForgeEvent) -> list[str]:
+        """Note that a pull request or a group is closed; return the trigger's open tasks for it from before."""
+        ...
+
+    def closed(self, trigger: str, event: ForgeEvent) -> bool:
+        """Say whether an event's pull request or group was closed at or after it."""
+        ...
+
+    def conversation(self, spec: TriggerSpec, event: ForgeEvent, who: Principal) -> TaskView | None:
+        """Return the last task of a coding agent that pushed the event's branch, and has ended."""
         ...
 
     def finish(self, due: Due, state: State, said: Message, task: str | None = None) -> None: ...

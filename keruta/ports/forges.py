@@ -9,7 +9,7 @@ import msgspec
 
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository, ForgeSpec
 from keruta.domain.catalog.triggers import TriggerSpec
-from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestText, Thread
+from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
 from keruta.domain.forge_reports import PostView, Report
 from keruta.domain.messages import Message
 from keruta.domain.principal import Principal
@@ -27,8 +27,24 @@ class ForgeApi(Protocol):
 
     def repository(self, name: str) -> ForgeRepository: ...
 
-    def permission(self, repository: str, login: str) -> Permission:
-        """Return what a person may do with a repository."""
+    def permission(self, repository: str, login: str, identity: int | None) -> Permission:
+        """Return what a person may do with a repository.
+
+        Args:
+            identity: the forge's number for them; `none` where the login is somebody else's by now.
+        """
+        ...
+
+    def pull_request_head(self, repository: str, number: int) -> PullRequestHead | None:
+        """Return where a pull request is now; None where there is none."""
+        ...
+
+    def branches_at(self, repository: str, commit: str, ref: str | None) -> list[str]:
+        """Return the repository's branches whose head is a commit.
+
+        Args:
+            ref: the branch that it is said to be, where that is known.
+        """
         ...
 
     def put_hook(self, repository: str, hook: Hook) -> bool:

@@ -16,16 +16,33 @@ import msgspec
 
 from keruta import metrics, structs
 from keruta.domain.catalog.triggers import Provider
-from keruta.domain.deliveries import TRIES_MOST, Due, group_of, origin_of, request_of, too_old, verdict
+from keruta.domain.deliveries import (
+    CAUSE_TRIES,
+    LEVELS_MOST,
+    TRIES_MOST,
+    Due,
+    closes,
+    continued_request,
+    group_of,
+    is_of,
+    origin_of,
+    request_of,
+    too_old,
+    verdict,
+)
+from keruta.domain.forge_answers import ForgeError
+from keruta.domain.forge_facts import Facts
 from keruta.domain.forge_payloads import read_event
 from keruta.domain.forges import HEADER_VALUE, WORD, headers_of, signature_holds
 from keruta.domain.messages import Message, as_message, message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.roles import RUN
-from keruta.errors import Conflict, InvalidRequest, Problem, Unauthenticated, Unavailable
+from keruta.errors import Conflict, InvalidRequest, NotFound, Problem, Unauthenticated, Unavailable
 from keruta.ports import Intake, Lookup, SubmitTrace
 from keruta.ports.deliveries import DeliveryStore
+from keruta.ports.forges import Forges
+from keruta.services.forge_questions import ASK_AGAIN_SECONDS, ask, must_ask
 from keruta.services.submit import submit
 from keruta.services.task_commands import CommandPorts, cancel
 from keruta.settings import Settings
@@ -45,7 +62,11 @@ class Received(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """The ports for making tasks of deliveries."""
+    """The ports for making tasks of deliveries.
+
+    Args:
+        forges: None in a process that asks no forge: it leaves what must be asked to one that does.
+    """
 
     settings: Settings
     store: DeliveryStore
@@ -53,6 +74,7 @@ class DeliveryPorts(msgspec.Struct, frozen=True, kw_only=True):
     intake: Intake
     tracing: SubmitTrace
     commands: CommandPorts
+    forges: Forges | None = None
 
 
 def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
@@ -99,8 +121,8 @@ def refused(outcome: str, problem: Problem) -> Problem:
 
 def process_due(ports: DeliveryPorts) -> int:
     """Process what is due; return how many they were."""
-    count = 0
-    while count < AT_ONCE and (due := ports.store.take()) is not None:
+    count, asks = 0, ports.forges is not None
+    while count < AT_ONCE and (due := ports.store.take(asks=asks)) is not None:
         process(ports, due)
         count += 1
     return count
@@ -132,15 +154,100 @@ def process(ports: DeliveryPorts, due: Due) -> None:
 
 
 def _process(ports: DeliveryPorts, due: Due) -> None:
-    spec, event, store = due.spec, due.event, ports.store
+    spec, store = due.spec, ports.store
     url = store.repository_url(spec.repository) if spec is not None else None
     if spec is None or url is None:
         store.finish(due, "ignored", message("delivery_trigger_gone"))
         return
-    found = verdict(spec, event, url=url, approved=due.approved, replayed=due.replay > 0)
+    ended = _end_closed(ports, due) if closes(due.event) and is_of(due.event, url) else 0
+    account = store.account(spec)
+    due = _known_by(due, account.id)
+    found = verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0)
+    if must_ask(found, due.event, account):
+        if ports.forges is None:
+            store.put_aside(due)
+            return
+        facts, identity = _asked(ports, ports.forges, due)
+        if facts is None:
+            return
+        due = _known_by(due, identity)
+        found = verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0, facts=facts)
     if found.state != "start":
-        store.finish(due, found.state, found.said or message("delivery_paused"))
+        if ended:
+            store.finish(due, "ended", message("delivery_ended", count=ended))
+        else:
+            store.finish(due, found.state, found.said or message("delivery_paused"))  # type: ignore[arg-type]
         return
+    due = msgspec.structs.replace(due, event=found.event or due.event)
+    if store.closed(spec.name, due.event) and not closes(due.event):
+        store.finish(due, "ignored", message("delivery_closed", number=due.event.number or 0))
+        return
+    level = _level(ports, due)
+    if level is not None:
+        _start(ports, due, level)
+
+
+def _known_by(due: Due, account: int | None) -> Due:
+    """Return a delivery whose event says whether keruta's own account has caused it: where it is known, a mark in a
+    text counts for nothing.
+    """
+    if account is None or due.event.sender_id is None:
+        return due
+    own = due.event.sender_id == account
+    return msgspec.structs.replace(due, event=msgspec.structs.replace(due.event, own=own))
+
+
+def _asked(ports: DeliveryPorts, forges: Forges, due: Due) -> tuple[Facts | None, int | None]:
+    """Ask the forge. No facts: it did not answer, and is asked again later, or nothing is started."""
+    store, spec = ports.store, due.spec
+    assert spec is not None
+    assert spec.forge is not None
+    if store.rests(spec.forge):
+        store.again(due, ASK_AGAIN_SECONDS[0])
+        return None, None
+    try:
+        return ask(store, forges, spec, due)
+    except (NotFound, Conflict) as error:
+        said, lasting = error.message, True
+    except ForgeError as error:
+        said, lasting = error.message, error.lasting
+        if not lasting:
+            store.rest(spec.forge, error.again_seconds or ASK_AGAIN_SECONDS[0])
+    if lasting or due.tries > len(ASK_AGAIN_SECONDS):
+        store.finish(due, "failed", message("delivery_not_asked", why=said))
+    else:
+        store.again(due, ASK_AGAIN_SECONDS[due.tries - 1])
+    return None, None
+
+
+def _level(ports: DeliveryPorts, due: Due) -> int | None:
+    """Return how many tasks of keruta's own lead to this one; None if there are too many, or that is not known yet."""
+    store, event = ports.store, due.event
+    if not event.own and event.kind != "push":
+        return 0
+    cause = store.level(event)
+    if cause is None:
+        if not event.own:
+            return 0
+        if due.tries <= CAUSE_TRIES:
+            store.again(due, 2.0 * due.tries)
+        else:
+            store.finish(due, "ignored", message("delivery_cause_unknown"))
+        return None
+    assert due.spec is not None
+    if not due.spec.from_keruta:
+        store.finish(due, "ignored", message("delivery_own"))
+        return None
+    if cause >= LEVELS_MOST:
+        store.finish(due, "ignored", message("delivery_levels", count=LEVELS_MOST))
+        return None
+    return cause + 1
+
+
+def _start(ports: DeliveryPorts, due: Due, level: int) -> None:
+    """Make the task of an event."""
+    store, spec = ports.store, due.spec
+    assert spec is not None
     who = store.editor(spec.name)
     if who is None or not who.roles & RUN:
         store.finish(due, "failed", message("delivery_editor"))
@@ -153,18 +260,34 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
     if (instead := _enter_group(ports, due, who, task)) is not None:
         store.finish(due, "skipped", *instead)
         return
-    _submit(ports, due, who, task)
+    _submit(ports, due, who, task, level)
     _cancel_replaced(ports, due, who, task)
+    if store.closed(spec.name, due.event) and not closes(due.event):
+        _cancel(ports, who, task)
     store.finish(due, "started", message("delivery_started", task=task), task)
 
 
-def _submit(ports: DeliveryPorts, due: Due, who: Principal, task: str) -> None:
+def _end_closed(ports: DeliveryPorts, due: Due) -> int:
+    """Cancel what still runs for a pull request that was closed or merged; return how many tasks they were."""
+    assert due.spec is not None
+    who = ports.store.editor(due.spec.name)
+    tasks = ports.store.close(due.spec, due.event)
+    for task in tasks if who is not None else ():
+        _cancel(ports, who, task)  # type: ignore[arg-type]
+    return len(tasks)
+
+
+def _submit(ports: DeliveryPorts, due: Due, who: Principal, task: str, level: int) -> None:
     """Make the task. If it can't be made, its group goes on without it."""
     assert due.spec is not None
-    origin = origin_of(due.spec, due.event, ports.store.at_forge(due.spec))
+    origin = origin_of(due.spec, due.event, ports.store.at_forge(due.spec), level)
+    request = request_of(due.spec, due.event)
+    if due.event.kind == "review_comment" and due.spec.prompt is not None and not due.event.fork:
+        earlier = ports.store.conversation(due.spec, due.event, who)
+        request = continued_request(due.spec, earlier, request) if earlier is not None else request
     try:
         submit(
-            request_of(due.spec, due.event), who, lookup=ports.lookup, intake=ports.intake, tracing=ports.tracing,
+            request, who, lookup=ports.lookup, intake=ports.intake, tracing=ports.tracing,
             settings=ports.settings, identity=task, origin=origin,
         )  # fmt: skip
     except Unavailable:

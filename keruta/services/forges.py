@@ -17,6 +17,7 @@ from keruta.domain.catalog.forges import (
     ForgeWebhook,
 )
 from keruta.domain.catalog.repositories import RepositorySpec, RepositoryView
+from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import Hook
 from keruta.domain.messages import fields_of, message
@@ -99,7 +100,7 @@ def connect(
     if repository is None:
         raise Conflict(message("forge_other_repository", repository=connected.spec.repository, forge=name))
     address = f"{public_url}/events/v1/{trigger}"
-    events: list[str] = list(connected.spec.events)
+    events = hook_events(connected.spec)
     if not events:
         raise Conflict(message("forge_no_events", trigger=trigger), reason="NoEvents")
     try:
@@ -108,6 +109,14 @@ def connect(
         raise _problem(error) from error
     catalogs.audit.record(who.name, "change", "trigger", trigger, readers=["role:admin"])
     return ForgeWebhook(trigger=trigger, repository=repository, address=address, events=events, made=made)
+
+
+def hook_events(spec: TriggerSpec) -> list[str]:
+    """Return the events that the forge is to deliver: also that a pull request is closed, which ends its tasks."""
+    events: list[str] = list(spec.events)
+    if {"comment", "review_comment"} & set(events) and "pull_request" not in events:
+        events.append("pull_request")
+    return events
 
 
 def _name_of(repository: str) -> str | None:

@@ -37,7 +37,10 @@ def test_every_request_to_github_is_allowed_by_its_description(github: Described
     assert api.account().login == "octocat"
     assert api.repositories(1)[0].repository == "octocat/Hello-World"
     assert api.repository(name).default_branch == "master"
-    assert api.permission(name, "octocat") == "admin"
+    assert api.permission(name, "octocat", 1) == "admin"
+    assert api.permission(name, "octocat", 2) == "none", "the login is somebody else's by now"
+    assert api.pull_request_head(name, 1347) is not None
+    assert api.branches_at(name, COMMIT, None) == ["branch_5"]
     assert api.put_hook(name, HOOK)
     api.set_status(name, COMMIT, STATUS)
     assert api.find_comment(THREAD, "Me too") is not None
@@ -147,6 +150,10 @@ class GitLabApi(Serving):
         if path.endswith("/merge_requests"):
             one = {"iid": 4, "web_url": "https://gitlab.example.com/mr/4", "description": "B"}
             return (200, [one]) if method == "GET" else (201, one)
+        if "/merge_requests/" in path and method == "GET":
+            return 200, {"sha": COMMIT, "source_project_id": 2, "target_project_id": 1, "state": "opened"}
+        if path.endswith("/branches/fix"):
+            return 200, {"name": "fix", "commit": {"id": COMMIT}}
         if path.endswith("/hooks") and method == "GET":
             return 200, []
         project = {"path_with_namespace": "team/app", "http_url_to_repo": "https://x/team/app.git", "id": 1, "iid": 4}
@@ -159,7 +166,12 @@ def test_gitlab_is_asked_in_its_own_words() -> None:
 
         assert api.account().login == "keruta"
         assert api.repositories(1)[0].repository == "team/app"
-        assert api.permission("team/app", "dana") == "write"
+        assert api.permission("team/app", "dana", None) == "write"
+        assert api.permission("team/app", "dana", 9) == "write"
+        head = api.pull_request_head("team/app", 4)
+        assert (head and head.commit, head and head.fork, head and head.open) == (COMMIT, True, True)
+        assert api.branches_at("team/app", COMMIT, "fix") == ["fix"]
+        assert api.branches_at("team/app", "b" * 40, "fix") == api.branches_at("team/app", COMMIT, None) == []
         assert api.put_hook("team/app", HOOK)
         api.set_status("team/app", COMMIT, STATUS)
         found = api.find_comment(thread, "marker")

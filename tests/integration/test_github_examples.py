@@ -17,8 +17,12 @@ STARTS: Mapping[str, set[str | None]] = {
     "pull_request": {"opened", "reopened", "synchronize", "ready_for_review"},
     "issue_comment": {"created"},
     "issues": {"opened", "reopened"},
+    "pull_request_review": {"submitted"},
+    "pull_request_review_comment": {"created"},
+    "merge_group": {"checks_requested"},
 }
-KNOWN = {"push", "pull_request", "issue_comment", "issues"}
+KNOWN = {*STARTS, "check_run", "status"}
+HELD = {"pull_request", "pull_request_review", "pull_request_review_comment"}
 
 
 def examples() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -28,27 +32,37 @@ def examples() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def outcome(name: str, payload: dict[str, Any], **fields: Any) -> str:
     spec = TriggerSpec(
-        name="t", repository="app", provider="github", webhook_secret="s", script="true",
-        events=["push", "tag", "pull_request", "comment", "issue"], **fields,
+        name="t", repository="app", forge="hub", script="true", **fields,
+        events=["push", "tag", "merge_group", "pull_request", "review_comment", "comment", "issue", "check_failed"],
     )  # fmt: skip
     url = f"https://github.com/{payload.get('repository', {}).get('full_name')}"
     found = verdict(spec, read_event("github", name, payload), url=url, approved=False)
     return found.said.code or "" if found.said is not None else found.state
 
 
+def is_silent(name: str, payload: dict[str, Any]) -> bool:
+    """Say whether it is a review without words of its own."""
+    return name == "pull_request_review" and not payload["review"]["body"]
+
+
 def test_each_example_starts_a_task_or_says_why_not() -> None:
-    """Also check_run, deployment, workflow_run and the rest, which are ignored in words."""
+    """Also deployment, workflow_run and the rest, which are ignored in words."""
     count = 0
     for name, payload in examples():
         found, count = outcome(name, payload), count + 1
         if name not in KNOWN:
             expected = {"delivery_unknown_event"}
-        elif payload.get("action") not in STARTS[name]:
+        elif name in ("check_run", "status"):
+            failed = payload.get("state") or payload["check_run"]["conclusion"]
+            expected = {"ask"} if failed in ("failure", "error") else {"delivery_action"}
+        elif payload.get("action") not in STARTS[name] or (
+            name == "pull_request_review" and not payload["review"]["body"]
+        ):
             expected = {"delivery_action"}
         elif payload.get("deleted"):
             expected = {"delivery_deleted"}
         else:
-            expected = {"start", "delivery_fork"} if name == "pull_request" else {"start"}
+            expected = {"start", "delivery_fork"} if name in HELD else {"start"}
         assert found in expected, (name, payload.get("action"), found)
     assert count > 250
 

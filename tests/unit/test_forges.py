@@ -165,7 +165,7 @@ def test_another_repositorys_event_starts_nothing() -> None:
     assert not is_of(ForgeEvent(), URL)
 
 
-@pytest.mark.parametrize("name", ["deployment", "workflow_run", "star", "check_run", "ping"])
+@pytest.mark.parametrize("name", ["deployment", "workflow_run", "star", "check_suite", "ping"])
 def test_an_unknown_event_is_ignored_in_words(name: str) -> None:
     event = read_event("github", name, {"action": "created", "repository": {"full_name": "team/app"}})
 

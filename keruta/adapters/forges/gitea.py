@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from keruta.adapters.forges.github import GitHub
-from keruta.adapters.forges.rest import list_of, named, segment
+from keruta.adapters.forges.rest import list_of, named, segment, text_of
 from keruta.domain.catalog.forges import ForgeRepository
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import Posted, PullRequestText, Thread
 
 PAGE = 50  # the most that it gives by default
+BRANCH_PAGES = 20
 
 
 class Gitea(GitHub):
@@ -26,6 +27,7 @@ class Gitea(GitHub):
         "push": ("push",), "tag": ("push",),
         "pull_request": ("pull_request", "pull_request_sync", "pull_request_label"),
         "comment": ("issue_comment", "pull_request_comment"), "issue": ("issues", "issue_label"),
+        "review_comment": ("pull_request_review",), "check_failed": ("status",),
     }  # fmt: skip
 
     def repositories(self, page: int) -> list[ForgeRepository]:
@@ -47,6 +49,16 @@ class Gitea(GitHub):
             if isinstance(one, dict) and marker in str(one.get("body")) and (one.get("user") or {}).get("login") == own:
                 return self._posted(one, "id")
         return None
+
+    def branches_at(self, repository: str, commit: str, ref: str | None) -> list[str]:
+        at: list[str] = []
+        for page in range(1, BRANCH_PAGES + 1):
+            path = f"/repos/{named(repository)}/branches"
+            found = list_of(self.ask("GET", path, of=repository, query={"limit": PAGE, "page": page}))
+            at += [text_of(one, "name") for one in found if text_of(one, "commit", "id") == commit]
+            if len(found) < PAGE:
+                break
+        return at
 
     def find_pull_request(self, repository: str, head: str, base: str) -> Posted | None:
         try:

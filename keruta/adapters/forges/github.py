@@ -5,12 +5,13 @@ Source: https://docs.github.com/en/rest (2022-11-28)
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from keruta.adapters.forges.rest import Rest, list_of, named, number_of, segment, text_of
+from keruta.adapters.forges.rest import Rest, commit_of, list_of, named, number_of, segment, text_of
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
 from keruta.domain.forge_answers import ForgeError
-from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestText, Thread
+from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
 
 PAGE = 100
 COMMENT_PAGES = 20
@@ -31,12 +32,16 @@ class GitHub(Rest):
     hook_type = "web"
     hook_events: ClassVar[dict[str, tuple[str, ...]]] = {
         "push": ("push",), "tag": ("push",), "pull_request": ("pull_request",), "comment": ("issue_comment",),
-        "issue": ("issues",),
+        "issue": ("issues",), "merge_group": ("merge_group",), "check_failed": ("check_run", "status"),
+        "review_comment": ("pull_request_review", "pull_request_review_comment"),
     }  # fmt: skip
 
     def account(self) -> ForgeAccount:
         found = self.ask("GET", "/user")
         return ForgeAccount(login=text_of(found, "login"), id=number_of(found, "id"))
+
+    def _own_login(self) -> str:
+        return self.account().login
 
     def repositories(self, page: int) -> list[ForgeRepository]:
         found = self.ask("GET", "/user/repos", query={"per_page": PAGE, "page": page, "sort": "full_name"})
@@ -51,15 +56,36 @@ class GitHub(Rest):
             default_branch=text_of(found, "default_branch") or None, private=found.get("private") is True,
         )  # fmt: skip
 
-    def permission(self, repository: str, login: str) -> Permission:
+    def permission(self, repository: str, login: str, identity: int | None) -> Permission:
         path = f"/repos/{named(repository)}/collaborators/{segment(login)}/permission"
+        found = self._found(path, repository)
+        same = identity is None or found is None or number_of(found.get("user"), "id") == identity
+        return PERMISSIONS.get(text_of(found, "permission"), "none") if same else "none"
+
+    def pull_request_head(self, repository: str, number: int) -> PullRequestHead | None:
+        found = self._found(f"/repos/{named(repository)}/pulls/{number}", repository)
+        if found is None:
+            return None
+        own, of = ((found.get(side) or {}).get("repo") or {} for side in ("base", "head"))
+        return PullRequestHead(
+            commit=commit_of(found, "head", "sha"), ref=text_of(found, "head", "ref"),
+            base=text_of(found, "base", "ref"), open=found.get("state") == "open",
+            fork=own.get("id") is None or own.get("id") != of.get("id"),
+        )  # fmt: skip
+
+    def branches_at(self, repository: str, commit: str, ref: str | None) -> list[str]:
+        path = f"/repos/{named(repository)}/commits/{segment(commit)}/branches-where-head"
+        found = self._found(path, repository)
+        return [text_of(one, "name") for one in list_of(found or []) if text_of(one, "name")]
+
+    def _found(self, path: str, repository: str, query: Mapping[str, str | int] | None = None) -> Any:
+        """Return what is there; None where nothing is."""
         try:
-            found = self.ask("GET", path, of=repository)
+            return self.ask("GET", path, of=repository, query=query)
         except ForgeError as error:
             if error.kind == "missing":
-                return "none"
+                return None
             raise
-        return PERMISSIONS.get(text_of(found, "permission"), "none")
 
     # ------------------------------------------------------------ webhooks
 
@@ -75,7 +101,7 @@ class GitHub(Rest):
         return True
 
     def _hook_events(self, hook: Hook) -> list[str]:
-        return list(dict.fromkeys(name for event in hook.events for name in self.hook_events[event]))
+        return list(dict.fromkeys(name for event in hook.events for name in self.hook_events.get(event, ())))
 
     def _hook_field(self) -> str:
         return "name"
@@ -93,7 +119,7 @@ class GitHub(Rest):
         self.ask("POST", f"/repos/{named(repository)}/statuses/{commit}", body, of=repository)
 
     def find_comment(self, thread: Thread, marker: str) -> Posted | None:
-        own = self.account().login
+        own = self._own_login()
         for page in range(1, COMMENT_PAGES + 1):
             found = list_of(self.ask(
                 "GET", self._comments(thread), of=thread.repository, query=self._comments_query(page),
@@ -163,7 +189,12 @@ class GitHubApp(GitHub):
         self._login = login
 
     def account(self) -> ForgeAccount:
-        return ForgeAccount(login=self._login())
+        login = self._login()
+        # What the App does is done by a user of its own.
+        return ForgeAccount(login=login, id=number_of(self.ask("GET", f"/users/{segment(login)}"), "id"))
+
+    def _own_login(self) -> str:
+        return str(self._login())
 
     def repositories(self, page: int) -> list[ForgeRepository]:
         found = self.ask("GET", "/installation/repositories", query={"per_page": PAGE, "page": page})

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from keruta.adapters.forges.rest import Rest, list_of, number_of, segment, text_of
+from keruta.adapters.forges.rest import Rest, commit_of, list_of, number_of, segment, text_of
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
 from keruta.domain.forge_answers import ForgeError
-from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestText, Thread
+from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
 
 PAGE = 100
 COMMENT_PAGES = 20
@@ -22,7 +22,7 @@ STATES = {
 }  # fmt: skip
 HOOK_EVENTS = {
     "push": "push_events", "tag": "tag_push_events", "pull_request": "merge_requests_events", "comment": "note_events",
-    "issue": "issues_events",
+    "issue": "issues_events", "review_comment": "note_events", "check_failed": "pipeline_events",
 }  # fmt: skip
 
 
@@ -41,22 +41,48 @@ class GitLab(Rest):
     def repository(self, name: str) -> ForgeRepository:
         return _repository(self.ask("GET", _project(name)))
 
-    def permission(self, repository: str, login: str) -> Permission:
-        people = list_of(self.ask("GET", "/users", query={"username": login}))
-        if not people:
-            return "none"
-        try:
-            found = self.ask("GET", f"{_project(repository)}/members/all/{number_of(people[0], 'id')}")
-        except ForgeError as error:
-            if error.kind == "missing":
+    def permission(self, repository: str, login: str, identity: int | None) -> Permission:
+        if identity is None:
+            people = list_of(self.ask("GET", "/users", query={"username": login}))
+            if not people:
                 return "none"
-            raise
+            identity = number_of(people[0], "id")
+        found = self._found(f"{_project(repository)}/members/all/{identity}")
+        if found is None or found.get("state", "active") != "active":
+            return "none"
         level = number_of(found, "access_level")
         return next((permission for least, permission in LEVELS if level >= least), "none")
 
+    def pull_request_head(self, repository: str, number: int) -> PullRequestHead | None:
+        found = self._found(f"{_project(repository)}/merge_requests/{number}")
+        if found is None:
+            return None
+        return PullRequestHead(
+            commit=commit_of(found, "sha"), ref=text_of(found, "source_branch"), base=text_of(found, "target_branch"),
+            fork=found.get("source_project_id") is None
+            or found.get("source_project_id") != found.get("target_project_id"),
+            open=found.get("state") == "opened",
+        )  # fmt: skip
+
+    def branches_at(self, repository: str, commit: str, ref: str | None) -> list[str]:
+        if ref is None:
+            return []
+        found = self._found(f"{_project(repository)}/repository/branches/{segment(ref)}")
+        return [ref] if found is not None and text_of(found, "commit", "id") == commit else []
+
+    def _found(self, path: str) -> Any:
+        """Return what is there; None where nothing is."""
+        try:
+            return self.ask("GET", path)
+        except ForgeError as error:
+            if error.kind == "missing":
+                return None
+            raise
+
     def put_hook(self, repository: str, hook: Hook) -> bool:
         path = f"{_project(repository)}/hooks"
-        wanted: dict[str, Any] = {name: event in hook.events for event, name in HOOK_EVENTS.items()}
+        wanted: dict[str, Any] = dict.fromkeys(HOOK_EVENTS.values(), False)
+        wanted |= {HOOK_EVENTS[event]: True for event in hook.events if event in HOOK_EVENTS}
         wanted |= {"url": hook.address, "token": hook.secret, "enable_ssl_verification": True}
         for one in list_of(self.ask("GET", path, query={"per_page": PAGE})):
             if text_of(one, "url") == hook.address:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.domain.forge_answers import ForgeError, error_of, no_answer
 from keruta.domain.messages import message
 
+COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 REQUEST_SECONDS = 10.0
 _http = Http(REQUEST_SECONDS, connect_seconds=3, connections=2, limit_bytes=8 * 1024 * 1024)
 
@@ -81,6 +83,11 @@ def text_of(found: Any, *path: str) -> str:
     for part in path:
         found = found.get(part) if isinstance(found, dict) else None
     return found if isinstance(found, str) else ""
+
+
+def commit_of(found: Any, *path: str) -> str | None:
+    text = text_of(found, *path)
+    return text if COMMIT.fullmatch(text) else None
 
 
 def number_of(found: Any, field: str) -> int:

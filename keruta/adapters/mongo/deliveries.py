@@ -20,6 +20,7 @@ from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.delivery_bodies import DeliveryBodies
+from keruta.adapters.mongo.forge_memory import ForgeMemory
 from keruta.domain.catalog.forges import ForgeSpec
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.deliveries import (
@@ -40,7 +41,7 @@ NOBODY = ""  # the last task of a group whose last task could not be made
 UNMADE = timedelta(hours=1)  # for so long a group's task may still be about to be made
 
 
-class MongoDeliveries:
+class MongoDeliveries(ForgeMemory):
     """`keruta.ports.deliveries.DeliveryStore` and `Deliveries` on MongoDB.
 
     Args:
@@ -48,6 +49,7 @@ class MongoDeliveries:
     """
 
     def __init__(self, database: Database, sealer: Sealer, editors: Callable[[str], Principal | None]) -> None:
+        super().__init__(database)
         self._deliveries = database["deliveries"]
         self._triggers = database["triggers"]
         self._credentials = database["credentials"]
@@ -108,9 +110,9 @@ class MongoDeliveries:
 
     # ------------------------------------------------------------ processing
 
-    def take(self, identity: str | None = None) -> Due | None:
+    def take(self, identity: str | None = None, *, asks: bool = False) -> Due | None:
         now = datetime.now(UTC)
-        match: dict[str, Any] = {"state": "received", "due_at": {"$lte": now}}
+        match: dict[str, Any] = {"state": "received", "due_at": {"$lte": now}, "asks": {"$exists": asks}}
         if identity is not None:
             match["_id"] = identity
         with translated():
@@ -124,7 +126,7 @@ class MongoDeliveries:
             trigger = self._triggers.find_one({"_id": row["trigger"]}, ["spec"])
         return Due(
             id=row["_id"], event=structs.from_plain(row["event"], ForgeEvent), replay=row["replay"],
-            approved=row.get("approved_by") is not None, tries=row["tries"],
+            approved=row.get("approved_by") is not None, tries=row["tries"], asks="asks" in row,
             spec=structs.from_plain(trigger["spec"], TriggerSpec) if trigger is not None else None,
         )  # fmt: skip
 
@@ -132,13 +134,18 @@ class MongoDeliveries:
         fields = {"state": state, "task": task, **fields_of(said)}
         with translated():
             self._deliveries.update_one(
-                {"_id": due.id, "state": "received"}, {"$set": fields, "$unset": {"due_at": ""}}
+                {"_id": due.id, "state": "received"}, {"$set": fields, "$unset": {"due_at": "", "asks": ""}}
             )
 
     def again(self, due: Due, seconds: float) -> None:
         after = datetime.now(UTC) + timedelta(seconds=seconds)
         with translated():
             self._deliveries.update_one({"_id": due.id, "state": "received"}, {"$set": {"due_at": after}})
+
+    def put_aside(self, due: Due) -> None:
+        fields = {"asks": True, "due_at": datetime.now(UTC), "tries": 0}
+        with translated():
+            self._deliveries.update_one({"_id": due.id, "state": "received"}, {"$set": fields})
 
     def claim(self, due: Due, task: str) -> tuple[str | None, bool]:
         assert due.spec is not None

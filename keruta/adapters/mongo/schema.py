@@ -282,6 +282,13 @@ def _forge_posts(database: Database[dict[str, Any]]) -> None:
     posts.create_index("updated_at", name="updated_at", expireAfterSeconds=366 * DAY_SECONDS)
 
 
+def _pushed(database: Database[dict[str, Any]]) -> None:
+    """Find the task that pushed a branch."""
+    pushed = [("attempt.result_branch", ASCENDING), ("_id", DESCENDING)]
+    there = {"attempt.result_branch": {"$type": "string"}}
+    database["tasks"].create_index(pushed, name="result_branch", partialFilterExpression=there)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -306,6 +313,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _forges,
     _suspended,
     _forge_posts,
+    _pushed,
 )
 
 

@@ -7,6 +7,7 @@ filter; status, history and the event to send in one pipeline, timed by the serv
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -78,7 +79,7 @@ def new_document(new: NewTask) -> Document:
         "attempt_count": 0,
         "past_attempts": [],
         "input": [],
-        **({"origin": msgspec.to_builtins(new.origin)} if new.origin is not None else {}),
+        **({"origin": msgspec.to_builtins(new.origin, builtin_types=(datetime,))} if new.origin is not None else {}),
     }
 
 

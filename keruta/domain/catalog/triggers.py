@@ -10,17 +10,22 @@ from msgspec import Meta
 
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
+from keruta.domain.forge_posts import Permission
 from keruta.domain.messages import message
 from keruta.domain.schedules import expression_fault, zone_fault
 from keruta.domain.task import SCRIPT_LIMIT_BYTES, ResultBranch
 
 Provider = Literal["github", "gitlab", "gitea"]
-EventKind = Literal["push", "tag", "pull_request", "comment", "issue"]
+EventKind = Literal[
+    "push", "tag", "merge_group", "pull_request", "review_comment", "comment", "issue", "check_failed"
+]  # fmt: skip
 Concurrency = Literal["allow", "skip", "replace"]
 Pattern = Annotated[str, Meta(min_length=1, max_length=255)]
 STATUS: Literal["status"] = "status"
 Text = Annotated[str, Meta(min_length=1, max_length=SCRIPT_LIMIT_BYTES)]
 Patterns = Annotated[list[Pattern], Meta(max_length=100)]
+Command = Annotated[str, Meta(pattern="^/[a-z][a-z0-9-]{0,30}( [a-z][a-z0-9-]{0,30})?$")]
+ASKED: frozenset[str] = frozenset({"check_failed"})  # events about which the forge must be asked
 
 
 class PullRequestTemplate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -47,6 +52,9 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         webhook_secret: a credential of the type `webhook_secret`: what signs the forge's deliveries.
         branches: patterns for the branch that was pushed, or that a pull request is to be merged into.
         paths: patterns for the files that a push changed.
+        command: such as `/keruta fix`: comments count that hold a line which begins so, by people who may write.
+        permission: what an event's sender must at least be allowed to do with the repository, as the forge says.
+        checks: patterns for the name of a check that failed.
         schedule: a cron expression of five fields; its times start the task, too.
         time_zone: the expression's, by its name in the IANA's database.
         jitter_seconds: the task starts up to so much later than the expression says, always by the same amount.
@@ -67,7 +75,10 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     forge: Name | None = None
     provider: Provider | None = None
     webhook_secret: Name | None = None
-    events: Annotated[list[EventKind], Meta(max_length=5)] = []
+    events: Annotated[list[EventKind], Meta(max_length=8)] = []
+    command: Command | None = None
+    permission: Literal["read", "write", "admin"] | None = None
+    checks: Patterns = []
     schedule: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     jitter_seconds: Annotated[int, Meta(ge=0, le=86400)] = 0
@@ -107,6 +118,10 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/pull_request", message("trigger_pull_request")
         yield from self._causes()
 
+    @property
+    def wanted_permission(self) -> Permission | None:
+        return self.permission or ("write" if self.command is not None else None)
+
     def _causes(self) -> Problems:
         if not self.events and self.schedule is None:
             yield "/events", message("trigger_without_cause")
@@ -116,6 +131,10 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/provider", message("trigger_forge_or_provider")
         if self.events and self.webhook_secret is None and self.forge is None:
             yield "/webhook_secret", message("trigger_secret_needed")
+        if self.command is not None and not {"comment", "review_comment"} & set(self.events):
+            yield "/command", message("trigger_command_comment")
+        if self.forge is None and (self.wanted_permission is not None or ASKED & set(self.events)):
+            yield "/forge", message("trigger_forge_asked")
         if self.schedule is not None and (wrong := expression_fault(self.schedule)):
             yield "/schedule", wrong
         if wrong := zone_fault(self.time_zone):
