@@ -7,6 +7,7 @@ entries each. Nothing is dropped: what keruta does not take now is sent again.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 import time
@@ -27,6 +28,7 @@ BATCH_BYTES = 4 * 1024 * 1024
 BATCH_ENTRIES = 1000
 BACKED_UP_BYTES = 8 * 1024 * 1024
 LINGER_SECONDS = 0.25  # what is not urgent may wait so long for company
+LOG_LINGER_SECONDS = 0.05  # as little as nobody sees who follows a log; a short script's output goes with its end
 AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS = 0.1, 2.0
 
 
@@ -37,6 +39,7 @@ class SessionVoid(Exception):  # noqa: N818
 class _Waiting(msgspec.Struct, eq=False):
     entry: AnyEntry
     size: int
+    due_at: float
     asked: threading.Event | None = None
     outcome: Outcome | None = None
 
@@ -75,7 +78,7 @@ class Reporter:
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
         self._changed = threading.Condition()
-        self._urgent = False
+        self._due_at = math.inf  # the earliest of what waits, by the monotonic clock
         self._nudged = False
         self._ending = False
         self._rng = random.Random()  # noqa: S311  it only spreads retries
@@ -83,11 +86,12 @@ class Reporter:
     # ------------------------------------------------------------ for the jobs
 
     def send(self, entry: AnyEntry, *, urgent: bool = False) -> None:
-        self._add(_Waiting(entry, _size(entry)), urgent)
+        seconds = LINGER_SECONDS if not urgent else LOG_LINGER_SECONDS if isinstance(entry, LogChunk) else 0.0
+        self._add(_Waiting(entry, _size(entry), time.monotonic() + seconds))
 
     def ask(self, entry: AnyEntry, stop: threading.Event) -> Outcome | None:
-        waiting = _Waiting(entry, _size(entry), threading.Event())
-        self._add(waiting, urgent=True)
+        waiting = _Waiting(entry, _size(entry), time.monotonic(), threading.Event())
+        self._add(waiting)
         assert waiting.asked is not None
         while not waiting.asked.wait(0.2):
             if stop.is_set() or self._ending:
@@ -108,12 +112,13 @@ class Reporter:
             self._nudged = True
             self._changed.notify()
 
-    def _add(self, waiting: _Waiting, urgent: bool) -> None:
+    def _add(self, waiting: _Waiting) -> None:
         with self._changed:
             self._waiting.append(waiting)
             self._bytes += waiting.size
-            self._urgent |= urgent
-            self._changed.notify()
+            if waiting.due_at < self._due_at:
+                self._due_at = waiting.due_at
+                self._changed.notify()
 
     # ------------------------------------------------------------ the thread
 
@@ -147,26 +152,31 @@ class Reporter:
         with self._changed:
             beat = min(2.0, self.heartbeat_seconds) if self._anxious() else self.heartbeat_seconds
             until = time.monotonic() + beat
-            while not (self._urgent or self._nudged or self._ending):
-                left = until - time.monotonic()
+            while not (self._nudged or self._ending):
+                left = min(until, self._due_at) - time.monotonic()
                 if left <= 0:
-                    break
-                if self._waiting:
-                    self._changed.wait(min(LINGER_SECONDS, left))
                     break
                 self._changed.wait(left)
             if self._ending and not self._waiting:
                 return None
-            self._urgent = self._nudged = False
-            batch: list[_Waiting] = []
-            size = 0
-            for waiting in self._waiting:
-                if batch and (size + waiting.size > BATCH_BYTES or len(batch) >= BATCH_ENTRIES):
-                    self._urgent = True
-                    break
-                batch.append(waiting)
-                size += waiting.size
-            return batch
+            everything, self._nudged = self._nudged or self._ending, False
+            return self._batch(math.inf if everything else time.monotonic())
+
+    def _batch(self, now: float) -> list[_Waiting]:
+        """Take the entries of every attempt of which one is due, in order; what follows in an attempt goes with it."""
+        due = {_attempt_of(waiting) for waiting in self._waiting if waiting.due_at <= now}
+        batch: list[_Waiting] = []
+        size, later = 0, math.inf
+        full = False
+        for waiting in self._waiting:
+            full = full or bool(batch and (size + waiting.size > BATCH_BYTES or len(batch) >= BATCH_ENTRIES))
+            if full or _attempt_of(waiting) not in due:
+                later = min(later, waiting.due_at)
+                continue
+            batch.append(waiting)
+            size += waiting.size
+        self._due_at = later
+        return batch
 
     def _report(self, batch: list[_Waiting]) -> None:
         held = self._held()
@@ -184,6 +194,10 @@ class Reporter:
             if waiting.asked is not None:
                 waiting.asked.set()
         self._answered(answer, held)
+
+
+def _attempt_of(waiting: _Waiting) -> tuple[str, int]:
+    return waiting.entry.task, waiting.entry.attempt
 
 
 def _size(entry: AnyEntry) -> int:

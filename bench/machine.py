@@ -32,6 +32,7 @@ class Machine:
         self.system = RunningSystem(home, self.settings)
         self._git: subprocess.Popen[bytes] | None = None
         self.repository = ""
+        self.local_repository = f"file://{directory}/git/a.git"
 
     def __enter__(self) -> Machine:
         git = self.directory / "git"
@@ -60,18 +61,19 @@ class Machine:
 
     def cpu_seconds(self, *, with_system: bool = True) -> float:
         """CPU of all processes so far, with the children that they have waited for."""
-        assert self._git is not None
-        processes = [psutil.Process(self._git.pid)]
-        if with_system:
-            processes += self.system.processes()
         total = 0.0
-        for process in processes:
+        for process in self.processes(with_system=with_system):
             try:
                 times = process.cpu_times()
                 total += times.user + times.system + times.children_user + times.children_system
             except psutil.NoSuchProcess:
                 continue
         return total
+
+    def processes(self, *, with_system: bool = True) -> list[psutil.Process]:
+        """The Git server, and keruta's processes."""
+        assert self._git is not None
+        return [psutil.Process(self._git.pid), *(self.system.processes() if with_system else ())]
 
     def settle(self) -> None:
         """Waits until nothing moves any more."""

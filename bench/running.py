@@ -29,11 +29,11 @@ cd / && rm -rf "$d/w"
 
 
 def measure(machine: Machine) -> dict[str, Figure]:
-    _warm(machine)
+    warm(machine)
     throughput, cpu, loops = [], [], []
     for _ in range(ROUNDS):
-        loop_seconds, loop_cpu = _loop(machine)
-        own_seconds, own_cpu = _own(machine)
+        loop_seconds, loop_cpu = loop(machine)
+        own_seconds, own_cpu = own(machine)
         loops.append(loop_seconds)
         throughput.append(loop_seconds / own_seconds)
         cpu.append(own_cpu / loop_cpu)
@@ -43,23 +43,24 @@ def measure(machine: Machine) -> dict[str, Figure]:
         )
     machine.settle()
     bare = [_first_line_bare(machine) for _ in range(IDLE_ROUNDS)]
-    own = [_first_line(machine) for _ in range(IDLE_ROUNDS)]
+    submitted = [_first_line(machine) for _ in range(IDLE_ROUNDS)]
     base = median(bare, "ms").value
-    print(f"  first line: loop {base:.0f} ms, keruta {median(own, 'ms').value:.0f} ms")
+    print(f"  first line: loop {base:.0f} ms, keruta {median(submitted, 'ms').value:.0f} ms")
     return {
         "throughput_ratio": median(throughput, "loop's time / keruta's"),
         "cpu_ratio": median(cpu, "keruta's CPU / loop's"),
         "loop_seconds": median(loops, "s for 200 tasks"),
-        "idle_overhead_ms": median([value - base for value in own], "ms, p50, over the loop's p50"),
+        "idle_overhead_ms": median([value - base for value in submitted], "ms, p50, over the loop's p50"),
     }
 
 
-def _warm(machine: Machine) -> None:
+def warm(machine: Machine) -> None:
+    """Run a few tasks, so that caches are filled and programs compiled."""
     for _ in range(4):
         machine.system.ended(machine.system.submit(machine.repository, SCRIPT))
 
 
-def _loop(machine: Machine) -> tuple[float, float]:
+def loop(machine: Machine, tasks: int = TASKS) -> tuple[float, float]:
     """The bare loop; returns seconds and CPU seconds, the Git server's among them."""
     directory = machine.directory / "loop"
     shutil.rmtree(directory, ignore_errors=True)
@@ -69,25 +70,25 @@ def _loop(machine: Machine) -> tuple[float, float]:
     one.write_text(
         _LOOP.format(directory=machine.directory, repository=machine.repository, script=machine.directory / "script.sh")
     )
-    numbers = "".join(f"{n}\n" for n in range(TASKS)).encode()
+    numbers = "".join(f"{n}\n" for n in range(tasks)).encode()
     cpu = machine.cpu_seconds(with_system=False) + _children()
     began = time.perf_counter()
     make = f"mkdir {directory}/$1 && sh {one} $1"
     subprocess.run(["xargs", "-P2", "-I{}", "sh", "-c", make, "-", "{}"], input=numbers, check=True)
-    for number in range(TASKS):
+    for number in range(tasks):
         assert "line 19" in (directory / str(number) / "log").read_text()
         assert (directory / str(number) / "exit").read_text() == "0\n"
     return time.perf_counter() - began, machine.cpu_seconds(with_system=False) + _children() - cpu
 
 
-def _own(machine: Machine) -> tuple[float, float]:
+def own(machine: Machine, tasks: int = TASKS) -> tuple[float, float]:
     """The same by keruta: from the first submit to the last result read back by its identity."""
     cpu = machine.cpu_seconds()
     client = machine.system.client
     body = {"repository": {"url": machine.repository}, "script": SCRIPT}
     began = time.perf_counter()
     with ThreadPoolExecutor(4) as pool:
-        ids = list(pool.map(lambda _: client.submit(body).id, range(TASKS)))
+        ids = list(pool.map(lambda _: client.submit(body).id, range(tasks)))
     for task_id in ids:
         while (task := client.task(task_id)).status != "succeeded":
             assert task.status not in ("failed", "cancelled"), task.message

@@ -30,6 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     broker_url: str = ""
     """Address of the broker that gets events, by HTTP. Empty: no events are sent; the tick does the work every 10 s."""
 
+    event_types: frozenset[str] = frozenset()
+    """Types of the events that are sent, since nobody receives others. Empty: all; on one machine, its Triggers'."""
+
     public_url: str = ""
     """Address of keruta for clients; `Location` headers begin with it. Empty: these headers have only a path."""
 

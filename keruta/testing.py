@@ -82,12 +82,14 @@ class MemoryAssignment:
     def limits(self, lanes: object) -> Limits:
         return self.fixed_limits
 
-    def write(self, epoch: int, choices: Sequence[Choice]) -> list[tuple[str, Event]]:
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> list[tuple[str, Event]]:
         if self.before_write:
             raise self.before_write.pop(0)
         if epoch != self.epoch or not self.taken:
             raise PlanOutdated("another assigner has taken over")
         self.choices += choices
+        if release:
+            self.release_assigner(epoch)
         return [(choice.task, Event(id=new_id(), type="assigned", subject=choice.task)) for choice in choices]
 
     def _waiting(self) -> dict[Lane, list[Candidate]]:

@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -39,6 +40,7 @@ _CODE = re.compile(r"-?[0-9]{1,6}")
 
 
 RESERVED_BYTES = 1024
+QUICKLY_DEEP = 40  # directories in each other; each takes a descriptor
 
 
 class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -244,8 +246,9 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
     def _record(self, control: str) -> dict[str, int]:
         text = read_beneath(self._open, f"{control}/exit", 4096).decode("utf-8", "replace")
-        whole = [line.split() for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        return {parts[0]: int(parts[1]) for parts in whole if len(parts) == 2 and _CODE.fullmatch(parts[1])}
+        whole = text.rpartition("\n")[0].strip("\n")  # without what has no end yet, and the room that was reserved
+        rows = [line.split() for line in whole.split("\n")]
+        return {parts[0]: int(parts[1]) for parts in rows if len(parts) == 2 and _CODE.fullmatch(parts[1])}
 
     def _is_whole(self, control: str) -> bool:
         return is_beneath(self._open, f"{control}/done") or "done" in self._record(control)
@@ -347,7 +350,14 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
 
 def remove_tree(root: Path) -> None:
     """Remove a directory whatever a script left in it: directories without rights too, as module caches are."""
-    shutil.rmtree(root, ignore_errors=True)
+    try:
+        parent = os.open(root.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _remove_quickly(parent, root.name)
+        finally:
+            os.close(parent)
+    except OSError:
+        shutil.rmtree(root, ignore_errors=True)
     if not os.path.lexists(root):
         return
     pending = [root]
@@ -367,6 +377,27 @@ def remove_tree(root: Path) -> None:
         finally:
             os.close(descriptor)
     shutil.rmtree(root, ignore_errors=True)
+
+
+def _remove_quickly(parent: int, name: str, depth: int = 0) -> None:
+    """Remove a directory with all in it, by descriptors and through no link: the usual case, for all tasks.
+
+    Raises OSError where something can't be removed, or lies very deep.
+    """
+    if depth > QUICKLY_DEEP:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+    directory = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        with os.scandir(directory) as entries:
+            found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        for inner, is_directory in found:
+            if is_directory:
+                _remove_quickly(directory, inner, depth + 1)
+            else:
+                os.unlink(inner, dir_fd=directory)
+    finally:
+        os.close(directory)
+    os.rmdir(name, dir_fd=parent)
 
 
 def existing(parent: Path) -> Iterator[JobDir]:

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+from cloudevents.conversion import to_binary
 from cloudevents.exceptions import GenericException
-from cloudevents.http import CloudEvent, from_http, to_binary
+from cloudevents.http import CloudEvent, from_http
 
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount, service_account
@@ -56,16 +57,18 @@ class HttpEvents:
     Args:
         url: the broker's ingress; empty for none.
         account: whose token the broker is shown; without one that is good, the event goes out without.
+        types: the types of events that somebody receives; empty for all.
     """
 
-    def __init__(self, url: str, account: ServiceAccount) -> None:
+    def __init__(self, url: str, account: ServiceAccount, types: frozenset[str] = frozenset()) -> None:
         self._url = url
+        self._types = types
         self._account = account
         self._http = Http(10, connect_seconds=2, connections=4)
 
     def send(self, event: Event) -> bool:
-        """Returns whether the broker took the event; never raises."""
-        if not self._url:
+        """Returns whether the broker took the event, or nobody receives it; never raises."""
+        if not self._url or (self._types and event.type not in self._types):
             return True
         headers, body = encode(event)
         headers |= self._authorization()
@@ -94,4 +97,4 @@ def event_sender(settings: Settings) -> HttpEvents:
     """To the broker that is set, as the service account that is set."""
     url = settings.issuer_url or settings.issuer
     account = service_account(url, settings.client_id, settings.client_secret_file, settings.event_token_file)
-    return HttpEvents(settings.broker_url, account)
+    return HttpEvents(settings.broker_url, account, settings.event_types)

@@ -88,6 +88,12 @@ class Manifests(msgspec.Struct, frozen=True, kw_only=True):
     pings: tuple[Ping, ...]
     rules: tuple[Rule, ...]
 
+    @property
+    def event_types(self) -> frozenset[str]:
+        """The types of events that some Trigger takes; empty where one takes every type."""
+        wanted = [dict(trigger.attributes).get("type") for trigger in self.triggers]
+        return frozenset() if None in wanted else frozenset(one for one in wanted if one is not None)
+
     def route(self, method: str, path: str) -> Rule | None:
         """The rule for a request, by the Gateway API's precedence: exact, then the longest prefix, then a method."""
         fitting = [rule for rule in self.rules if rule.matches(method, path)]

@@ -89,7 +89,7 @@ class System:
 
     def _start_each(self) -> None:
         manifests = load(self._manifests_dir)
-        env = self._environment()
+        env = {"KERUTA_EVENT_TYPES": ",".join(sorted(manifests.event_types)), **self._environment()}
         if not env.get("KERUTA_MONGO_URL"):
             self._start_mongod(env)
         for name, service in manifests.services.items():

@@ -215,8 +215,11 @@ class AssignmentStore(Protocol):
 
     def candidates(self, lane: Lane, most: int) -> Sequence[Candidate]: ...
 
-    def write(self, epoch: int, choices: Sequence[Choice]) -> Sequence[tuple[str, Event]]:
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Sequence[tuple[str, Event]]:
         """All of the choices are written, or none. Returns the events to send, by task.
+
+        Args:
+            release: the assigner's lease is given back with this write.
 
         Raises:
             PlanOutdated: something has moved; the plan must be made anew.

@@ -120,18 +120,25 @@ def take_report(ports: ReportPorts, sender: Sender, report: Report) -> ReportAns
         Unauthenticated: another registration has taken this session's place.
         Unavailable.
     """
-    answer = apply(ports, sender, report)
-    if sender.worker is None:
-        return answer
     freed = any(isinstance(entry, Ended | Lost | Suspended) for entry in report.entries)
+    answer = apply(ports, sender, report, fill=freed)
     idle = not report.entries and not any(one.specification for one in answer.assigned)
-    if (freed or idle) and assign(ports.assignment, ports.changes.outbox, ports.nudges, only=sender.worker):
+    if idle and sender.worker is not None and _fill(ports, sender.worker):
         return msgspec.structs.replace(answer, assigned=ports.store.assigned(sender, report.held))
     return answer
 
 
-def apply(ports: ReportPorts, sender: Sender, report: Report) -> ReportAnswer:
-    """Apply or refuse every entry, and renew what is held."""
+def _fill(ports: ReportPorts, worker: str) -> int:
+    """Assign what waits to a worker's free slots. Returns how many tasks were assigned."""
+    return assign(ports.assignment, ports.changes.outbox, ports.nudges, only=worker)
+
+
+def apply(ports: ReportPorts, sender: Sender, report: Report, *, fill: bool = False) -> ReportAnswer:
+    """Apply or refuse every entry, and renew what is held.
+
+    Args:
+        fill: before the answer is made, assign what waits to the sender's free slots, if it is a worker.
+    """
     renew = ports.store.beat(sender)
     ids = {entry.task for entry in report.entries} | {held.task for held in report.held}
     tasks = ports.changes.tasks.standings(ids) if report.entries or renew else {}
@@ -148,6 +155,8 @@ def apply(ports: ReportPorts, sender: Sender, report: Report) -> ReportAnswer:
     _note_successes(ports, report.entries, outcomes, tasks)
     if renew:
         _renew(ports, sender, report.held, tasks)
+    if fill and sender.worker is not None:
+        _fill(ports, sender.worker)
     assigned: list[Assigned] = ports.store.assigned(sender, report.held)
     for outcome in outcomes:
         if outcome is not None and not outcome.accepted:

@@ -41,23 +41,27 @@ def assign(store: AssignmentStore, outbox: Outbox, nudges: Nudges, *, only: str 
             if epoch is None:
                 break
         seen = store.wanted()
+        released = False
         try:
-            assigned += _rounds(store, outbox, nudges, epoch, only)
+            written, released = _rounds(store, outbox, nudges, epoch, only)
+            assigned += written
         finally:
-            store.release_assigner(epoch)
+            if not released:
+                store.release_assigner(epoch)
         if store.wanted() == seen:
             break
         only = None  # another called meanwhile; for whom is not known
     return assigned
 
 
-def _rounds(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, only: str | None) -> int:
+def _rounds(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, only: str | None) -> tuple[int, bool]:
+    """Return how many tasks were assigned, and whether the last write gave the assigner's lease back."""
     assigned = 0
     while True:
         written = _PLAN_AGAIN(_round, store, outbox, nudges, epoch, only)
         assigned += written
         if written < BATCH:
-            return assigned
+            return assigned, written > 0
 
 
 def _note_outdated(state: RetryCallState) -> None:
@@ -87,7 +91,7 @@ def _round(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, o
     choices = make_plan(lanes, free, Running(by_lane), limits, most)
     if not choices:
         return 0
-    for task, event in store.write(epoch, choices):
+    for task, event in store.write(epoch, choices, release=len(choices) < BATCH):
         outbox.send(task, [event])
     told: dict[str, list[str]] = defaultdict(list)
     for choice in choices:

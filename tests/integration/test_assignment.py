@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -161,12 +163,12 @@ def test_the_one_who_finds_another_at_work_is_seen(world: World) -> None:
     class Busy(MongoAssignment):
         """Something is submitted, and another dispatcher comes, while this one writes."""
 
-        def release_assigner(self, epoch: int) -> None:
+        def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Any:
             if not hasattr(self, "came"):
                 self.came = world.submit(owner="other")
                 world.worker("w2", slots=1)
                 assert assign(world.store, world.outbox, world.nudges) == 0
-            super().release_assigner(epoch)
+            return super().write(epoch, choices, release=release)
 
     store = Busy(world.database, world.settings)
     assert assign(store, world.outbox, world.nudges) == 2

@@ -57,7 +57,8 @@ def machine() -> Iterator[Machine]:
     made = Machine(root)
     yield made
     for place in made.mounts:
-        subprocess.run(["umount", str(place)], check=True)
+        # The kernel lets go of a fence's mounts a moment after its last process has ended.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
     shutil.rmtree(root)
 
 

@@ -390,8 +390,8 @@ class TaskAssignment(MemoryAssignment):
         self._tasks = tasks
         self._lease_seconds = lease_seconds
 
-    def write(self, epoch: int, choices: Sequence[Choice]) -> list[tuple[str, Event]]:
-        super().write(epoch, choices)
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> list[tuple[str, Event]]:
+        super().write(epoch, choices, release=release)
         events = []
         for choice in choices:
             made = self._tasks.write(choice.task, on_assign(choice.worker, self._lease_seconds))

@@ -86,3 +86,15 @@ def test_directories_without_rights_are_removed_and_links_are_not_followed(tmp_p
 
     assert not root.exists()
     assert (tmp_path / "kept" / "file").exists()
+
+
+def test_a_deep_directory_is_removed(tmp_path: Path) -> None:
+    """Deeper than descriptors are held open for."""
+    root = tmp_path / "root"
+    deep = root.joinpath(*["d"] * 200)
+    deep.mkdir(parents=True)
+    (deep / "file").touch()
+
+    remove_tree(root)
+
+    assert not root.exists()

@@ -123,9 +123,9 @@ class Counting(MemoryAssignment):
         self.asked.append(only)
         return super().free_slots(only)
 
-    def write(self, epoch: int, choices: Sequence[Choice]) -> Any:
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Any:
         self.written.append(len(choices))
-        return super().write(epoch, choices)
+        return super().write(epoch, choices, release=release)
 
     def running(self, lanes: object) -> Any:
         self.ran += 1
@@ -238,8 +238,8 @@ class Wanted(MemoryAssignment):
 
     calls = 0
 
-    def write(self, epoch: int, choices: Sequence[Choice]) -> Any:
-        events = super().write(epoch, choices)
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Any:
+        events = super().write(epoch, choices, release=release)
         self.calls += 1
         if self.calls == 1:
             self.want()

@@ -16,7 +16,10 @@ from hypothesis import strategies as st
 from agent.log.masking import Masker
 from agent.settings import WorkerSettings
 from keruta import logs
+from keruta.adapters.cloudevents import HttpEvents
+from keruta.adapters.identity.service_account import TokenFile
 from keruta.adapters.results import Results, safe_parts
+from keruta.domain.events import Event, task_event
 from keruta.domain.naming import TASK_ID, attempt_id, new_id, parse_attempt_id
 from keruta.domain.retry import BACKOFF_MOST_SECONDS, REASONS, backoff_seconds, may_retry
 from keruta.errors import NotFound, SettingsError
@@ -186,6 +189,28 @@ def test_what_the_stand_in_does_not_understand_it_refuses(tmp_path: Path) -> Non
     )
     with pytest.raises(SettingsError, match="knows"):
         load_manifests(tmp_path)
+
+
+def test_the_types_of_events_that_somebody_takes_are_known(tmp_path: Path) -> None:
+    """Those of all Triggers; where one takes every type there is no list of them."""
+    shipped = load_manifests(ROOT / "knative" / "base")
+    assert task_event("queued") in shipped.event_types
+    assert task_event("running") not in shipped.event_types
+
+    (tmp_path / "all.yaml").write_text(
+        "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: all}\n"
+        "spec: {broker: default, subscriber: {ref: {name: admin}}}\n"
+    )
+    assert load_manifests(tmp_path).event_types == frozenset()
+
+
+def test_an_event_that_nobody_takes_is_not_sent() -> None:
+    """It counts as sent; any other goes to the broker, which is not there."""
+    account = TokenFile(Path("/nowhere"))
+    events = HttpEvents("http://127.0.0.1:1/", account, frozenset({task_event("queued")}))
+
+    assert events.send(Event(id="1", type=task_event("running")))
+    assert not events.send(Event(id="2", type=task_event("queued")))
 
 
 def test_the_clock_of_one_machine_ticks_as_the_manifests_say() -> None:

@@ -10,6 +10,7 @@ As root, it runs in a user namespace under another number, without capabilities.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import shutil
@@ -59,14 +60,23 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
         inside = job.seen_at(INSIDE)
         env = {**env, "USER": self.user, "LOGNAME": self.user}
         arguments = [
-            *self.system,
             *("--ro-bind", str(job.given), str(inside.given), "--ro-bind", str(job.documents), str(inside.documents)),
             *("--bind", str(job.workspace), str(inside.workspace), "--bind", str(job.artifacts), str(inside.artifacts)),
             *("--bind", str(job.interface), str(inside.interface)),
             *(part for name, value in env.items() for part in ("--setenv", name, value)),
             *("--chdir", str(inside.workspace)),
         ]
-        return b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
+        return _encoded(self.system) + _joined(arguments)
+
+
+def _joined(arguments: Iterable[str]) -> bytes:
+    return b"".join(os.fsencode(argument) + b"\0" for argument in arguments)
+
+
+@functools.lru_cache(maxsize=4)
+def _encoded(system: tuple[str, ...]) -> bytes:
+    """The arguments that are the same for every script; there are hundreds."""
+    return _joined(system)
 
 
 def find_fence(settings: WorkerSettings) -> tuple[Fence | None, str]:
@@ -211,7 +221,7 @@ def in_memory(arguments: bytes) -> int:
 
 def _tried(fence: Fence) -> str:
     """Return the reason that the fence does not work here, or ""."""
-    descriptor = in_memory(b"".join(os.fsencode(argument) + b"\0" for argument in fence.system))
+    descriptor = in_memory(_encoded(fence.system))
     try:
         tried = subprocess.run(
             [fence.program, "--args", str(descriptor), "--", "/bin/sh", "-c", "true"],

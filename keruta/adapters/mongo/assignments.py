@@ -135,7 +135,7 @@ class MongoAssignment:
         weights = {row["_id"]: row["spec"]["weight"] for row in queues if row["spec"].get("weight")}
         return Limits(queues=most["queue"], repositories=most["repository"], profiles=most["profile"], weights=weights)
 
-    def write(self, epoch: int, choices: Sequence[Choice]) -> Sequence[tuple[str, Event]]:
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Sequence[tuple[str, Event]]:
         events: list[tuple[str, Event]] = []
         updates = []
         for choice in choices:
@@ -150,7 +150,7 @@ class MongoAssignment:
             try:
                 with session.start_transaction(write_concern=WriteConcern("majority")):
                     own = {"_id": "assigner", "epoch": epoch}
-                    held = [{"$set": {"until": after(ASSIGNER_SECONDS)}}]
+                    held = [{"$set": {"until": None if release else after(ASSIGNER_SECONDS)}}]
                     if self._control.update_one(own, held, session=session).matched_count != 1:
                         raise PlanOutdated("another assigner has taken over")
                     written = self._tasks.bulk_write(updates, ordered=False, session=session)

@@ -60,7 +60,9 @@ class MongoCircuits:
         ids = {circuit_id(kind, lane[kind]) for lane in lanes for kind in KINDS if lane.get(kind)}
         if ids:
             with translated():
-                self._circuits.delete_many({"_id": {"$in": sorted(ids)}})
+                match = {"_id": {"$in": sorted(ids)}}
+                if self._circuits.find_one(match, ["_id"]) is not None:  # a write waits for the disk; this is rare
+                    self._circuits.delete_many(match)
 
     def holds(self, lane: Mapping[str, str], reason: str) -> bool:
         """Return whether one more failure for this reason opens a circuit or finds it open; its task then waits."""
@@ -75,7 +77,7 @@ class MongoCircuits:
     def open_ones(self) -> list[Document]:
         """Every open circuit, with whether it is time to try one task."""
         due = {"$lte": ["$probe_at", "$$NOW"]}
-        return list(self._circuits.aggregate([{"$match": {"open": True}}, {"$set": {"due": due}}], hint="open"))
+        return list(self._circuits.find({"open": True}, {"kind": 1, "name": 1, "due": due}).hint("open"))
 
     def page(self, who: Principal) -> list[CircuitView]:
         """Those of what someone may read; there are few, or everything is on fire."""

@@ -65,12 +65,15 @@ class MongoReportStore:
         return renew
 
     def _worker_beat(self, sender: Sender) -> bool:
-        before = self._worker_beats.find_one_and_update(
-            {"_id": sender.worker, "session": sender.session}, [{"$set": {"seen_at": "$$NOW"}}], projection=["seen_at"]
-        )
+        """The session is looked up for each report; that it was seen is written once in a second."""
+        own = {"_id": sender.worker, "session": sender.session}
+        before = self._workers.find_one(own, ["seen_at"])
         if before is None:
             raise Unauthenticated(message("worker_session_void"), reason="SessionVoid")
-        return bool(datetime.now(UTC) - before["seen_at"] > timedelta(seconds=RENEW_SECONDS))
+        late = bool(datetime.now(UTC) - before["seen_at"] > timedelta(seconds=RENEW_SECONDS))
+        if late:
+            self._worker_beats.update_one(own, [{"$set": {"seen_at": "$$NOW"}}])
+        return late
 
     # ------------------------------------------------------------ leases, and what is whose
 
