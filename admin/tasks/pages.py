@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import get_args
+from typing import Any, get_args
 
 import flask
 import msgspec
@@ -13,7 +13,9 @@ from admin.auth import number, paging, present_principal, principal
 from admin.ports import Ports, ports
 from admin.site.language import language
 from admin.site.pages import go, here, page, shows
+from admin.site.safe_text import visible
 from admin.tasks import logs, words
+from admin.tasks.log_marks import Annotation, Read
 from admin.tasks.query import task_filter
 from admin.tasks.routes import continue_asked, task_asked
 from admin.tasks.terminal import Terminal
@@ -31,6 +33,7 @@ blueprint = flask.Blueprint("tasks_pages", __name__)
 blueprint.record(lambda state: state.app.jinja_env.globals.update(words.GLOBALS))
 
 TAIL_LINES = 200
+NOTES_SHOWN = 50
 MANY_AT_ONCE = 200
 
 
@@ -85,8 +88,9 @@ def task(id: str) -> flask.Response:
     view = task_asked(id)
     asked = number("attempt", None, 1_000_000)
     attempt, _, _ = ports().reading.log_attempt(principal(), id, asked)
+    tail, notes = _tail(view, attempt)
     return page(
-        "tasks/task.html", task=view, attempt=attempt, tail=_tail(view, attempt),
+        "tasks/task.html", task=view, attempt=attempt, tail=tail, notes=notes,
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal(), id),
         forge=forge_links(view), posts=ports().posts.of(view.id) if view.origin is not None else [],
@@ -152,13 +156,14 @@ def send_input(id: str) -> flask.Response:
 # ---------------------------------------------------------------- the log
 
 
-def _tail(view: TaskView, attempt: int) -> list[str]:
-    """Its last lines, for a reader without scripts, and until the stream has come."""
+def _tail(view: TaskView, attempt: int) -> tuple[list[str], list[Annotation]]:
+    """Its last lines and their errors, for a reader without scripts, and until the stream has come."""
     if attempt != len(view.attempts):
-        return []
+        return [], []
     terminal = Terminal()
     lines = terminal.feed(view.log.tail.encode("utf-8", "surrogatepass"))
-    return [*lines, *([terminal.partial] if terminal.partial else [])][-TAIL_LINES:]
+    notes = [read.annotation for _, read in terminal.told if read.annotation is not None]
+    return [*lines, *([terminal.partial] if terminal.partial else [])][-TAIL_LINES:], notes[-NOTES_SHOWN:]
 
 
 def _lines(
@@ -180,7 +185,7 @@ def _lines(
             elif isinstance(found, Chunk):
                 if found.attempt != of:
                     terminal, of, after = Terminal(), found.attempt, -1
-                lines = terminal.feed(found.data)
+                lines = terminal.feed(found.data, marked=not found.system)
                 if found.sequence > after:
                     yield _event(found, lines, terminal)
             else:
@@ -197,9 +202,18 @@ def _lines(
 def _event(chunk: Chunk, lines: Sequence[str], terminal: Terminal) -> bytes:
     value = {
         "attempt": chunk.attempt, "at": chunk.at, "system": chunk.system, "lines": lines, "partial": terminal.partial,
-        "encoding": terminal.encoding,
+        "encoding": terminal.encoding, "marks": [[number, _mark(read)] for number, read in terminal.told],
     }  # fmt: skip
     return logs.event("lines", value, f"{chunk.attempt}-{chunk.sequence}")
+
+
+def _mark(read: Read) -> dict[str, Any]:
+    """Return what `log.js` needs of a line beside its text."""
+    made: dict[str, Any] = msgspec.to_builtins(read)
+    made.pop("text")
+    if read.annotation is not None:
+        made["annotation"] |= {"message": visible(read.annotation.message), "file": visible(read.annotation.file)}
+    return made
 
 
 # ---------------------------------------------------------------- what is shown of a task

@@ -11,23 +11,25 @@ import re
 from html import escape
 
 from admin.site.safe_text import visible
+from admin.tasks.escapes import SEQUENCE, UNFINISHED
+from admin.tasks.log_marks import LogMarks, Read, with_links
 from keruta.domain.log_text import GuessingDecoder
 
 LINE_LIMIT = 4000
-_SEQUENCE = re.compile(
-    r"\x1b(?:\[(?P<parameters>[0-?]{0,100})[ -/]{0,10}(?P<final>[@-~])"  # CSI
-    r"|[\]PX^_][^\x07\x1b]{0,8192}(?:\x07|\x1b\\)?"  # OSC, DCS, SOS, PM, APC with their text
-    r"|[ -/]{0,10}[0-~])?"
-)
-_UNFINISHED = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,8192}\x1b?|[ -/]*)?\Z")
 _FLAGS = {1: "b", 2: "d", 3: "i", 4: "u", 7: "r", 9: "s"}
 _FLAGS_OFF = {22: "bd", 23: "i", 24: "u", 27: "r", 29: "s"}
 
 
 class Terminal:
-    """Takes a log as it comes and gives its lines as HTML; what stands open is carried to the next piece."""
+    """Takes a log as it comes and gives its lines as HTML; what stands open is carried to the next piece.
+
+    Attributes:
+        told: of the lines that `feed` returned last, those that say more than their text, by their numbers.
+    """
 
     def __init__(self) -> None:
+        self.told: list[tuple[int, Read]] = []
+        self._marks = LogMarks()
         self._decoder = GuessingDecoder()
         self._rest = ""
         self._flags = ""
@@ -39,10 +41,15 @@ class Terminal:
         """The encoding detected so far; None while all of the log is ASCII."""
         return self._decoder.encoding
 
-    def feed(self, data: bytes) -> list[str]:
-        """The lines that are whole now."""
+    def feed(self, data: bytes, *, marked: bool = True) -> list[str]:
+        """The lines that are whole now.
+
+        Args:
+            marked: whether lines may begin groups and be errors: those of keruta's own do not.
+        """
         *lines, self._rest = (self._rest + self._decoder.decode(data)).split("\n")
-        made = [self._line(line) for line in lines]
+        self.told = []
+        made = [self._read(number, line) if marked else self._line(line) for number, line in enumerate(lines)]
         while len(self._rest) > LINE_LIMIT * 4:  # no line is held for ever
             made.append(self._line(self._rest[: LINE_LIMIT * 4]))
             self._rest = self._rest[LINE_LIMIT * 4 :]
@@ -52,9 +59,21 @@ class Terminal:
     def partial(self) -> str:
         """The line that is not whole yet, as far as it goes."""
         kept = self._flags, self._fore, self._back
-        text = self._line(_UNFINISHED.sub("", self._rest))
+        text = self._line(UNFINISHED.sub("", self._rest))
         self._flags, self._fore, self._back = kept
         return text
+
+    def _read(self, number: int, line: str) -> str:
+        read = self._marks.read(line)
+        if read.plain:
+            return self._line(line)
+        self.told.append((number, read))
+        kept = self._flags, self._fore, self._back
+        shown = self._line(read.text)
+        if read.text != line:  # colours that what was taken out has switched on or off
+            self._flags, self._fore, self._back = kept
+            self._line(line)
+        return shown
 
     def _line(self, text: str) -> str:
         text = text.removesuffix("\r")
@@ -64,7 +83,7 @@ class Terminal:
         if len(text) > LINE_LIMIT:
             text = text[:LINE_LIMIT] + f" … [+{len(text) - LINE_LIMIT}]"
         parts, at = [], 0
-        for found in _SEQUENCE.finditer(text):
+        for found in SEQUENCE.finditer(text):
             parts.append(self._styled(text[at : found.start()]))
             at = found.end()
             if found["final"] == "m":
@@ -75,13 +94,13 @@ class Terminal:
     def _styled(self, text: str) -> str:
         if not text:
             return ""
-        shown = visible(text)
         classes = [f"a-{flag}" for flag in self._flags]
         if self._fore is not None:
             classes.append(f"f{self._fore}")
         if self._back is not None:
             classes.append(f"g{self._back}")
-        return f'<span class="{" ".join(classes)}">{escape(shown)}</span>' if classes else escape(shown)
+        shown = "".join(with_links(text, _plain, _linked)) if "://" in text else _plain(text)
+        return f'<span class="{" ".join(classes)}">{shown}</span>' if classes else shown
 
     def _select(self, parameters: str) -> None:
         numbers = [int(part) if part.isdigit() else 0 for part in re.split("[;:]", parameters)][:32]
@@ -107,6 +126,17 @@ class Terminal:
                 self._fore = None
             elif number == 49:
                 self._back = None
+
+
+def _plain(text: str) -> str:
+    return escape(visible(text))
+
+
+def _linked(address: str, shown: str) -> str:
+    """An address with a hidden character would lead elsewhere than it says: it stays text."""
+    if visible(address) != address:
+        return _plain(shown)
+    return f'<a href="{escape(address)}" rel="noopener noreferrer nofollow">{_plain(shown)}</a>'
 
 
 def _extended(numbers: list[int]) -> int | None:

@@ -99,3 +99,29 @@ def test_the_palette_goes_by_arrow_keys_and_menus_close(reader: Reader, system: 
     page.wait_for_selector(f"#palette-list a[href='/tasks/{task}']")
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/tasks/{task}")
+
+
+def test_a_logs_groups_fold_and_its_errors_lead_to_their_lines(
+    reader: Reader, system: RunningSystem, repository: str
+) -> None:
+    script = """echo '::group::Install'; seq 300; echo '::endgroup::'; echo '--- Tests'; seq 5
+        echo 'src/a.c:12:5: error: no <b>such</b> file'; echo '+++ Upload'; echo 'see https://example.com/x'; exit 1"""
+    task = system.submit(repository, script)
+    system.ended(task)
+    page = reader.open(f"/tasks/{task}")
+    page.wait_for_selector(".log-rows .opens:has-text('Upload')")
+    install = page.locator(".log-rows .opens button").first
+    assert install.get_attribute("aria-expanded") == "false"
+    assert page.locator(".log-rows .l:has-text('300')").count() == 0
+    install.click()
+    page.wait_for_selector(".log-rows .l:has-text('1')")
+    assert page.inner_text("#annotations a") == "src/a.c:12 no <b>such</b> file"
+    page.click("#annotations a")
+    page.wait_for_selector(".log-rows .l.chosen.is-error:has-text('no <b>such</b> file')")
+    assert (
+        page.locator(".log-rows a[href='https://example.com/x']").get_attribute("rel") == "noopener noreferrer nofollow"
+    )
+    page.fill("#log-find", "30")
+    page.click("#log-previous")
+    assert page.inner_text("#log-found").split(" / ")[0] == page.inner_text("#log-found").split(" / ")[1]
+    page.wait_for_selector(".log-rows .l.chosen")
