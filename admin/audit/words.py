@@ -42,6 +42,7 @@ SUBJECTS: Mapping[str, str] = {
     "queue": marked("queue"),
     "forge": marked("forge"),
     "trigger": marked("trigger"),
+    "template": marked("template"),
     "worker": marked("worker"),
     "user": marked("user"),
     "api_key": marked("API key"),

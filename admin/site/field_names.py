@@ -61,6 +61,7 @@ _NAMES = {
     "concurrency": marked("While an earlier task runs"), "group": marked("Earlier tasks are those of"),
     "forks": marked("Pull requests from forks"), "paused": marked("Paused"), "result": marked("Result"),
     "branch": marked("Branch"),
+    "parameters": marked("Parameters"),
     "format": marked("Format of the message"), "language": marked("Language of the message"),
     "message": marked("Message"), "trailers": marked("Lines at a message's end"),
 
@@ -111,6 +112,10 @@ _HELP = {
     "time_zone": marked("For example Europe/Berlin or Asia/Tokyo."),
     "jitter_seconds": marked("Spreads triggers that have the same time; this one is always later by the same amount."),
     "missed": marked("Times at which keruta was not running."),
+    "parameters": marked(
+        "A list in YAML: each has a name, a type (text, choice, boolean, number or ref) and, where wanted, "
+        "description, required, default and choices."
+    ),
     "branches": marked("Patterns such as main or release/*, one a line; empty for all."),
     "permission": marked("The forge is asked what the sender may do with the repository."),
     "checks": marked("Patterns for the names of checks that failed, one a line; empty for all."),

@@ -27,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "profile": ("image", "description"),
     "queue": ("weight", "max_running", "paused"),
     "forge": ("type", "url", "credential"),
+    "template": ("repository", "queue", "description"),
     "trigger": ("repository", "forge", "provider", "events", "schedule", "paused"),
 }
 

@@ -33,7 +33,9 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--repo", required=True, help="The repository: a name, an address, or a directory on this machine.")
+@click.option("--repo", help="The repository: a name, an address, or a directory on this machine.")
+@click.option("--template", metavar="NAME", help="Run this template in place of --repo and what to run there.")
+@click.option("--param", "-p", multiple=True, metavar="NAME=VALUE", help="A value for the template's parameter.")
 @click.option("--ref", help="A branch, tag or commit; by default the repository's own default branch.")
 @click.option("--script", help="A file with the script, or - for standard input.")
 @click.option("--prompt", help="The prompt for a coding agent; - for standard input.")
@@ -74,15 +76,36 @@ def cli() -> None:
 def run(
     context: Context, /, command: tuple[str, ...], follow: bool, idempotency_key: str | None, **options: Any
 ) -> None:
-    """Submit a task: keruta run --repo URL -- COMMAND..."""
+    """Submit a task: keruta run --repo URL -- COMMAND..., or keruta run --template NAME -p NAME=VALUE"""
+    template, parameters = options.pop("template"), _pairs(options.pop("param"), "--param NAME=VALUE")
+    _check_mode(template, command, parameters, options)
     client = connect()
-    task = client.submit(_task(command, options), idempotency_key=idempotency_key)
+    if template is not None:
+        task = client.run_template(template, parameters, name=options["name"], idempotency_key=idempotency_key)
+    else:
+        task = client.submit(_task(command, options), idempotency_key=idempotency_key)
     if not follow:
         output.task(task, as_json=context.json) if context.json else click.echo(task.id)
         return
     if not context.json:
         output.note(f"task {task.id}")
     sys.exit(follow_to_end(client, task.id, as_json=context.json))
+
+
+def _check_mode(
+    template: str | None, command: tuple[str, ...], parameters: dict[str, str], options: dict[str, Any]
+) -> None:
+    """Refuse options of a task beside a template, and of a template beside a task. Raises click.UsageError."""
+    if template is None:
+        if parameters:
+            raise click.UsageError("--param goes with --template")
+        if options["repo"] is None:
+            raise click.UsageError("name a repository with --repo, or a template with --template")
+        return
+    others = [name for name, value in options.items() if name != "name" and value not in (None, (), False)]
+    if command or others:
+        given = ", ".join(f"--{name.replace('_', '-')}" for name in others) or "a command"
+        raise click.UsageError(f"a template says what runs and where; with --template leave out {given}")
 
 
 def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:

@@ -220,6 +220,19 @@ class Client:
     def resume(self, name: str) -> QueueView:
         return self._api.json("POST", _address("queue", name, "/resume"), QueueView)
 
+    def run_template(
+        self,
+        template: str,
+        parameters: Mapping[str, Any],
+        *,
+        name: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> TaskView:
+        """Submit the task of a template."""
+        body = {"parameters": dict(parameters), **({"name": name} if name is not None else {})}
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
+        return self._api.json("POST", _address("template", template, "/run"), TaskView, body=body, headers=headers)
+
     def deliveries(self, trigger: str, **filters: str | int | None) -> Page[DeliveryView]:
         """One page of what a forge delivered to a trigger, newest first."""
         query = urlencode({key: value for key, value in filters.items() if value is not None})

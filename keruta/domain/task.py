@@ -186,7 +186,7 @@ def _env_faults(env: dict[str, str]) -> Problems:
     for name, value in env.items():
         if not ENV_NAME.fullmatch(name):
             yield f"/env/{name[:80]}", message("field_variable_name")
-        elif name.startswith("KERUTA_"):
+        elif name.startswith("KERUTA_") and not name.startswith("KERUTA_PARAM_"):  # a task that is submitted again
             yield f"/env/{name[:80]}", message("field_variable_reserved")
         if "\0" in value:
             yield f"/env/{name[:80]}", message("field_nul")

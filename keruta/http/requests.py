@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import flask
@@ -16,11 +17,21 @@ from keruta.http.problems import BadRequest
 
 T = TypeVar("T", bound=msgspec.Struct)
 
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
 
 def address_of(request: flask.Request) -> str:
     """Return the client's address, as the gateway in front of keruta saw it."""
     seen = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
     return (seen or request.remote_addr or "")[:45]
+
+
+def idempotency_key(request: flask.Request) -> str | None:
+    """Return the client's `Idempotency-Key`, if there is one. Raises InvalidRequest."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidRequest(message("http_idempotency_key"), reason="InvalidHeader")
+    return key
 
 
 def read_body(request: flask.Request, cls: type[T], limit_bytes: int) -> T:

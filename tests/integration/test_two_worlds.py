@@ -23,6 +23,7 @@ from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.documents import DocumentSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.catalog.templates import TemplateSpec
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.forges import ForgeEvent
 from keruta.domain.messages import message
@@ -34,10 +35,11 @@ from tests.support.functions import SUBMITS, create_task
 from tests.support.world import ANN, World, person
 
 MINE, OTHER, NOWHERE = "crimson", "cobaltt", "nowhere"  # of one length: they must not change how a page is laid out
-KINDS = ("repo", "queue", "doc", "cred", "trigger")
+KINDS = ("repo", "queue", "doc", "cred", "trigger", "template")
 BODIES: dict[str, dict[str, Any]] = {
     "repositories": {"url": "https://free.example.com/a.git"}, "documents": {"title": "x"},
     "credentials": {"type": "secret", "value": "x"}, "queues": {}, "profiles": {},
+    "templates": {"repository": "x", "script": "true"},
     "triggers": {
         "repository": "x", "provider": "gitea", "webhook_secret": "x", "events": ["push"], "script": "true",
     },
@@ -72,7 +74,7 @@ class Half:
         self.circuits = [circuit_id("repository", f"{word}-repo"), circuit_id("queue", f"{word}-queue")]
 
     def _trigger(self, world: World, access: Access) -> None:
-        """A trigger with a secret and a delivery of its own."""
+        """A trigger with a secret and a delivery of its own, and a template."""
         word = self.word
         world.catalogs["credential"].create(ANN, CredentialSpec(
             name=f"{word}-secret", type="webhook_secret", value="x",
@@ -81,6 +83,9 @@ class Half:
         world.catalogs["trigger"].create(ANN, TriggerSpec(
             name=f"{word}-trigger", repository=f"{word}-repo", provider="gitea", webhook_secret=f"{word}-secret",
             events=["push"], script="true", access=access,
+        ))  # fmt: skip
+        world.catalogs["template"].create(ANN, TemplateSpec(
+            name=f"{word}-template", repository=f"{word}-repo", script="true", access=access,
         ))  # fmt: skip
         event = ForgeEvent(name="push", identity=word, repository=f"{word}/a", ref=word)
         world.deliveries.add(f"{word}-trigger", f"{word}-delivery", event, b"{}")

@@ -289,6 +289,16 @@ def _pushed(database: Database[dict[str, Any]]) -> None:
     database["tasks"].create_index(pushed, name="result_branch", partialFilterExpression=there)
 
 
+def _templates(database: Database[dict[str, Any]]) -> None:
+    """Lists of templates, and what names one."""
+    templates = database["templates"]
+    templates.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
+    by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
+    templates.create_index(by_time, name="seen_by_updated")
+    for field in ("repository", "profile", "queue"):
+        templates.create_index(f"spec.{field}", name=field, sparse=True)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -314,6 +324,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _suspended,
     _forge_posts,
     _pushed,
+    _templates,
 )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from keruta.domain.api.route import PAGED, Parameter, Route
+from keruta.domain.api.route import IDEMPOTENCY_KEY, PAGED, Parameter, Route
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import ImportResult, Page
 from keruta.domain.catalog.documents import DocumentView, VersionSummary
 from keruta.domain.catalog.kinds import KINDS, Kind
 from keruta.domain.catalog.queues import PauseRequest, QueueView
 from keruta.domain.catalog.repositories import Validation
+from keruta.domain.catalog.templates import TemplateRun
 from keruta.domain.dead_letters import DeadLetter
 from keruta.domain.retention import Pruned
 from keruta.domain.roles import MANAGE, READ, RUN
+from keruta.domain.task import TaskView
 
 ETAG = "the entry's ETag, so that a change that came between is not lost; * for whatever is there"
 IF_MATCH = (Parameter(name="If-Match", description=ETAG, schema={"type": "string"}),)
@@ -80,6 +82,11 @@ CATALOG: tuple[Route, ...] = (
     Route(
         name="show_version", method="GET", path="/api/v1/documents/{name}/versions/{version}", roles=READ,
         summary="A document as it was", answer=DocumentView, problems=(404,),
+    ),
+    Route(
+        name="run_template", method="POST", path="/api/v1/templates/{name}/run", roles=RUN, body=TemplateRun,
+        summary="Submit the task of a template, with values for its parameters", answer=TaskView, status=201,
+        problems=(400, 404, 409, 413, 415, 422), headers=(IDEMPOTENCY_KEY,),
     ),
     Route(
         name="list_circuits", method="GET", path="/api/v1/circuits", roles=READ,

@@ -36,6 +36,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _LIMIT = {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}
+IDEMPOTENCY_KEY = Parameter(
+    name="Idempotency-Key", description="for 24 hours, the same key is the same request",
+    schema={"type": "string", "pattern": "^[!-~]{1,255}$"},
+)  # fmt: skip
 PAGED = (
     Parameter(name="limit", description="how many a page has", schema=_LIMIT),
     Parameter(name="cursor", description="`next` of the page before"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keruta.domain.api.route import PAGED, Parameter, Route
+from keruta.domain.api.route import IDEMPOTENCY_KEY, PAGED, Parameter, Route
 from keruta.domain.continuation import ContinueRequest
 from keruta.domain.lifecycle import Status
 from keruta.domain.provenance import ENVELOPE_TYPE, PublicKeys
@@ -21,12 +21,7 @@ TASKS: tuple[Route, ...] = (
     Route(
         name="create_task", method="POST", path="/api/v1/tasks", summary="Submit a task", roles=RUN,
         body=TaskRequest, answer=TaskView, status=201, problems=(400, 409, 413, 415, 422),
-        headers=(
-            Parameter(
-                name="Idempotency-Key", description="for 24 hours, the same key is the same request",
-                schema={"type": "string", "pattern": "^[!-~]{1,255}$"},
-            ),
-        ),
+        headers=(IDEMPOTENCY_KEY,),
     ),
     Route(
         name="list_tasks", method="GET", path="/api/v1/tasks", summary="List tasks, newest first", roles=READ,

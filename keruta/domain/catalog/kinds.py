@@ -19,10 +19,11 @@ from keruta.domain.catalog.forges import ForgeSpec, ForgeView
 from keruta.domain.catalog.profiles import ProfileSpec, ProfileView
 from keruta.domain.catalog.queues import QueueSpec, QueueView
 from keruta.domain.catalog.repositories import RepositorySpec, RepositoryView
+from keruta.domain.catalog.templates import TemplateSpec, TemplateView
 from keruta.domain.catalog.triggers import TriggerSpec, TriggerView
 from keruta.domain.roles import MANAGE, RUN
 
-KindName = Literal["repository", "credential", "document", "profile", "queue", "forge", "trigger"]
+KindName = Literal["repository", "credential", "document", "profile", "queue", "forge", "trigger", "template"]
 Reference = tuple[str, str, str]  # where (a JSON pointer), the kind, the name
 
 
@@ -119,6 +120,11 @@ KINDS: dict[str, Kind] = {
                 "repository": "repository", "forge": "forge", "webhook_secret": "credential", "profile": "profile",
                 "queue": "queue",
             },
+            filters={"repository": "repository"}, granted=True,
+        ),
+        Kind(
+            name="template", collection="templates", spec=TemplateSpec, view=TemplateView, item=TemplateView,
+            writers=RUN, names={"repository": "repository", "profile": "profile", "queue": "queue"},
             filters={"repository": "repository"}, granted=True,
         ),
     )

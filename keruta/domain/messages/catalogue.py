@@ -18,6 +18,7 @@ from keruta.domain.messages.texts import (
     http,
     permissions,
     tasks,
+    templates,
     triggers,
     words,
 )
@@ -25,6 +26,7 @@ from keruta.domain.messages.texts import (
 CATALOGUE: dict[str, str] = {
     **words.TEXTS,
     **tasks.TEXTS,
+    **templates.TEXTS,
     **triggers.TEXTS,
     **attempts.TEXTS,
     **git.TEXTS,

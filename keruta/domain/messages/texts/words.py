@@ -10,6 +10,7 @@ TEXTS = {
     "kind_queue": "queue",
     "kind_forge": "forge",
     "kind_trigger": "trigger",
+    "kind_template": "template",
     "kind_task": "task",
     "kind_worker": "worker",
     "kind_user": "user",

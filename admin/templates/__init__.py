@@ -1,0 +1,1 @@
+"""Templates: saved tasks with parameters, run by a form or by the API."""
