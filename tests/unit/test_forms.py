@@ -29,6 +29,10 @@ YAMLS: dict[str, list[Any]] = {
     "permissions": ["Bash(git *)", "Edit"],
     "mcp_servers": {"tracker": {"command": ["tracker", "--stdio"], "env": {"A": "b"}}},
     "prices": [{"model": "claude", "input": 3.0, "output": 15.0}],
+    "parameters": [
+        {"name": "target", "type": "choice", "choices": ["a: b", "yes"], "default": "yes"},
+        {"name": "notes"},
+    ],
     "usage": [{"measure": "cost_usd", "pattern": "cost: ([0-9.]+)", "fold": "sum"}],
 }
 
@@ -83,9 +87,12 @@ def test_what_is_sent_back_unchanged_changes_nothing(kind: str) -> None:
     @given(documents(forms.fields(spec)))
     def unchanged(raw: dict[str, Any]) -> None:
         nonlocal tried
-        if kind == "trigger":  # one of these, and not both
+        if kind in ("trigger", "template"):  # one of these, and not both
             raw.pop("script" if raw.get("prompt") else "prompt", None)
             raw |= {} if raw.get("prompt") or raw.get("script") else {"script": "true"}
+        if kind == "template":
+            raw = {"name": "x", "repository": "app", **raw}
+        if kind == "trigger":
             raw = {"name": "x", "repository": "app", "provider": "gitea", "webhook_secret": "s", **raw}
             raw["events"] = raw.get("events") or ["push"]
         value, faults = convert(raw, spec)

@@ -13,7 +13,7 @@ from msgspec import Meta
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
 from keruta.domain.decode import convert
-from keruta.domain.messages import Message, message
+from keruta.domain.messages import Message, message, read_message
 from keruta.domain.repository import ref_fault
 from keruta.domain.task import ENV_LIMIT, LABELS_LIMIT, SCRIPT_LIMIT_BYTES, ResultBranch, TaskRequest
 from keruta.errors import Fault, fault
@@ -122,12 +122,10 @@ class TemplateSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 yield f"/parameters/{number}/type", message("template_ref_type")
             seen.add(parameter.name)
         for one in convert(_document(self, {}, self.ref), TaskRequest)[1]:
-            yield one["at"].replace("/repository/ref", "/ref"), _said(one)
-
-
-def _said(found: Fault) -> Message | str:
-    code, arguments = found.get("message_code"), found.get("message_arguments") or {}
-    return message(code, **arguments) if code else found["message"]
+            yield (
+                one["at"].replace("/repository/ref", "/ref"),
+                read_message(one["message"], one.get("message_code"), one.get("message_arguments")),
+            )
 
 
 class TemplateView(TemplateSpec, frozen=True, kw_only=True, forbid_unknown_fields=False):
