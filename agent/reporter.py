@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import random
+import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import BinaryIO, Protocol
 
 import msgspec
@@ -218,6 +219,10 @@ class HttpTransport:
         self.token = token
         self._pool = Pools(maxsize=4, retries=False, timeout=urllib3.Timeout(connect=3, read=30))
 
+    def to(self, url: str) -> ElsewhereRequests:
+        """Return requests to another address, with the token that this has then; to this one's if it is empty."""
+        return ElsewhereRequests(self, url)
+
     def __call__(self, body: bytes) -> ReportAnswer:
         response = self.request("POST", "/agent/v1/reports", body)
         if response.status in (401, 403):
@@ -231,20 +236,49 @@ class HttpTransport:
 
     def request(
         self, method: str, path: str, body: bytes | BinaryIO | None, token: str | None = None, *,
-        length: int | None = None,
+        length: int | None = None, headers: Mapping[str, str] | None = None, url: str = "",
     ) -> urllib3.BaseHTTPResponse:  # fmt: skip
         """One request. Raises OSError when there is no answer.
 
         Args:
             length: of a file that is sent as it is.
+            url: another address of keruta's.
         """
-        headers = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json"}
+        sent = {"Authorization": f"Bearer {token or self.token}", "Content-Type": "application/json", **(headers or {})}
         if length is not None:
-            headers |= {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
+            sent |= {"Content-Type": "application/octet-stream", "Content-Length": str(length)}
         try:
-            return self._pool.request(method, self._url + path, body=body, headers=headers, redirect=False)
+            return self._pool.request(method, (url or self._url) + path, body=body, headers=sent, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             raise OSError(type(error).__name__) from error
+
+    def download(self, path: str, to: BinaryIO, *, url: str = "") -> int:
+        """Write an answer's content to a file, if it is 200; return its status. Raises OSError when it ends early."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        try:
+            with self._pool.request(
+                "GET", (url or self._url) + path, headers=headers, redirect=False, preload_content=False
+            ) as response:
+                if response.status == 200:
+                    shutil.copyfileobj(response, to, 1 << 20)
+                return response.status
+        except urllib3.exceptions.HTTPError as error:
+            raise OSError(type(error).__name__) from error
+
+
+class ElsewhereRequests:
+    """Requests with a transport's token to another address of keruta's."""
+
+    def __init__(self, transport: HttpTransport, url: str) -> None:
+        self._transport, self._url = transport, url.rstrip("/")
+
+    def request(
+        self, method: str, path: str, body: bytes | None, *, headers: dict[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
+        return self._transport.request(method, path, body, headers=headers, url=self._url)
+
+    def download(self, path: str, to: BinaryIO) -> int:
+        return self._transport.download(path, to, url=self._url)
 
 
 def _detail(body: bytes) -> str:

@@ -7,6 +7,9 @@ from pathlib import Path
 import msgspec
 
 from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.errors import SettingsError
+
+UPLOAD_SECONDS = 600  # as long as one request of an upload is made again
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,8 +45,14 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     worker_dir: Path = Path("/var/lib/keruta/worker")
     """Directory of running jobs and the clone cache."""
 
+    results: str = "volume"
+    """Way of artifacts and logs to keruta: `volume`, which is mounted here, or `upload` over HTTP."""
+
+    results_url: str = ""
+    """Address for uploads, without `/agent/v1`. Empty: the address for reports."""
+
     results_dir: Path = Path("/var/lib/keruta/results")
-    """Directory of artifacts: the shared volume."""
+    """Directory of artifacts: the shared volume. Not used with `upload`."""
 
     credentials_key: Path = Path("/etc/keruta/keys/credentials.key")
     """File with the keys that decrypt credentials; for one machine only."""
@@ -90,6 +99,10 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     log_level: str = "INFO"
     """DEBUG, INFO, WARNING or ERROR."""
 
+    def __post_init__(self) -> None:
+        if self.results not in ("volume", "upload"):
+            raise SettingsError("KERUTA_RESULTS must be volume or upload")
+
 
 class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Settings that all Jobs of an installation share; for the `kubernetes` runner."""
@@ -113,7 +126,10 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Service account of Job Pods; it has no rights, and its token is not mounted."""
 
     job_results_claim: str = ""
-    """Volume claim (ReadWriteMany) of results and the clone cache. Empty: nothing is shared."""
+    """Volume claim of results and the clone cache. Empty: none; Jobs upload their results, and cache nothing."""
+
+    job_results_url: str = ""
+    """Address for the uploads of Jobs without that volume. Empty: the address of their reports."""
 
     job_cpu: str = "1"
     """CPU limit of a script whose profile sets none."""
@@ -156,3 +172,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     transports: frozenset[str] = DEFAULT_TRANSPORTS
     """Schemes that Git may use, of https, http and ssh."""
+
+    @property
+    def pod_grace_seconds(self) -> int:
+        """How long an agent may go on when its Pod ends: keruta may be away for a while when results are uploaded."""
+        return self.job_grace_seconds + (0 if self.job_results_claim else UPLOAD_SECONDS)

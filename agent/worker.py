@@ -98,7 +98,8 @@ class Worker:
             return ClusterJobs(kube, cluster, self._settings.worker_id, asking.for_job, self._send, self._over)
         from agent.runners.process.runner import ProcessJobs
 
-        return ProcessJobs(self._settings, self._reporter, asking, self._send)
+        uploads = self._transport.to(self._settings.results_url)
+        return ProcessJobs(self._settings, self._reporter, asking, self._send, uploads)
 
     def run(self) -> None:
         """Works until `end` is called; then its scripts are told to end, and their ends are reported."""

@@ -63,6 +63,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     audit_days: float = 730.0
     """Days that audit records are kept: two years, as auditors ask for."""
 
+    metrics: bool = True
+    """Whether a function gives its figures at /metrics to whoever reaches it without the gateway."""
+
     results_dir: Path = Path("/var/lib/keruta/results")
     """Directory of artifacts and whole logs: the shared volume."""
 

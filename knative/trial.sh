@@ -84,7 +84,7 @@ until kubectl wait -n keruta --for=condition=Ready ksvc --all --timeout=5s >/dev
 done
 
 say "a first task, on $repository"
-kubectl exec -i -n keruta deployment/admin -- python - "$repository" <<'PYTHON'
+kubectl exec -i -n keruta deployment/admin -c admin -- python - "$repository" <<'PYTHON'
 import sys, time
 from pathlib import Path
 from keruta.client import Client

@@ -7,11 +7,9 @@ link is a file like any other: a script can make one only of what it could read 
 from __future__ import annotations
 
 import errno
-import gzip
-import hashlib
 import os
-import shutil
 import stat
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +17,7 @@ from typing import BinaryIO
 import msgspec
 
 from agent.attempt.outputs import parse_outputs
+from agent.attempt.result_stores import ResultStore
 from agent.log.masking import Masker
 from keruta.adapters.results import FILE_LIMIT_BYTES, LOG_NAME, safe_parts
 from keruta.domain.file_names import as_text
@@ -29,6 +28,7 @@ from keruta.domain.task import Artifact
 OUTPUT_NAME = "output.gz"  # a coding agent's records, as they were written
 # A reader takes a file of such a name for keruta's own, also where keruta stored none.
 OWN_NAMES = frozenset({LOG_NAME, KEPT_WORK, KEPT_LARGE, OUTPUT_NAME})
+GZIP_WBITS = 31  # zlib's largest window, in a gzip file
 OUTPUTS_LIMIT_BYTES = 256 * 1024
 DEPTH_MOST = 200  # directories within directories: each is an open descriptor
 PATH_SHOWN = 300
@@ -128,19 +128,19 @@ class Kept(msgspec.Struct, kw_only=True):
             self.left.append(message("file_not_kept", path=path[:PATH_SHOWN], why=why))
 
 
-def keep_files(files: Sequence[Path], target: Path) -> list[Artifact]:
-    """Copies files of the agent's own. Raises OSError when one is too large, or the storage does not take it."""
+def keep_files(files: Sequence[Path], store: ResultStore) -> list[Artifact]:
+    """Store files of the agent's own. Raises OSError when one is too large, or the storage does not take it."""
     kept = []
     for path in files:
         with path.open("rb") as file:
             if os.fstat(file.fileno()).st_size > FILE_LIMIT_BYTES:
                 raise OSError(errno.EFBIG, f"{path.name} is larger than {FILE_LIMIT_BYTES} bytes")
-            kept.append(_copy(file, target, os.fsencode(path.name), path.name))
+            kept.append(_stored(store, file, os.fsencode(path.name), path.name))
     return kept
 
 
-def keep_artifacts(source: Path, target: Path, own: Iterable[str] = ()) -> Kept:
-    """Copy what is in $KERUTA_ARTIFACTS. What the storage does not take whole is not left there in part.
+def keep_artifacts(source: Path, store: ResultStore, own: Iterable[str] = ()) -> Kept:
+    """Store what is in $KERUTA_ARTIFACTS. What the storage does not take whole is not left there in part.
 
     Args:
         own: names of files of the agent's own that will be beside them.
@@ -157,7 +157,7 @@ def keep_artifacts(source: Path, target: Path, own: Iterable[str] = ()) -> Kept:
                 kept.leave(path, why)
                 continue
             try:
-                kept.artifacts.append(_copy(file, target, found.path, path))
+                kept.artifacts.append(_stored(store, file, found.path, path))
             except _UnreadableError as error:
                 kept.leave(path, message("file_why_unreadable", error=error.strerror or ""))
             except OSError as error:
@@ -202,41 +202,35 @@ def _blocks(file: BinaryIO) -> Iterator[bytes]:
         yield block
 
 
-def _copy(file: BinaryIO, target: Path, path: bytes, name: str) -> Artifact:
-    """A file is in the storage, whole or not at all."""
-    to = Path(os.fsdecode(os.path.join(os.fsencode(target), path)))
-    digest = hashlib.sha256()
-    size = 0
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        with to.open("wb") as out:
-            for block in _blocks(file):
-                digest.update(block)
-                size += out.write(block)
-    except OSError:
-        to.unlink(missing_ok=True)
-        raise
-    return Artifact(path=name, size_bytes=size, sha256=digest.hexdigest())
+def _stored(store: ResultStore, file: BinaryIO, path: bytes, name: str) -> Artifact:
+    size, sha256 = store.put(path, _blocks(file))
+    return Artifact(path=name, size_bytes=size, sha256=sha256)
 
 
-def keep_log(log: BinaryIO, target: Path, masker: Masker, name: str = LOG_NAME) -> Artifact:
+def keep_log(log: BinaryIO, store: ResultStore, masker: Masker, name: str = LOG_NAME) -> Artifact:
     """The whole log, masked and compressed, beside the artifacts. Raises OSError; then nothing of it is left there."""
-    to = target / name
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with log, gzip.GzipFile(to, "wb", compresslevel=1, mtime=0) as out:
-            rest = b""
-            while block := log.read(1 << 20):
-                block = rest + block
-                held = masker.held_back(block)
-                rest = block[len(block) - held :] if held else b""
-                out.write(masker.mask(block[: len(block) - held]))
-            out.write(masker.mask(rest))
-    except OSError:
-        to.unlink(missing_ok=True)
-        raise
-    digest = hashlib.sha256(to.read_bytes()).hexdigest()
-    return Artifact(path=name, size_bytes=to.stat().st_size, sha256=digest)
+    with log:
+        size, sha256 = store.put(name.encode(), _compressed(_masked(log, masker)))
+    return Artifact(path=name, size_bytes=size, sha256=sha256)
+
+
+def _masked(log: BinaryIO, masker: Masker) -> Iterator[bytes]:
+    rest = b""
+    while block := log.read(1 << 20):
+        block = rest + block
+        held = masker.held_back(block)
+        rest = block[len(block) - held :] if held else b""
+        yield masker.mask(block[: len(block) - held])
+    yield masker.mask(rest)
+
+
+def _compressed(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the blocks as a gzip file without a time in it."""
+    packer = zlib.compressobj(level=1, wbits=GZIP_WBITS)
+    for block in blocks:
+        if packed := packer.compress(block):
+            yield packed
+    yield packer.flush()
 
 
 def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[str, str], list[Message]]:
@@ -252,8 +246,3 @@ def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[
     if len(data) > OUTPUTS_LIMIT_BYTES:
         return {}, [message("outputs_too_large", limit=OUTPUTS_LIMIT_BYTES // 1024)]
     return parse_outputs(masker.text(data.decode("utf-8", "replace")))
-
-
-def forget(target: Path) -> None:
-    """Delete the files that an earlier, interrupted attempt to keep artifacts has stored."""
-    shutil.rmtree(target, ignore_errors=True)

@@ -24,7 +24,6 @@ from agent.attempt.directory import AttemptFile, JobDir
 from agent.attempt.fetch_proxy import FetchProxy, offered
 from agent.attempt.fetch_proxy import Place as FetchPlace
 from agent.attempt.fetch_rules import Rules
-from agent.attempt.kept_work import find_bundle
 from agent.attempt.limits import Limits
 from agent.attempt.repository import AttemptRepository
 from agent.attempt.stored_session import StoredSession
@@ -228,7 +227,7 @@ class Job:
         """The workspace holds the commit, whose id is returned; for work that was kept it stays empty."""
         number, repository = self._spec.attempt, self._spec.repository
         if (kept := self._spec.kept_work) is not None:
-            find_bundle(self._world.settings.results_dir, self._spec.task, kept.attempt, KEPT_WORK)
+            self._world.store(self._dir, self._spec).work(kept.attempt, KEPT_WORK)
             self._dir.workspace.mkdir(exist_ok=True)
             streamer.say(f"[keruta] attempt {number}: pushing to {repository.url} what attempt {kept.attempt} kept")
             return kept.commit

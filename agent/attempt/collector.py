@@ -44,7 +44,7 @@ class Collected(msgspec.Struct, kw_only=True):
 
 
 class Collector:
-    """Keeps what one script left on the results' volume, once the script has ended.
+    """Keeps what one script left with keruta, once the script has ended.
 
     Args:
         announce: puts a push on record before it is made: branch, commit.
@@ -57,14 +57,12 @@ class Collector:
     ) -> None:  # fmt: skip
         self._dir = directory
         self._spec = specification
-        self._results = world.settings.results_dir
+        self._store = world.store(directory, specification)
         self._streamer = streamer
         self._masker = masker
         self._agent = agent
         self._transcript = transcript
-        self.result = AttemptResult(
-            directory, specification, repository, self._results, say=self._say, announce=announce
-        )
+        self.result = AttemptResult(directory, specification, repository, self._store, say=self._say, announce=announce)
 
     def finish(self, verdict: Verdict, commit: str | None) -> tuple[Verdict, Collected]:
         """Keep everything and push the result branch.
@@ -130,25 +128,28 @@ class Collector:
 
         Return the artifacts, a note for each file not kept, and why the storage took no more.
         """
-        target = self._results / self._spec.task / str(self._spec.attempt)
-        artifacts.forget(target)
+        store = self._store
+        try:
+            store.begin()
+        except OSError as error:
+            return [], [], str(error)
         attached = self._agent.attached if self._agent is not None else None
         own = [path.name for path in work] + ([FOLDER] if attached is not None and attached.is_dir() else [])
-        kept = artifacts.keep_artifacts(self._dir.artifacts, target, own=own)
+        kept = artifacts.keep_artifacts(self._dir.artifacts, store, own=own)
         if attached is not None:
-            kept.artifacts += artifacts.keep_artifacts(attached, target).artifacts
+            kept.artifacts += artifacts.keep_artifacts(attached, store).artifacts
         notes = [changed(one, self._masker.text) for one in kept.left]
         for note in notes:
             self._say(str(note))
         for path in work:  # where one does not fit, the others are kept
             try:
-                kept.artifacts += artifacts.keep_files([path], target)
+                kept.artifacts += artifacts.keep_files([path], store)
             except OSError as error:
                 kept.full = kept.full or error.strerror or str(error)
         try:
-            kept.artifacts.append(artifacts.keep_log(self._streamer.whole(), target, self._masker))
+            kept.artifacts.append(artifacts.keep_log(self._streamer.whole(), store, self._masker))
             if self._transcript is not None:
-                raw = artifacts.keep_log(self._transcript.whole(), target, self._masker, artifacts.OUTPUT_NAME)
+                raw = artifacts.keep_log(self._transcript.whole(), store, self._masker, artifacts.OUTPUT_NAME)
                 kept.artifacts.append(raw)
         except OSError as error:  # keruta has the log itself, up to its limit
             notes.append(message("log_not_stored", error=error.strerror or str(error)))

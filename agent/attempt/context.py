@@ -11,6 +11,7 @@ import msgspec
 
 from agent.attempt.credentials import Opener
 from agent.attempt.directory import JobDir
+from agent.attempt.result_stores import Requests, ResultStore, UploadStore, VolumeStore
 from agent.settings import WorkerSettings
 from keruta.domain.reports import AnyEntry, Outcome
 from keruta.domain.specification import Specification
@@ -92,6 +93,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         script_root: where the script finds its directories, if that is not where the agent has them.
         isolation: what keeps scripts apart from this user's files: `bubblewrap`, `pod`, or `none`.
         in_pod: whether the script has a Pod of its own, so that its profile is honoured in full.
+        requests: what files are uploaded by, where results are not on a volume.
     """
 
     settings: WorkerSettings
@@ -104,3 +106,12 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     script_root: Path | None = None
     isolation: Literal["bubblewrap", "pod", "none"] = "none"
     in_pod: bool = False
+    requests: Requests | None = None
+
+    def store(self, directory: JobDir, specification: Specification) -> ResultStore:
+        """Return where an attempt's files go."""
+        task, attempt = specification.task, specification.attempt
+        if self.settings.results == "upload":
+            assert self.requests is not None
+            return UploadStore(self.requests, task, attempt, directory.root)
+        return VolumeStore(self.settings.results_dir, task, attempt)

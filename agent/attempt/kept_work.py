@@ -40,14 +40,6 @@ class BundleHead(msgspec.Struct, frozen=True, kw_only=True):
     refs: dict[bytes, str]
 
 
-def find_bundle(results: Path, task: str, attempt: int, name: str) -> Path:
-    """Return the path of an attempt's bundle. Raises PhaseError: WorkMissing."""
-    path = results / task / str(attempt) / name
-    if path.is_symlink() or not path.is_file():
-        raise PhaseError("WorkMissing", message("push_work_missing", attempt=attempt))
-    return path
-
-
 def read_kept_work(
     repository: ResultRepository, bundle: Path, attempt: int, fetch_base: Callable[[Git], object]
 ) -> Work:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from agent.attempt.checkout import three_tries
 from agent.attempt.directory import JobDir
-from agent.attempt.kept_work import find_bundle, read_kept_work
+from agent.attempt.kept_work import read_kept_work
 from agent.attempt.push import Pushed, Pusher
 from agent.attempt.repository import AttemptRepository
 from agent.attempt.result_repository import ResultRepository, Work
+from agent.attempt.result_stores import ResultStore
 from agent.attempt.verdict import Verdict
 from agent.coding_agents.known import ADAPTERS
 from keruta.adapters.git.command import Git, Interrupted
@@ -32,19 +33,19 @@ class AttemptResult:
     """Reads what the script made, once it has ended; pushes it after a success, keeps it otherwise.
 
     Args:
-        results: the directory of what attempts left, by task and attempt.
+        store: where earlier attempts' work is.
         say: writes a line to the log.
         announce: tells keruta of a push before it is made.
     """
 
     def __init__(
-        self, directory: JobDir, specification: Specification, access: AttemptRepository, results: Path, *,
+        self, directory: JobDir, specification: Specification, access: AttemptRepository, store: ResultStore, *,
         say: Callable[[str], None], announce: Callable[[str, str], None],
     ) -> None:  # fmt: skip
         self._dir = directory
         self._spec = specification
         self._access = access
-        self._results = results
+        self._store = store
         self._say = say
         self._announce = announce
         self.pushed: Pushed | None = None
@@ -59,7 +60,7 @@ class AttemptResult:
             return verdict
         git, repository = self._opened(kept.commit, PUSH_SECONDS)
         try:
-            bundle = find_bundle(self._results, self._spec.task, kept.attempt, KEPT_WORK)
+            bundle = self._store.work(kept.attempt, KEPT_WORK)
 
             def fetch_base(_: Git) -> None:
                 three_tries(threading.Event())(lambda: self._fetch_base(repository, git))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import msgspec
 from keruta.domain.messages import message
 from keruta.domain.naming import WORKER_ID, attempt_id
 from keruta.domain.reports import (
+    KEPT_WORK,
     REPORT_LIMIT_BYTES,
     Attempts,
     RawReport,
@@ -19,6 +21,7 @@ from keruta.domain.reports import (
     Session,
 )
 from keruta.domain.specification import SnapshotKeys, Specification
+from keruta.domain.uploads import read_part
 from keruta.errors import InvalidRequest, NotFound
 from keruta.http.answers import json_answer
 from keruta.http.function import AgentRequest, AuthenticatedRequest
@@ -139,12 +142,32 @@ def attempt_document(ports: Ports, asked: AgentRequest) -> flask.Response:
 
 
 def put_artifact(ports: Ports, asked: AgentRequest) -> flask.Response:
-    """The file is stored, whole or not at all."""
+    """The file is stored, whole or not at all; or a part of it, until its last part makes it whole."""
     task, number = _attempt(ports, asked)
-    ports.results.store(
-        attempt_id(task, number), asked.parameters["path"], asked.request.stream, asked.request.content_length
-    )
+    request, length = asked.request, asked.request.content_length
+    part = read_part(request.headers.get("Content-Range"), request.headers.get("Repr-Digest"), length or 0)
+    ports.results.store(attempt_id(task, number), asked.parameters["path"], request.stream, length, part)
     return flask.Response(status=204)
+
+
+def delete_artifacts(ports: Ports, asked: AgentRequest) -> flask.Response:
+    """Forget what an interrupted try to store the attempt's files has left."""
+    task, number = _attempt(ports, asked)
+    ports.results.forget(attempt_id(task, number))
+    return flask.Response(status=204)
+
+
+def kept_work(ports: Ports, asked: AgentRequest) -> flask.Response:
+    """The bundle of the earlier attempt whose work this attempt pushes."""
+    task, number = _attempt(ports, asked)
+    kept = reports.specification(ports.reports, asked.sender, task, number).kept_work
+    if kept is None:
+        raise NotFound(message("file_missing"))
+    file = ports.results.open(attempt_id(task, kept.attempt), KEPT_WORK)
+    answer = flask.Response(iter(lambda: file.read(1 << 20), b""), content_type="application/octet-stream")
+    answer.content_length = os.fstat(file.fileno()).st_size
+    answer.call_on_close(file.close)
+    return answer
 
 
 def _attempt(ports: Ports, asked: AgentRequest) -> tuple[str, int]:
@@ -175,4 +198,6 @@ HANDLERS: dict[str, Callable[[Ports, Any], flask.Response]] = {
     "put_snapshot": put_snapshot,
     "get_snapshot": get_snapshot,
     "put_artifact": put_artifact,
+    "delete_artifacts": delete_artifacts,
+    "kept_work": kept_work,
 }

@@ -6,15 +6,19 @@ directory, and no link is followed.
 
 from __future__ import annotations
 
+import hashlib
 import os
+import shutil
 import stat
+from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
 
 from keruta.domain.file_names import as_bytes
 from keruta.domain.messages import message
 from keruta.domain.naming import new_id, parse_attempt_id
-from keruta.errors import InvalidRequest, NotFound, TooLarge
+from keruta.domain.uploads import Part
+from keruta.errors import Conflict, InvalidRequest, NotFound, TooLarge
 from keruta.ports import Readable
 
 FILE_LIMIT_BYTES = 1024 * 1024 * 1024
@@ -86,11 +90,15 @@ class Results:
             return None
         return os.fdopen(file, "rb")
 
-    def store(self, attempt: str, path: str, content: Readable, length: int | None) -> None:
-        """Stores a file, whole or not at all.
+    def store(self, attempt: str, path: str, content: Readable, length: int | None, part: Part | None = None) -> None:
+        """Stores a file, whole or not at all; or a part of one, which is whole with its last part.
+
+        A part that is sent again, as after a lost answer, changes nothing.
 
         Raises:
-            InvalidRequest: the path leads elsewhere, or what was sent is not as long as was said.
+            InvalidRequest: the path leads elsewhere; what was sent is not as long as was said, or not what its digest
+                says.
+            Conflict: PartMissing, what comes before this part is not there.
             TooLarge: more than 1 GiB.
         """
         parts = safe_parts(path)
@@ -100,21 +108,71 @@ class Results:
             problem = InvalidRequest(message("file_length_required"), reason="LengthRequired")
             problem.status = 411
             raise problem
-        if length > FILE_LIMIT_BYTES:
+        part = part or Part(total_bytes=length)
+        if part.first + length > FILE_LIMIT_BYTES:
             raise TooLarge(message("file_too_large", limit=FILE_LIMIT_BYTES))
-        target = self.directory(attempt).joinpath(*parts)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".{new_id()}")
+        directory = self.directory(attempt)
+        target = directory.joinpath(*parts)
+        whole = part.first == 0 and part.total_bytes is not None
+        spool = directory / (f".{new_id()}" if whole else f".{hashlib.sha256(as_bytes(path)).hexdigest()}.part")
+        directory.mkdir(parents=True, exist_ok=True)
         try:
-            with part.open("wb") as file:
-                left = length
-                while left and (block := content.read(min(left, 1 << 20))):
-                    file.write(block)
-                    left -= len(block)
-                file.flush()
-                os.fsync(file.fileno())
+            self._write(spool, target, part, content, length)
+        finally:
+            if whole:
+                spool.unlink(missing_ok=True)
+
+    def _write(self, spool: Path, target: Path, part: Part, content: Readable, length: int) -> None:
+        if part.first and not spool.exists() and part.total_bytes is not None and _is(target, part):
+            return  # sent again: the answer to the last part was lost
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (0 if part.first else os.O_CREAT)
+        try:
+            opened = os.open(spool, flags, 0o640)
+        except FileNotFoundError as error:
+            raise _part_missing(0) from error
+        with os.fdopen(opened, "r+b", buffering=0) as file:
+            there = os.fstat(file.fileno()).st_size
+            if part.first > there:
+                raise _part_missing(there)
+            # Each byte has its place: a part that arrives twice at once is the same afterwards.
+            file.seek(part.first)
+            left = length
+            while left and (block := content.read(min(left, 1 << 20))):
+                file.write(block)
+                left -= len(block)
             if left:
                 raise InvalidRequest(message("file_cut_short"))
-            part.rename(target)
-        finally:
-            part.unlink(missing_ok=True)
+            if part.total_bytes is None:
+                return
+            file.truncate(part.total_bytes)
+            if part.sha256 is not None and _sha256(file) != part.sha256:
+                spool.unlink(missing_ok=True)
+                raise InvalidRequest(message("file_damaged"), reason="DigestMismatch")
+            os.fsync(file.fileno())
+        target.parent.mkdir(parents=True, exist_ok=True)
+        spool.rename(target)
+
+    def forget(self, attempt: str) -> None:
+        """Delete all that an attempt has stored."""
+        shutil.rmtree(self.directory(attempt), ignore_errors=True)
+
+
+def _part_missing(there: int) -> Conflict:
+    return Conflict(message("file_part_missing", size=there), reason="PartMissing")
+
+
+def _is(target: Path, part: Part) -> bool:
+    try:
+        with target.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            return size == part.total_bytes and part.sha256 is not None and _sha256(file) == part.sha256
+    except OSError:
+        return False
+
+
+def _sha256(file: BinaryIO | FileIO) -> str:
+    file.seek(0)
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()

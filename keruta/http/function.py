@@ -96,7 +96,8 @@ class Function(Generic[P]):
             ports.check()
             return ready_answer(ports.verifier.issuer_away_since)
         # Knative's data path always adds this header: only who reaches the Pod itself, as Prometheus does, is answered.
-        if request.method == "GET" and request.path == "/metrics" and "X-Forwarded-For" not in request.headers:
+        inside = self._settings.metrics and "X-Forwarded-For" not in request.headers
+        if request.method == "GET" and request.path == "/metrics" and inside:
             return metrics_answer()
         matches = [(r, m, h) for r, pattern, h in self._routes if (m := pattern.fullmatch(request.path))]
         if not matches:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # what these say is for the type checker: no part loads anoth
     from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
     from keruta.domain.submission import Found
     from keruta.domain.task import NewTask, TaskRequest, TaskView
+    from keruta.domain.uploads import Part
 
 
 class Verifying(Protocol):
@@ -108,7 +109,10 @@ class FileStore(Protocol):
         """Raises NotFound."""
         ...
 
-    def store(self, attempt: str, path: str, content: Readable, length: int | None) -> None: ...
+    def store(
+        self, attempt: str, path: str, content: Readable, length: int | None, part: Part | None = None
+    ) -> None: ...
+    def forget(self, attempt: str) -> None: ...
 
 
 class SnapshotStore(Protocol):

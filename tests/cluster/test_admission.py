@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import kubernetes
+import msgspec
 import pytest
 import yaml
 
@@ -179,6 +180,16 @@ def test_what_a_worker_makes_is_let_in(api: Cluster) -> None:
     """The Job and the Secret that it makes of a specification with a check and a credential."""
     assert _said(api, _job(api)) == ""
     assert _said(api, _secret(api)) == ""
+
+
+def test_a_job_that_uploads_its_results_is_let_in(api: Cluster) -> None:
+    """With empty directories where the shared volume would be."""
+    settings = msgspec.structs.replace(_settings(api), job_results_claim="")
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "name": "keruta-job", "uid": new_id()}
+    job = job_manifest(_specification(), settings, account)
+
+    assert "keruta-shared" not in json.dumps(job)
+    assert _said(api, job) == ""
 
 
 def test_an_upgrade_may_have_two_versions_of_the_agent_at_work(api: Cluster) -> None:

@@ -21,11 +21,18 @@ class Proxy(Serving):
     Args:
         lose: how often an answer is lost after the work was done.
         double: how often a request is made twice.
+        loses: the methods whose answers may be lost.
         delay_seconds: the most that a request is held back, so that requests overtake each other.
     """
 
     def __init__(
-        self, *, lose: float = 0, double: float = 0, delay_seconds: float = 0, answer_first: bool = False
+        self,
+        *,
+        lose: float = 0,
+        double: float = 0,
+        delay_seconds: float = 0,
+        answer_first: bool = False,
+        loses: tuple[str, ...] = ("POST",),
     ) -> None:
         self.target = ""
         self.passed = self.lost = self.doubled = 0
@@ -45,7 +52,7 @@ class Proxy(Serving):
                     proxy.doubled += 1
                     proxy._pass(self.command, self.path, dict(self.headers), body)
                 answer = proxy._pass(self.command, self.path, dict(self.headers), body)
-                if proxy._rng.random() < lose and self.command == "POST":
+                if proxy._rng.random() < lose and self.command in loses:
                     proxy.lost += 1
                     self.close_connection = True
                     return
@@ -55,7 +62,7 @@ class Proxy(Serving):
                 status, content = answer
                 self.answer(status, content)
 
-            do_GET = do_PUT = do_POST  # noqa: N815
+            do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815
 
         super().__init__(Handler)
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agent.attempt import artifacts
 from agent.attempt.artifacts import PATHS_LIMIT_BYTES, keep_artifacts
+from agent.attempt.result_stores import VolumeStore
 from keruta.adapters.results import Results, safe_parts
 from keruta.domain.file_names import as_bytes, as_text
 from keruta.domain.naming import attempt_id, new_id
@@ -68,9 +69,10 @@ def test_every_file_of_a_script_is_kept_and_found_again(tmp_path: Path) -> None:
     for raw in raws:
         Path(os.fsdecode(os.fsencode(source) + b"/" + raw)).write_bytes(b"content of " + raw)
     (source / "hard-link").hardlink_to(source / "plain.txt")
-    attempt = attempt_id(new_id(), 1)
+    task = new_id()
+    attempt = attempt_id(task, 1)
 
-    kept = keep_artifacts(source, target.directory(attempt))
+    kept = keep_artifacts(source, VolumeStore(tmp_path / "results", task, 1))
 
     assert kept.left == []
     assert {one.path for one in kept.artifacts} == {*NAMES.values(), "hard-link"}
@@ -104,7 +106,7 @@ def test_what_is_not_kept_is_named_with_its_reason(tmp_path: Path) -> None:
     with (source / "large").open("wb") as file:
         file.truncate(2 << 30)
 
-    kept = keep_artifacts(source, tmp_path / "target", own=["result.patch"])
+    kept = keep_artifacts(source, VolumeStore(tmp_path, "target", 1), own=["result.patch"])
 
     assert kept.artifacts == []
     assert [str(one).removeprefix("Not kept of $KERUTA_ARTIFACTS: ") for one in kept.left] == [
@@ -125,7 +127,7 @@ def test_all_names_together_fit_into_one_report(tmp_path: Path) -> None:
     for number in range(1700):
         (source / f"{number:04}").touch()
 
-    kept = keep_artifacts(tmp_path / "source", tmp_path / "target")
+    kept = keep_artifacts(tmp_path / "source", VolumeStore(tmp_path, "target", 1))
 
     assert sum(len(one.path) for one in kept.artifacts) <= PATHS_LIMIT_BYTES
     assert len(kept.artifacts) + kept.left_count == 1700
@@ -146,7 +148,7 @@ def test_a_file_that_can_not_be_read_to_its_end_is_named_and_the_rest_is_kept(
     gone = os.open(tmp_path / "gone", os.O_RDONLY)
     (tmp_path / "gone").unlink()
     monkeypatch.setattr(artifacts, "walk", found)
-    kept = keep_artifacts(tmp_path, tmp_path / "target")
+    kept = keep_artifacts(tmp_path, VolumeStore(tmp_path, "target", 1))
 
     assert [one.path for one in kept.artifacts] == ["gone", "whole"]
     assert [str(one) for one in kept.left] == [

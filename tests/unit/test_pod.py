@@ -852,3 +852,24 @@ def test_a_pod_on_a_node_that_does_not_answer_is_lost_though_it_is_never_gone() 
     assert ended(pod("Running", deleted=True)) is None
     assert ended(pod("Running", deleted=True, condition={**told, "reason": "EvictionByEvictionAPI"})) is None
     assert ended(pod("Running", condition=told)) is None
+
+
+def test_a_job_without_a_shared_volume_uploads_its_results_and_has_time_for_it(specification: Specification) -> None:
+    """No claim, no clone cache, and a Pod that ends only when keruta has had time to come back."""
+    settings = msgspec.structs.replace(SETTINGS, job_results_claim="", job_results_url="http://results")
+
+    job = job_manifest(specification, settings)["spec"]
+    with_claim = job_manifest(specification, SETTINGS)["spec"]
+
+    pod = job["template"]["spec"]
+    agent = pod["initContainers"][0]
+    env = {one["name"]: one.get("value") for one in agent["env"]}
+    assert not [one for one in pod["volumes"] if "persistentVolumeClaim" in one]
+    assert not [one for one in agent["volumeMounts"] if one["mountPath"].startswith("/results")]
+    assert (env["KERUTA_RESULTS"], env["KERUTA_RESULTS_URL"], env["KERUTA_CLONE_CACHE"]) == (
+        "upload",
+        "http://results",
+        "0",
+    )
+    more = pod["terminationGracePeriodSeconds"] - with_claim["template"]["spec"]["terminationGracePeriodSeconds"]
+    assert more == job["activeDeadlineSeconds"] - with_claim["activeDeadlineSeconds"] == 600

@@ -87,7 +87,7 @@ def job_manifest(
         },
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": specification.timeout_seconds + settings.job_grace_seconds + 60,
+            "activeDeadlineSeconds": specification.timeout_seconds + settings.pod_grace_seconds + 60,
             "ttlSecondsAfterFinished": settings.job_keep_seconds,
             "template": template,
         },
@@ -119,7 +119,7 @@ def _pod(specification: Specification, settings: ClusterSettings) -> dict[str, A
         "automountServiceAccountToken": False,
         "serviceAccountName": settings.job_service_account,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": settings.job_grace_seconds,
+        "terminationGracePeriodSeconds": settings.pod_grace_seconds,
         "shareProcessNamespace": False,
         "securityContext": {
             "runAsNonRoot": True,
@@ -176,7 +176,9 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
         "KERUTA_AGENT_URL": settings.job_agent_url,
         "KERUTA_ATTEMPT": attempt_id(specification.task, specification.attempt),
         "KERUTA_ATTEMPT_TOKEN_FILE": "/token/token",
+        "KERUTA_RESULTS": "volume" if settings.job_results_claim else "upload",
         "KERUTA_RESULTS_DIR": "/results",
+        "KERUTA_RESULTS_URL": settings.job_results_url,
         "KERUTA_WORKER_DIR": "/shared",
         "KERUTA_TRANSPORTS": ",".join(sorted(settings.transports)),
         "KERUTA_FETCH_PROXY": "1" if settings.fetch_proxy else "0",
@@ -216,7 +218,11 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
             {"name": "agent", "mountPath": "/agent"},
             {"name": "agent-tmp", "mountPath": TMP},
             {"name": "token", "mountPath": "/token", "readOnly": True},
-            {"name": "shared", "mountPath": f"/results/{specification.task}", "subPath": results},
+            *(
+                [{"name": "shared", "mountPath": f"/results/{specification.task}", "subPath": results}]
+                if settings.job_results_claim
+                else []
+            ),
             {"name": "shared", "mountPath": f"/shared/{cache}", "subPath": cache},
             *(
                 {"name": name, "mountPath": f"/credentials/{name}", "readOnly": True}

@@ -199,6 +199,7 @@ def run(settings: WorkerSettings, own: SidecarSettings, over: threading.Event) -
         boot=own.pod_uid or "pod",
         isolation="pod",
         in_pod=True,
+        requests=transport.to(settings.results_url),
     )
     job = Job(world, directory, specification)
     holder.append(job)

@@ -15,6 +15,7 @@ from agent.attempt.attempt import Job
 from agent.attempt.context import Asking, Reporting, World
 from agent.attempt.credentials import Opener
 from agent.attempt.directory import JobDir, existing
+from agent.attempt.result_stores import Requests
 from agent.runners.process.fence import INSIDE, find_fence
 from agent.runners.process.script import ProcessScript
 from agent.settings import WorkerSettings
@@ -31,8 +32,9 @@ class ProcessJobs:
     """Attempts by their directories, so that those of a worker before this one are taken up."""
 
     def __init__(
-        self, settings: WorkerSettings, reporting: Reporting, asking: Asking, send: Callable[[AnyEntry], None]
-    ) -> None:
+        self, settings: WorkerSettings, reporting: Reporting, asking: Asking, send: Callable[[AnyEntry], None],
+        requests: Requests | None = None,
+    ) -> None:  # fmt: skip
         fence, why = find_fence(settings)
         isolation: Literal["bubblewrap", "none"] = "none" if fence is None else "bubblewrap"
         _write_down(settings.worker_dir, Isolation(pid=os.getpid(), kind=isolation, why=why))
@@ -49,6 +51,7 @@ class ProcessJobs:
             inherited={**{name: os.environ[name] for name in passed_on if name in os.environ}, **_user()},
             script_root=None if fence is None else INSIDE,
             isolation=isolation,
+            requests=requests,
         )
 
     def start(self) -> Iterator[Job]:

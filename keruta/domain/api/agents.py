@@ -49,6 +49,15 @@ AGENTS: tuple[Route, ...] = (
     ),
     Route(
         name="put_artifact", method="PUT", path="/agent/v1/tasks/{id}/attempts/{n}/artifacts/{path}", roles=AGENT,
-        summary="Store a file, for agents without the shared volume", status=204, problems=(404, 411, 413, 422),
+        summary="Store a file, or with Content-Range a part of it, for agents without the shared volume", status=204,
+        problems=(404, 409, 411, 413, 422),
+    ),
+    Route(
+        name="delete_artifacts", method="DELETE", path="/agent/v1/tasks/{id}/attempts/{n}/artifacts", roles=AGENT,
+        summary="Forget the files that an interrupted try has stored", status=204, problems=(404,),
+    ),
+    Route(
+        name="kept_work", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}/work", roles=AGENT,
+        answer="application/octet-stream", summary="The work that this attempt pushes, as a bundle", problems=(404,),
     ),
 )  # fmt: skip

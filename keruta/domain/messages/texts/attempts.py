@@ -124,5 +124,6 @@ TEXTS = {
     "outputs_too_large": "$KERUTA_OUTPUTS has more than {limit} KiB; none of it is kept.",
     "log_not_stored": "The whole log could not be stored: {error}.",
     "attempt_its_document": "The document {name}",
+    "attempt_its_work": "The work that attempt {attempt} kept",
     "script_fence_failed": "The script was not started because bubblewrap could not create its fence; the log's last line says why.",
 }
