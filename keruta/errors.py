@@ -159,6 +159,10 @@ class Unavailable(Problem):
     status, default_reason = 503, "Unavailable"
 
 
+class StorageFull(Problem):
+    status, default_reason = 507, "StorageFull"
+
+
 class PhaseError(KerutaError):
     """Our part of a job failed.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -162,6 +163,8 @@ class UploadStore:
             raise _AwayError(f"keruta does not answer: {error}") from error
         if response.status in _PASSES:
             raise _AwayError(f"keruta answered {response.status}")
+        if response.status == 507:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if response.status != 204:
             raise OSError(f"keruta refused it with {response.status}")
 

@@ -6,10 +6,13 @@ directory, and no link is followed.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from io import FileIO
 from pathlib import Path
 from typing import BinaryIO
@@ -18,12 +21,14 @@ from keruta.domain.file_names import as_bytes
 from keruta.domain.messages import message
 from keruta.domain.naming import new_id, parse_attempt_id
 from keruta.domain.uploads import Part
-from keruta.errors import Conflict, InvalidRequest, NotFound, TooLarge
+from keruta.errors import Conflict, InvalidRequest, NotFound, Problem, StorageFull, TooLarge
 from keruta.ports import Readable
 
 FILE_LIMIT_BYTES = 1024 * 1024 * 1024
 PATH_LIMIT_BYTES = 2048  # as long as fits into an address with all of it escaped
 LOG_NAME = "log.gz"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_OTHER_KINDS = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENOTEMPTY, errno.EEXIST)
 
 
 def safe_parts(path: str) -> tuple[str, ...] | None:
@@ -100,6 +105,7 @@ class Results:
                 says.
             Conflict: PartMissing, what comes before this part is not there.
             TooLarge: more than 1 GiB.
+            StorageFull: the volume has no room for it; nothing of it is left there.
         """
         parts = safe_parts(path)
         if parts is None:
@@ -111,24 +117,40 @@ class Results:
         part = part or Part(total_bytes=length)
         if part.first + length > FILE_LIMIT_BYTES:
             raise TooLarge(message("file_too_large", limit=FILE_LIMIT_BYTES))
-        directory = self.directory(attempt)
-        target = directory.joinpath(*parts)
-        whole = part.first == 0 and part.total_bytes is not None
-        spool = directory / (f".{new_id()}" if whole else f".{hashlib.sha256(as_bytes(path)).hexdigest()}.part")
-        directory.mkdir(parents=True, exist_ok=True)
         try:
-            self._write(spool, target, part, content, length)
-        finally:
-            if whole:
-                spool.unlink(missing_ok=True)
+            self._store(self.directory(attempt), parts, part, content, length)
+        except OSError as error:
+            if error.errno in _NO_ROOM:
+                raise StorageFull(message("file_storage_full")) from error
+            if error.errno in _OTHER_KINDS:  # a directory has this name, or a file or a link has a directory's
+                raise InvalidRequest(message("file_path")) from error
+            raise
 
-    def _write(self, spool: Path, target: Path, part: Part, content: Readable, length: int) -> None:
-        if part.first and not spool.exists() and part.total_bytes is not None and _is(target, part):
-            return  # sent again: the answer to the last part was lost
+    def _store(self, directory: Path, parts: tuple[str, ...], part: Part, content: Readable, length: int) -> None:
+        whole = part.first == 0 and part.total_bytes is not None
+        name = hashlib.sha256(b"/".join(map(os.fsencode, parts))).hexdigest()
+        spool = f".{new_id()}" if whole else f".{name}.part"
+        directory.mkdir(parents=True, exist_ok=True)
+        with _opened(directory) as top:
+            try:
+                self._write(top, spool, parts, part, content, length)
+            except OSError:  # also the room that earlier parts of it take is given back
+                _unlink(spool, top)
+                raise
+            except Problem:
+                if whole:
+                    _unlink(spool, top)
+                raise
+
+    def _write(
+        self, top: int, spool: str, parts: tuple[str, ...], part: Part, content: Readable, length: int
+    ) -> None:  # fmt: skip
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (0 if part.first else os.O_CREAT)
         try:
-            opened = os.open(spool, flags, 0o640)
+            opened = os.open(spool, flags, 0o640, dir_fd=top)
         except FileNotFoundError as error:
+            if part.total_bytes is not None and _is(top, parts, part):
+                return  # sent again: the answer to the last part was lost
             raise _part_missing(0) from error
         with os.fdopen(opened, "r+b", buffering=0) as file:
             there = os.fstat(file.fileno()).st_size
@@ -138,7 +160,7 @@ class Results:
             file.seek(part.first)
             left = length
             while left and (block := content.read(min(left, 1 << 20))):
-                file.write(block)
+                _write_all(file, block)
                 left -= len(block)
             if left:
                 raise InvalidRequest(message("file_cut_short"))
@@ -146,11 +168,11 @@ class Results:
                 return
             file.truncate(part.total_bytes)
             if part.sha256 is not None and _sha256(file) != part.sha256:
-                spool.unlink(missing_ok=True)
+                _unlink(spool, top)
                 raise InvalidRequest(message("file_damaged"), reason="DigestMismatch")
             os.fsync(file.fileno())
-        target.parent.mkdir(parents=True, exist_ok=True)
-        spool.rename(target)
+        with _beneath(top, parts[:-1], make=True) as parent:
+            os.rename(spool, parts[-1], src_dir_fd=top, dst_dir_fd=parent)
 
     def forget(self, attempt: str) -> None:
         """Delete all that an attempt has stored."""
@@ -161,13 +183,50 @@ def _part_missing(there: int) -> Conflict:
     return Conflict(message("file_part_missing", size=there), reason="PartMissing")
 
 
-def _is(target: Path, part: Part) -> bool:
+def _is(top: int, parts: tuple[str, ...], part: Part) -> bool:
+    """Return whether the whole file that ends with this part is there."""
     try:
-        with target.open("rb") as file:
+        with (
+            _beneath(top, parts[:-1]) as parent,
+            os.fdopen(os.open(parts[-1], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=parent), "rb") as file,
+        ):
             size = os.fstat(file.fileno()).st_size
             return size == part.total_bytes and part.sha256 is not None and _sha256(file) == part.sha256
     except OSError:
         return False
+
+
+@contextmanager
+def _opened(path: Path | str, within: int | None = None) -> Iterator[int]:
+    """Open a directory, which is no link."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
+    try:
+        yield directory
+    finally:
+        os.close(directory)
+
+
+@contextmanager
+def _beneath(top: int, parts: tuple[str, ...], *, make: bool = False) -> Iterator[int]:
+    """Open the directory at a path beneath another, with no link on the way."""
+    with ExitStack() as opened:
+        for part in parts:
+            if make:
+                with suppress(FileExistsError):
+                    os.mkdir(part, dir_fd=top)
+            top = opened.enter_context(_opened(part, top))
+        yield top
+
+
+def _unlink(name: str, within: int) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=within)
+
+
+def _write_all(file: FileIO, block: bytes) -> None:
+    """Write all of it: a disk that is almost full takes the beginning."""
+    while block:
+        block = block[file.write(block) or 0 :]
 
 
 def _sha256(file: BinaryIO | FileIO) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
@@ -38,6 +39,8 @@ NAMES = ["plain.txt", "in/a directory/ü", "50%25 off", "\udcff\udcfe", "new\nli
 
 class Attempt:
     """An attempt at work, what it stores its files by, and keruta's own view of them."""
+
+    upload: UploadStore
 
     def __init__(self, world: World, make: Callable[[str, int], ResultStore]) -> None:
         self.world = world
@@ -84,7 +87,7 @@ def address(world: World, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -
     ports = handler.Ports(
         settings=world.settings, verifier=unused, sessions=sessions, access=MongoAgentAccess(world.database),
         reports=world.reports, results=Results(world.settings.results_dir), mint=unused, document_text=unused,
-        check=unused,
+        check=unused, snapshots=unused,
     )  # fmt: skip
     with serving(served(Function("report_status", world.settings, lambda _: ports, AGENTS, handler.HANDLERS))) as url:
         yield url
@@ -255,6 +258,7 @@ def put(world: World, address: str, sessions: Sessions) -> Callable[..., tuple[i
         )
         return answer.status, "" if answer.status == 204 else str(answer.json()["reason"])
 
+    attempt.upload = UploadStore(HttpTransport(address, token), attempt.task, 1, world.settings.results_dir, seconds=5)
     send.attempt = attempt  # type: ignore[attr-defined]
     return send
 
@@ -281,6 +285,59 @@ def test_headers_of_a_part_are_held_to_what_is_sent(
 ) -> None:
     assert put(b"hello", **headers) == expected
     assert ("file" in put.attempt.files()) == (expected[0] == 204)
+
+
+@pytest.mark.parametrize("path", ["in/link/x", "link/x", "folder", "plain/x", "link"])
+def test_nothing_is_written_by_a_link_or_over_a_directory(put: Any, path: str, tmp_path: Path) -> None:
+    """However they came there, as from a Job that had the volume before."""
+    there = put.attempt.results.directory(attempt_id(put.attempt.task, 1))
+    (tmp_path / "elsewhere").mkdir()
+    (there / "in").mkdir(parents=True)
+    (there / "folder" / "inner").mkdir(parents=True)
+    (there / "plain").write_bytes(b"plain")
+    (there / "in" / "link").symlink_to(tmp_path / "elsewhere")
+    (there / "link").symlink_to(tmp_path / "elsewhere")
+
+    assert put(b"hello", path) == ((204, "") if path == "link" else (422, "InvalidRequest"))
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert put.attempt.files() == (["link", "plain"] if path == "link" else ["plain"])
+
+
+@pytest.mark.parametrize("parts", [["bytes 0-4/5"], ["bytes 0-4/*", "bytes 5-9/10"]])
+def test_a_full_volume_is_told_at_once_and_has_its_room_back(
+    put: Any, parts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Any, _: bytes) -> None:
+        if file.tell() or len(parts) == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file.write(b"hello")
+
+    monkeypatch.setattr("keruta.adapters.results._write_all", full)
+
+    answers = [put(b"hello", Content_Range=part) for part in parts]
+
+    assert answers == [*[(204, "")] * (len(parts) - 1), (507, "StorageFull")]
+    assert put.attempt.files() == []
+    with pytest.raises(OSError, match="No space left on device"):
+        put.attempt.upload.put(b"file", [b"x" * (PART_BYTES + 1)])
+
+
+def test_an_attempt_stores_and_forgets_its_own_files_only(
+    world: World, address: str, sessions: Sessions, put: Any
+) -> None:
+    other = Attempt(world, lambda task, number: VolumeStore(world.settings.results_dir, task, number))
+    other.store.put(b"file", [b"other's"])
+    token = sessions.for_attempt(attempt_id(put.attempt.task, 1), timeout_seconds=3600, lease_seconds=30)
+    requests = HttpTransport(address, token)
+
+    for method, path in (("PUT", "artifacts/file"), ("DELETE", "artifacts"), ("GET", "work")):
+        for number in (1, 2):
+            said = requests.request(method, f"/agent/v1/tasks/{other.task}/attempts/{number}/{path}", b"mine")
+            assert said.status in (403, 404), (method, number)
+    assert requests.request("PUT", f"/agent/v1/tasks/{put.attempt.task}/attempts/2/artifacts/x", b"").status == 404
+
+    assert other.kept("file") == b"other's"
 
 
 @pytest.mark.parametrize("path", ["../x", "a/../../x", "%2e%2e/x", "a//b", "a/%00b"])

@@ -50,7 +50,7 @@ AGENTS: tuple[Route, ...] = (
     Route(
         name="put_artifact", method="PUT", path="/agent/v1/tasks/{id}/attempts/{n}/artifacts/{path}", roles=AGENT,
         summary="Store a file, or with Content-Range a part of it, for agents without the shared volume", status=204,
-        problems=(404, 409, 411, 413, 422),
+        problems=(404, 409, 411, 413, 422, 507),
     ),
     Route(
         name="delete_artifacts", method="DELETE", path="/agent/v1/tasks/{id}/attempts/{n}/artifacts", roles=AGENT,

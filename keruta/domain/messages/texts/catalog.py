@@ -79,6 +79,7 @@ TEXTS = {
     "file_range": "Content-Range must name the bytes that are sent: bytes FIRST-LAST/TOTAL, with * for a total that is not known yet.",
     "file_digest": "Repr-Digest must be a SHA-256: sha-256=:BASE64:.",
     "file_damaged": "The file's SHA-256 is not the one that was said; send it again.",
+    "file_storage_full": "The volume of results has no room for the file.",
     "file_part_missing": "What comes before this part is not there: the file has {size} bytes.",
     "transfer_kind": "The kind must be one of {known}.",
     "transfer_too_deep": "it is nested too deeply",
