@@ -143,8 +143,12 @@ def _volumes(get: Get) -> Iterator[Finding]:
             mend = f"kubectl describe pvc -n {NAMESPACE} {name}; without a default StorageClass, name one in the claim"
             yield Finding(state="note", what=f"The claim {name} is not bound to a volume yet", mend=mend)
         if name == "keruta-shared" and "ReadWriteMany" not in modes and nodes > 1:
+            worker = get("deployment", "worker", "-n", NAMESPACE) or {}
+            if "KERUTA_JOB_RESULTS_CLAIM" not in json.dumps(worker):
+                continue  # Jobs upload their results: admin alone mounts it
             what = f"The claim {name} can be mounted on one of {nodes} nodes only: all Jobs and admin run there"
-            yield Finding(state="note", what=what, mend="use a StorageClass with ReadWriteMany, such as NFS or CephFS")
+            mend = "add the component results-upload, or use a StorageClass with ReadWriteMany, such as NFS or CephFS"
+            yield Finding(state="note", what=what, mend=mend)
 
 
 def _pods(get: Get) -> Iterator[Finding]:

@@ -148,3 +148,19 @@ def test_a_cluster_that_does_not_answer_is_one_sentence() -> None:
 
     assert finding.state == "wrong"
     assert "connection refused" in finding.what
+
+
+def test_one_node_alone_for_jobs_is_noted_unless_they_upload_their_results(cluster: FakeCluster) -> None:
+    """Where the volume can't be written from many nodes."""
+    env = [{"name": "KERUTA_JOB_RESULTS_CLAIM", "value": "keruta-shared"}]
+    worker: Document = {"spec": {"template": {"spec": {"containers": [{"name": "worker", "env": env}]}}}}
+    cluster.things["deployment", "worker"] = worker
+    cluster.lists["nodes"] = [{}, {}]
+
+    def noted() -> list[str]:
+        found = examine(cluster.get, lambda: {"serverVersion": {"minor": "34"}})
+        return [one.mend for one in found if one.state == "note"]
+
+    assert any("results-upload" in mend for mend in noted())
+    env.clear()
+    assert noted() == []
