@@ -13,7 +13,7 @@ NAMED = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in ("knative", "tests/cluster")
     for path in (ROOT / folder).rglob("kustomization.yaml")
-    if "backendRefs" in path.read_text()
+    if "/backendRefs" in path.read_text()
 )
 
 
