@@ -26,7 +26,7 @@ from agent.attempt.clone_cache import CloneCache
 from agent.attempt.clone_layout import FILTER, make_repository, set_refs
 from keruta.adapters.git.command import QUIET, Git
 from keruta.adapters.git.faults import TransientError
-from keruta.adapters.git.remote import Resolved, refs_under, resolve
+from keruta.adapters.git.remote import Ask, Resolved, refs_under, resolve
 from keruta.domain.messages import message
 from keruta.domain.repository import ref_allowed, ref_fault, transport
 from keruta.domain.task import RepositoryRef
@@ -48,6 +48,7 @@ def checkout(
     lfs: bool = False,
     allowed_refs: Sequence[str] = (),
     stop: threading.Event | None = None,
+    ask: Ask | None = None,
 ) -> str:
     """The workspace holds the commit; returns its id.
 
@@ -58,6 +59,7 @@ def checkout(
         lfs: whether the files that Git LFS keeps are wanted.
         allowed_refs: patterns of the branches and tags that may be fetched beside the ref; empty for all.
         stop: set when the job is to end; ends a pause between two tries.
+        ask: a way to ask the server for its refs without a process, tried before Git.
 
     Raises:
         PhaseError: with the reason and a sentence.
@@ -68,7 +70,7 @@ def checkout(
     workspace.mkdir(parents=True, exist_ok=True)
     git = git_in(workspace)
     tried = three_tries(stop or threading.Event())
-    resolved = tried(lambda: resolve(repository, git))
+    resolved = tried(lambda: resolve(repository, git, ask))
     make_repository(workspace, repository.url, resolved, partial=bool(repository.paths))
     tried(lambda: _fetch(git, repository, resolved, allowed_refs, cache))
     if repository.paths:

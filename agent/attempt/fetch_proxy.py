@@ -24,9 +24,10 @@ from typing import Any
 
 import msgspec
 
-from agent.attempt.fetch_rules import FLUSH, Rules, capabilities, packet, packets
+from agent.attempt.fetch_rules import Rules, capabilities
 from agent.http_server import BoundedServer
 from keruta import structs
+from keruta.adapters.git.packets import FLUSH, packet, packets
 from keruta.adapters.git.upload_pack import KINDS, Upstream, upload_pack
 from keruta.domain.messages import message
 from keruta.domain.repository import transport

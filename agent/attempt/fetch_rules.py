@@ -8,14 +8,13 @@ Source: gitprotocol-v2(5), gitprotocol-common(5)
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 
+from keruta.adapters.git.packets import DELIMITER, FLUSH, packet, payload
 from keruta.domain.messages import message
 from keruta.domain.repository import ref_allowed, ref_fault
 from keruta.errors import PhaseError
 
-FLUSH, DELIMITER = b"0000", b"0001"
-PACKET_LIMIT_BYTES = 65520
 _ID = rb"(?:[0-9a-f]{40}|[0-9a-f]{64})"
 _FEATURES = ("shallow", "wait-for-done", "filter")
 _LS_REFS = re.compile(rb"peel|symrefs|unborn|ref-prefix [^\x00-\x20]{1,1000}")
@@ -98,29 +97,6 @@ def capabilities(lines: Sequence[bytes]) -> bytes:
         elif _CAPABILITY.fullmatch(one) and name == b"object-format":
             kept.append(one)
     return b"".join(packet(one + b"\n") for one in kept) + FLUSH
-
-
-def packets(read: Callable[[int], bytes]) -> Iterator[bytes]:
-    """Yield packets as they came, with their lengths, until there are no more. Raises EOFError in the midst of one."""
-    while head := read(4):
-        if not re.fullmatch(rb"[0-9a-fA-F]{4}", head):
-            raise EOFError("not a packet")
-        length = int(head, 16)
-        if length > PACKET_LIMIT_BYTES or length == 3:
-            raise EOFError("a packet is too long")
-        body = read(length - 4) if length > 4 else b""
-        if length > 4 and len(body) != length - 4:
-            raise EOFError("a packet is cut short")
-        yield head + body
-
-
-def packet(content: bytes) -> bytes:
-    return b"%04x" % (len(content) + 4) + content
-
-
-def payload(one: bytes) -> bytes:
-    """Return what a packet says, without the line feed at its end."""
-    return one[4:].removesuffix(b"\n")
 
 
 def _refused() -> PhaseError:

@@ -15,10 +15,16 @@ from agent.attempt.clone_cache import CloneCache
 from agent.attempt.context import World
 from agent.attempt.directory import JobDir
 from agent.log.masking import Masker
+from keruta.adapters.git import own_git
 from keruta.adapters.git.command import Git
-from keruta.adapters.git.credentials import Credential, environment
+from keruta.adapters.git.credentials import Credential, environment, first_lines
+from keruta.adapters.git.refs_by_http import Refs
+from keruta.adapters.git.remote import Ask
+from keruta.domain.repository import transport
 from keruta.domain.specification import Access, Specification
 from keruta.errors import PhaseError
+
+_REFS = Refs()
 
 
 class AttemptRepository:
@@ -61,7 +67,19 @@ class AttemptRepository:
                 lfs=spec.lfs,
                 allowed_refs=spec.allowed_refs,
                 stop=stop,
+                ask=self._ask(credential),
             )
+
+    def _ask(self, credential: Credential | None) -> Ask | None:
+        """The way to ask for refs without a process, where the user's own Git configuration does not say otherwise."""
+        settings, url = self._world.settings, self._spec.repository.url
+        scheme = transport(url)
+        if scheme not in ("http", "https"):
+            return None
+        if settings.own_git and credential is None and not own_git.is_plain(scheme):
+            return None
+        login = first_lines(credential) if credential is not None else None
+        return lambda names: _REFS.ask(url, names, login)
 
     def remember_index(self) -> None:
         """Keeps the index that the checkout wrote, before a script can change it: by it, unchanged files are told."""

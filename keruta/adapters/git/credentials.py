@@ -46,6 +46,14 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True):
         return [part.encode() for part in (self.token, *key_lines) if len(part) >= 4]
 
 
+def first_lines(credential: Credential) -> tuple[str, str] | None:
+    """User name and token, as Git would read them from `askpass`; None where there is not both."""
+    username, token = (
+        text.strip("\r\n").replace("\r", "\n").partition("\n")[0] for text in (credential.username, credential.token)
+    )
+    return (username, token) if username and token and ":" not in username else None
+
+
 _ASKPASS = """#!/bin/sh
 case "$1" in
 {username}) cat {directory}/username ;;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -15,6 +16,8 @@ from keruta.domain.repository import is_commit, ref_names
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 
+# Gives what `git ls-remote --symref` prints for refs of these names, or None where Git must be asked.
+Ask = Callable[[Sequence[str]], str | None]
 SHOWN_REFS = 200
 # A server that said one of these was reached, and one that said another let us in.
 _NOT_REACHED = frozenset({"CloneFailed", "HostKeyUnknown", "CertificateRefused", "TransportRefused"})
@@ -36,25 +39,40 @@ class Resolved(msgspec.Struct, frozen=True, kw_only=True):
     default_ref: str | None = None
 
 
-def resolve(repository: RepositoryRef, git: Git) -> Resolved:
-    """Asks the remote for the commit that the ref names now. Raises PhaseError."""
+def resolve(repository: RepositoryRef, git: Git, ask: Ask | None = None) -> Resolved:
+    """Asks the remote for the commit that the ref names now. Raises PhaseError.
+
+    Args:
+        ask: another way to ask, which is tried first; see there.
+    """
     ref = repository.ref or "HEAD"
     if is_commit(ref):
         return Resolved(commit=ref.lower(), object=ref.lower())
     patterns = ["HEAD"] if ref == "HEAD" else ref_names(ref)
+    names = list(dict.fromkeys(("HEAD", *patterns)))
+    said = ask(names) if ask is not None else None
+    if said is not None and (resolved := _resolved(patterns, said)) is not None:
+        return resolved
     peeled = [f"{pattern}^{{}}" for pattern in patterns if not pattern.startswith("refs/heads/")]
-    said = git("ls-remote", "-q", "--symref", "--", repository.url, *dict.fromkeys(("HEAD", *patterns, *peeled)))
+    said = git("ls-remote", "-q", "--symref", "--", repository.url, *dict.fromkeys((*names, *peeled)))
+    if (resolved := _resolved(patterns, said)) is not None:
+        return resolved
+    if ref == "HEAD":
+        raise PhaseError("RepositoryEmpty", message("git_repository_empty"))
+    if re.fullmatch("[0-9a-fA-F]{4,39}", ref):
+        raise PhaseError("RefNotFound", message("git_ref_short_commit", ref=ref))
+    raise PhaseError("RefNotFound", message("git_ref_missing", ref=ref))
+
+
+def _resolved(patterns: Sequence[str], said: str) -> Resolved | None:
+    """The first of the patterns that the server has, by what it said; None where it has none of them."""
     found, default = _listed(said), _default_ref(said)
     for pattern in patterns:
         if pattern in found:
             commit = found.get(f"{pattern}^{{}}", found[pattern])
             name = default if pattern == "HEAD" else pattern
             return Resolved(commit=commit, object=found[pattern], ref=name, default_ref=default)
-    if ref == "HEAD":
-        raise PhaseError("RepositoryEmpty", message("git_repository_empty"))
-    if re.fullmatch("[0-9a-fA-F]{4,39}", ref):
-        raise PhaseError("RefNotFound", message("git_ref_short_commit", ref=ref))
-    raise PhaseError("RefNotFound", message("git_ref_missing", ref=ref))
+    return None
 
 
 def refs_under(space: str, url: str, git: Git) -> dict[str, str]:

@@ -1,0 +1,86 @@
+"""Does the user's own Git configuration say anything about how servers are asked?
+
+Where it does, Git itself must ask: by another address, a proxy, certificates, headers of the user's own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+# Sections, and single settings, by which Git would ask otherwise; what is included elsewhere may change unnoticed.
+_SAYS = (
+    "http.",
+    "url.",
+    "include",
+    "protocol.",
+    "remote.",
+    "core.gitproxy",
+    "transfer.",
+    "gitproxy",
+)
+# Variables that are passed on to Git, and are for https alone.
+_VARIABLES = ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE")
+SECONDS = 10
+KNOWN_SECONDS = 300  # Git may have been built with another place for the system's file
+
+_lock = threading.Lock()
+_known: dict[tuple[object, ...], bool] = {}
+
+
+def is_plain(scheme: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether Git would ask a server as any program does. Git is asked again when a file changes.
+
+    Args:
+        scheme: http or https.
+    """
+    home = environ.get("HOME")
+    if home is None or os.path.lexists(Path(home, ".netrc")):
+        return False
+    if scheme == "https" and any(environ.get(name) for name in _VARIABLES):
+        return False
+    files = (Path("/etc/gitconfig"), Path(home, ".gitconfig"), Path(home, ".config/git/config"))
+    key = (home, time.monotonic() // KNOWN_SECONDS, *map(_state, files))
+    with _lock:
+        if key not in _known:
+            _known.clear()
+            _known[key] = _says_nothing(home, environ.get("PATH", os.defpath))
+        return _known[key]
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _says_nothing(home: str, path: str) -> bool:
+    """Whether neither the system's configuration nor the user's has any of those settings."""
+    env = {"HOME": home, "PATH": path, "LC_ALL": "C"}
+    for scope in ("--system", "--global"):
+        try:
+            done = subprocess.run(
+                ["git", "config", scope, "--includes", "--list", "--name-only", "-z"],
+                env=env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        names = done.stdout.decode("utf-8", "replace").lower().split("\0")
+        if done.returncode != 0 and not _has_no_file(scope, home):
+            return False
+        if any(name.startswith(_SAYS) for name in names):
+            return False
+    return True
+
+
+def _has_no_file(scope: str, home: str) -> bool:
+    places = [Path("/etc/gitconfig")]
+    if scope == "--global":
+        places = [Path(home, ".gitconfig"), Path(home, ".config/git/config")]
+    return not any(os.path.lexists(place) for place in places)
