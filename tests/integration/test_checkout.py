@@ -16,7 +16,7 @@ from agent.attempt.clone_cache import CloneCache
 from keruta.adapters.git.command import Git, Stopped, TimedOut
 from keruta.adapters.git.credentials import Credential, environment
 from keruta.adapters.git.faults import TransientError
-from keruta.adapters.git.remote import Resolved
+from keruta.adapters.git.remote import Ask, Resolved
 from keruta.domain.repository import DEFAULT_TRANSPORTS, Depth
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
@@ -193,8 +193,8 @@ def test_a_ref_that_moves_between_the_question_and_the_fetch(
     work = http.root / "a.git.work"
     resolve = module.resolve
 
-    def resolve_then_move(repository: RepositoryRef, git_: Git) -> Resolved:
-        commit = resolve(repository, git_)
+    def resolve_then_move(repository: RepositoryRef, git_: Git, ask: Ask | None = None) -> Resolved:
+        commit = resolve(repository, git_, ask)
         add_commit(work, {"later": "later"}, "later")
         git(work, "push", "-q", "origin", "main")
         return commit
