@@ -102,6 +102,7 @@ def make_ports(settings: Settings) -> Ports:
         webhooks=told,
         forges=forges,
         posts=told_forges,
+        delivery_store=taken,
         forge_deliveries=MongoSeenDeliveries(database, taken),
         webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),

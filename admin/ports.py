@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from keruta.ports import EventDecoder, FileStore, Intake, Lookup, Statements, SubmitTrace, Verifying
 from keruta.ports.catalog import Catalogs, RemoteCheck, Transfer
-from keruta.ports.deliveries import Deliveries
+from keruta.ports.deliveries import Deliveries, DeliveryStore
 from keruta.ports.forges import Forges, Posts
 from keruta.ports.people import Accounts, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
 from keruta.ports.watching import (
@@ -50,6 +50,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     dead_letters: DeadLetters
     webhooks: Webhooks
     forge_deliveries: Deliveries
+    delivery_store: DeliveryStore
     forges: Forges
     posts: Posts
     webhook_sender: WebhookAlarm

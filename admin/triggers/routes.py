@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import flask
 
 from admin.auth import paging, principal, serves
 from admin.ports import ports
+from keruta.domain.deliveries import BODY_LIMIT_BYTES
+from keruta.domain.principal import Principal
+from keruta.domain.trigger_tests import TriggerTest, TriggerTried
 from keruta.http.answers import json_answer
+from keruta.http.requests import read_body
+from keruta.services.trigger_tests import try_trigger as try_trigger_with
 
+TEST_LIMIT_BYTES = BODY_LIMIT_BYTES
 blueprint = flask.Blueprint("triggers", __name__)
 
 
@@ -24,6 +32,20 @@ def show_delivery_body(name: str, id: str) -> flask.Response:
 @serves(blueprint, "run_trigger")
 def run_trigger(name: str) -> flask.Response:
     return json_answer(ports().forge_deliveries.run(principal(), name))
+
+
+@serves(blueprint, "try_trigger")
+def try_trigger(name: str) -> flask.Response:
+    test = read_body(flask.request, TriggerTest, TEST_LIMIT_BYTES)
+    return json_answer(tried(principal(), name, test))
+
+
+def tried(who: Principal, name: str, test: TriggerTest) -> TriggerTried:
+    """Try a trigger with an event; nothing is started."""
+    own = ports()
+    return try_trigger_with(
+        who, name, test, datetime.now(UTC), seen=own.forge_deliveries, store=own.delivery_store, forges=own.forges
+    )
 
 
 @serves(blueprint, "replay_delivery")

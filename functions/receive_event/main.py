@@ -8,14 +8,15 @@ import flask
 import functions_framework
 
 from functions.deliveries import delivery_ports
-from functions.receive_event.handler import Ports
+from functions.receive_event.handler import Ports, receive_cloudevent
 from functions.receive_event.handler import receive_event as handle
 from keruta.adapters.background import Background
-from keruta.adapters.cloudevents import event_sender
+from keruta.adapters.cloudevents import decode_foreign, event_sender
+from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.task_store import MongoTaskStore
-from keruta.adapters.mongo.users import make_verifier
+from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.tracing import tracing
 from keruta.domain.api.triggers import TRIGGERS
@@ -34,16 +35,20 @@ def make_ports(settings: Settings) -> Ports:
     changes = TaskPorts(tasks=MongoTaskStore(database), outbox=outbox, tracing=traced)
     ports = delivery_ports(database, settings, outbox, changes, HttpNudges(settings.worker_addresses), traced)
     background = Background[str]("deliveries", lambda identity: process_one(ports, identity), limit=WAITING_MOST)
+    verifier = make_verifier(database, settings)
     return Ports(
         settings=settings,
-        verifier=make_verifier(database, settings),
+        verifier=verifier,
+        deliveries=delivery_verifier(settings, verifier, MongoKeyStore(database)),
+        decode_event=decode_foreign,
         store=ports.store,
         later=background.put,
         check=lambda: ping(database),
     )
 
 
-function = Function("receive_event", load(os.environ), make_ports, TRIGGERS, {"receive_event": handle})
+HANDLERS = {"receive_event": handle, "receive_cloudevent": receive_cloudevent}
+function = Function("receive_event", load(os.environ), make_ports, TRIGGERS, HANDLERS)
 
 
 @functions_framework.http

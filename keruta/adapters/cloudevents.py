@@ -20,6 +20,7 @@ from cloudevents.http import CloudEvent, from_http
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.identity.service_account import NoTokenError, ServiceAccount, service_account
 from keruta.domain.events import Event
+from keruta.domain.generic_events import ForeignEvent
 from keruta.domain.messages import message
 from keruta.errors import InvalidRequest
 from keruta.settings import Settings
@@ -37,6 +38,26 @@ def decode(headers: Mapping[str, str], body: bytes) -> Event:
         )
     except (GenericException, KeyError, ValueError) as error:
         raise InvalidRequest(message("http_not_a_cloudevent"), reason="InvalidEvent") from error
+
+
+def decode_foreign(headers: Mapping[str, str], body: bytes) -> ForeignEvent:
+    """Read an event of any source, in binary or structured mode. Raises InvalidRequest."""
+    try:
+        event = from_http(dict(headers), body)
+        data = event.data
+        written = data if isinstance(data, bytes) else b"" if data is None else msgspec.json.encode(data)
+        found = ForeignEvent(
+            id=event["id"],
+            type=event["type"],
+            source=event["source"],
+            subject=event.get("subject"),
+            data=written,
+        )
+    except (GenericException, KeyError, ValueError, TypeError, RecursionError, msgspec.MsgspecError) as error:
+        raise InvalidRequest(message("http_not_a_cloudevent"), reason="InvalidEvent") from error
+    if not all(isinstance(one, str) and 0 < len(one) <= 1000 for one in (found.id, found.type, found.source)):
+        raise InvalidRequest(message("http_not_a_cloudevent"), reason="InvalidEvent")
+    return found
 
 
 def encode(event: Event) -> tuple[dict[str, str], bytes]:

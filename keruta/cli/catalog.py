@@ -311,6 +311,26 @@ def _run(context: Context, name: str) -> None:
     output.entry(connect().run_trigger(name), as_json=context.json)
 
 
+@click.command("test", help="Print what a trigger would do with an event, and why. Nothing is started.")
+@click.argument("name")
+@click.option("--event", "file", required=True, metavar="FILE", help="The event's body, as JSON.")
+@click.option("--name", "event", help="The forge's own word for the event, such as push.")
+@json_option
+@pass_context
+def _test(context: Context, name: str, file: str, event: str | None) -> None:
+    try:
+        payload = msgspec.json.decode(read(file).encode(), type=dict[str, Any])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise click.ClickException(f"{file} is no JSON object ({error})") from error
+    found = connect().try_trigger(name, payload, event)
+    if context.json:
+        output.entry(found, as_json=True)
+    else:
+        click.echo(f"{found.event or 'event'}: {found.state}: {found.message}")
+        if found.task is not None:
+            output.entry(found.task, as_json=False)
+
+
 @click.command("replay", help="Process a delivery again; it starts a new task.")
 @click.argument("name")
 @click.argument("delivery")
@@ -346,7 +366,7 @@ _OWN: dict[str, tuple[click.Command, ...]] = {
     "repository": (_validate,),
     "queue": (_pause, _resume),
     "forge": forges.COMMANDS,
-    "trigger": (_run, _deliveries, _replay, _approve),
+    "trigger": (_run, _test, _deliveries, _replay, _approve),
     "document": (_versions,),
     "credential": (_rotate_key,),
 }

@@ -31,6 +31,7 @@ from keruta.domain.deliveries import DeliveryView
 from keruta.domain.provenance import PublicKeys
 from keruta.domain.retention import Pruned
 from keruta.domain.task import TaskPage, TaskView
+from keruta.domain.trigger_tests import TriggerTried
 from keruta.domain.users import Me
 
 __all__ = ["ApiError", "Client", "LogEvent"]
@@ -241,6 +242,11 @@ class Client:
     def run_trigger(self, trigger: str) -> DeliveryView:
         """Have a trigger start its task now."""
         return self._api.json("POST", _address("trigger", trigger, "/run"), DeliveryView)
+
+    def try_trigger(self, trigger: str, payload: dict[str, Any], event: str | None = None) -> TriggerTried:
+        """Say what a trigger would do with an event, and why; nothing is started."""
+        body = {"payload": payload, **({"event": event} if event is not None else {})}
+        return self._api.json("POST", _address("trigger", trigger, "/test"), TriggerTried, body=body)
 
     def validate_forge(self, name: str) -> ForgeCheck:
         """Sign in at a forge."""

@@ -29,7 +29,7 @@ USUAL_CHANGES: Mapping[str, frozenset[str]] = {
     "merge_group": frozenset({"checks_requested"}),
     "check_failed": frozenset({"failed"}),
 }
-UNLABELED = frozenset({"push", "tag", "merge_group", "check_failed"})
+UNLABELED = frozenset({"push", "tag", "merge_group", "check_failed", "event"})
 LEVELS_MOST = 3  # tasks that were each started by what the one before has done at the forge
 CAUSE_TRIES = 4  # how often it is looked which task caused an event: what it pushed is on record soon after
 State = Literal["received", "started", "held", "skipped", "repeated", "ignored", "ended", "failed"]
@@ -214,7 +214,7 @@ def _mismatch(spec: TriggerSpec, event: ForgeEvent, url: str) -> Message | None:
         return message("delivery_paused")
     if event.kind is None:
         return message("delivery_unknown_event", event=event.name)
-    if not is_of(event, url):
+    if event.kind != "event" and not is_of(event, url):
         return message("delivery_other_repository", repository=event.repository)
     if event.kind not in spec.events:
         return message("delivery_not_wanted", event=event.name)
@@ -241,6 +241,9 @@ def _counts(spec: TriggerSpec, event: ForgeEvent) -> bool:
     """Say whether what happened starts the trigger: what it names, or what is new to look at."""
     if event.kind in ("push", "tag"):
         return True
+    if event.kind == "event":
+        foreign = event.source is None or _any(spec.sources, [event.source])
+        return foreign and (not spec.actions or _any(spec.actions, [event.name]))
     said = [word for word in (event.action, event.change) if word]
     if spec.actions:
         return _any(spec.actions, said)
@@ -267,14 +270,14 @@ def _filtered(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
         and not _any(spec.labels, labels)
     ):
         return message("delivery_labels")
-    if event.kind not in ("comment", "issue") and event.commit is None:
+    if event.kind not in ("comment", "issue", "event") and event.commit is None:
         return message("delivery_commit")
     return None
 
 
 def _branch_mismatch(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
     """A comment is about a branch only where the forge was asked about its pull request."""
-    about = event.kind not in ("comment", "issue") or event.base is not None
+    about = event.kind not in ("comment", "issue", "event") or event.base is not None
     if spec.branches and about and not _any(spec.branches, [event.base or ""]):
         return message("delivery_branch", branch=event.base or "")
     return None

@@ -26,7 +26,7 @@ TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 Cause = Literal[
     "push", "tag", "merge_group", "pull_request", "review_comment", "comment", "issue", "check_failed",
-    "schedule", "run",
+    "event", "schedule", "run",
 ]  # the last two are keruta's own  # fmt: skip
 
 
@@ -81,6 +81,8 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
         comment: its text, cut where it is long.
         commands: the lines of a comment that begin with a slash, outside quotes and code.
         check: the name of the check that failed.
+        source: the source of a CloudEvent.
+        payload: the JSON of an event that is no forge's, unless it is long.
         own: whether keruta's own account caused it, or it holds keruta's mark.
         task: the task that its text names as its cause, where it holds keruta's mark.
         at: when it happened, or which time it is, where the payload says so.
@@ -107,6 +109,8 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
     comment: str | None = None
     commands: list[str] = []
     check: str | None = None
+    source: str | None = None
+    payload: str | None = None
     pull_request: bool = False
     url: str | None = None
     own: bool = False
@@ -120,6 +124,7 @@ class ForgeEvent(msgspec.Struct, frozen=True, kw_only=True):
             "EVENT": self.kind, "ACTION": self.action, "REF": self.ref, "BASE": self.base, "COMMIT": self.commit,
             "NUMBER": None if self.number is None else str(self.number), "SENDER": self.sender, "TITLE": self.title,
             "COMMENT": self.comment, "CHECK": self.check,
+            "SOURCE": self.source, "PAYLOAD": self.payload,
             "TIME": self.at.astimezone(UTC).strftime(TIME) if self.at is not None and self.kind == "schedule" else None,
         }  # fmt: skip
         return {f"KERUTA_PARAM_{name}": value for name, value in said.items() if value is not None}

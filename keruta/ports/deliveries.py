@@ -40,6 +40,14 @@ class DeliveryStore(Protocol):
 
     def trigger(self, name: str) -> KnownTrigger | None: ...
 
+    def provider(self, spec: TriggerSpec) -> Provider:
+        """Return the form of a trigger's events, by itself or its forge."""
+        ...
+
+    def triggers_of_source(self, source: str) -> list[str]:
+        """Return the triggers that allow the source of a CloudEvent."""
+        ...
+
     def add(self, trigger: str, delivery: str, event: ForgeEvent, body: bytes) -> tuple[str, bool]:
         """Store a delivery in one durable insert; return its id, and whether it is a new one.
 
@@ -166,6 +174,10 @@ class Deliveries(Protocol):
 
     def body(self, who: Principal, trigger: str, delivery: str) -> bytes:
         """Return a delivery as it came. Raises NotFound."""
+        ...
+
+    def runnable(self, who: Principal, trigger: str) -> TriggerSpec:
+        """Return a trigger that someone may run. Raises NotFound, Forbidden."""
         ...
 
     def run(self, who: Principal, trigger: str) -> DeliveryView:

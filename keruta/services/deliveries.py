@@ -33,7 +33,15 @@ from keruta.domain.deliveries import (
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_facts import Facts
 from keruta.domain.forge_payloads import read_event
-from keruta.domain.forges import HEADER_VALUE, WORD, headers_of, signature_holds
+from keruta.domain.forges import HEADER_VALUE, WORD, ForgeEvent, headers_of, signature_holds
+from keruta.domain.generic_events import (
+    ForeignEvent,
+    delivery_of,
+    event_of_cloudevent,
+    event_of_webhook,
+    generic_headers,
+    generic_holds,
+)
 from keruta.domain.messages import Message, as_message, message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
@@ -89,10 +97,15 @@ def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
     known = store.trigger(received.trigger)
     provider: Provider = known.provider if known is not None else "github"
     secrets = known.secrets if known is not None else ("-",)
-    name, delivery, signature = headers_of(provider, received.headers)
-    if not signature_holds(provider, secrets, signature, received.body) or known is None:
+    if provider == "generic":
+        name, delivery = generic_headers(received.headers, received.body)
+        held = generic_holds(secrets, received.headers, received.body, now)
+    else:
+        name, delivery, signature = headers_of(provider, received.headers)
+        held = signature_holds(provider, secrets, signature, received.body)
+    if not held or known is None:
         raise refused("signature", Unauthenticated(message("forge_signature"), reason="SignatureWrong"))
-    if not WORD.fullmatch(name) or not HEADER_VALUE.fullmatch(delivery):
+    if (provider != "generic" and not WORD.fullmatch(name)) or not HEADER_VALUE.fullmatch(delivery):
         raise refused("headers", InvalidRequest(message("forge_headers"), reason="InvalidHeader"))
     try:
         payload = structs.from_json(received.body, type=dict[str, Any])
@@ -101,7 +114,7 @@ def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
     if provider == "gitlab" and "idempotency-key" not in received.headers:
         # Before 17.4 its events have one name if one caused another.
         delivery = f"{delivery[:150]}-{hashlib.sha256(received.body).hexdigest()[:16]}"
-    event = read_event(provider, name, payload)
+    event = event_from(provider, name, delivery, payload)
     if too_old(event, now):
         raise refused("old", InvalidRequest(message("forge_old"), reason="EventTooOld"))
     try:
@@ -110,6 +123,28 @@ def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
         raise refused("replayed", error) from error
     metrics.DELIVERIES.labels(outcome="stored" if new else "repeated").inc()
     return identity
+
+
+def event_from(provider: Provider, name: str, delivery: str, payload: Mapping[str, Any]) -> ForgeEvent:
+    """Read an event of a forge or of a webhook that anything may send."""
+    if provider == "generic":
+        return event_of_webhook(name, delivery, payload)
+    return read_event(provider, name, payload)
+
+
+def receive_cloudevent(store: DeliveryStore, event: ForeignEvent, body: bytes) -> list[str]:
+    """Store a CloudEvent for each trigger that allows its source; return the deliveries. Raises Unavailable."""
+    found = []
+    for trigger in store.triggers_of_source(event.source):
+        try:
+            identity, new = store.add(trigger, delivery_of(event), event_of_cloudevent(event), body)
+        except Conflict:
+            continue  # the same source and id are the same event, whatever else is different
+        metrics.DELIVERIES.labels(outcome="stored" if new else "repeated").inc()
+        found.append(identity)
+    if not found:
+        metrics.DELIVERIES.labels(outcome="unwanted").inc()
+    return found
 
 
 def refused(outcome: str, problem: Problem) -> Problem:
@@ -161,7 +196,7 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
         return
     ended = _end_closed(ports, due) if closes(due.event) and is_of(due.event, url) else 0
     account = store.account(spec)
-    due = _known_by(due, account.id)
+    due = known_by(due, account.id)
     found = verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0)
     if must_ask(found, due.event, account):
         if ports.forges is None:
@@ -170,7 +205,7 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
         facts, identity = _asked(ports, ports.forges, due)
         if facts is None:
             return
-        due = _known_by(due, identity)
+        due = known_by(due, identity)
         found = verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0, facts=facts)
     if found.state != "start":
         if ended:
@@ -187,7 +222,7 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
         _start(ports, due, level)
 
 
-def _known_by(due: Due, account: int | None) -> Due:
+def known_by(due: Due, account: int | None) -> Due:
     """Return a delivery whose event says whether keruta's own account has caused it: where it is known, a mark in a
     text counts for nothing.
     """

@@ -8,6 +8,7 @@ import hmac
 import json
 import random
 import threading
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from functions.receive_event import handler
+from keruta.adapters.cloudevents import decode_foreign
 from keruta.domain.api.triggers import TRIGGERS
 from keruta.domain.catalog.access import Access, CredentialAccess
 from keruta.domain.catalog.credentials import CredentialSpec
@@ -24,7 +26,7 @@ from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.deliveries import BODY_LIMIT_BYTES, DeliveryView
 from keruta.domain.principal import Principal
-from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unavailable
+from keruta.errors import Conflict, Forbidden, InvalidRequest, NotFound, Unauthenticated, Unavailable
 from keruta.http.function import Function
 from keruta.services.deliveries import process_due, process_one
 from tests.support.functions import served
@@ -33,6 +35,15 @@ from tests.support.world import ANN, World, person
 SECRET = "webhook-secret"
 EDITOR = person("eve", "developer")
 ACCESS = CredentialAccess(use=["name:eve"], read=["name:reader"])
+
+
+class Dispatcher:
+    """Takes any token for the broker's."""
+
+    def verify(self, token: str) -> Principal:
+        if token != "broker":
+            raise Unauthenticated("no")
+        return Principal(subject="broker", name="broker", roles=frozenset({"dispatcher"}))
 
 
 class Forge:
@@ -50,18 +61,18 @@ class Forge:
         world.catalogs["repository"].create(ANN, RepositorySpec(name="app", url="https://git.example.com/team/app.git"))
         ports = handler.Ports(
             settings=world.settings, verifier=None, store=world.deliveries,  # type: ignore[arg-type]
-            later=lambda identity: None, check=lambda: None,
+            later=lambda identity: None, check=lambda: None, decode_event=decode_foreign,
+            deliveries=Dispatcher(),
         )  # fmt: skip
-        handlers = {"receive_event": handler.receive_event}
+        handlers = {"receive_event": handler.receive_event, "receive_cloudevent": handler.receive_cloudevent}
         self.client: FlaskClient = served(
             Function("receive_event", world.settings, lambda _: ports, TRIGGERS, handlers)
         ).test_client()
 
     def trigger(self, who: Principal = EDITOR, **fields: Any) -> None:
-        given: dict[str, Any] = {"events": ["push", "pull_request"], "script": "true", **fields}
-        self.world.catalogs["trigger"].create(who, TriggerSpec(
-            name="t", repository="app", provider="gitea", webhook_secret="signing", **given
-        ))  # fmt: skip
+        given: dict[str, Any] = {"events": ["push", "pull_request"], "script": "true", "provider": "gitea",
+                                 "webhook_secret": "signing", **fields}  # fmt: skip
+        self.world.catalogs["trigger"].create(who, TriggerSpec(name="t", repository="app", **given))
 
     def deliver(
         self, body: bytes, *, delivery: str = "d1", event: str = "push", secret: str = SECRET, to: str = "t",
@@ -497,3 +508,82 @@ def test_two_events_of_an_older_gitlab_under_one_name_are_two(forge: Forge) -> N
     forge.process()
 
     assert len(forge.tasks()) == 2
+
+
+def test_a_webhook_of_anything_starts_a_task_with_its_payload(forge: Forge) -> None:
+    """Signed as Standard Webhooks says, by an HMAC, or with the secret as a bearer token; each is one event."""
+    forge.trigger(events=["event"], provider="generic")
+    body = b'{"type": "alert.fired", "host": "db1"}'
+    stamp = str(int(time.time()))
+    mac = hmac.digest(SECRET.encode(), f"m1.{stamp}.".encode() + body, hashlib.sha256)
+    standard = {
+        "webhook-id": "m1", "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,AAAA v1,{base64.b64encode(mac).decode()}",
+    }  # fmt: skip
+    plain = {"X-Signature-256": "sha256=" + hmac.new(SECRET.encode(), body, hashlib.sha256).hexdigest()}
+
+    for headers in (standard, standard, plain, {"Authorization": f"Bearer {SECRET}", "Idempotency-Key": "k"}):
+        answer = forge.client.post("/events/v1/t", data=body, content_type="application/json", headers=headers)
+        assert answer.status_code == 202
+    forge.process()
+
+    tasks = forge.tasks()
+    assert len(tasks) == 3
+    env = tasks[0]["spec"]["env"]
+    assert json.loads(env["KERUTA_PARAM_PAYLOAD"]) == json.loads(body)
+    assert (env["KERUTA_PARAM_EVENT"], env["KERUTA_PARAM_ACTION"]) == ("event", "alert.fired")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {}, {"Authorization": "Bearer "}, {"Authorization": f"Basic {SECRET}"}, {"X-Signature-256": "sha256="},
+        {"Authorization": f"Bearer {SECRET}", "X-Signature-256": "sha256=00"},
+        {"webhook-id": "m", "webhook-timestamp": "1", "webhook-signature": "v1,x"},
+        {"webhook-id": "m", "webhook-timestamp": "\u0663", "webhook-signature": "v1,x"},
+    ],
+)  # fmt: skip
+def test_a_webhook_that_no_secret_stands_behind_is_refused(forge: Forge, headers: dict[str, str]) -> None:
+    forge.trigger(events=["event"], provider="generic")
+    encoded = {name: value.encode().decode("latin-1") for name, value in headers.items()}
+
+    answer = forge.client.post("/events/v1/t", data=b"{}", content_type="application/json", headers=encoded)
+
+    assert answer.status_code == 401
+
+
+def test_an_old_signature_of_standard_webhooks_is_refused(forge: Forge) -> None:
+    """Though it is right: it may have been taken from a log."""
+    forge.trigger(events=["event"], provider="generic")
+    stamp = str(int(time.time()) - 3600)
+    mac = hmac.digest(SECRET.encode(), f"m.{stamp}.{{}}".encode(), hashlib.sha256)
+    headers = {"webhook-id": "m", "webhook-timestamp": stamp,
+               "webhook-signature": f"v1,{base64.b64encode(mac).decode()}"}  # fmt: skip
+
+    answer = forge.client.post("/events/v1/t", data=b"{}", content_type="application/json", headers=headers)
+
+    assert answer.status_code == 401
+
+
+def cloudevent(source: str = "/apis/v1/namespaces/shop/kafkasources/orders", identity: str = "1", **more: str) -> Any:
+    return {"ce-specversion": "1.0", "ce-id": identity, "ce-type": "order.paid", "ce-source": source,
+            "Authorization": "Bearer broker", **more}  # fmt: skip
+
+
+def test_a_cloudevent_starts_the_triggers_that_allow_its_source(forge: Forge) -> None:
+    """Once, however often the broker brings it; keruta's own events start none that does not ask for them."""
+    forge.trigger(events=["event"], provider=None, webhook_secret=None, sources=["*/kafkasources/*", "/keruta"])
+
+    def bring(headers: dict[str, str], body: bytes = b'{"id": 7}') -> int:
+        return forge.client.post("/events/v1", data=body, content_type="application/json", headers=headers).status_code
+
+    assert [bring(cloudevent()), bring(cloudevent()), bring(cloudevent(), b"{}")] == [202, 202, 202]
+    assert bring(cloudevent("/elsewhere")) == 202
+    assert bring(cloudevent("/keruta", **{"ce-subject": "0" * 26})) == 202
+    assert bring({**cloudevent(identity="2"), "Authorization": "Bearer other"}) == 401
+    assert bring({"Authorization": "Bearer broker"}) == 422
+    forge.process()
+
+    (task,) = forge.tasks()
+    assert json.loads(task["spec"]["env"]["KERUTA_PARAM_PAYLOAD"]) == {"id": 7}
+    assert [one.state for one in forge.deliveries()] == ["started", "ignored"]

@@ -240,8 +240,16 @@ def test_an_event_from_before_what_is_remembered_is_too_old() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"script": None}, {"prompt": "x"}, {"events": ["push", "issue"], "paths": ["x"]}, {"events": []}]
-)
+    "fields",
+    [
+        {"script": None}, {"prompt": "x"}, {"events": ["push", "issue"], "paths": ["x"]}, {"events": []},
+        {"provider": "generic"}, {"events": ["event"]}, {"sources": ["*"]},
+        {"events": ["event", "push"], "provider": None, "webhook_secret": None, "sources": ["*"]},
+        {"events": ["event"], "provider": "generic", "webhook_secret": None}, {"command": "/keruta fix"},
+        {"events": ["comment"], "command": "/keruta fix"}, {"events": ["check_failed"]}, {"permission": "write"},
+        {"events": ["comment"], "command": "keruta fix", "forge": "hub", "provider": None},
+    ],
+)  # fmt: skip
 def test_a_trigger_that_can_not_work_is_refused(fields: dict[str, Any]) -> None:
     given = {"name": "t", "repository": "app", "provider": "github", "webhook_secret": "s", "events": ["push"],
              "script": "true", **fields}  # fmt: skip

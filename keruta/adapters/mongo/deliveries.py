@@ -22,13 +22,13 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.delivery_bodies import DeliveryBodies
 from keruta.adapters.mongo.forge_memory import ForgeMemory
 from keruta.domain.catalog.forges import ForgeSpec
-from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.domain.catalog.triggers import Provider, TriggerSpec
 from keruta.domain.deliveries import (
     EVENT_DAYS,
     Due,
     State,
 )
-from keruta.domain.forges import ForgeEvent
+from keruta.domain.forges import ForgeEvent, glob_matches
 from keruta.domain.lifecycle import ENDED
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import NAME, made_at, new_id
@@ -88,6 +88,17 @@ class MongoDeliveries(ForgeMemory):
             raise Unavailable(message("delivery_no_key")) from error
         # Two lines while a secret is changed: the new one and the old one.
         return KnownTrigger(provider=provider, secrets=[line.strip() for line in value.splitlines() if line.strip()])
+
+    def provider(self, spec: TriggerSpec) -> Provider:
+        with translated():
+            found = self._forges.find_one({"_id": spec.forge}, ["spec"]) if spec.forge is not None else None
+        forge = structs.from_plain(found["spec"], ForgeSpec) if found is not None else None
+        return spec.provider or (forge.provider if forge is not None else "generic")
+
+    def triggers_of_source(self, source: str) -> list[str]:
+        with translated():
+            rows = list(self._triggers.find({"spec.sources": {"$gt": ""}}, ["spec.sources"]).hint("sources"))
+        return [row["_id"] for row in rows if any(glob_matches(one, source) for one in row["spec"]["sources"])]
 
     def add(self, trigger: str, delivery: str, event: ForgeEvent, body: bytes) -> tuple[str, bool]:
         digest, now, identity = hashlib.sha256(body).digest(), datetime.now(UTC), new_id()

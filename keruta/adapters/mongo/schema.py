@@ -299,6 +299,11 @@ def _templates(database: Database[dict[str, Any]]) -> None:
         templates.create_index(f"spec.{field}", name=field, sparse=True)
 
 
+def _sources(database: Database[dict[str, Any]]) -> None:
+    """Find the triggers that CloudEvents start."""
+    database["triggers"].create_index("spec.sources", name="sources", sparse=True)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -325,6 +330,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _forge_posts,
     _pushed,
     _templates,
+    _sources,
 )
 
 

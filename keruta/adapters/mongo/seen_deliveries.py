@@ -17,6 +17,7 @@ from keruta.adapters.mongo.paging import newest_first
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.common import Page
+from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.deliveries import DeliveryView, event_of_run
 from keruta.domain.messages import kind_word, message
 from keruta.domain.naming import NAME, TASK_ID, new_id
@@ -53,6 +54,10 @@ class MongoSeenDeliveries:
             if row is None:
                 raise NotFound(message("delivery_missing"), reason="DeliveryNotFound")
             return self._bodies.body(row)
+
+    def runnable(self, who: Principal, trigger: str) -> TriggerSpec:
+        self._check_may_run(who, trigger)
+        return structs.from_plain(self._readable(who, trigger)["spec"], TriggerSpec)
 
     def run(self, who: Principal, trigger: str) -> DeliveryView:
         self._check_may_run(who, trigger)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from keruta.domain.api.route import PAGED, Parameter, Route
 from keruta.domain.catalog.common import Page
 from keruta.domain.deliveries import DeliveryView
-from keruta.domain.roles import ANYONE, READ, RUN
+from keruta.domain.roles import ANYONE, DISPATCHER, READ, RUN
+from keruta.domain.trigger_tests import TriggerTest, TriggerTried
 
 SIGNED = Parameter(name="X-Hub-Signature-256", description="GitHub's; X-Gitea-Signature and X-Gitlab-Token count too")
 
@@ -14,6 +15,11 @@ TRIGGERS: tuple[Route, ...] = (
         name="receive_event", method="POST", path="/events/v1/{name}", roles=ANYONE, status=202,
         summary="A forge delivers an event to a trigger, signed with the trigger's secret", headers=(SIGNED,),
         problems=(401, 409, 413, 415, 422, 503), inside=True,
+    ),
+    Route(
+        name="receive_cloudevent", method="POST", path="/events/v1", roles=DISPATCHER, status=202,
+        summary="A CloudEvent from the broker or a Knative source, for every trigger that allows its source",
+        problems=(413, 422, 503), inside=True,
     ),
     Route(
         name="list_trigger_deliveries", method="GET", path="/api/v1/triggers/{name}/deliveries", roles=READ,
@@ -27,6 +33,11 @@ TRIGGERS: tuple[Route, ...] = (
     Route(
         name="run_trigger", method="POST", path="/api/v1/triggers/{name}/run", roles=RUN,
         summary="Start a trigger's task now, also while the trigger is paused", answer=DeliveryView, problems=(404,),
+    ),
+    Route(
+        name="try_trigger", method="POST", path="/api/v1/triggers/{name}/test", roles=RUN, body=TriggerTest,
+        summary="Say what a trigger would do with an event, and why; nothing is started", answer=TriggerTried,
+        problems=(400, 404, 413, 415, 422),
     ),
     Route(
         name="replay_delivery", method="POST", path="/api/v1/triggers/{name}/deliveries/{id}/replay", roles=RUN,

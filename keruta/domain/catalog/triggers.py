@@ -15,9 +15,9 @@ from keruta.domain.messages import message
 from keruta.domain.schedules import expression_fault, zone_fault
 from keruta.domain.task import SCRIPT_LIMIT_BYTES, ResultBranch
 
-Provider = Literal["github", "gitlab", "gitea"]
+Provider = Literal["github", "gitlab", "gitea", "generic"]
 EventKind = Literal[
-    "push", "tag", "merge_group", "pull_request", "review_comment", "comment", "issue", "check_failed"
+    "push", "tag", "merge_group", "pull_request", "review_comment", "comment", "issue", "check_failed", "event"
 ]  # fmt: skip
 Concurrency = Literal["allow", "skip", "replace"]
 Pattern = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -55,6 +55,7 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         command: such as `/keruta fix`: comments count that hold a line which begins so, by people who may write.
         permission: what an event's sender must at least be allowed to do with the repository, as the forge says.
         checks: patterns for the name of a check that failed.
+        sources: patterns for the sources of CloudEvents that start the trigger.
         schedule: a cron expression of five fields; its times start the task, too.
         time_zone: the expression's, by its name in the IANA's database.
         jitter_seconds: the task starts up to so much later than the expression says, always by the same amount.
@@ -75,10 +76,11 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     forge: Name | None = None
     provider: Provider | None = None
     webhook_secret: Name | None = None
-    events: Annotated[list[EventKind], Meta(max_length=8)] = []
+    events: Annotated[list[EventKind], Meta(max_length=9)] = []
     command: Command | None = None
     permission: Literal["read", "write", "admin"] | None = None
     checks: Patterns = []
+    sources: Patterns = []
     schedule: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     time_zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     jitter_seconds: Annotated[int, Meta(ge=0, le=86400)] = 0
@@ -118,6 +120,14 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/pull_request", message("trigger_pull_request")
         yield from self._causes()
 
+    def _foreign(self) -> Problems:
+        if self.sources and "event" not in self.events:
+            yield "/sources", message("trigger_sources_event")
+        if "event" in self.events and self.provider != "generic" and not self.sources:
+            yield "/events", message("trigger_event_from")
+        if self.provider == "generic" and set(self.events) - {"event"}:
+            yield "/events", message("trigger_generic")
+
     @property
     def wanted_permission(self) -> Permission | None:
         return self.permission or ("write" if self.command is not None else None)
@@ -125,11 +135,13 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     def _causes(self) -> Problems:
         if not self.events and self.schedule is None:
             yield "/events", message("trigger_without_cause")
-        if self.events and self.provider is None and self.forge is None:
+        yield from self._foreign()
+        of_sources = set(self.events) == {"event"} and bool(self.sources)
+        if self.events and self.provider is None and self.forge is None and not of_sources:
             yield "/provider", message("trigger_provider")
         if self.provider is not None and self.forge is not None:
             yield "/provider", message("trigger_forge_or_provider")
-        if self.events and self.webhook_secret is None and self.forge is None:
+        if self.events and self.webhook_secret is None and self.forge is None and not of_sources:
             yield "/webhook_secret", message("trigger_secret_needed")
         if self.command is not None and not {"comment", "review_comment"} & set(self.events):
             yield "/command", message("trigger_command_comment")

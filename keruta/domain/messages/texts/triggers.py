@@ -91,5 +91,11 @@ TEXTS = {
     "delivery_ended": "The pull request was closed; {count:one task|{count} tasks} that still ran for it {count:was|were} ended.",
     "delivery_not_asked": "The forge could not be asked, so nothing was started: {why}",
     "delivery_cause_unknown": "keruta's own account has caused this, and it is not known which task did.",
+    "trigger_test_event": "Say which event this is, in the forge's own word, such as push.",
+    "trigger_test_closes": "It would end what still runs for this pull request.",
+    "trigger_test_starts": "It would start a task.",
     "delivery_levels": "Of tasks that cause each other's events, {count} in a row are the most.",
+    "trigger_sources_event": "Sources are those of CloudEvents: name event among the events.",
+    "trigger_event_from": "Say where such events come from: the provider generic, or the sources of CloudEvents.",
+    "trigger_generic": "The provider generic sends no other events than event.",
 }
