@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 
 import flask
 
@@ -27,6 +28,7 @@ from keruta.adapters.mongo.credential_lookup import MongoOpening
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.deliveries import MongoDeliveries
 from keruta.adapters.mongo.forge_lookup import MongoForges
+from keruta.adapters.mongo.forge_recovery import MongoRecovery
 from keruta.adapters.mongo.forge_reports import MongoReports
 from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.metrics import Figures
@@ -48,6 +50,7 @@ from keruta.adapters.tracing import tracing
 from keruta.adapters.webhooks import WebhookSender
 from keruta.services.changes import TaskPorts
 from keruta.services.deliveries import DeliveryPorts, process_due
+from keruta.services.forge_recovery import recover
 from keruta.services.forge_reports import ReportPorts, tell_due
 from keruta.services.task_commands import CommandPorts
 from keruta.settings import Settings, load
@@ -81,7 +84,14 @@ def make_ports(settings: Settings) -> Ports:
     asking = DeliveryPorts(
         settings=settings, store=taken, lookup=lookup, intake=intake, tracing=traced, commands=commands, forges=forges
     )
-    ForgeSender(lambda: (process_due(asking), tell_due(report_ports))).start()
+    compared = MongoRecovery(database)
+
+    def at_forges() -> None:
+        process_due(asking)
+        tell_due(report_ports)
+        recover(compared, taken, forges, datetime.now(UTC), settings.public_url)
+
+    ForgeSender(at_forges).start()
     return Ports(
         settings=settings,
         check=lambda: ping(database),

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from bench import browsing, creating, idling, logging_, running
+from bench import browsing, creating, idling, logging_, receiving, running
 from bench.figure import Figure, report
 from bench.machine import Machine
 
@@ -20,6 +20,8 @@ REACH = {
     "verified_ratio": ">= 0.95",
     "verify_ms": "<= 0.3",
     "history_ratio": "<= 1.2",
+    "webhook_ms": "<= 100",
+    "webhook_ratio": "",
     "tail_delay_ms": "<= 300",
     "ingest_lines_per_second": ">= 20000",
     "idle_cpu_percent": "<= 3",
@@ -41,7 +43,7 @@ def main(wanted: list[str]) -> int:
         figures: dict[str, Figure] = {}
         with Machine(Path(directory)) as machine:
             print(f"settings: {machine.settings}")
-            for part in (idling, running, logging_, creating, browsing):
+            for part in (idling, running, logging_, creating, receiving, browsing):
                 if not wanted or part.__name__.removeprefix("bench.") in wanted:
                     figures |= part.measure(machine)
     report(figures, REACH, Path(__file__).with_name("out.json"))

@@ -39,7 +39,7 @@ RUNNING = 1000
 QUERIES = 60
 VERIFICATIONS = 5000
 
-_BARE = """
+BARE = """
 import os, flask, functions_framework, pymongo
 collection = None
 @functions_framework.http
@@ -63,9 +63,9 @@ from functions.create_task.main import create_task
 
 def measure(machine: Machine) -> dict[str, Figure]:
     machine.settle()
-    env = _environment(machine)
+    env = environment(machine)
     bare = machine.directory / "bare.py"
-    bare.write_text(_BARE)
+    bare.write_text(BARE)
     starts = [(_cold_start(env, BARE_VIEW, bare), _cold_start(env, "create_task", CREATE_TASK)) for _ in range(STARTS)]
     figures = {
         "cold_start_ms": median([own for _, own in starts], "ms, process start to first answer"),
@@ -105,7 +105,7 @@ def _verify(machine: Machine, env: Mapping[str, str]) -> Figure:
     return Figure(value=percentile(took, 50), spread=(low, high), unit="ms a request, p50; p5 to p95", runs=len(took))
 
 
-def _environment(machine: Machine) -> dict[str, str]:
+def environment(machine: Machine) -> dict[str, str]:
     root = machine.system.state.root
     ports = machine.system.state.ports_in_use()
     return {
@@ -119,7 +119,7 @@ def _environment(machine: Machine) -> dict[str, str]:
     }
 
 
-class _Served:
+class Served:
     """One function, as it is started: ours by our own program, the bare view by functions-framework's."""
 
     def __init__(self, env: Mapping[str, str], target: str, source: Path) -> None:
@@ -151,7 +151,7 @@ class _Served:
 
 def _cold_start(env: Mapping[str, str], target: str, source: Path) -> float:
     began = time.perf_counter()
-    served = _Served(env, target, source)
+    served = Served(env, target, source)
     served.await_first()
     took = (time.perf_counter() - began) * 1000
     served.end()
@@ -159,7 +159,7 @@ def _cold_start(env: Mapping[str, str], target: str, source: Path) -> float:
 
 
 def _rate(env: Mapping[str, str], target: str, source: Path) -> float:
-    served = _Served(env, target, source)
+    served = Served(env, target, source)
     served.await_first()
     until = time.perf_counter() + SECONDS
     counts = [0] * CLIENTS

@@ -5,18 +5,11 @@ from __future__ import annotations
 import flask
 
 from admin.auth import paging, principal
+from admin.catalog.beside import state_colour, state_name
 from admin.ports import ports
-from admin.site.language import gettext, marked
 from admin.site.pages import go, page, shows
 
 blueprint = flask.Blueprint("triggers_pages", __name__)
-
-_STATES = {
-    "received": marked("received"), "started": marked("started a task"), "held": marked("waits for approval"),
-    "skipped": marked("skipped"), "repeated": marked("repeated"), "ignored": marked("ignored"),
-    "ended": marked("ended tasks"), "failed": marked("failed"),
-}  # fmt: skip
-_COLOURS = {"started": "succeeded", "failed": "failed", "received": "queued"}
 
 
 @shows(blueprint, "list_trigger_deliveries", "/triggers/<name>/deliveries")
@@ -24,7 +17,7 @@ def deliveries(name: str) -> flask.Response:
     found = ports().forge_deliveries.page(principal(), name, **paging())
     return page(
         "triggers/deliveries.html", name=name, found=found, address=f"{ports().settings.public_url}/events/v1/{name}",
-        state_name=lambda state: gettext(_STATES[state]), state_colour=lambda state: _COLOURS.get(state, "waiting"),
+        state_name=state_name, state_colour=state_colour,
     )  # fmt: skip
 
 

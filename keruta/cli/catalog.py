@@ -10,6 +10,7 @@ from typing import Any
 import click
 import msgspec
 
+from keruta import structs
 from keruta.cli import forges, output
 from keruta.cli.connection import connect
 from keruta.cli.context import Context, json_option, pass_context
@@ -319,7 +320,7 @@ def _run(context: Context, name: str) -> None:
 @pass_context
 def _test(context: Context, name: str, file: str, event: str | None) -> None:
     try:
-        payload = msgspec.json.decode(read(file).encode(), type=dict[str, Any])
+        payload = structs.from_json(read(file).encode(), type=dict[str, Any])
     except (msgspec.MsgspecError, RecursionError) as error:
         raise click.ClickException(f"{file} is no JSON object ({error})") from error
     found = connect().try_trigger(name, payload, event)

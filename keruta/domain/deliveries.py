@@ -73,6 +73,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         asks: whether it was put aside for a process that asks the forge.
+        late: whether what it tells was found at the forge before it came.
     """
 
     id: str
@@ -81,6 +82,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     approved: bool
     tries: int
     asks: bool = False
+    late: bool = False
     spec: TriggerSpec | None
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
@@ -45,6 +46,42 @@ class ForgeApi(Protocol):
         Args:
             ref: the branch that it is said to be, where that is known.
         """
+        ...
+
+    @property
+    def pull_request_event(self) -> str:
+        """The forge's own word for the event of a pull request."""
+        ...
+
+    @property
+    def comment_event(self) -> str:
+        """The forge's own word for the event of a comment."""
+        ...
+
+    def branches(self, repository: str) -> dict[str, str] | None:
+        """Return the commit of each branch; None where they are too many to list."""
+        ...
+
+    def push_payload(self, repository: str, branch: str, before: str, after: str) -> dict[str, Any]:
+        """Return the payload that the forge would have sent of a push."""
+        ...
+
+    def open_pull_requests(self, repository: str) -> list[tuple[int, str, dict[str, Any]]] | None:
+        """Return number and commit of each open pull request, with the payload that the forge would have sent of it;
+        None where they are too many to list.
+        """
+        ...
+
+    def closed_payload(self, repository: str, number: int, at: datetime) -> dict[str, Any]:
+        """Return a payload that says that a pull request is closed."""
+        ...
+
+    def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
+        """Return the payloads that the forge would have sent of comments that are new; at GitLab none are listed."""
+        ...
+
+    def redeliver(self, repository: str, address: str, since: datetime) -> int:
+        """Have deliveries to an address sent again that failed; return how many. Only GitHub lists them."""
         ...
 
     def put_hook(self, repository: str, hook: Hook) -> bool:
@@ -174,4 +211,8 @@ class Posts(Protocol):
 
     def of(self, task: str) -> list[PostView]:
         """Raises Unavailable."""
+        ...
+
+    def pull_requests(self, tasks: Sequence[str]) -> list[PostView]:
+        """Return the pull requests that were opened, or are to be, for some tasks. Raises Unavailable."""
         ...

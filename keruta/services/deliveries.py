@@ -194,6 +194,9 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
     if spec is None or url is None:
         store.finish(due, "ignored", message("delivery_trigger_gone"))
         return
+    if due.late and due.replay == 0:
+        store.finish(due, "repeated", message("delivery_late"))
+        return
     ended = _end_closed(ports, due) if closes(due.event) and is_of(due.event, url) else 0
     account = store.account(spec)
     due = known_by(due, account.id)

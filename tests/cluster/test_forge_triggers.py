@@ -24,10 +24,11 @@ class Forge:
 
     def __init__(self, gitea: Gitea, system: RunningSystem, root: Path) -> None:
         self.gitea, self.system, self.clone = gitea, system, root / "seed.git.work"
-        for name, text in (("token", gitea.owner.token), ("secret", SECRET), ("script", SCRIPT)):
-            (root / name).write_text(text or "")
+        # An account of its own: what it does itself starts nothing.
+        for name, text in (("token", gitea.account("keruta")), ("secret", SECRET), ("script", SCRIPT)):
+            (root / name).write_text(text)
         host = gitea.url.partition("://")[2]
-        for name, kind in (("app-read", ("token", "--username", "lab")), ("git-api", ("forge_token",))):
+        for name, kind in (("app-read", ("token", "--username", "keruta")), ("git-api", ("forge_token",))):
             self.keruta("credentials", "create", name, "--type", *kind, "--hosts", host,
                         "--token-file", str(root / "token"))  # fmt: skip
         self.keruta("credentials", "create", "app-webhook", "--type", "webhook_secret",
@@ -91,7 +92,7 @@ def forge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forge]:
 def test_a_forge_is_signed_in_at_and_its_repositories_are_found(forge: Forge) -> None:
     """And a webhook that is there is not made twice."""
     check = json.loads(forge.keruta("forges", "validate", "git", "--json"))
-    assert (check["signed_in"], check["account"]) == (True, "lab")
+    assert (check["signed_in"], check["account"]) == (True, "keruta")
     found = json.loads(forge.keruta("forges", "repositories", "git", "--json").splitlines()[0])
     assert (found["repository"], found["default_branch"], found["added"]) == ("lab/app", "main", "app")
     assert json.loads(forge.keruta("forges", "connect", "git", "app-push", "--json"))["made"] is False
@@ -192,3 +193,88 @@ def test_an_issue_ends_in_one_comment_and_a_pull_request(forge: Forge, tmp_path:
     assert len(eventually(told, 60, "a comment on the issue", pause=0.3)) == 1
     forge.delivered("issue_comment", "ignored")
     eventually(lambda: "delivery_own" in {one["message_code"] for one in forge.deliveries()}, 60, "its own comment")
+
+
+def test_a_command_on_a_pull_request_starts_a_task_at_its_commit(forge: Forge, tmp_path: Path) -> None:
+    """For one who may write; one who may only read starts nothing, and a quoted command none either. Closing it ends
+    what still runs.
+    """
+    script = tmp_path / "command.sh"
+    script.write_text(
+        'git rev-parse HEAD; echo "$KERUTA_PARAM_ARGUMENTS"; [ "$KERUTA_PARAM_ARGUMENTS" != wait ] || sleep 300'
+    )
+    forge.keruta("triggers", "create", "app-command", "--repository", "app", "--forge", "git", "--events", "comment",
+                 "--command", "/keruta fix", "--script-file", str(script))  # fmt: skip
+    forge.keruta("forges", "connect", "git", "app-command")
+    forge.gitea.person("reads", "read")
+    writes = forge.gitea.person("writes", "write")
+    commit = forge.push("command", "command.txt")
+    body = {"title": "Command", "head": "command", "base": "main"}
+    number = forge.gitea.call("POST", "/repos/lab/app/pulls", body)["number"]
+
+    def comment(who: str, text: str) -> None:
+        forge.gitea.call("POST", f"/repos/lab/app/issues/{number}/comments?sudo={who}", {"body": text})
+
+    def came(code: str) -> dict[str, Any]:
+        def found() -> dict[str, Any] | None:
+            lines = forge.keruta("triggers", "deliveries", "app-command", "--json").splitlines()
+            return next((one for one in map(json.loads, lines) if one["message_code"] == code), None)
+
+        return eventually(found, 60, f"a delivery with {code}", pause=0.3)
+
+    comment("reads", "/keruta fix this")
+    came("delivery_permission")
+    comment(writes.username, "> /keruta fix this")
+    came("delivery_no_command")
+    comment(writes.username, "Please:\n/keruta fix the tests")
+    task = forge.system.ended(came("delivery_started")["task"])
+    assert forge.output(task.id)[-2:] == [commit, "the tests"]
+
+    comment(writes.username, "/keruta fix wait")
+
+    def running() -> str | None:
+        those = forge.system.client.tasks(status="running", limit=50).items
+        return next((one.id for one in those if (one.name or "").startswith("app-command")), None)
+
+    waits = eventually(running, 60, "the task to run", pause=0.3)
+    forge.gitea.call("PATCH", f"/repos/lab/app/pulls/{number}", {"state": "closed"})
+    came("delivery_ended")
+    assert forge.system.ended(waits).status == "cancelled"
+
+
+def test_a_push_whose_delivery_was_lost_is_found(forge: Forge) -> None:
+    """By comparing the forge's branches with what it has told."""
+
+    def compare() -> None:
+        with forge.system.database_client() as client:
+            keruta = client["keruta"]
+            was = (keruta["triggers"].find_one({"_id": "app-push"}) or {}).get("compared_at")
+            past = [{"$set": {"missing_since": {"$subtract": ["$missing_since", 600_000]}}}]
+            keruta["forge_heads"].update_many({"missing_since": {"$exists": True}}, past)
+            others = [{"$set": {"compare_at": {"$add": ["$$NOW", 10**8]}}}]
+            keruta["triggers"].update_many({"_id": {"$ne": "app-push"}}, others)
+            keruta["triggers"].update_one({"_id": "app-push"}, [{"$set": {"compare_at": "$$NOW"}}])
+
+            def done() -> bool:
+                now = (keruta["triggers"].find_one({"_id": "app-push"}) or {}).get("compared_at")
+                return now is not None and now != was
+
+            eventually(done, 60, "a comparison", pause=0.3)
+
+    compare()
+    hooks = forge.gitea.call("GET", "/repos/lab/app/hooks")
+    for hook in hooks:
+        forge.gitea.call("PATCH", f"/repos/lab/app/hooks/{hook['id']}", {"active": False})
+    commit = forge.push("lost", "lost.txt")
+    compare()
+    compare()
+
+    def made() -> dict[str, Any] | None:
+        those = [one for one in forge.deliveries() if (one["commit"], one["state"]) == (commit, "started")]
+        return those[0] if those else None
+
+    found = eventually(made, 60, "a delivery of the lost push", pause=0.3)
+    assert found["delivery"].startswith("recovered-")
+    assert forge.output(forge.system.ended(found["task"]).id)[0] == commit
+    for hook in hooks:
+        forge.gitea.call("PATCH", f"/repos/lab/app/hooks/{hook['id']}", {"active": True})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,7 @@ from keruta.adapters.forges.github import GitHub
 from keruta.adapters.forges.github_app import app
 from keruta.adapters.forges.gitlab import GitLab
 from keruta.domain.forge_answers import ForgeError
+from keruta.domain.forge_payloads import read_event
 from keruta.domain.forge_posts import CommitStatus, Hook, PullRequestText, Thread
 from tests.support.github import GitHubApi
 from tests.support.github_api import DescribedGitHub
@@ -148,10 +150,20 @@ class GitLabApi(Serving):
         if "/members/all/" in path:
             return 200, {"access_level": 30}
         if path.endswith("/merge_requests"):
-            one = {"iid": 4, "web_url": "https://gitlab.example.com/mr/4", "description": "B"}
+            one = {
+                "iid": 4,
+                "sha": COMMIT,
+                "source_branch": "fix",
+                "target_branch": "main",
+                "labels": ["bug"],
+                "web_url": "https://gitlab.example.com/mr/4",
+                "description": "B",
+            }
             return (200, [one]) if method == "GET" else (201, one)
         if "/merge_requests/" in path and method == "GET":
             return 200, {"sha": COMMIT, "source_project_id": 2, "target_project_id": 1, "state": "opened"}
+        if path.endswith("/repository/branches"):
+            return 200, [{"name": "main", "commit": {"id": COMMIT}}]
         if path.endswith("/branches/fix"):
             return 200, {"name": "fix", "commit": {"id": COMMIT}}
         if path.endswith("/hooks") and method == "GET":
@@ -189,6 +201,20 @@ def test_gitlab_is_asked_in_its_own_words() -> None:
     assert asked["POST", f"{project}/merge_requests"]["title"] == "Draft: T"
     assert asked["PUT", f"{project}/merge_requests/4"] == {"add_labels": "bug", "reviewer_ids": [9]}
     assert ("PUT", f"{project}/merge_requests/4/notes/3") in asked
+
+
+def test_what_there_is_at_gitlab_is_read_as_if_it_had_been_delivered() -> None:
+    with GitLabApi() as server:
+        api = GitLab(server.url, lambda _: "token")
+        pushed = read_event("gitlab", "Push Hook", api.push_payload("team/app", "main", "0" * 40, COMMIT))
+        ((number, commit, payload),) = api.open_pull_requests("team/app") or []
+        opened = read_event("gitlab", api.pull_request_event, payload)
+        closed = read_event("gitlab", api.pull_request_event, api.closed_payload("team/app", 4, datetime.now(UTC)))
+
+        assert api.branches("team/app") == {"main": COMMIT}
+        assert (pushed.kind, pushed.ref, pushed.commit, pushed.paths) == ("push", "main", COMMIT, None)
+        assert (number, commit, opened.change, opened.ref, opened.labels) == (4, COMMIT, "opened", "fix", ["bug"])
+        assert (closed.number, closed.change) == (4, "closed")
 
 
 def test_the_same_status_once_more_is_no_fault_at_gitlab() -> None:

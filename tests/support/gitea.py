@@ -69,6 +69,15 @@ class Gitea:
             self.call("PUT", f"/repos/lab/app/collaborators/{name}", {"permission": permission})
         return Credential(name=name, username=name, token=PASSWORD)
 
+    def account(self, name: str) -> str:
+        """Make an account for keruta itself, which may administrate the repository; return its token."""
+        self.person(name, "admin")
+        headers = urllib3.make_headers(basic_auth=f"{name}:{PASSWORD}")
+        body = {"name": "keruta", "scopes": ["write:repository", "write:issue", "read:user"]}
+        answer = urllib3.request("POST", f"{self.url}/api/v1/users/{name}/tokens", json=body, headers=headers)
+        assert answer.status == 201, answer.data
+        return str(answer.json()["sha1"])
+
     def deploy_key(self, directory: Path, *, read_only: bool) -> Credential:
         key = directory / f"key-{read_only}"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)

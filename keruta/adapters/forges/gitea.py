@@ -5,16 +5,16 @@ Source: https://docs.gitea.com/api (1.26)
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, ClassVar
 
 from keruta.adapters.forges.github import GitHub
-from keruta.adapters.forges.rest import list_of, named, segment, text_of
+from keruta.adapters.forges.rest import commit_of, list_of, named, segment
 from keruta.domain.catalog.forges import ForgeRepository
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import Posted, PullRequestText, Thread
 
 PAGE = 50  # the most that it gives by default
-BRANCH_PAGES = 20
 
 
 class Gitea(GitHub):
@@ -50,15 +50,20 @@ class Gitea(GitHub):
                 return self._posted(one, "id")
         return None
 
+    _page_size = PAGE
+
+    def _page(self, page: int) -> dict[str, str | int]:
+        return {"limit": PAGE, "page": page}
+
+    def _branch_commit(self, branch: Any) -> str | None:
+        return commit_of(branch, "commit", "id")
+
+    def redeliver(self, repository: str, address: str, since: datetime) -> int:
+        return 0  # Gitea's API lists no deliveries
+
     def branches_at(self, repository: str, commit: str, ref: str | None) -> list[str]:
-        at: list[str] = []
-        for page in range(1, BRANCH_PAGES + 1):
-            path = f"/repos/{named(repository)}/branches"
-            found = list_of(self.ask("GET", path, of=repository, query={"limit": PAGE, "page": page}))
-            at += [text_of(one, "name") for one in found if text_of(one, "commit", "id") == commit]
-            if len(found) < PAGE:
-                break
-        return at
+        heads = self.branches(repository) or {}
+        return [name for name, head in heads.items() if head == commit]
 
     def find_pull_request(self, repository: str, head: str, base: str) -> Posted | None:
         try:

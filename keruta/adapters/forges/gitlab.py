@@ -5,6 +5,7 @@ Source: https://docs.gitlab.com/api/rest/
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from keruta.adapters.forges.rest import Rest, commit_of, list_of, number_of, segment, text_of
@@ -14,6 +15,7 @@ from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, Pu
 
 PAGE = 100
 COMMENT_PAGES = 20
+LIST_PAGES = 20
 DESCRIPTION_LETTERS = 255
 LEVELS: tuple[tuple[int, Permission], ...] = ((40, "admin"), (30, "write"), (10, "read"))
 STATES = {
@@ -78,6 +80,55 @@ class GitLab(Rest):
             if error.kind == "missing":
                 return None
             raise
+
+    pull_request_event = "Merge Request Hook"
+    comment_event = "Note Hook"
+
+    def branches(self, repository: str) -> dict[str, str] | None:
+        found = self._pages(f"{_project(repository)}/repository/branches", {})
+        if found is None:
+            return None
+        commits = {text_of(one, "name"): commit_of(one, "commit", "id") for one in found}
+        return {name: commit for name, commit in commits.items() if name and commit is not None}
+
+    def push_payload(self, repository: str, branch: str, before: str, after: str) -> dict[str, Any]:
+        # Which files it changed is not known: it is let through by paths.
+        return {
+            "object_kind": "push", "ref": f"refs/heads/{branch}", "before": before, "after": after, "commits": [],
+            "total_commits_count": 1, "checkout_sha": after, "project": {"path_with_namespace": repository},
+        }  # fmt: skip
+
+    def open_pull_requests(self, repository: str) -> list[tuple[int, str, dict[str, Any]]] | None:
+        found = self._pages(f"{_project(repository)}/merge_requests", {"state": "opened"})
+        if found is None:
+            return None
+        return [
+            (number_of(one, "iid"), commit, _merge_request_payload(repository, one, commit))
+            for one in found
+            if (commit := commit_of(one, "sha")) is not None
+        ]
+
+    def closed_payload(self, repository: str, number: int, at: datetime) -> dict[str, Any]:
+        own = {"iid": number, "action": "close", "updated_at": at.astimezone(UTC).isoformat()}
+        return {
+            "object_kind": "merge_request", "project": {"path_with_namespace": repository}, "object_attributes": own
+        }  # fmt: skip
+
+    def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
+        return []  # GitLab lists a project's comments for each of its issues and merge requests alone
+
+    def redeliver(self, repository: str, address: str, since: datetime) -> int:
+        return 0
+
+    def _pages(self, path: str, query: dict[str, str | int]) -> list[Any] | None:
+        """Return the whole of a list; None if it has more pages than are read."""
+        whole: list[Any] = []
+        for page in range(1, LIST_PAGES + 1):
+            found = list_of(self.ask("GET", path, query={**query, "per_page": PAGE, "page": page}))
+            whole += found
+            if len(found) < PAGE:
+                return whole
+        return None
 
     def put_hook(self, repository: str, hook: Hook) -> bool:
         path = f"{_project(repository)}/hooks"
@@ -164,3 +215,15 @@ def _repository(found: Any) -> ForgeRepository:
 
 def _merge_request(found: Any) -> Posted:
     return Posted(id=number_of(found, "iid"), url=text_of(found, "web_url"), text=text_of(found, "description"))
+
+
+def _merge_request_payload(repository: str, found: Any, commit: str) -> dict[str, Any]:
+    """Return the payload that is sent of an open merge request."""
+    kept = ("iid", "title", "source_branch", "target_branch", "source_project_id", "target_project_id", "updated_at",
+            "description")  # fmt: skip
+    own = {name: found.get(name) for name in kept}
+    return {
+        "object_kind": "merge_request", "project": {"path_with_namespace": repository}, "user": found.get("author"),
+        "labels": [{"title": name} for name in found.get("labels") or () if isinstance(name, str)],
+        "object_attributes": {**own, "action": "open", "last_commit": {"id": commit}, "url": found.get("web_url")},
+    }  # fmt: skip

@@ -21,6 +21,7 @@ from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.delivery_bodies import DeliveryBodies
 from keruta.adapters.mongo.forge_memory import ForgeMemory
+from keruta.adapters.mongo.forge_recovery import MongoRecovery
 from keruta.domain.catalog.forges import ForgeSpec
 from keruta.domain.catalog.triggers import Provider, TriggerSpec
 from keruta.domain.deliveries import (
@@ -59,6 +60,7 @@ class MongoDeliveries(ForgeMemory):
         self._groups = database["trigger_groups"]
         self._tasks = database["tasks"]
         self._bodies = DeliveryBodies(database)
+        self._told = MongoRecovery(database)
         self._audit = MongoAudit(database)
         self._sealer = sealer
         self._editors = editors
@@ -108,6 +110,8 @@ class MongoDeliveries(ForgeMemory):
         }  # fmt: skip
         with translated():
             row |= self._bodies.keep(trigger, identity, body, now)
+            if self._told.is_late(trigger, delivery, event):
+                row["late"] = True
             try:
                 self._deliveries.insert_one(row)
             except DuplicateKeyError:
@@ -117,6 +121,7 @@ class MongoDeliveries(ForgeMemory):
                 if known is not None and known["digest"] != digest:
                     raise Conflict(message("forge_reused"), reason="DeliveryReused") from None
                 return (str(known["_id"]) if known is not None else identity), False
+            self._told.told(trigger, delivery, event)
         return identity, True
 
     # ------------------------------------------------------------ processing
@@ -138,6 +143,7 @@ class MongoDeliveries(ForgeMemory):
         return Due(
             id=row["_id"], event=structs.from_plain(row["event"], ForgeEvent), replay=row["replay"],
             approved=row.get("approved_by") is not None, tries=row["tries"], asks="asks" in row,
+            late=bool(row.get("late")),
             spec=structs.from_plain(trigger["spec"], TriggerSpec) if trigger is not None else None,
         )  # fmt: skip
 

@@ -7,6 +7,7 @@ document in `forge_turns` says which process speaks to it, and until when it is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -126,10 +127,17 @@ class MongoReports:
 
     def of(self, task: str) -> list[PostView]:
         with translated():
-            rows = list(self._posts.find({"task": task}).sort("kind", 1).hint("task"))
-        names = PostView.__struct_fields__
-        return [structs.from_plain({k: v for k, v in row.items() if k in names}, PostView) for row in rows]
+            return [_shown(row) for row in self._posts.find({"task": task}).sort("kind", 1).hint("task")]
+
+    def pull_requests(self, tasks: Sequence[str]) -> list[PostView]:
+        with translated():
+            wanted = {"task": {"$in": list(tasks)}, "kind": "pull_request", "state": {"$ne": "superseded"}}
+            return [_shown(row) for row in self._posts.find(wanted).sort("_id", -1).hint("task")]
 
 
 def _id(due: DueReport, report: Report) -> str:
     return f"{due.task.id}/{report.kind}"
+
+
+def _shown(row: dict[str, Any]) -> PostView:
+    return structs.from_plain({k: v for k, v in row.items() if k in PostView.__struct_fields__}, PostView)

@@ -26,11 +26,13 @@ class Triggers(Extras):
 
     def __init__(self, database: Database) -> None:
         self._deliveries = database["deliveries"]
+        self._heads = database["forge_heads"]
         self._bodies = DeliveryBodies(database)
 
     def deleted(self, name: str) -> None:
         """Delete the trigger's deliveries: a later trigger of its name may be for other people."""
         self._deliveries.delete_many({"trigger": name})
+        self._heads.delete_many({"trigger": name})
         self._bodies.forget(name)
 
     def stored(self, spec: TriggerSpec, before: Document | None) -> Document:

@@ -304,6 +304,14 @@ def _sources(database: Database[dict[str, Any]]) -> None:
     database["triggers"].create_index("spec.sources", name="sources", sparse=True)
 
 
+def _comparisons(database: Database[dict[str, Any]]) -> None:
+    """Find the triggers that are to be compared with their forges, and what each was told of."""
+    due = {"compare_at": {"$type": "date"}}
+    database["triggers"].create_index("compare_at", name="compare_at", partialFilterExpression=due)
+    database["forge_heads"].create_index("trigger", name="trigger")
+    database["forge_heads"].create_index("until", name="until", expireAfterSeconds=0)
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -331,6 +339,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _pushed,
     _templates,
     _sources,
+    _comparisons,
 )
 
 

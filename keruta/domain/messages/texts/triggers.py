@@ -91,6 +91,7 @@ TEXTS = {
     "delivery_ended": "The pull request was closed; {count:one task|{count} tasks} that still ran for it {count:was|were} ended.",
     "delivery_not_asked": "The forge could not be asked, so nothing was started: {why}",
     "delivery_cause_unknown": "keruta's own account has caused this, and it is not known which task did.",
+    "delivery_late": "keruta had found this at the forge before, and processed it then.",
     "trigger_test_event": "Say which event this is, in the forge's own word, such as push.",
     "trigger_test_closes": "It would end what still runs for this pull request.",
     "trigger_test_starts": "It would start a task.",
