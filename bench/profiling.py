@@ -33,22 +33,21 @@ def main(arguments: list[str]) -> int:
         tempfile.TemporaryDirectory(dir=shared if shared.is_dir() else None, prefix="keruta-bench-") as directory,
         Machine(Path(directory)) as machine,
     ):
-        if "file" in arguments:
-            machine.repository = machine.local_repository
-        running.warm(machine)
-        loop_seconds, loop_cpu = running.loop(machine, tasks)
+        repository = machine.local_repository if "file" in arguments else machine.repository
+        running.warm(machine, repository)
+        loop_seconds, loop_cpu = running.loop(machine, repository, tasks)
         before = _reading(machine)
-        own_seconds, own_cpu = running.own(machine, tasks)
+        own_seconds, own_cpu = running.own(machine, repository, tasks)
         used = {name: value - before.get(name, 0) for name, value in _reading(machine).items()}
-        print(f"{tasks} tasks of {machine.repository}; each:")
+        print(f"{tasks} tasks of {repository}; each:")
         print(f"  loop {loop_cpu / tasks * 1000:.1f} ms CPU, keruta {own_cpu / tasks * 1000:.1f} ms; seconds for all: "
               f"loop {loop_seconds:.2f}, keruta {own_seconds:.2f}")  # fmt: skip
         for name, value in sorted(used.items(), key=lambda one: (one[0].split(":")[0], -one[1])):
             if value / tasks >= 0.02:
                 print(f"  {name:<60}{value / tasks:8.2f}")
-        for operation, count in _operations(machine).most_common():
+        for operation, count in _operations(machine, repository).most_common():
             print(f"  {operation:<110}{count / TRACED_TASKS:8.2f}")
-        for program, count in _processes(machine).most_common():
+        for program, count in _processes(machine, repository).most_common():
             print(f"  {f'process: {program}':<60}{count / TRACED_TASKS:8.2f}")
     return 0
 
@@ -101,13 +100,13 @@ def _commands(machine: Machine) -> Counter[str]:
     return found
 
 
-def _operations(machine: Machine) -> Counter[str]:
+def _operations(machine: Machine, repository: str) -> Counter[str]:
     """What is asked of MongoDB for some tasks, by client, collection and the fields that are asked for or set."""
     found: Counter[str] = Counter()
     with machine.system.database_client() as client:
         database = client["keruta"]
         database.command("profile", 2)
-        running.own(machine, TRACED_TASKS)
+        running.own(machine, repository, TRACED_TASKS)
         database.command("profile", 0)
         for one in database["system.profile"].find({"ns": {"$ne": "keruta.system.profile"}}):
             command = one.get("command") or one.get("originatingCommand") or {}
@@ -128,7 +127,7 @@ def _fields(asked: object) -> str:
     return ""
 
 
-def _processes(machine: Machine) -> Counter[str]:
+def _processes(machine: Machine, repository: str) -> Counter[str]:
     """The programs that the worker starts for some tasks, and the forks without one."""
     found: Counter[str] = Counter()
     strace = shutil.which("strace")
@@ -141,13 +140,17 @@ def _processes(machine: Machine) -> Counter[str]:
          "-o", str(out), "-p", str(worker)],
     )  # fmt: skip
     try:
-        running.own(machine, TRACED_TASKS)
+        running.own(machine, repository, TRACED_TASKS)
     finally:
         traced.terminate()
         traced.wait()
+    begun: dict[str, str] = {}
     for line in out.read_text(errors="replace").splitlines():
-        if "execve(" in line and not re.search(r"= -1|unfinished", line):
-            words = re.findall(r'"((?:[^"\\]|\\.)*)"', line)
+        process = line.partition(" ")[0]
+        if "execve(" in line:
+            begun[process] = line
+        if "execve" in line and line.endswith("= 0"):
+            words = re.findall(r'"((?:[^"\\]|\\.)*)"', begun.pop(process, ""))
             found[_shown(words)] += 1
         elif re.search(r"(fork|clone3?)\(?.*= [0-9]+$", line) and "CLONE_THREAD" not in line:
             found["(forks)"] += 1

@@ -26,6 +26,7 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -51,7 +52,7 @@ class AttemptFile(msgspec.Struct, frozen=True, kw_only=True):
     commit: str | None = None
 
 
-class JobDir(msgspec.Struct, frozen=True, kw_only=True):
+class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """The paths of one job, and what is on record there.
 
     Args:
@@ -62,68 +63,68 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True):
     root: Path
     shared: Path | None = None
 
-    @property
+    @cached_property
     def _open(self) -> Path:
         """The directory to which the script may write; in a Pod, a volume of its own."""
         return self.shared or self.root
 
-    @property
+    @cached_property
     def workspace(self) -> Path:
         return self._open / "workspace"
 
-    @property
+    @cached_property
     def artifacts(self) -> Path:
         return self._open / "artifacts"
 
-    @property
+    @cached_property
     def given(self) -> Path:
         return self._open / "given"
 
-    @property
+    @cached_property
     def interface(self) -> Path:
         return self._open / "interface"
 
-    @property
+    @cached_property
     def home(self) -> Path:
         return self._open / "home"
 
-    @property
+    @cached_property
     def check_home(self) -> Path:
         return self._open / "check-home"
 
-    @property
+    @cached_property
     def tmp(self) -> Path:
         return self.root / "tmp"
 
-    @property
+    @cached_property
     def check_tmp(self) -> Path:
         return self.root / "check-tmp"
 
-    @property
+    @cached_property
     def outputs(self) -> Path:
         return self.interface / "outputs"
 
-    @property
+    @cached_property
     def ask(self) -> Path:
         return self.interface / "ask"
 
-    @property
+    @cached_property
     def documents(self) -> Path:
         return self._open / "documents"
 
-    @property
+    @cached_property
     def control(self) -> Path:
         return self._open / "control"
 
-    @property
+    @cached_property
     def check_control(self) -> Path:
         return self._open / "check-control"
 
-    @property
+    @cached_property
     def output(self) -> Path:
         return self.control / "output"
 
-    @property
+    @cached_property
     def private(self) -> Path:
         return self.root / "private"
 

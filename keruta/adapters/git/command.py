@@ -1,4 +1,6 @@
-"""Git as a program, by GitPython: in an environment made here, in a process group of its own, within a time limit."""
+"""Git as a program, started by GitPython: in an environment made here, in a process group of its own, within a time
+limit.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-import git
 import msgspec
+from git.cmd import safer_popen
 
 from keruta.adapters.git import memory
 from keruta.adapters.git.faults import fault, killed
@@ -24,6 +26,7 @@ from keruta.errors import PhaseError
 LOOK_EVERY_SECONDS = 0.2
 OUT_LIMIT_BYTES = 256 << 20  # of what Git writes; a server decides how much of it that is
 ERROR_LIMIT_BYTES = 256 << 10  # of its words, the last ones
+NOT_FOUND = 127  # a shell's exit code for a program that is not there
 _BLOCK_BYTES = 1 << 16
 QUIET = ("-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
 
@@ -64,8 +67,6 @@ class Git:
     ) -> None:  # fmt: skip
         self.directory = directory
         self.env = dict(env)
-        # GitPython expands $ and ~ in its directory, and runs in this process's own where there is none: `-C` does not.
-        self._git = git.Git("/")
         self._stop = stop
         self._deadline = deadline
         self._most_bytes = most_bytes
@@ -133,19 +134,23 @@ class Git:
         source: int | BinaryIO = subprocess.DEVNULL
         if stdin is not None:
             source = subprocess.PIPE if isinstance(stdin, bytes) else stdin
-        # GitPython adds to the environment that this process has; `env -i` leaves nothing of that, such as a GIT_DIR.
-        made = [f"{name}={value}" for name, value in self.env.items()]
-        process = self._git.execute(
-            ["env", "-i", *made, "git", "-C", str(self.directory.absolute()), *memory.options(), *arguments],
-            as_process=True,
-            istream=source,
-            start_new_session=True,
-        )
-        running: subprocess.Popen[bytes] = process.proc  # type: ignore[assignment]
-        with _Exchange(running, stdin if isinstance(stdin, bytes) else b"", self._most_bytes) as exchange:
-            while not exchange.over(LOOK_EVERY_SECONDS):
-                if self._stop.is_set() or time.monotonic() > self._deadline or exchange.too_much:
-                    _end(running)
+        try:
+            # GitPython's `execute` adds to the environment that this process has, such as a GIT_DIR; this does not.
+            running: subprocess.Popen[bytes] = safer_popen(
+                ["git", "-C", str(self.directory.absolute()), *memory.options(), *arguments],
+                env=self.env, cwd="/", start_new_session=True,
+                stdin=source, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            return Output(out=b"", err=f"git: {error.strerror}".encode(), exit_code=NOT_FOUND)
+        try:
+            with _Exchange(running, stdin if isinstance(stdin, bytes) else b"", self._most_bytes) as exchange:
+                while not exchange.over(LOOK_EVERY_SECONDS):
+                    if self._stop.is_set() or time.monotonic() > self._deadline or exchange.too_much:
+                        _end(running)
+        except BaseException:
+            _end(running)
+            raise
         self.check_time()
         if exchange.too_much:
             raise PhaseError("CloneFailed", message("git_too_much", limit=self._most_bytes))

@@ -21,7 +21,7 @@ from keruta.domain.events import Event
 
 log = logging.getLogger(__name__)
 
-CLEAR_EVERY_SECONDS = 1.0
+CLEAR_EVERY_SECONDS = 2.0  # less than LEFT_AFTER_SECONDS, and long enough for most of a short task's events
 CLEAR_AT_ONCE = 200
 WAITING_LIMIT = 10_000
 LEFT_AFTER_SECONDS = 5
