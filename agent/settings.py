@@ -10,6 +10,7 @@ from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.errors import SettingsError
 
 UPLOAD_SECONDS = 600  # as long as one request of an upload is made again
+PUSH_SECONDS = 300  # of all tries of a push, once the script has ended
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +151,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Volume claims that profiles may name, mounted read-only; `NAME:rw` is mounted writable."""
 
     job_grace_seconds: int = 60
-    """Seconds from a Pod's SIGTERM to its end: the script's grace, and the time to store its log and results."""
+    """Seconds from a Pod's SIGTERM to its end: to store log and results. A push has 300 more, an upload 600."""
 
     job_keep_seconds: int = 600
     """Seconds that a finished Job stays in the cluster."""
@@ -173,7 +174,13 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     transports: frozenset[str] = DEFAULT_TRANSPORTS
     """Schemes that Git may use, of https, http and ssh."""
 
-    @property
-    def pod_grace_seconds(self) -> int:
-        """How long an agent may go on when its Pod ends: keruta may be away for a while when results are uploaded."""
-        return self.job_grace_seconds + (0 if self.job_results_claim else UPLOAD_SECONDS)
+    def pod_grace_seconds(self, *, pushes: bool) -> int:
+        """How long an agent may go on once its Pod ends, which Kubernetes counts from the script's own end, too.
+
+        Args:
+            pushes: whether it is to push a branch; a Git server may be away for a while, as keruta when results are
+                uploaded.
+        """
+        return (
+            self.job_grace_seconds + (PUSH_SECONDS if pushes else 0) + (0 if self.job_results_claim else UPLOAD_SECONDS)
+        )

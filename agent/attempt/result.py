@@ -16,6 +16,7 @@ from agent.attempt.result_repository import ResultRepository, Work
 from agent.attempt.result_stores import ResultStore
 from agent.attempt.verdict import Verdict
 from agent.coding_agents.known import ADAPTERS
+from agent.settings import PUSH_SECONDS
 from keruta.adapters.git.command import Git, Interrupted
 from keruta.domain.messages import message
 from keruta.domain.reports import KEPT_WORK
@@ -23,7 +24,6 @@ from keruta.domain.specification import KeptWork, Specification
 from keruta.domain.task import ResultBranch
 from keruta.errors import PhaseError
 
-PUSH_SECONDS = 300.0
 KEEP_SECONDS = 120.0
 REASONS_OF_A_PUSH = frozenset({"PushFailed", "PushRefused", "BranchExists", "BranchRefused", "WorkMissing"})
 RESCUE_SECONDS = 30.0  # of what a Pod has after its SIGTERM, beside the log and the artifacts
@@ -233,7 +233,7 @@ class AttemptResult:
 
 
 def _late() -> PhaseError:
-    return PhaseError("PushFailed", message("push_timeout", seconds=int(PUSH_SECONDS)))
+    return PhaseError("PushFailed", message("push_timeout", seconds=PUSH_SECONDS))
 
 
 def _own_files(specification: Specification) -> Sequence[str]:

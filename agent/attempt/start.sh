@@ -107,6 +107,7 @@ else
   cd "$KERUTA_WORKSPACE" || exit 126
   if [ -n "$KERUTA_WATCH_STOP" ]; then
     trap ': >"$c/terminated"' TERM INT HUP
+    looks=0
     shell() {
       setsid sh "$1" &
       child=$!
@@ -122,6 +123,9 @@ else
           kill -CONT -"$child" 2>/dev/null
           frozen=
         fi
+        # The Pod ends: a script that goes on leaves its agent no time to keep what is there.
+        [ -e "$c/terminated" ] && looks=$((looks + 1)) && [ "$looks" -gt "${KERUTA_LAST_LOOKS:-300}" ] &&
+          { kill -KILL -"$child" 2>/dev/null || kill -KILL "$child" 2>/dev/null; }
         [ -e "$g/kill" ] && { kill -KILL -"$child" 2>/dev/null || kill -KILL "$child" 2>/dev/null; }
         sleep 0.1
       done

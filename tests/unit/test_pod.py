@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent.attempt.push import RETRY_SECONDS
 from agent.runners.kubernetes import manifests
 from agent.runners.kubernetes.manifests import ACCOUNT_FILES, job_manifest, secret_manifest
 from agent.runners.kubernetes.pod_attempt import PodJob
@@ -18,7 +19,7 @@ from keruta.domain.catalog.profiles import Amounts, Resources, Toleration
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Lost, ScriptEnded
 from keruta.domain.specification import Access, Fault, Placement, Specification
-from keruta.domain.task import RepositoryRef
+from keruta.domain.task import RepositoryRef, ResultBranch
 from keruta.network import Network
 
 SETTINGS = ClusterSettings(job_agent_image="agent", job_results_claim="shared", job_patience_seconds=10)
@@ -852,6 +853,18 @@ def test_a_pod_on_a_node_that_does_not_answer_is_lost_though_it_is_never_gone() 
     assert ended(pod("Running", deleted=True)) is None
     assert ended(pod("Running", deleted=True, condition={**told, "reason": "EvictionByEvictionAPI"})) is None
     assert ended(pod("Running", condition=told)) is None
+
+
+def test_an_agent_has_time_for_every_try_of_a_push(specification: Specification) -> None:
+    """Kubernetes ends a sidecar so long after its script: a Git server may be away for as long as documented."""
+    pushing = msgspec.structs.replace(specification, result=ResultBranch(branch="out"))
+    grace = {
+        name: job_manifest(one, SETTINGS)["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+        for name, one in (("none", msgspec.structs.replace(specification, result=None)), ("push", pushing))
+    }
+
+    assert grace == {"none": 60, "push": 360}
+    assert grace["push"] - grace["none"] > RETRY_SECONDS
 
 
 def test_a_job_without_a_shared_volume_uploads_its_results_and_has_time_for_it(specification: Specification) -> None:

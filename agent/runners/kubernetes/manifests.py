@@ -87,7 +87,7 @@ def job_manifest(
         },
         "spec": {
             "backoffLimit": 0,
-            "activeDeadlineSeconds": specification.timeout_seconds + settings.pod_grace_seconds + 60,
+            "activeDeadlineSeconds": specification.timeout_seconds + _grace_seconds(specification, settings) + 60,
             "ttlSecondsAfterFinished": settings.job_keep_seconds,
             "template": template,
         },
@@ -108,6 +108,11 @@ def labels(specification: Specification) -> dict[str, str]:
     }
 
 
+def _grace_seconds(specification: Specification, settings: ClusterSettings) -> int:
+    pushes = specification.wanted_result is not None or specification.kept_work is not None
+    return settings.pod_grace_seconds(pushes=pushes)
+
+
 def _pod(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
     placement = specification.placement
     tolerations = [
@@ -119,7 +124,7 @@ def _pod(specification: Specification, settings: ClusterSettings) -> dict[str, A
         "automountServiceAccountToken": False,
         "serviceAccountName": settings.job_service_account,
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": settings.pod_grace_seconds,
+        "terminationGracePeriodSeconds": _grace_seconds(specification, settings),
         "shareProcessNamespace": False,
         "securityContext": {
             "runAsNonRoot": True,
