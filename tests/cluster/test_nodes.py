@@ -79,7 +79,7 @@ def test_a_node_that_is_lost_with_jobs_is_told_as_that(cluster: Cluster, reposit
         cluster.submit(repository, "true", profile="nodes-lost", retry={"policy": "never"}, timeout_seconds=1200)
         for _ in range(3)
     ]
-    eventually("Pods on nodes", lambda: len(pods(cluster, ids)) == len(ids), 120)
+    eventually("Pods at work", lambda: [pod["status"]["phase"] for pod in pods(cluster, ids)] == ["Running"] * 3, 120)
 
     lab("nodes", "down")
 

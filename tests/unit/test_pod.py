@@ -886,3 +886,19 @@ def test_a_job_without_a_shared_volume_uploads_its_results_and_has_time_for_it(s
     )
     more = pod["terminationGracePeriodSeconds"] - with_claim["template"]["spec"]["terminationGracePeriodSeconds"]
     assert more == job["activeDeadlineSeconds"] - with_claim["activeDeadlineSeconds"] == 600
+
+
+def test_a_node_that_never_takes_its_pod_is_lost() -> None:
+    """Its kubelet has written nothing into the Pod's status, so nothing has started there."""
+    bound = {"spec": {"nodeName": "node-7"}, "status": {"phase": "Pending", "conditions": []}}
+    taken = {**bound, "status": {**bound["status"], "startTime": "now"}}  # type: ignore[dict-item]
+
+    told = stuck(bound, waited_seconds=61, patience_seconds=60)
+    assert told is not None
+    assert (told.reason, str(told.message)) == (
+        "NodeLost", "Its node node-7 was lost: it has not taken the Pod for 61 s."
+    )  # fmt: skip
+    other = stuck(taken, waited_seconds=61, patience_seconds=60)
+    assert other is not None
+    assert other.reason == "ContainerNotStarted"
+    assert stuck(bound, waited_seconds=59, patience_seconds=60) is None

@@ -142,7 +142,7 @@ def stuck(
             return PodEnd(reason="Unschedulable", message=_no_room(pod, condition, waited_seconds))
     starting_seconds = waited_seconds - _scheduled_after_seconds(pod)
     patient = starting_seconds <= patience_seconds * (SLOW_NODE if _goes_on(events) else 1)
-    return None if patient else _waits_for_ever(status, events, starting_seconds)
+    return None if patient else _waits_for_ever(pod, events, starting_seconds)
 
 
 def _no_room(pod: dict[str, Any], condition: dict[str, Any], waited_seconds: float) -> Message:
@@ -289,8 +289,13 @@ def _container_trouble(container: dict[str, Any], waited: float, patience: float
     return None
 
 
-def _waits_for_ever(status: dict[str, Any], events: Sequence[str], waited: float) -> PodEnd | None:
+def _waits_for_ever(pod: dict[str, Any], events: Sequence[str], waited: float) -> PodEnd | None:
     """Return why the containers of a Pod that has a node do not begin; a pull that goes on is waited for."""
+    status, node = pod.get("status", {}), pod.get("spec", {}).get("nodeName")
+    if (
+        node and "startTime" not in status and "containerStatuses" not in status
+    ):  # its kubelet has never looked at the Pod
+        return PodEnd(reason="NodeLost", message=message("cluster_node_silent", node=node, seconds=round(waited)))
     if not awaits_containers({"status": status}) or _agent_runs(status):
         return None
     troubles = [event for event in events if event.startswith("Failed")]

@@ -21,6 +21,7 @@ TEXTS = {
     "cluster_pod_ended": "The Pod ended before the script did: {cause}.",
     "cluster_container_failed": "The container {name} can't be started: {error}",
     "cluster_gave_no_reason": "it gave no reason",
+    "cluster_node_silent": "Its node {node} was lost: it has not taken the Pod for {seconds} s.",
     "cluster_node_lost": "Its node was lost: {message}",
     "cluster_coder_no_template": "Coder has no template '{name}' that this token may use (KERUTA_CODER_TEMPLATE).",
     "cluster_coder_busy": "Coder asked to wait {seconds} s before the next request.",
