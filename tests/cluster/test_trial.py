@@ -53,6 +53,29 @@ def remove(kubectl: Kubectl) -> None:
     eventually("no namespace", lambda: not kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"), 180)
 
 
+# Runs in admin's Pod. A task whose script fails, so that its work is kept; every file of it is read again.
+LEFT_BY_A_TASK = """
+import hashlib, io, json, sys, time
+from pathlib import Path
+from keruta.client import Client
+
+token = Path("/etc/keruta/sign-in/token").read_text()
+script = 'head -c 9000000 /dev/urandom >"$KERUTA_ARTIFACTS/large"; echo new >new.txt; exit 3'
+task = {"repository": {"url": sys.argv[1]}, "script": script, "result_branch": "kept", "retry": {"policy": "never"}}
+number = Client("http://create-task.keruta.svc.cluster.local", token).submit(task).id
+reader = Client("http://admin.keruta.svc.cluster.local", token)
+until = time.monotonic() + 240
+while (found := reader.task(number)).status not in ("succeeded", "failed", "cancelled") and time.monotonic() < until:
+    time.sleep(1)
+whole = {}
+for one in found.artifacts:
+    content = io.BytesIO()
+    reader.artifact(number, one.path, content)
+    whole[one.path] = hashlib.sha256(content.getvalue()).hexdigest() == one.sha256
+print(json.dumps([found.status, found.reason, whole]))
+"""
+
+
 @pytest.mark.release  # three to six minutes: a registry, an installation and its removal
 def test_one_command_ends_with_a_finished_task_and_a_code_to_sign_in(stock: Kubectl, tmp_path: Path) -> None:
     """`make cluster-trial`, then `keruta doctor --cluster`; what is missing afterwards is named."""
@@ -72,12 +95,21 @@ def test_one_command_ends_with_a_finished_task_and_a_code_to_sign_in(stock: Kube
             ["sh", "knative/trial.sh"], cwd=ROOT, env={**stock.env, **settings},
             capture_output=True, text=True, check=False,
         )  # fmt: skip
+        in_admin = ("exec", "-i", "-n", NAMESPACE, "deployment/admin", "-c", "admin", "--", "python", "-")
+        left = stock(*in_admin, settings["REPOSITORY"], stdin=LEFT_BY_A_TASK, check=False)
     print("\n".join(re.findall(r"^[0-9:]{8}  .*", done.stderr, re.MULTILINE)))  # how long each step took
 
     assert done.returncode == 0, done.stderr[-4000:]
     assert re.search(r"^task \w+ succeeded", done.stdout, re.MULTILINE), done.stdout
     assert re.search(r"sign in with the code \S+", done.stderr)
     assert _doctor(stock) == []
+
+    # Results were uploaded: no Job mounts a volume claim, so one that a single node may write is enough anywhere.
+    whole = dict.fromkeys(("large", "log.gz", "result.bundle", "result.patch"), True)
+    assert json.loads(left) == ["failed", "ScriptFailed", whole]
+    jobs = json.loads(stock("get", "jobs", "-n", NAMESPACE, "-o", "json"))["items"]
+    assert len(jobs) == 2
+    assert "persistentVolumeClaim" not in json.dumps(jobs)
 
     stock("delete", "secret", "-n", NAMESPACE, "keruta-session-key")
     assert any("keruta-session-key is missing" in one for one in _doctor(stock))
