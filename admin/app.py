@@ -38,6 +38,7 @@ from admin.tasks import files as tasks_files
 from admin.tasks import new as tasks_new
 from admin.tasks import pages as tasks_pages
 from admin.tasks import palette as tasks_palette
+from admin.tasks import results as tasks_results
 from admin.tasks import routes as tasks
 from admin.templates import pages as templates_pages
 from admin.templates import routes as templates
@@ -70,10 +71,10 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
     for feature in (
         tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, users,
         api_keys, health, overview, workers, webhooks, settings_routes, assets, sign_in,
-        overview_pages, tasks_new, tasks_files, tasks_palette, tasks_pages, catalog_pages, repositories_pages,
-        documents_pages, queues_pages, circuits_pages, workers_pages, users_pages, audit_pages, dead_letters_pages,
-        api_keys_pages, webhooks_pages, templates, templates_pages, triggers, triggers_pages, forges, forges_pages,
-        api_docs,
+        overview_pages, tasks_new, tasks_files, tasks_palette, tasks_results, tasks_pages, catalog_pages,
+        repositories_pages, documents_pages, queues_pages, circuits_pages, workers_pages, users_pages, audit_pages,
+        dead_letters_pages, api_keys_pages, webhooks_pages, templates, templates_pages, triggers, triggers_pages,
+        forges, forges_pages, api_docs,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

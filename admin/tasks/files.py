@@ -9,6 +9,7 @@ import flask
 
 from admin.ports import ports
 from admin.site.pages import page, shows
+from admin.tasks import junit
 from admin.tasks.routes import attempt_asked, task_asked
 from keruta.domain.differences import LINES_SHOWN, Line
 from keruta.domain.naming import attempt_id
@@ -31,16 +32,19 @@ def file(id: str, path: str) -> flask.Response:
     with ports().results.open(attempt_id(task.id, attempt.number), path) as opened:
         size = opened.seek(0, 2)
         opened.seek(0)
+        is_xml = path.lower().endswith(".xml")
         picture = _picture(opened, size, path)
         opened.seek(0)
-        raw = b"" if picture else opened.read(TEXT_BYTES)
+        raw = b"" if picture else opened.read(junit.SIZE_LIMIT_BYTES if is_xml else TEXT_BYTES)
     text = None if picture or b"\0" in raw else raw.decode("utf-8", "replace")
+    text, shown = (text[:TEXT_BYTES], min(len(raw), TEXT_BYTES)) if text is not None else (None, 0)
     lines = None
     if text is not None and path.endswith((".diff", ".patch")):
         lines = [Line(sign=line[:1] or " ", text=line[1:]) for line in text.splitlines()[:LINES_SHOWN]]
+    report = junit.read(raw) if text is not None and is_xml and size <= len(raw) else None
     return page(
-        "tasks/file.html", task=task, path=path, size_bytes=size, picture=picture, text=text, cut=size > len(raw),
-        lines=lines, attempt=attempt.number,
+        "tasks/file.html", report=report, task=task, path=path, size_bytes=size, picture=picture, text=text,
+        cut=size > shown, lines=lines, attempt=attempt.number,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from admin.ports import Ports, ports
 from admin.site.language import language
 from admin.site.pages import go, here, page, shows
 from admin.site.safe_text import visible
-from admin.tasks import logs, words
+from admin.tasks import logs, results, words
 from admin.tasks.log_marks import Annotation, Read
 from admin.tasks.query import task_filter
 from admin.tasks.routes import continue_asked, task_asked
@@ -89,8 +89,10 @@ def task(id: str) -> flask.Response:
     asked = number("attempt", None, 1_000_000)
     attempt, _, _ = ports().reading.log_attempt(principal(), id, asked)
     tail, notes = _tail(view, attempt)
+    chosen = view.attempt(attempt or None)
     return page(
-        "tasks/task.html", task=view, attempt=attempt, tail=tail, notes=notes,
+        "tasks/task.html", task=view, attempt=attempt, chosen=chosen,
+        summary=results.summary(view.id, chosen), tests=results.tests(view.id, chosen), tail=tail, notes=notes,
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal(), id),
         forge=forge_links(view), posts=ports().posts.of(view.id) if view.origin is not None else [],

@@ -39,6 +39,15 @@ def post_state(post: PostView) -> str:
     return gettext(_POST_STATES[post.state])
 
 
+_TESTS = {
+    "failed": marked("failed"), "error": marked("error"), "skipped": marked("skipped"), "passed": marked("passed"),
+}  # fmt: skip
+
+
+def test_outcome(outcome: str) -> str:
+    return gettext(_TESTS[outcome])
+
+
 def usage_name(measure: str) -> str:
     return gettext(_USAGE[measure]) if measure in _USAGE else measure
 
@@ -56,5 +65,5 @@ def short_repository(repository: RepositoryRef) -> str:
 
 GLOBALS = {
     "post_name": post_name, "post_state": post_state, "usage_name": usage_name, "retry_name": retry_name,
-    "short_repository": short_repository,
+    "short_repository": short_repository, "test_outcome": test_outcome,
 }  # fmt: skip

@@ -22,13 +22,14 @@ from agent.log.masking import Masker
 from keruta.adapters.results import FILE_LIMIT_BYTES, LOG_NAME, safe_parts
 from keruta.domain.file_names import as_text
 from keruta.domain.messages import EMPTY, Message, message
-from keruta.domain.reports import ARTIFACTS_LIMIT, KEPT_LARGE, KEPT_WORK
+from keruta.domain.reports import ARTIFACTS_LIMIT, KEPT_LARGE, KEPT_WORK, SUMMARY_LIMIT_BYTES, SUMMARY_NAME
 from keruta.domain.task import Artifact
 
 OUTPUT_NAME = "output.gz"  # a coding agent's records, as they were written
 # A reader takes a file of such a name for keruta's own, also where keruta stored none.
-OWN_NAMES = frozenset({LOG_NAME, KEPT_WORK, KEPT_LARGE, OUTPUT_NAME})
+OWN_NAMES = frozenset({LOG_NAME, KEPT_WORK, KEPT_LARGE, OUTPUT_NAME, SUMMARY_NAME})
 GZIP_WBITS = 31  # zlib's largest window, in a gzip file
+OWN_AT_MOST = 6  # files of keruta's own beside a script's: log, records, summary, bundle, patch, large files
 OUTPUTS_LIMIT_BYTES = 256 * 1024
 DEPTH_MOST = 200  # directories within directories: each is an open descriptor
 PATH_SHOWN = 300
@@ -175,7 +176,7 @@ def _refusal(path: str, size: int, kept: Kept) -> Message | None:
         return message("file_why_long")
     if path.partition("/")[0] in kept.own:
         return message("file_why_log")
-    if len(kept.artifacts) >= ARTIFACTS_LIMIT - 1:
+    if len(kept.artifacts) >= ARTIFACTS_LIMIT - OWN_AT_MOST:
         return message("file_why_many", limit=ARTIFACTS_LIMIT)
     if kept.path_bytes + len(path.encode()) > PATHS_LIMIT_BYTES:
         return message("file_why_names", limit=PATHS_LIMIT_BYTES)
@@ -246,3 +247,26 @@ def read_outputs(open_outputs: Callable[[], int], masker: Masker) -> tuple[dict[
     if len(data) > OUTPUTS_LIMIT_BYTES:
         return {}, [message("outputs_too_large", limit=OUTPUTS_LIMIT_BYTES // 1024)]
     return parse_outputs(masker.text(data.decode("utf-8", "replace")))
+
+
+def keep_summary(
+    open_summary: Callable[[], int], store: ResultStore, masker: Masker
+) -> tuple[list[Artifact], list[Message]]:
+    """Store what the script wrote to $KERUTA_SUMMARY, masked; and a sentence where it is no file, or too large.
+
+    Raises OSError when the storage does not take it; then nothing of it is left there.
+    """
+    try:
+        opened = open_summary()
+    except FileNotFoundError:
+        return [], []
+    except OSError:
+        return [], [message("summary_no_file")]
+    with os.fdopen(opened, "rb") as file:
+        data = file.read(SUMMARY_LIMIT_BYTES + 1)
+    if not data.strip():
+        return [], []
+    cut = [message("summary_too_large", limit=SUMMARY_LIMIT_BYTES // 1024)] if len(data) > SUMMARY_LIMIT_BYTES else []
+    text = masker.text(data[:SUMMARY_LIMIT_BYTES].decode("utf-8", "replace")).encode()
+    size, sha256 = store.put(SUMMARY_NAME.encode(), [text])
+    return [Artifact(path=SUMMARY_NAME, size_bytes=size, sha256=sha256)], cut

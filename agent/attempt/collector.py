@@ -147,6 +147,14 @@ class Collector:
             except OSError as error:
                 kept.full = kept.full or error.strerror or str(error)
         try:
+            found, said = artifacts.keep_summary(self._dir.open_summary, store, self._masker)
+            kept.artifacts += found
+            notes += said
+            for note in said:
+                self._say(str(note))
+        except OSError as error:
+            kept.full = kept.full or error.strerror or str(error)
+        try:
             kept.artifacts.append(artifacts.keep_log(self._streamer.whole(), store, self._masker))
             if self._transcript is not None:
                 raw = artifacts.keep_log(self._transcript.whole(), store, self._masker, artifacts.OUTPUT_NAME)

@@ -10,7 +10,7 @@
   given/                    what the agent puts there and the script may read only: see start.sh
   documents/                the task's documents, read-only too
   control/                  what `start.sh` writes, the log, and the standard input; hidden from a fenced script
-  interface/                `outputs` and `ask`: what the script tells the agent
+  interface/                `outputs`, `summary` and `ask`: what the script tells the agent
   workspace/ artifacts/     the script's
   home/ tmp/                the script's home, and its temporary files where the runner gives it such
   check-home/ check-tmp/    the check's
@@ -105,6 +105,10 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.interface / "outputs"
 
     @cached_property
+    def summary(self) -> Path:
+        return self.interface / "summary"
+
+    @cached_property
     def ask(self) -> Path:
         return self.interface / "ask"
 
@@ -149,7 +153,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
             self._clear_shared()
         mode = 0o700 if self.shared is None else 0o770
         self.save(attempt)
-        for path in (self.output, self.outputs):
+        for path in (self.output, self.outputs, self.summary):
             path.touch(mode & 0o660)
         # With room, so that they can be overwritten on a disk that is full by then.
         for path in (self.control / "exit", self.control / "fence", *self._check_records):
@@ -316,6 +320,10 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def open_outputs(self) -> int:
         """Return a descriptor of $KERUTA_OUTPUTS. Raises OSError where that is no file any more."""
         return open_beneath(self._open, "interface/outputs")
+
+    def open_summary(self) -> int:
+        """Return a descriptor of $KERUTA_SUMMARY. Raises OSError where that is no file any more."""
+        return open_beneath(self._open, "interface/summary")
 
     def open_stdin(self) -> int:
         """Return a descriptor of the script's standard input. Raises OSError where that is no pipe any more."""

@@ -163,6 +163,7 @@ def environment(
         "KERUTA_WORKSPACE": str(seen.workspace),
         "KERUTA_ARTIFACTS": str(seen.artifacts),
         "KERUTA_OUTPUTS": str(seen.outputs),
+        "KERUTA_SUMMARY": str(seen.summary),
         "KERUTA_DOCUMENTS": str(seen.documents),
         "KERUTA_ASK": str(seen.ask),
         "KERUTA_EXECUTION": execution,

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import msgspec
 
 from keruta.domain.messages import Message, message
-from keruta.domain.reports import KEPT_LARGE, KEPT_WORK, ScriptResults
+from keruta.domain.reports import KEPT_LARGE, KEPT_WORK, SUMMARY_NAME, ScriptResults
 from keruta.domain.task import Artifact
 
 ROOM_BYTES = 12 * 1024 * 1024  # of the document, before only keruta's own files are listed
 FULL_BYTES = 13 * 1024 * 1024  # from here on nobody begins another attempt or sends input; the last one has the rest
 ATTEMPT_BYTES = 4 * 1024 * 1024
 OWN_FILES = frozenset(
-    {KEPT_WORK, KEPT_LARGE, "result.patch", "log.gz", "output.gz"}
+    {KEPT_WORK, KEPT_LARGE, "result.patch", "log.gz", "output.gz", SUMMARY_NAME}
 )  # always listed: people and pushes look for them
 _ENTRY_BYTES = 140  # of one artifact in BSON, beside its path: names, sizes, SHA-256
 

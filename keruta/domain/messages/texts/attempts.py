@@ -120,6 +120,8 @@ TEXTS = {
     "outputs_value_long": "$KERUTA_OUTPUTS, line {line}: the value of {name} is longer than {limit} characters.",
     "outputs_many_names": "$KERUTA_OUTPUTS has more than {limit} names; the rest is left out.",
     "outputs_more": "$KERUTA_OUTPUTS has {count} more {count:line|lines} like these.",
+    "summary_no_file": "$KERUTA_SUMMARY is no longer a file.",
+    "summary_too_large": "$KERUTA_SUMMARY has more than {limit} KiB; the rest is left out.",
     "outputs_no_file": "$KERUTA_OUTPUTS is no longer a file.",
     "outputs_too_large": "$KERUTA_OUTPUTS has more than {limit} KiB; none of it is kept.",
     "log_not_stored": "The whole log could not be stored: {error}.",

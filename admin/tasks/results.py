@@ -1,0 +1,154 @@
+"""What a task's page shows of its results: the summary, tests, and all files as one archive."""
+
+from __future__ import annotations
+
+import functools
+import re
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+import flask
+import msgspec
+
+from admin.auth import principal
+from admin.ports import ports
+from admin.site.pages import shows
+from admin.site.stream_limits import counted
+from admin.tasks import junit
+from admin.tasks.routes import attempt_asked, task_asked
+from keruta.domain.messages import message
+from keruta.domain.naming import attempt_id
+from keruta.domain.reports import SUMMARY_LIMIT_BYTES, SUMMARY_NAME
+from keruta.domain.task import Artifact, AttemptView
+from keruta.errors import NotFound
+from keruta.ports import FileStore
+
+blueprint = flask.Blueprint("tasks_results", __name__)
+
+# By these names test runners write their reports.
+_REPORT = re.compile(r"(?:junit|tests?|xunit|nunit|surefire|results?|report)[^/]{0,200}\.xml$", re.IGNORECASE)
+REPORTS_READ, REPORTS_BYTES = 20, 1024 * 1024  # on a task's page: the rest is on pages of its own
+CASES_SHOWN = 100
+BLOCK_BYTES = 256 * 1024
+
+
+class Tests(msgspec.Struct, frozen=True, kw_only=True):
+    """The tests of a task's page: failures first. `unread`: reports that are too many or too large for it."""
+
+    report: junit.Report
+    files: Sequence[str]
+    unread: Sequence[str]
+
+
+def summary(task: str, attempt: AttemptView | None) -> str:
+    """Return the Markdown of $KERUTA_SUMMARY; "" where there is none."""
+    if attempt is None or not any(one.path == SUMMARY_NAME for one in attempt.artifacts):
+        return ""
+    try:
+        with ports().results.open(attempt_id(task, attempt.number), SUMMARY_NAME) as file:
+            return file.read(SUMMARY_LIMIT_BYTES).decode("utf-8", "replace")
+    except NotFound:  # it is no longer kept
+        return ""
+
+
+def tests(task: str, attempt: AttemptView | None) -> Tests | None:
+    """Return the tests that an attempt's files tell of; None where none does."""
+    if attempt is None or attempt.ended_at is None:
+        return None
+    cases: list[junit.Case] = []
+    read, unread, left, more = [], [], REPORTS_BYTES, False
+    for file in [one for one in attempt.artifacts if _REPORT.search(one.path)]:
+        if len(read) >= REPORTS_READ or file.size_bytes > left:
+            unread.append(file.path)
+            continue
+        left -= file.size_bytes
+        report = _report(ports().results, attempt_id(task, attempt.number), file.path, file.sha256)
+        if report is not None:
+            read.append(file.path)
+            cases += report.cases
+            more = more or report.more
+    if not read:
+        return None
+    cases.sort(key=lambda case: junit.ORDER.index(case.outcome))
+    return Tests(report=junit.Report(cases=cases, more=more), files=read, unread=unread)
+
+
+@functools.lru_cache(maxsize=64)
+def _report(results: FileStore, attempt: str, path: str, _sha256: str) -> junit.Report | None:
+    """A file that is kept does not change: it is read once by each process."""
+    try:
+        with results.open(attempt, path) as file:
+            return junit.read(file.read(REPORTS_BYTES + 1))
+    except NotFound:
+        return None
+
+
+# ---------------------------------------------------------------- all files as one archive
+
+
+class _Buffer:
+    """Takes what an archive writes, which does not go back in it, until it is sent."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._at = 0
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        self._at += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self._at
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def take(self) -> bytes:
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
+def name_in_archive(path: str, taken: set[str]) -> str:
+    """Return a name that leads no program out of the directory where it unpacks, and that is there once."""
+    parts = [part.rstrip(" .") or "_" for part in re.split(r"[/\\]", re.sub(r"[\x00-\x1f:*?\"<>|]", "_", path))]
+    name = wanted = "/".join(part if part not in (".", "..") else "_" for part in parts)
+    number = 1
+    while name.lower() in taken:
+        number += 1
+        name = f"{wanted}~{number}"
+    taken.add(name.lower())
+    return name
+
+
+def archive(results: FileStore, attempt: str, files: Sequence[Artifact]) -> Iterator[bytes]:
+    """Yield a ZIP archive of files as it grows; one that is no longer kept is left out."""
+    buffer, taken = _Buffer(), set[str]()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made:  # type: ignore[call-overload]
+        for one in files:
+            try:
+                file: BinaryIO = results.open(attempt, one.path)
+            except NotFound:
+                continue
+            entry = zipfile.ZipInfo(name_in_archive(one.path, taken))
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            with file, made.open(entry, "w", force_zip64=one.size_bytes > zipfile.ZIP64_LIMIT // 2) as to:
+                while block := file.read(BLOCK_BYTES):
+                    to.write(block)
+                    yield buffer.take()
+            yield buffer.take()
+    yield buffer.take()
+
+
+@shows(blueprint, "get_artifact", "/tasks/<id>/artifacts.zip")
+def all_artifacts(id: str) -> flask.Response:
+    """Streamed: no file is made of it here, and it takes no more memory for more files."""
+    task = task_asked(id)
+    attempt = attempt_asked(task)
+    if not attempt.artifacts:
+        raise NotFound(message("file_missing"))
+    made = archive(ports().results, attempt_id(task.id, attempt.number), attempt.artifacts)
+    name = f"{task.id}-{attempt.number}.zip"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "no-store"}
+    return counted(flask.Response(made, headers=headers, content_type="application/zip"), principal())
