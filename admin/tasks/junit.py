@@ -108,7 +108,7 @@ class _Reader:
             self._text = None
 
     @staticmethod
-    def refuse(*_: Any) -> None:
+    def refuse(*_: Any) -> Any:
         raise _RefusedError
 
 

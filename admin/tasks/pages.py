@@ -14,7 +14,7 @@ from admin.ports import Ports, ports
 from admin.site.language import language
 from admin.site.pages import go, here, page, shows
 from admin.site.safe_text import visible
-from admin.tasks import logs, results, words
+from admin.tasks import copying, logs, results, runs, words
 from admin.tasks.log_marks import Annotation, Read
 from admin.tasks.query import task_filter
 from admin.tasks.routes import continue_asked, task_asked
@@ -92,6 +92,7 @@ def task(id: str) -> flask.Response:
     chosen = view.attempt(attempt or None)
     return page(
         "tasks/task.html", task=view, attempt=attempt, chosen=chosen,
+        runs=runs.around(view), copies=copying.forms(view, ports().settings.public_url.rstrip("/")),
         summary=results.summary(view.id, chosen), tests=results.tests(view.id, chosen), tail=tail, notes=notes,
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal(), id),

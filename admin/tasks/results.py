@@ -57,13 +57,15 @@ def tests(task: str, attempt: AttemptView | None) -> Tests | None:
     if attempt is None or attempt.ended_at is None:
         return None
     cases: list[junit.Case] = []
-    read, unread, left, more = [], [], REPORTS_BYTES, False
+    read: list[str] = []
+    unread: list[str] = []
+    left, more = REPORTS_BYTES, False
     for file in [one for one in attempt.artifacts if _REPORT.search(one.path)]:
         if len(read) >= REPORTS_READ or file.size_bytes > left:
             unread.append(file.path)
             continue
         left -= file.size_bytes
-        report = _report(ports().results, attempt_id(task, attempt.number), file.path, file.sha256)
+        report = _report(attempt_id(task, attempt.number), file.path, file.sha256)
         if report is not None:
             read.append(file.path)
             cases += report.cases
@@ -75,10 +77,10 @@ def tests(task: str, attempt: AttemptView | None) -> Tests | None:
 
 
 @functools.lru_cache(maxsize=64)
-def _report(results: FileStore, attempt: str, path: str, _sha256: str) -> junit.Report | None:
+def _report(attempt: str, path: str, _sha256: str) -> junit.Report | None:
     """A file that is kept does not change: it is read once by each process."""
     try:
-        with results.open(attempt, path) as file:
+        with ports().results.open(attempt, path) as file:
             return junit.read(file.read(REPORTS_BYTES + 1))
     except NotFound:
         return None

@@ -15,7 +15,8 @@ import pytest
 from agent.attempt.artifacts import keep_summary
 from agent.attempt.result_stores import VolumeStore
 from agent.log.masking import Masker
-from keruta.domain.reports import SUMMARY_LIMIT_BYTES, SUMMARY_NAME, Artifact
+from keruta.domain.reports import SUMMARY_LIMIT_BYTES, SUMMARY_NAME
+from keruta.domain.task import Artifact
 from keruta.settings import Settings
 from tests.support.admin import Browser, signed_in
 from tests.support.attempts import Ask, run

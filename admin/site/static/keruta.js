@@ -141,6 +141,17 @@ document.addEventListener("submit", (event) => {
   if (sure && event.target.elements.all?.checked && !confirm(sure)) event.preventDefault();
 });
 
+// What is to be pasted elsewhere.
+function offerCopies() { for (const button of document.querySelectorAll("[data-copy]")) button.hidden = !navigator.clipboard; }
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest?.("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).textContent);
+  button.textContent = button.dataset.done;
+});
+document.addEventListener("keruta:shown", offerCopies);
+offerCopies();
+
 // All of a list's marks at once.
 function markAll() {
   const all = document.querySelector("[data-mark-all]");

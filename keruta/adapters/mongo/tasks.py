@@ -22,6 +22,7 @@ from keruta.domain.log_text import end_of_log
 from keruta.domain.messages import Message, as_message, fields_of
 from keruta.domain.naming import new_id
 from keruta.domain.reports import TAIL_LIMIT_BYTES
+from keruta.domain.same_runs import same_facet
 from keruta.domain.task import AttemptView, NewTask, TaskSummary, TaskView
 from keruta.ports import Document
 
@@ -93,7 +94,11 @@ def facets(new: NewTask) -> list[str]:
         f"profile={new.profile}",
         f"owner={new.owner}",
         *(f"label={key}={value}" for key, value in request.labels.items()),
-    ]
+        same_facet(
+            trigger=new.origin, repository=new.repository.url, name=request.name, script=request.script,
+            command=request.command, prompt=request.prompt,
+        ),
+    ]  # fmt: skip
 
 
 def insert_new(tasks: Collection, new: NewTask) -> tuple[Document, Event | None]:
