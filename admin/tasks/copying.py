@@ -19,7 +19,7 @@ from keruta.domain.task import TaskRequest, TaskView
 
 def request_of(task: TaskView) -> dict[str, Any]:
     """Return the body of `POST /api/v1/tasks` that would make the same task; what is as by default is left out."""
-    given: dict[str, Any] = msgspec.to_builtins(task, enc_hook=str)
+    given: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(task, enc_hook=str))
     repository = {name: value for name, value in given["repository"].items() if value not in (None, False, [], ())}
     if "name" in repository:
         repository.pop("url", None)
