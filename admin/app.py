@@ -35,6 +35,7 @@ from admin.sign_in import routes as sign_in
 from admin.site import assets, pages
 from admin.site.stream_limits import count_body
 from admin.tasks import files as tasks_files
+from admin.tasks import needs as tasks_needs
 from admin.tasks import new as tasks_new
 from admin.tasks import pages as tasks_pages
 from admin.tasks import palette as tasks_palette
@@ -71,7 +72,7 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
     for feature in (
         tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, users,
         api_keys, health, overview, workers, webhooks, settings_routes, assets, sign_in,
-        overview_pages, tasks_new, tasks_files, tasks_palette, tasks_results, tasks_pages, catalog_pages,
+        overview_pages, tasks_new, tasks_files, tasks_palette, tasks_results, tasks_needs, tasks_pages, catalog_pages,
         repositories_pages, documents_pages, queues_pages, circuits_pages, workers_pages, users_pages, audit_pages,
         dead_letters_pages, api_keys_pages, webhooks_pages, templates, templates_pages, triggers, triggers_pages,
         forges, forges_pages, api_docs,

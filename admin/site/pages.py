@@ -49,6 +49,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 NAVIGATION = (
     Place(address="/", name=marked("Overview"), route="overview"),
     Place(address="/tasks", name=marked("Tasks"), route="list_tasks"),
+    Place(address="/needs-you", name=marked("Needs you"), route="list_tasks"),
     Place(address="/repositories", name=marked("Repositories"), route="list_repositories"),
     Place(address="/templates", name=marked("Templates"), route="list_templates"),
     Place(address="/triggers", name=marked("Triggers"), route="list_triggers"),

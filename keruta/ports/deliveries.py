@@ -188,6 +188,10 @@ class Deliveries(Protocol):
         """Process a delivery once more, as a new event. Raises NotFound, Forbidden."""
         ...
 
+    def held(self, who: Principal, *, limit: int) -> list[tuple[str, DeliveryView]]:
+        """Return the newest deliveries that wait for an approval of this person's, each with its trigger."""
+        ...
+
     def approve(self, who: Principal, trigger: str, delivery: str) -> DeliveryView:
         """Let a delivery that is held start its task. Raises NotFound, Forbidden, Conflict."""
         ...

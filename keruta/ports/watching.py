@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keruta.domain.overview import Overview, WorkerView
     from keruta.domain.principal import Principal
     from keruta.domain.retention import Pruned
-    from keruta.domain.task import TaskPage, TaskView
+    from keruta.domain.task import TaskPage, TaskSummary, TaskView
     from keruta.domain.task_list import Chunk, TaskFilter
     from keruta.domain.webhooks import Delivery, WebhookMade, WebhookRequest, WebhookView
 
@@ -28,6 +28,10 @@ class TaskQueries(Protocol):
     def task(self, who: Principal, task_id: str) -> TaskView: ...
 
     def may_change(self, who: Principal, task_id: str) -> bool: ...
+
+    def needing(self, who: Principal, *, limit: int) -> list[TaskSummary]:
+        """Return tasks that wait for someone who may change them, as this person may, newest first."""
+        ...
 
     def log_attempt(self, who: Principal, task_id: str, attempt: int | None) -> tuple[int, bool, str]: ...
 

@@ -1,4 +1,4 @@
-"""Other runs of the same task on its page: found by an index, only those that the reader may see."""
+"""Other runs of the same task, and what waits for its reader: found by indexes, only what they may see or decide."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import flask
 
+from keruta.adapters.mongo.task_queries import NEEDS_PEOPLE
+from keruta.domain.reports import Waiting
 from keruta.domain.same_runs import same_facet
 from tests.support.admin import signed_in
-from tests.support.world import ANN, World
+from tests.support.world import ANN, World, person
 
 
 def test_the_page_shows_the_runs_around_a_task_and_since_when_they_fail(world: World, app: flask.Flask) -> None:
@@ -48,3 +50,41 @@ def test_runs_are_found_by_the_index_alone(world: World) -> None:
 
     assert (stats["nReturned"], stats["totalDocsExamined"]) == (1, 1)
     assert stats["totalKeysExamined"] <= 1 + len(ANN.readers) + 1
+
+
+def waits(world: World, **fields: Any) -> str:
+    """A task that asks something."""
+    task = world.submit(**fields)
+    world.worker(slots=9)
+    world.assign()
+    world.start(task)
+    world.report("w1", Waiting(task=task, attempt=1, execution="x1", question="Which?"))
+    assert world.task(task).status == "waiting"
+    return task
+
+
+def test_what_waits_for_a_person_is_listed_and_counted_on_every_page(world: World, app: flask.Flask) -> None:
+    """For those who may decide it, and for nobody else."""
+    asking = waits(world, name="asks <b>you</b>")
+    ann, eve = signed_in(app, ANN), signed_in(app, person("eve", "viewer"))
+    page = ann.ask("GET", "/needs-you")[1]
+
+    assert f'href="/tasks/{asking}"' in page
+    assert "asks &lt;b&gt;you&lt;/b&gt;" in page
+    assert "<title>(1) " in ann.ask("GET", "/tasks")[1]
+    assert "1 thing waits" in page
+    assert asking not in eve.ask("GET", "/needs-you")[1]
+    assert "<title>(" not in eve.ask("GET", "/tasks")[1]
+
+
+def test_what_waits_is_found_by_an_index_within_a_bound(world: World) -> None:
+    waits(world)
+    for _ in range(30):
+        world.submit()
+    match = {"readers": {"$in": ANN.readers}, "status": {"$in": NEEDS_PEOPLE}}
+    stats = world.database["tasks"].find(match).hint("readers_status").limit(500).explain()["executionStats"]
+
+    assert (stats["nReturned"], stats["totalDocsExamined"]) == (1, 1)
+    assert stats["totalKeysExamined"] <= 40
+    held = world.database["deliveries"].find({"state": "held", "_id": {"$gt": ""}}).sort("_id", -1).hint("held")
+    assert held.explain()["executionStats"]["totalDocsExamined"] == 0

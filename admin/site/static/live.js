@@ -63,6 +63,8 @@
       if (!whole) wanted.replaceChildren(...made.body.childNodes);
       if (!wanted) return;
       morph(part, wanted);
+      const menu = document.querySelector(".places ul"), menuThen = made.querySelector(".places ul");
+      if (menu && menuThen) morph(menu, menuThen);
       for (const [selector, attribute] of [["title", null], ["link[rel=icon]", "href"]]) {
         const now = document.head.querySelector(selector), then = made.head.querySelector(selector);
         if (!then) continue;

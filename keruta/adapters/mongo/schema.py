@@ -312,6 +312,12 @@ def _comparisons(database: Database[dict[str, Any]]) -> None:
     database["forge_heads"].create_index("until", name="until", expireAfterSeconds=0)
 
 
+def _held(database: Database[dict[str, Any]]) -> None:
+    """Find the deliveries that wait for someone's approval."""
+    held = [("_id", DESCENDING), ("state", ASCENDING)]
+    database["deliveries"].create_index(held, name="held", partialFilterExpression={"state": "held"})
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -340,6 +346,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _templates,
     _sources,
     _comparisons,
+    _held,
 )
 
 

@@ -24,6 +24,8 @@ from keruta.domain.naming import NAME, TASK_ID, new_id
 from keruta.domain.principal import Principal
 from keruta.errors import Conflict, Forbidden, NotFound
 
+HELD_READ = 100
+
 
 class MongoSeenDeliveries:
     """`keruta.ports.deliveries.Deliveries` on MongoDB.
@@ -87,6 +89,21 @@ class MongoSeenDeliveries:
             self._deliveries.insert_one(again)
             self._audit.record(who.name, "replay", "trigger", trigger, readers=self._readers(trigger))
         return shown(again)
+
+    def held(self, who: Principal, *, limit: int) -> list[tuple[str, DeliveryView]]:
+        """Of the newest `HELD_READ` that are held, by the index of those."""
+        query = self._deliveries.find({"state": "held", "_id": {"$gt": ""}}, {"body": 0})
+        with translated():
+            rows = list(query.sort("_id", -1).hint("held").limit(HELD_READ))
+        allowed: dict[str, bool] = {}
+        for trigger in {row["trigger"] for row in rows}:
+            try:
+                self._check_may_run(who, trigger)
+            except (NotFound, Forbidden):
+                allowed[trigger] = False
+            else:
+                allowed[trigger] = True
+        return [(row["trigger"], shown(row)) for row in rows if allowed[row["trigger"]]][:limit]
 
     def approve(self, who: Principal, trigger: str, delivery: str) -> DeliveryView:
         self._runnable(who, trigger, delivery)

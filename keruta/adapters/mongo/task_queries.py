@@ -21,7 +21,7 @@ from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
 from keruta.domain.permissions import may_read
 from keruta.domain.principal import Principal
 from keruta.domain.scheduling import Lane, Running
-from keruta.domain.task import TaskPage, TaskView, WaitingView
+from keruta.domain.task import TaskPage, TaskSummary, TaskView, WaitingView
 from keruta.domain.task_list import Chunk, TaskFilter
 from keruta.domain.waiting import Pause, Surroundings, why_not_assigned, why_not_claimed
 from keruta.errors import InvalidRequest, NotFound
@@ -30,6 +30,8 @@ from keruta.settings import Settings
 
 LOG_PAGE = 100
 POSITION_LIMIT = 10_000
+NEEDS_PEOPLE = sorted({Status.WAITING, Status.SUSPENDED, Status.UNKNOWN})
+NEEDING_READ = 500  # of those who wait for people: more are not looked through for one reader
 
 
 class MongoReading:
@@ -100,6 +102,16 @@ class MongoReading:
         with translated():
             found = self._tasks.find_one({"_id": task_id, "managers": {"$in": who.names}}, ["_id"])
         return found is not None
+
+    def needing(self, who: Principal, *, limit: int) -> list[TaskSummary]:
+        """Of the newest `NEEDING_READ` that wait for a person, by the index on readers and status."""
+        match = {"readers": {"$in": who.readers}, "status": {"$in": NEEDS_PEOPLE}}
+        stages: list[dict[str, Any]] = [
+            {"$match": match}, {"$limit": NEEDING_READ}, {"$match": {"managers": {"$in": who.names}}},
+            {"$sort": {"_id": -1}}, {"$limit": limit}, {"$project": SUMMARY_PROJECTION},
+        ]  # fmt: skip
+        with translated():
+            return [to_summary(row) for row in self._tasks.aggregate(stages, hint="readers_status")]
 
     def _document(self, who: Principal, task_id: str, projection: Any = None) -> Document:
         with translated():
