@@ -12,9 +12,10 @@ from tests.support.system import RunningSystem
 
 pytestmark = pytest.mark.timeout(300)
 PAGES = [
-    "/", "/tasks", "/tasks/new", "/repositories", "/repositories/new", "/credentials", "/credentials/new", "/documents",
-    "/documents/new", "/profiles", "/profiles/default", "/profiles/new", "/queues", "/queues/default", "/workers",
-    "/users", "/audit", "/dead-letters", "/webhooks", "/api-keys", "/settings", "/nowhere",
+    "/", "/tasks", "/tasks/new", "/needs-you", "/repositories", "/repositories/new", "/credentials",
+    "/credentials/new", "/documents", "/documents/new", "/profiles", "/profiles/default", "/profiles/new", "/queues",
+    "/queues/default", "/workers", "/users", "/audit", "/dead-letters", "/webhooks", "/api-keys", "/settings",
+    "/nowhere",
 ]  # fmt: skip
 
 
