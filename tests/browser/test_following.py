@@ -65,6 +65,7 @@ def test_a_tasks_page_follows_its_task_and_keeps_what_its_reader_does(
         assert page.locator("form[action$='/cancel'], #text").count() == 0
         assert page.title().endswith("✓ follow me · keruta")
         page.wait_for_selector(".log-rows .l:has-text('got forty')")
+        page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
         for width in SCREENS:
             page.set_viewport_size({"width": width, "height": 800})
             assert page.evaluate("document.documentElement.scrollWidth") <= width, width
