@@ -52,6 +52,7 @@ from keruta.services.changes import TaskPorts
 from keruta.services.deliveries import DeliveryPorts, process_due
 from keruta.services.forge_recovery import recover
 from keruta.services.forge_reports import ReportPorts, tell_due
+from keruta.services.skipped_reports import report_skipped
 from keruta.services.task_commands import CommandPorts
 from keruta.settings import Settings, load
 
@@ -89,6 +90,7 @@ def make_ports(settings: Settings) -> Ports:
     def at_forges() -> None:
         process_due(asking)
         tell_due(report_ports)
+        report_skipped(taken, forges, settings.public_url)
         recover(compared, taken, forges, datetime.now(UTC), settings.public_url)
 
     ForgeSender(at_forges).start()

@@ -55,6 +55,7 @@ _NAMES = {
     "webhook_secret": marked("Credential that signs deliveries"),
     "report": marked("What the forge is told"), "pull_request": marked("Pull request"),
     "permission": marked("Least permission of the sender"), "checks": marked("Checks"),
+    "report_skipped": marked("A status also for what filters skip"),
     "from_keruta": marked("Also by what keruta itself did"), "base": marked("To be merged into"),
     "body": marked("Text"), "reviewers": marked("Reviewers"), "draft": marked("As a draft"),
     "events": marked("Events"), "branches": marked("Branches"), "actions": marked("Actions"),

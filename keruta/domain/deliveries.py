@@ -196,6 +196,12 @@ def verdict(
     return Verdict(state="start", event=event)
 
 
+def owes_status(spec: TriggerSpec, found: Verdict, event: ForgeEvent) -> bool:
+    """Say whether a forge is to be told that the trigger's filters have skipped an event."""
+    filtered = found.said is not None and found.said.code in ("delivery_paths", "delivery_labels")
+    return spec.report_skipped and found.state == "ignored" and filtered and event.commit is not None
+
+
 def closes(event: ForgeEvent) -> bool:
     """Say whether an event ends a pull request, or a group that was to be merged."""
     changes = {"pull_request": "closed", "merge_group": "destroyed"}

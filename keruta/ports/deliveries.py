@@ -100,7 +100,27 @@ class DeliveryStore(Protocol):
         """Return the last task of a coding agent that pushed the event's branch, and has ended."""
         ...
 
-    def finish(self, due: Due, state: State, said: Message, task: str | None = None) -> None: ...
+    def finish(
+        self, due: Due, state: State, said: Message, task: str | None = None, *, owes_status: bool = False
+    ) -> None:
+        """Note what came of a delivery.
+
+        Args:
+            owes_status: whether the forge is to be told that it was skipped.
+        """
+        ...
+
+    def take_skipped(self) -> Due | None:
+        """Return a delivery of whose skipping the forge is to be told, for this process alone for a minute."""
+        ...
+
+    def has_status(self, due: Due) -> bool:
+        """Say whether a task of the trigger speaks of the delivery's commit."""
+        ...
+
+    def skip_told(self, due: Due, again_seconds: float | None) -> None:
+        """Note that nothing more is to be told of a delivery, or that it is again after a while."""
+        ...
 
     def again(self, due: Due, seconds: float) -> None:
         """Have a delivery taken again after a while."""

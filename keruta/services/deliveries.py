@@ -26,6 +26,7 @@ from keruta.domain.deliveries import (
     group_of,
     is_of,
     origin_of,
+    owes_status,
     request_of,
     too_old,
     verdict,
@@ -214,7 +215,8 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
         if ended:
             store.finish(due, "ended", message("delivery_ended", count=ended))
         else:
-            store.finish(due, found.state, found.said or message("delivery_paused"))  # type: ignore[arg-type]
+            owed = owes_status(spec, found, due.event)
+            store.finish(due, found.state, found.said or message("delivery_paused"), owes_status=owed)  # type: ignore[arg-type]
         return
     due = msgspec.structs.replace(due, event=found.event or due.event)
     if store.closed(spec.name, due.event) and not closes(due.event):

@@ -19,6 +19,7 @@ from keruta.domain.deliveries import DeliveryView
 from keruta.domain.forge_payloads import read_event
 from keruta.domain.task import ResultBranch
 from keruta.services.deliveries import process_due
+from keruta.services.skipped_reports import report_skipped
 from tests.support.github_api import DescribedGitHub
 from tests.support.world import ANN, World
 
@@ -44,7 +45,8 @@ class Town:
             name="hub", type="github", url=github.url, credential="api", webhook_secret="signing",
         ))  # fmt: skip
         catalogs["repository"].create(ANN, RepositorySpec(name="hello", url=f"{github.url}/{NAME}.git"))
-        self.asking = msgspec.structs.replace(world.delivery_ports, forges=MongoForges(world.database, world.sealer))
+        self.forges = MongoForges(world.database, world.sealer)
+        self.asking = msgspec.structs.replace(world.delivery_ports, forges=self.forges)
         self.pull()
         self.permission("write")
 
@@ -326,3 +328,41 @@ def test_an_own_event_that_no_task_is_known_to_have_caused_starts_nothing(town: 
         town.later()
 
     assert (town.said(), town.tasks()) == ("delivery_cause_unknown", [])
+
+
+def test_what_filters_have_skipped_gets_a_status_that_succeeded(town: Town) -> None:
+    """So that a required check does not hang. Not what the filter of branches has skipped."""
+    town.trigger(events=["push"], command=None, branches=["main"], paths=["src/*"], report_skipped=True)
+
+    def push(after: str, file: str, ref: str = "main") -> None:
+        commits = [{"added": [file], "modified": [], "removed": []}]
+        town.deliver("push", ref=f"refs/heads/{ref}", before=OLD, after=after, commits=commits)
+        town.process()
+        report_skipped(town.world.deliveries, town.forges, "https://k.example.com")
+
+    push(HEAD, "docs/a.md")
+    push("c" * 40, "docs/a.md", "other")
+    push("d" * 40, "src/a.py")
+    posted = [(path, body) for method, path, body in town.github.asked if method == "POST"]
+    told = [(path, body["state"]) for path, body in posted if "/statuses/" in path]
+
+    assert told == [(f"/repos/{NAME}/statuses/{HEAD}", "success")]
+    assert town.github.faults == []
+
+
+def test_a_status_of_what_was_skipped_is_sent_again(town: Town) -> None:
+    town.trigger(events=["push"], command=None, paths=["src/*"], report_skipped=True)
+    where = f"/repos/{NAME}/statuses/{HEAD}"
+    town.github.answers["POST", where] = (500, {}, {})
+    commits = [{"added": ["docs/a.md"], "modified": [], "removed": []}]
+    town.deliver("push", ref="refs/heads/main", before=OLD, after=HEAD, commits=commits)
+    town.process()
+    assert report_skipped(town.world.deliveries, town.forges, "") == 1
+    del town.github.answers["POST", where]
+    due = {"skip_due": {"$exists": True}}
+    town.world.database["deliveries"].update_many(due, [{"$set": {"skip_due": "$received_at"}}])
+    town.world.database["forge_turns"].update_many({}, {"$unset": {"rests_until": ""}})
+
+    assert report_skipped(town.world.deliveries, town.forges, "") == 1
+    assert report_skipped(town.world.deliveries, town.forges, "") == 0
+    assert [path for method, path, _ in town.github.asked if method == "POST"] == [where, where]

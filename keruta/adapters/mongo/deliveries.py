@@ -7,7 +7,7 @@ there while it is to be processed. An event's key (`trigger_events`) holds the i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -61,6 +61,7 @@ class MongoDeliveries(ForgeMemory):
         self._tasks = database["tasks"]
         self._bodies = DeliveryBodies(database)
         self._told = MongoRecovery(database)
+        self._posts = database["forge_posts"]
         self._audit = MongoAudit(database)
         self._sealer = sealer
         self._editors = editors
@@ -140,19 +141,44 @@ class MongoDeliveries(ForgeMemory):
             if row is None:
                 return None
             trigger = self._triggers.find_one({"_id": row["trigger"]}, ["spec"])
-        return Due(
-            id=row["_id"], event=structs.from_plain(row["event"], ForgeEvent), replay=row["replay"],
-            approved=row.get("approved_by") is not None, tries=row["tries"], asks="asks" in row,
-            late=bool(row.get("late")),
-            spec=structs.from_plain(trigger["spec"], TriggerSpec) if trigger is not None else None,
-        )  # fmt: skip
+        return _due(row, trigger)
 
-    def finish(self, due: Due, state: State, said: Message, task: str | None = None) -> None:
-        fields = {"state": state, "task": task, **fields_of(said)}
+    def finish(
+        self, due: Due, state: State, said: Message, task: str | None = None, *, owes_status: bool = False
+    ) -> None:
+        fields: dict[str, Any] = {"state": state, "task": task, **fields_of(said)}
+        if owes_status:
+            fields |= {"skip_due": datetime.now(UTC), "tries": 0}
         with translated():
             self._deliveries.update_one(
                 {"_id": due.id, "state": "received"}, {"$set": fields, "$unset": {"due_at": "", "asks": ""}}
             )
+
+    def take_skipped(self) -> Due | None:
+        now = datetime.now(UTC)
+        with translated():
+            row = self._deliveries.find_one_and_update(
+                {"skip_due": {"$lte": now}}, {"$set": {"skip_due": now + timedelta(seconds=TAKEN_SECONDS)},
+                                              "$inc": {"tries": 1}},
+                projection={"body": 0}, sort=[("skip_due", 1)], hint="skip_due", return_document=ReturnDocument.AFTER,
+            )  # fmt: skip
+            if row is None:
+                return None
+            trigger = self._triggers.find_one({"_id": row["trigger"]}, ["spec"])
+        return _due(row, trigger)
+
+    def has_status(self, due: Due) -> bool:
+        assert due.spec is not None
+        with translated():
+            about = f"{due.spec.forge} {self.at_forge(due.spec)} {due.spec.name}"
+            return self._posts.find_one({"key": f"status {about} {due.event.commit}"}, ["_id"]) is not None
+
+    def skip_told(self, due: Due, again_seconds: float | None) -> None:
+        change: dict[str, Any] = {"$unset": {"skip_due": ""}}
+        if again_seconds is not None:
+            change = {"$set": {"skip_due": datetime.now(UTC) + timedelta(seconds=again_seconds)}}
+        with translated():
+            self._deliveries.update_one({"_id": due.id}, change)
 
     def again(self, due: Due, seconds: float) -> None:
         after = datetime.now(UTC) + timedelta(seconds=seconds)
@@ -236,6 +262,15 @@ class MongoDeliveries(ForgeMemory):
         if forge is None or forge.credential is None:
             return None
         return forge.repository_of(self.repository_url(spec.repository) or "")
+
+
+def _due(row: Mapping[str, Any], trigger: Mapping[str, Any] | None) -> Due:
+    return Due(
+        id=row["_id"], event=structs.from_plain(row["event"], ForgeEvent), replay=row["replay"],
+        approved=row.get("approved_by") is not None, tries=row["tries"], asks="asks" in row,
+        late=bool(row.get("late")),
+        spec=structs.from_plain(trigger["spec"], TriggerSpec) if trigger is not None else None,
+    )  # fmt: skip
 
 
 def stored_event(event: ForgeEvent) -> dict[str, Any]:

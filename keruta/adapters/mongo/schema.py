@@ -318,6 +318,11 @@ def _held(database: Database[dict[str, Any]]) -> None:
     database["deliveries"].create_index(held, name="held", partialFilterExpression={"state": "held"})
 
 
+def _skipped(database: Database[dict[str, Any]]) -> None:
+    """Find the deliveries of whose skipping a forge is to be told."""
+    database["deliveries"].create_index("skip_due", name="skip_due", **_there("skip_due"))
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -347,6 +352,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _sources,
     _comparisons,
     _held,
+    _skipped,
 )
 
 

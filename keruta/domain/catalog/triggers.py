@@ -65,6 +65,7 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             another, `skip` starts none, `replace` cancels the earlier one.
         group: which tasks count as earlier ones: those for the same branch, tag or pull request, or all of the trigger.
         report: what is told the forge of each task, where one is named: a commit's status, a comment that is updated.
+        report_skipped: whether a commit whose event `paths` or `labels` have skipped gets a status that succeeded.
         pull_request: one is opened from the result branch of a task that succeeded, or brought up to date.
         from_keruta: whether what keruta itself did at the forge starts the trigger, too.
         forks: what becomes of a pull request from a fork: it waits for someone's approval, or starts nothing.
@@ -103,6 +104,7 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     report: Annotated[list[Literal["status", "comment"]], Meta(max_length=2)] = msgspec.field(
         default_factory=lambda: [STATUS]
     )
+    report_skipped: bool = False
     pull_request: PullRequestTemplate | None = None
     from_keruta: bool = False
     paused: bool = False
@@ -118,6 +120,8 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/paths", message("trigger_paths_push")
         if self.pull_request is not None and (self.result is None or self.forge is None):
             yield "/pull_request", message("trigger_pull_request")
+        if self.report_skipped and (self.forge is None or STATUS not in self.report):
+            yield "/report_skipped", message("trigger_report_skipped")
         yield from self._causes()
 
     def _foreign(self) -> Problems:

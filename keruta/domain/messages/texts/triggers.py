@@ -38,6 +38,8 @@ TEXTS = {
     "report_failed": "Failed.",
     "report_cancelled": "Cancelled.",
     "report_unknown": "Its outcome is not known; somebody must decide.",
+    "report_skipped": "Skipped: the trigger's filters start nothing for this.",
+    "trigger_report_skipped": "To report what was skipped, name the forge, and status in what is reported.",
     "report_checked": "its check passed",
     "report_sent": "Told the forge.",
     "report_kept": "A pull request was there, with words of its own; they stay.",
