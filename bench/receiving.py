@@ -15,7 +15,8 @@ from bench.figure import Figure, percentile
 from bench.machine import Machine
 from tests.support.system import RunningSystem, eventually
 
-DELIVERIES = 200
+DELIVERIES = 100
+PAUSE_SECONDS = 0.1  # each is queued before the next one comes
 SECRET = "bench-secret"
 QUEUE = {"name": "bench-waiting", "max_running": 0}
 
@@ -77,7 +78,7 @@ def _until_queued(system: RunningSystem) -> list[float]:
         sent[commit] = time.time()
         address = f"{system.running.url}/events/v1/bench-push"
         assert http.request("POST", address, body=body, headers=headers).status == 202
-        time.sleep(0.02)
+        time.sleep(PAUSE_SECONDS)
     with system.database_client() as database:
         tasks = database["keruta"]["tasks"]
         made = {"origin.trigger": "bench-push"}

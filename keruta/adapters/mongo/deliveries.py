@@ -111,7 +111,8 @@ class MongoDeliveries(ForgeMemory):
         }  # fmt: skip
         with translated():
             row |= self._bodies.keep(trigger, identity, body, now)
-            if self._told.is_late(trigger, delivery, event):
+            compared = self._told.is_compared(trigger, event)
+            if compared and self._told.is_late(trigger, delivery, event):
                 row["late"] = True
             try:
                 self._deliveries.insert_one(row)
@@ -122,7 +123,8 @@ class MongoDeliveries(ForgeMemory):
                 if known is not None and known["digest"] != digest:
                     raise Conflict(message("forge_reused"), reason="DeliveryReused") from None
                 return (str(known["_id"]) if known is not None else identity), False
-            self._told.told(trigger, delivery, event)
+            if compared:
+                self._told.told(trigger, delivery, event)
         return identity, True
 
     # ------------------------------------------------------------ processing

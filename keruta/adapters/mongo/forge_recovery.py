@@ -6,7 +6,9 @@ comparison saw since; `recovered` the one that was made a delivery of in place o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pymongo import ReturnDocument
 
@@ -87,12 +89,24 @@ class MongoRecovery:
             times = {"compared_at": now, "compared_of": _of(due.spec), "compare_at": now + (GRACE if soon else EVERY)}
             self._triggers.update_one({"_id": due.spec.name}, {"$set": times})
 
-    def _note(self, trigger: str, key: str, commit: str, now: datetime) -> None:
-        fields = {"trigger": trigger, "key": key, "commit": commit, "at": now}
-        fields |= {"until": now + timedelta(days=EVENT_DAYS)}
-        self._heads.update_one({"_id": _id(trigger, key)}, {"$set": fields}, upsert=True)
+    def _note(self, trigger: str, key: str, commit: str, now: datetime, past: Mapping[str, str] | None = None) -> None:
+        fields = {
+            "trigger": trigger,
+            "key": key,
+            "commit": commit,
+            "at": now,
+            "until": now + timedelta(days=EVENT_DAYS),
+        }
+        change: dict[str, Any] = {"$set": fields, **({"$unset": past} if past else {})}
+        self._heads.update_one({"_id": _id(trigger, key)}, change, upsert=True)
 
     # ------------------------------------------------------------ beside each delivery
+
+    def is_compared(self, trigger: str, event: ForgeEvent) -> bool:
+        """Say whether it is to be kept what an event tells: the trigger is compared with its forge."""
+        if key_of(event) is None:
+            return False
+        return self._triggers.find_one({"_id": trigger, "compare_at": {"$exists": True}}, ["_id"]) is not None
 
     def is_late(self, trigger: str, delivery: str, event: ForgeEvent) -> bool:
         """Say whether a delivery tells of what was found by comparison before."""
@@ -106,10 +120,8 @@ class MongoRecovery:
         key = key_of(event)
         if key is None or event.commit is None:
             return
-        self._note(trigger, key, event.commit, datetime.now(UTC))
         late = {} if delivery.startswith("recovered-") else {"recovered": ""}
-        gone = {"$unset": {"missing": "", "missing_since": "", **late}}
-        self._heads.update_one({"_id": _id(trigger, key)}, gone)
+        self._note(trigger, key, event.commit, datetime.now(UTC), {"missing": "", "missing_since": "", **late})
 
 
 def key_of(event: ForgeEvent) -> str | None:
