@@ -67,7 +67,8 @@ TEXTS = {
     "delivery_labels": "None of the trigger's labels is on it.",
     "delivery_deleted": "{ref} was deleted, so there is nothing to check out.",
     "delivery_commit": "The event names no commit that could be checked out.",
-    "delivery_own": "keruta itself has caused this, and the trigger does not say from_keruta.",
+    "delivery_own": "keruta's own account at the forge did this, or it is on the trigger's result branch, and the trigger "
+    "does not say from_keruta.",
     "delivery_paused": "The trigger is paused.",
     "delivery_missed": "keruta was not running at this time, and the trigger skips the times that it missed.",
     "delivery_fork": "It comes from a fork: someone who may run the trigger must approve the commit {commit}.",
