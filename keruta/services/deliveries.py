@@ -47,6 +47,7 @@ from keruta.domain.messages import Message, as_message, message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.roles import RUN
+from keruta.domain.task import EarlierSession
 from keruta.errors import Conflict, InvalidRequest, NotFound, Problem, Unauthenticated, Unavailable
 from keruta.ports import Intake, Lookup, SubmitTrace
 from keruta.ports.deliveries import DeliveryStore
@@ -321,14 +322,18 @@ def _submit(ports: DeliveryPorts, due: Due, who: Principal, task: str, level: in
     """Make the task. If it can't be made, its group goes on without it."""
     assert due.spec is not None
     origin = origin_of(due.spec, due.event, ports.store.at_forge(due.spec), level)
-    request = request_of(due.spec, due.event)
+    request, session = request_of(due.spec, due.event), None
     if due.event.kind == "review_comment" and due.spec.prompt is not None and not due.event.fork:
         earlier = ports.store.conversation(due.spec, due.event, who)
-        request = continued_request(due.spec, earlier, request) if earlier is not None else request
+        if earlier is not None:
+            request = continued_request(due.spec, earlier, request)
+            if earlier.attempts and earlier.owner == who.subject:
+                last = earlier.attempts[-1].number
+                session = EarlierSession(task=earlier.id, attempt=last, prompt=due.spec.prompt)
     try:
         submit(
             request, who, lookup=ports.lookup, intake=ports.intake, tracing=ports.tracing,
-            settings=ports.settings, identity=task, origin=origin,
+            settings=ports.settings, identity=task, origin=origin, session=session,
         )  # fmt: skip
     except Unavailable:
         raise

@@ -366,3 +366,41 @@ def test_a_status_of_what_was_skipped_is_sent_again(town: Town) -> None:
     assert report_skipped(town.world.deliveries, town.forges, "") == 1
     assert report_skipped(town.world.deliveries, town.forges, "") == 0
     assert [path for method, path, _ in town.github.asked if method == "POST"] == [where, where]
+
+
+def test_a_review_continues_the_coding_agents_conversation_on_its_branch(town: Town) -> None:
+    """The reviewer's words reach it as a variable. A fork's branch of the same name continues nothing."""
+    world = town.world
+    town.trigger(
+        events=["issue", "review_comment"], command=None, prompt="Read $KERUTA_PARAM_COMMENT.", profile="codex",
+        result=ResultBranch(branch="keruta/fix", if_exists="update"),
+    )  # fmt: skip
+    town.deliver("issues", action="opened", issue={"number": 3, "title": "A fault"})
+    town.process()
+    (first,) = town.tasks()
+    world.worker()
+    world.assign()
+    world.start(first["_id"])
+    world.end(first["_id"], answer="I mended it.", result_branch="keruta/fix", result_commit=HEAD)
+
+    def review(repository: int) -> dict[str, Any]:
+        pull = {
+            "number": 7, "head": {"sha": HEAD, "ref": "keruta/fix", "repo": {"id": repository}},
+            "base": {"ref": "main", "repo": {"id": 1}},
+        }  # fmt: skip
+        words = {"id": 30 + repository, "body": "Also the test, please."}
+        town.deliver("pull_request_review", action="submitted", pull_request=pull, review=words)
+        town.process()
+        return town.tasks()[-1]
+
+    task = review(1)
+
+    assert town.said() == "started"
+    spec = task["spec"]
+    assert [text in spec["prompt"] for text in ("I mended it.", "Read $KERUTA_PARAM_COMMENT.")] == [True, True]
+    assert spec["env"]["KERUTA_PARAM_COMMENT"] == "Also the test, please."
+    assert spec["session"]["task"] == first["_id"], "the session itself is resumed, where it is kept"
+    assert (spec["repository"]["ref"], spec["result"]["branch"]) == ("keruta/fix", "keruta/fix")
+    assert "KERUTA_PARAM_TITLE" not in spec["env"], "of the event before"
+    review(2)
+    assert (town.last().state, len(town.tasks())) == ("held", 2)
