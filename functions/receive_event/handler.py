@@ -15,8 +15,8 @@ from keruta.errors import TooLarge, UnsupportedMedia
 from keruta.http.function import AnonymousRequest, AuthenticatedRequest
 from keruta.ports import PeopleVerifier, Verifying
 from keruta.ports.deliveries import DeliveryStore
-from keruta.services.deliveries import Received, receive, refused
-from keruta.services.deliveries import receive_cloudevent as receive_cloudevent_of
+from keruta.services.receiving import Received, receive, refused
+from keruta.services.receiving import receive_cloudevent as receive_cloudevent_of
 from keruta.settings import Settings
 
 

@@ -1,4 +1,4 @@
-"""Deliveries of forges: taken in once, and turned into tasks from the record, each event into one task.
+"""Deliveries turned into tasks from the record, each event into one task.
 
 Every step can be repeated: a process that dies between two of them leaves a delivery that is due, and whoever takes it
 next finds the task's id under the event's key, and the task under that id.
@@ -6,16 +6,10 @@ next finds the task's id under the event's key, and the task under that id.
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any
 
 import msgspec
 
-from keruta import metrics, structs
-from keruta.domain.catalog.triggers import Provider
 from keruta.domain.deliveries import (
     CAUSE_TRIES,
     LEVELS_MOST,
@@ -28,27 +22,16 @@ from keruta.domain.deliveries import (
     origin_of,
     owes_status,
     request_of,
-    too_old,
     verdict,
 )
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_facts import Facts
-from keruta.domain.forge_payloads import read_event
-from keruta.domain.forges import HEADER_VALUE, WORD, ForgeEvent, headers_of, signature_holds
-from keruta.domain.generic_events import (
-    ForeignEvent,
-    delivery_of,
-    event_of_cloudevent,
-    event_of_webhook,
-    generic_headers,
-    generic_holds,
-)
 from keruta.domain.messages import Message, as_message, message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
 from keruta.domain.roles import RUN
 from keruta.domain.task import EarlierSession
-from keruta.errors import Conflict, InvalidRequest, NotFound, Problem, Unauthenticated, Unavailable
+from keruta.errors import Conflict, NotFound, Problem, Unavailable
 from keruta.ports import Intake, Lookup, SubmitTrace
 from keruta.ports.deliveries import DeliveryStore
 from keruta.ports.forges import Forges
@@ -61,14 +44,6 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 200  # deliveries of one tick
 GROUP_TRIES = 20
-
-
-class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery as it came: its trigger, its headers (by their names in lower case), and its body."""
-
-    trigger: str
-    headers: Mapping[str, str]
-    body: bytes
 
 
 class DeliveryPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,75 +60,6 @@ class DeliveryPorts(msgspec.Struct, frozen=True, kw_only=True):
     tracing: SubmitTrace
     commands: CommandPorts
     forges: Forges | None = None
-
-
-def receive(store: DeliveryStore, received: Received, now: datetime) -> str:
-    """Store a delivery that its trigger's secret has signed; return its id. A repeat is stored once.
-
-    Raises:
-        Unauthenticated: there is no such trigger, or none of its secrets signed this.
-        InvalidRequest: a header is missing, the body is no JSON object, or the event is too old to know whether it
-            came before.
-        Conflict, Unavailable.
-    """
-    known = store.trigger(received.trigger)
-    provider: Provider = known.provider if known is not None else "github"
-    secrets = known.secrets if known is not None else ("-",)
-    if provider == "generic":
-        name, delivery = generic_headers(received.headers, received.body)
-        held = generic_holds(secrets, received.headers, received.body, now)
-    else:
-        name, delivery, signature = headers_of(provider, received.headers)
-        held = signature_holds(provider, secrets, signature, received.body)
-    if not held or known is None:
-        raise refused("signature", Unauthenticated(message("forge_signature"), reason="SignatureWrong"))
-    if (provider != "generic" and not WORD.fullmatch(name)) or not HEADER_VALUE.fullmatch(delivery):
-        raise refused("headers", InvalidRequest(message("forge_headers"), reason="InvalidHeader"))
-    try:
-        payload = structs.from_json(received.body, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise refused("malformed", InvalidRequest(message("http_not_json"), reason="MalformedJson")) from error
-    if provider == "gitlab" and "idempotency-key" not in received.headers:
-        # Before 17.4 its events have one name if one caused another.
-        delivery = f"{delivery[:150]}-{hashlib.sha256(received.body).hexdigest()[:16]}"
-    event = event_from(provider, name, delivery, payload)
-    if too_old(event, now):
-        raise refused("old", InvalidRequest(message("forge_old"), reason="EventTooOld"))
-    try:
-        identity, new = store.add(received.trigger, delivery, event, received.body)
-    except Conflict as error:
-        raise refused("replayed", error) from error
-    metrics.DELIVERIES.labels(outcome="stored" if new else "repeated").inc()
-    return identity
-
-
-def event_from(provider: Provider, name: str, delivery: str, payload: Mapping[str, Any]) -> ForgeEvent:
-    """Read an event of a forge or of a webhook that anything may send."""
-    if provider == "generic":
-        return event_of_webhook(name, delivery, payload)
-    return read_event(provider, name, payload)
-
-
-def receive_cloudevent(store: DeliveryStore, event: ForeignEvent, body: bytes) -> list[str]:
-    """Store a CloudEvent for each trigger that allows its source; return the deliveries. Raises Unavailable."""
-    found = []
-    for trigger in store.triggers_of_source(event.source):
-        try:
-            identity, new = store.add(trigger, delivery_of(event), event_of_cloudevent(event), body)
-        except Conflict:
-            continue  # the same source and id are the same event, whatever else is different
-        metrics.DELIVERIES.labels(outcome="stored" if new else "repeated").inc()
-        found.append(identity)
-    if not found:
-        metrics.DELIVERIES.labels(outcome="unwanted").inc()
-    return found
-
-
-def refused(outcome: str, problem: Problem) -> Problem:
-    """Count a refusal, and return it."""
-    metrics.DELIVERIES.labels(outcome=outcome).inc()
-    log.warning("delivery refused: %s", outcome, extra={"action": "delivery_refused"})
-    return problem
 
 
 def process_due(ports: DeliveryPorts) -> int:

@@ -16,8 +16,9 @@ from keruta.domain.trigger_tests import TriggerTest, TriggerTried, guessed
 from keruta.errors import Conflict, InvalidRequest, NotFound
 from keruta.ports.deliveries import Deliveries, DeliveryStore
 from keruta.ports.forges import Forges
-from keruta.services.deliveries import event_from, known_by
+from keruta.services.deliveries import known_by
 from keruta.services.forge_questions import ask, must_ask
+from keruta.services.receiving import event_from
 
 
 def try_trigger(
