@@ -64,7 +64,7 @@ test-cluster: $(STAMP) ## the whole system on a real cluster, where the lab is
 test-identity: $(STAMP) ## the whole system with a real Keycloak, where the lab is
 	$(PYTEST) tests/identity
 
-test-release: $(STAMP) ## what takes too long for each change: long histories of tasks, README's trial on a cluster, a lost node, three members of MongoDB
+test-release: $(STAMP) ## what takes too long for each change: long histories of tasks, README's trial on a cluster, a lost node, three members of MongoDB, a large file
 	$(PYTEST) -m release tests/integration tests/cluster
 
 .PHONY: mutants
