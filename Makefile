@@ -65,7 +65,7 @@ test-identity: $(STAMP) ## the whole system with a real Keycloak, where the lab 
 	$(PYTEST) tests/identity
 
 test-release: $(STAMP) ## what takes too long for each change: long histories of tasks, README's trial on a cluster, a lost node, three members of MongoDB, a large file
-	$(PYTEST) -m release tests/integration tests/cluster
+	$(PYTEST) -m release tests/integration tests/faults tests/cluster
 
 .PHONY: mutants
 mutants: $(STAMP) ## guards that no test misses: each is changed, and the tests concerned must notice

@@ -111,7 +111,8 @@ def test_a_task_that_asks_is_answered_and_another_is_cancelled(
     asking = new_task(reader, repository, 'read answer; echo "got $answer"')
     reader.page.wait_for_selector("#now [data-status=running], #now [data-status=waiting]")
     reader.open(f"/tasks/{asking}").fill("#text", "forty-two")
-    reader.page.click("form.answer button")
+    with reader.page.expect_navigation():
+        reader.page.click("form.answer button")
     assert system.ended(asking).status == "succeeded"
     assert "got forty-two" in system.text(asking)
     long = new_task(reader, repository, "sleep 100")
