@@ -216,7 +216,21 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         except OSError:
             made = f"{boot}.{new_id()}"
             path.write_text(made)
+            (self.root / "machine").write_text(_machine_boot())
             return made
+
+    @property
+    def never_started(self) -> str | None:
+        """The execution whose start keruta may have on record although its script never ran; None if that is unsure.
+
+        A start is marked here before its script runs, but a machine that goes down can lose the mark: only what was
+        written since this machine's last boot counts.
+        """
+        try:
+            same_boot = (self.root / "machine").read_text() == _machine_boot() != ""
+            return (self.root / "execution").read_text() if same_boot and not self.started else None
+        except OSError:
+            return None
 
     @property
     def started(self) -> bool:
@@ -355,6 +369,14 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def remove(self) -> None:
         if self.shared is None:  # in a Pod it goes with the Pod
             remove_tree(self.root)
+
+
+def _machine_boot() -> str:
+    """Return the id of this machine's present boot; empty where there is none."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text()
+    except OSError:
+        return ""
 
 
 def remove_tree(root: Path) -> None:

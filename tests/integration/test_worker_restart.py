@@ -13,10 +13,11 @@ from agent.attempt.attempt import Job
 from agent.attempt.context import World
 from agent.attempt.credentials import Opener
 from agent.attempt.directory import AttemptFile, JobDir
+from agent.runners.process.runner import ProcessJobs
 from agent.runners.process.script import ProcessScript
 from agent.settings import WorkerSettings
 from keruta.domain.naming import new_id
-from keruta.domain.reports import AnyEntry, Ended, Lost, Outcome, Running
+from keruta.domain.reports import AnyEntry, Assigned, Ended, Lost, Outcome, Running
 from keruta.domain.specification import Specification
 from keruta.domain.task import RepositoryRef
 from tests.support.attempts import Ask, Attempt, Recording
@@ -111,3 +112,45 @@ def test_a_script_that_was_told_to_end_and_is_gone_has_ended_for_that(left: JobD
     assert isinstance(end, Ended)
     assert (end.status, end.reason) == ("failed", "WorkerStopped")
     assert not left.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("before", "known"),
+    [
+        ("asked for the start", True),
+        ("started the script", False),
+        ("asked, before the machine's last boot", False),
+        ("asked for another start", False),
+    ],
+)
+def test_a_start_that_was_recorded_and_not_answered_is_told_as_such_by_the_next_worker(
+    before: str, known: bool, tmp_path: Path
+) -> None:
+    """Nothing ran then. Where that is not certain, the end is not known."""
+    here = RepositoryRef(url="https://example.com/a.git")
+    specification = Specification(task=new_id(), attempt=1, repository=here, script="true")
+    directory = JobDir.of(tmp_path / "jobs", specification)
+    directory.make(AttemptFile(specification=specification, deadline_at=time.time() + 60, commit="c" * 40))
+    asked = directory.execution("boot")
+    if before == "started the script":
+        directory.let_start()
+    if before == "asked, before the machine's last boot":
+        (directory.root / "machine").write_text("another\n")
+    sent: list[AnyEntry] = []
+    settings = WorkerSettings(results_dir=tmp_path / "results", worker_dir=tmp_path, isolation="none")
+    jobs = ProcessJobs(settings, Recording(), None, sent.append)  # type: ignore[arg-type]  nothing is asked of it
+    if before == "started the script":
+        directory.remove()  # as on a machine whose disk was replaced
+    else:
+        assert list(jobs.start()) == []
+    execution = "boot.other" if before == "asked for another start" else asked
+
+    jobs.begin(Assigned(task=specification.task, attempt=1, status="running", execution=execution,
+                        specification=specification))  # fmt: skip
+
+    (end,) = sent
+    if known:
+        assert isinstance(end, Ended)
+        assert (end.status, end.reason, end.execution, end.never_started) == ("failed", "WorkerStopped", asked, True)
+    else:
+        assert isinstance(end, Lost)

@@ -21,8 +21,9 @@ from agent.runners.process.script import ProcessScript
 from agent.settings import WorkerSettings
 from keruta.domain.doctor import ISOLATION_FILE, Isolation
 from keruta.domain.lifecycle import NOT_STARTED
-from keruta.domain.naming import new_id
-from keruta.domain.reports import AnyEntry, Assigned, Lost
+from keruta.domain.messages import fields_of, message
+from keruta.domain.naming import attempt_id, new_id
+from keruta.domain.reports import AnyEntry, Assigned, Ended, Lost
 from keruta.files import write_private
 
 PASSED_ON = ("PATH", "LANG", "TZ")  # of this process, to scripts
@@ -41,6 +42,7 @@ class ProcessJobs:
         passed_on = PASSED_ON if fence is not None else (*PASSED_ON, "TMPDIR")
         self._send = send
         self._directory = settings.worker_dir / "jobs"
+        self._never_started: dict[str, str] = {}  # of a worker before this one: the execution, by attempt
         self._world = World(
             settings=settings,
             reporting=reporting,
@@ -60,6 +62,9 @@ class ProcessJobs:
         for directory in existing(self._directory):
             attempt = directory.load()
             if attempt is None or not directory.started:
+                if attempt is not None and (execution := directory.never_started) is not None:
+                    of = attempt.specification
+                    self._never_started[attempt_id(of.task, of.attempt)] = execution
                 directory.remove()
             else:
                 yield self._launched(Job(self._world, directory, attempt.specification))
@@ -69,14 +74,27 @@ class ProcessJobs:
             return None
         directory = JobDir.of(self._directory, assigned.specification)
         if assigned.status not in NOT_STARTED and not directory.started:
-            # It was started, and nothing of it is here: its end is not ours to tell.
-            self._send(Lost(task=assigned.task, attempt=assigned.attempt, execution=assigned.execution))
+            self._send(self._end_of(assigned))
             return None
         job = Job(self._world, directory, assigned.specification)
         if assigned.stop:
             job.stop()
         job.give(assigned.input)
         return self._launched(job)
+
+    def _end_of(self, assigned: Assigned) -> AnyEntry:
+        """Return the end of an attempt whose start is on record and of which nothing is here.
+
+        A worker before this one may have stopped between asking for the start and its answer: nothing ran then. Of any
+        other it is not known how it ended.
+        """
+        execution = self._never_started.get(attempt_id(assigned.task, assigned.attempt))
+        if execution is None or execution != assigned.execution:
+            return Lost(task=assigned.task, attempt=assigned.attempt, execution=assigned.execution)
+        return Ended(
+            task=assigned.task, attempt=assigned.attempt, execution=execution, never_started=True, status="failed",
+            reason="WorkerStopped", **fields_of(message("attempt_worker_stopped")),
+        )  # fmt: skip
 
     def stop(self) -> None:
         """Do nothing: each job was stopped already."""
