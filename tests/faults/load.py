@@ -100,6 +100,9 @@ class Load:
             if task.status == "succeeded":
                 assert len(starts) >= 1
                 self._check_log(task)
+            elif task.status == "failed":
+                # Its worker stopped before the script: of these policies only `never` makes no other attempt.
+                assert (task.reason, task.retry.policy, starts) == ("WorkerStopped", "never", []), task.message
             else:
                 assert task.status == "unknown", (task.status, task.reason, task.message)
         if not killed:
