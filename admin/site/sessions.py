@@ -105,13 +105,13 @@ def token_of(needs: Ports, secret: str) -> str | None:
 
 def _behind(needs: Ports, session: BrowserSession) -> None:
     if needs.browsers.take_turn(session.secret):
-        threading.Thread(target=_renew, args=(needs, session), name="renew", daemon=True).start()
+        threading.Thread(target=_renew, args=(needs, session.secret), name="renew", daemon=True).start()
 
 
 def _renewed(needs: Ports, session: BrowserSession) -> BrowserSession | None:
     """With tokens that are good, by this request or by another one that is at it."""
     if needs.browsers.take_turn(session.secret):
-        _renew(needs, session)
+        _renew(needs, session.secret)
         return needs.browsers.find(session.secret)
     until = time.monotonic() + WAIT_FOR_ANOTHER_SECONDS
     while True:
@@ -121,12 +121,15 @@ def _renewed(needs: Ports, session: BrowserSession) -> BrowserSession | None:
         time.sleep(0.05)
 
 
-def _renew(needs: Ports, session: BrowserSession) -> None:
+def _renew(needs: Ports, secret: str) -> None:
+    """Renew a session's tokens, by who has the turn: another request may have renewed them since this one read them."""
     try:
-        made = needs.provider.renew(session.tokens.refresh_token)
-        needs.browsers.renewed(session.secret, made)
-    except ProviderRefusedError:
-        needs.browsers.end(session.secret)
+        session = needs.browsers.find(secret)
+        if session is not None:
+            needs.browsers.renewed(secret, needs.provider.renew(session.tokens.refresh_token))
+    except ProviderRefusedError as error:
+        log.warning("not renewed: %s", error, extra={"action": "session_ended"})
+        needs.browsers.end(secret)
     except (ProviderAwayError, Unavailable) as error:
         log.warning("not renewed: %s", type(error).__name__, extra={"action": "session_not_renewed"})
 

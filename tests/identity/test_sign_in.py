@@ -251,4 +251,4 @@ def test_while_keycloak_is_away_the_sign_in_page_says_so_and_those_who_are_in_re
         warned = reader.page.locator(".alert-warning:visible").count()
         return reader.page.locator("nav.places").count() == 1 and not warned
 
-    eventually(back, 100, "its return", pause=2.0)  # as people reload: not faster
+    eventually(back, 60, "its return", pause=1.0)  # as people reload: not faster

@@ -98,7 +98,16 @@ class Provider:
     # ------------------------------------------------------------ later
 
     def renew(self, refresh_token: str) -> Tokens:
-        """Raises ProviderAwayError; ProviderRefusedError when the sign-in is over."""
+        """Return new tokens; the refresh token is void afterwards.
+
+        The provider is asked first for what costs nothing: one that stalls would take the refresh token when keruta no
+        longer waits, and the sign-in would be over.
+
+        Raises:
+            ProviderAwayError
+            ProviderRefusedError: the sign-in is over.
+        """
+        self._discover()
         return self._tokens({"grant_type": "refresh_token", "refresh_token": refresh_token})
 
     def revoke(self, refresh_token: str) -> None:
@@ -126,14 +135,18 @@ class Provider:
         return self._answered("POST", self._endpoint(endpoint).replace(self.issuer, self._url, 1), whole)
 
     def _endpoint(self, name: str) -> str:
-        if self._document is None:
-            status, said = self._answered("GET", f"{self._url}/.well-known/openid-configuration", None)
-            if status != 200:
-                raise ProviderAwayError(f"the identity provider at {self.issuer} does not answer as one")
-            self._document = said
-        if name not in self._document:
+        document = self._document or self._discover()
+        if name not in document:
             raise ProviderRefusedError(f"the identity provider has no {name.replace('_', ' ')}")
-        return str(self._document[name])
+        return str(document[name])
+
+    def _discover(self) -> Mapping[str, Any]:
+        """Ask for the provider's own document. Raises ProviderAwayError."""
+        status, said = self._answered("GET", f"{self._url}/.well-known/openid-configuration", None)
+        if status != 200:
+            raise ProviderAwayError(f"the identity provider at {self.issuer} does not answer as one")
+        self._document = said
+        return said
 
     def _answered(self, method: str, url: str, form: Mapping[str, str] | None) -> tuple[int, dict[str, Any]]:
         try:

@@ -19,7 +19,7 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.domain.sign_in import BrowserSession, Tokens, derived
 from keruta.ports import Document
 
-RENEWING_SECONDS = 10
+RENEWING_SECONDS = 15  # longer than a renewal takes: two requests of five seconds at most
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
