@@ -175,7 +175,7 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Schemes that Git may use, of https, http and ssh."""
 
     def pod_grace_seconds(self, *, pushes: bool) -> int:
-        """How long an agent may go on once its Pod ends, which Kubernetes counts from the script's own end, too.
+        """Return the seconds for which an agent may go on once its Pod, or its script, has ended.
 
         Args:
             pushes: whether it is to push a branch; a Git server may be away for a while, as keruta when results are

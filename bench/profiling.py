@@ -1,4 +1,4 @@
-"""What one task costs, by component: `python -m bench.profiling [TASKS] [file]`.
+"""Costs of one task, by component: `python -m bench.profiling [TASKS] [file]`.
 
 CPU from /proc, HTTP requests from each part's /metrics, MongoDB's commands from `serverStatus`, and the processes that
 a task starts from strace, where that is installed. As many tasks run in a bare loop, for comparison.
@@ -101,7 +101,7 @@ def _commands(machine: Machine) -> Counter[str]:
 
 
 def _operations(machine: Machine, repository: str) -> Counter[str]:
-    """What is asked of MongoDB for some tasks, by client, collection and the fields that are asked for or set."""
+    """Count MongoDB's operations for some tasks, by collection and the fields that are asked for or set."""
     found: Counter[str] = Counter()
     with machine.system.database_client() as client:
         database = client["keruta"]

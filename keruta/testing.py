@@ -58,9 +58,6 @@ class MemoryAssignment:
     def wanted(self) -> int:
         return self.seq
 
-    def last_wanted(self) -> int:
-        return self.seq
-
     def want(self) -> None:
         self.seq += 1
 

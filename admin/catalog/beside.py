@@ -1,4 +1,4 @@
-"""What the page of an entry shows beside its form: a trigger's last deliveries; a repository's triggers and tasks."""
+"""Lists beside the form on an entry's page: a trigger's last deliveries; a repository's triggers and tasks."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ _CHOICES = {
 
 
 def field_name(field: Field) -> str:
-    return gettext(_NAMES.get(field.name, field.name))
+    return typed_name(field.path)
 
 
 def typed_name(path: str) -> str:

@@ -11,33 +11,10 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import msgspec
 import yaml
 
-from keruta.domain.task import TaskRequest, TaskView
-
-
-def request_of(task: TaskView) -> dict[str, Any]:
-    """Return the body of `POST /api/v1/tasks` that would make the same task; what is as by default is left out."""
-    given: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(task, enc_hook=str))
-    repository = {name: value for name, value in given["repository"].items() if value not in (None, False, [], ())}
-    if "name" in repository:
-        repository.pop("url", None)
-    body: dict[str, Any] = {"repository": repository}
-    for name in ("name", "script", "command", "prompt", "check", "queue", "profile", "priority", "labels", "env"):
-        if given.get(name):
-            body[name] = given[name]
-    if task.documents:
-        body["documents"] = [one.name for one in task.documents]
-    body["timeout_seconds"] = task.timeout_seconds
-    body["retry"] = given["retry"]
-    if task.result_branch:
-        body["result"] = {"branch": task.result_branch, "if_exists": task.result.if_exists if task.result else "fail"}
-    if task.provenance:
-        body["provenance"] = True
-    if body.get("queue") == "default":
-        del body["queue"]
-    return {name: value for name, value in body.items() if name in TaskRequest.__struct_fields__}
+from keruta.domain.resubmission import request_of
+from keruta.domain.task import TaskView
 
 
 def forms(task: TaskView, url: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What lines of a log say beyond their text: groups that fold, and errors and warnings with their places. Pure.
+"""Marks in a log's lines: groups that fold, and errors and warnings with their places. Pure.
 
 Groups are written as GitHub, Azure, GitLab and Buildkite read them, so scripts written for those fold here, too.
 Source: https://docs.github.com/actions/reference/workflow-commands-for-github-actions,
@@ -54,7 +54,7 @@ class GroupEnd(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Read(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What one line says: its text without the marks.
+    """A line's text without its marks, and the marks.
 
     Args:
         hidden: the line has nothing but marks.
@@ -172,7 +172,7 @@ class LogMarks:
         return self._told(kind, given, rest)
 
     def _told(self, kind: str, given: str, rest: str) -> Read:
-        """Of a command that says an error, a warning or a notice."""
+        """Read a command that reports an error, a warning or a notice."""
         known = {name: unquote(value) for name, value in _PROPERTY.findall(given)}
         message = unquote(rest).strip()
         line = known.get("line", "")

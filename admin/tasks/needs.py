@@ -1,4 +1,4 @@
-"""What waits for a person: questions and tasks whose end is unknown, and deliveries to approve; its page and its count.
+"""The page and the count of what waits for a person: questions, tasks with an unknown end, deliveries to approve.
 
 The count stands in every page's menu and title. It is read by two indexes (`readers_status` of tasks, `held` of
 deliveries), at most a few hundred entries of each, and is kept for some seconds for each person by each process.

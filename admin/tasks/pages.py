@@ -89,10 +89,12 @@ def task(id: str) -> flask.Response:
     asked = number("attempt", None, 1_000_000)
     attempt, _, _ = ports().reading.log_attempt(principal(), id, asked)
     tail, notes = _tail(view, attempt)
+    follows = flask.request.headers.get("X-Part") == "page"  # what never changes is there already
     chosen = view.attempt(attempt or None)
     return page(
         "tasks/task.html", task=view, attempt=attempt, chosen=chosen,
-        runs=runs.around(view), copies=copying.forms(view, ports().settings.public_url.rstrip("/")),
+        runs=runs.around(view),
+        copies={} if follows else copying.forms(view, ports().settings.public_url.rstrip("/")),
         summary=results.summary(view.id, chosen), tests=results.tests(view.id, chosen), tail=tail, notes=notes,
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal(), id),
@@ -160,7 +162,7 @@ def send_input(id: str) -> flask.Response:
 
 
 def _tail(view: TaskView, attempt: int) -> tuple[list[str], list[Annotation]]:
-    """Its last lines and their errors, for a reader without scripts, and until the stream has come."""
+    """Return the log's last lines and their errors, for a reader without scripts, and until the stream has come."""
     if attempt != len(view.attempts):
         return [], []
     terminal = Terminal()

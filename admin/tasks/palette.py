@@ -1,4 +1,4 @@
-"""What the palette finds: tasks by their names and ids, and repositories, of those that a person may read."""
+"""Search of the palette: tasks by their names and ids, and repositories, of those that a person may read."""
 
 from __future__ import annotations
 

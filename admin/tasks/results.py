@@ -1,4 +1,4 @@
-"""What a task's page shows of its results: the summary, tests, and all files as one archive."""
+"""Results on a task's page: the summary, tests, and all files as one archive."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _report(attempt: str, path: str, _sha256: str) -> junit.Report | None:
 
 
 class _Buffer:
-    """Takes what an archive writes, which does not go back in it, until it is sent."""
+    """Holds what an archive writes until it is sent; the archive never goes back in it."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []

@@ -46,7 +46,7 @@ def around(view: TaskView) -> Runs | None:
     newer = reading.page(principal(), later, limit=NEWER, cursor=view.id).items
     if not older and not newer:
         return None
-    this = TaskSummary(**{name: getattr(view, name) for name in TaskSummary.__struct_fields__})
+    this = view.summary
     every = [*reversed(older), this, *newer]
     longest = max([1.0, *(_seconds(one) for one in every)])
     strip = [Run(task=one, height=max(1, round(HEIGHTS * _seconds(one) / longest))) for one in every]

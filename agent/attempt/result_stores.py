@@ -1,4 +1,4 @@
-"""Where an attempt's files go: the shared volume, or keruta itself by upload, behind one port."""
+"""Stores of an attempt's files: the shared volume, or keruta itself by upload, behind one port."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from io import FileIO
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -229,9 +229,6 @@ def _write_all(file: FileIO, block: bytes) -> None:
         block = block[file.write(block) or 0 :]
 
 
-def _sha256(file: BinaryIO | FileIO) -> str:
+def _sha256(file: FileIO | BufferedReader) -> str:
     file.seek(0)
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()

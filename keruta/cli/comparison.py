@@ -25,7 +25,7 @@ _COLOURS = {"-": "red", "+": "green", "@": "cyan"}
 
 
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
-    """What differs in one part of two tasks: `settings`, `end`, `outputs`, `artifacts` or `log`."""
+    """Differences in one part of two tasks: `settings`, `end`, `outputs`, `artifacts` or `log`."""
 
     part: str
     lines: list[Line]

@@ -30,7 +30,7 @@ _SLACK = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chat is told, as plain text: a heading, a sentence, where it ran, and the way to the task's page.
+    """A notice for a chat, as plain text: a heading, a sentence, the place, and the way to the task's page.
 
     Args:
         url: empty where keruta's own address is not known.

@@ -5,17 +5,17 @@ Source: https://spec.commonmark.org/0.31.2/, by which the forges render comments
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from keruta.domain.naming import COMMIT
+
 COMMENT_LETTERS = 16_384  # a longer comment holds no command: reading one takes time that grows with its square
 LINE_LETTERS = 1000
 LINES_MOST = 20
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 # An escaped slash stays a token of its own, so that a line which begins with one is no command.
 _markdown = MarkdownIt("commonmark", {"html": True}).disable("text_join")
 
@@ -49,7 +49,7 @@ def command_of(name: str, lines: Sequence[str]) -> Command | None:
         if words[: len(wanted)] != wanted:
             continue
         rest = words[len(wanted) :]
-        commit = rest[0].lower() if rest and _COMMIT.fullmatch(rest[0].lower()) else None
+        commit = rest[0].lower() if rest and COMMIT.fullmatch(rest[0].lower()) else None
         return Command(name=name, commit=commit, arguments=" ".join(rest[1:] if commit else rest))
     return None
 

@@ -29,7 +29,7 @@ USUAL_CHANGES: Mapping[str, frozenset[str]] = {
     "merge_group": frozenset({"checks_requested"}),
     "check_failed": frozenset({"failed"}),
 }
-UNLABELED = frozenset({"push", "tag", "merge_group", "check_failed", "event"})
+UNLABELED = frozenset({"push", "tag", "merge_group", "check_failed"})
 LEVELS_MOST = 3  # tasks that were each started by what the one before has done at the forge
 CAUSE_TRIES = 4  # how often it is looked which task caused an event: what it pushed is on record soon after
 State = Literal["received", "started", "held", "skipped", "repeated", "ignored", "ended", "failed"]
@@ -272,11 +272,7 @@ def _filtered(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
     if spec.paths and event.paths is not None and not _any(spec.paths, event.paths):
         return message("delivery_paths")
     labels = event.labels if event.added is None else event.added
-    if (
-        spec.labels
-        and event.kind not in ("push", "tag", "merge_group", "check_failed")
-        and not _any(spec.labels, labels)
-    ):
+    if spec.labels and event.kind not in UNLABELED and not _any(spec.labels, labels):
         return message("delivery_labels")
     if event.kind not in ("comment", "issue", "event") and event.commit is None:
         return message("delivery_commit")

@@ -18,6 +18,7 @@ import msgspec
 
 from keruta.domain.forges import HEADER_VALUE, ForgeEvent
 from keruta.domain.naming import TASK_ID
+from keruta.domain.webhooks import SECRET_PREFIX, signature_by_key
 
 TOLERANCE_SECONDS = 300  # of the time that a sender of Standard Webhooks signs
 PAYLOAD_LETTERS = 32_768  # of an event, for a script's environment
@@ -25,7 +26,6 @@ TYPE_LETTERS = 200
 DELIVERY_HEADERS = ("webhook-id", "idempotency-key", "x-delivery", "x-request-id")
 TYPE_HEADERS = ("x-event", "x-event-type")
 OWN_SOURCE = "/keruta"
-_PREFIX = "whsec_"
 
 
 class ForeignEvent(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,12 +64,11 @@ def _standard_holds(secret: str, headers: Mapping[str, str], body: bytes, now: d
     if abs(now.timestamp() - int(said)) > TOLERANCE_SECONDS:
         return False
     try:
-        key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True) if secret.startswith(_PREFIX) else None
+        own = secret.removeprefix(SECRET_PREFIX)
+        key = base64.b64decode(own, validate=True) if own != secret else secret.encode()
     except (binascii.Error, ValueError):
         return False
-    signed = f"{headers.get('webhook-id', '')}.{said}.".encode() + body
-    mac = hmac.digest(secret.encode() if key is None else key, signed, hashlib.sha256)
-    wanted, held = f"v1,{base64.b64encode(mac).decode()}", False
+    wanted, held = signature_by_key(key, headers.get("webhook-id", ""), said, body), False
     for given in headers["webhook-signature"].split(" ")[:20]:
         held |= _same(wanted, given)
     return held

@@ -15,6 +15,7 @@ WORKER_ID = re.compile(r"[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?")
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 ID_LETTERS = frozenset(_ALPHABET)
 TASK_ID = re.compile(r"[0-9abcdefghjkmnpqrstvwxyz]{26}")
+COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")  # the whole id of one, by SHA-1 or SHA-256
 LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 
 

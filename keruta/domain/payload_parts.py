@@ -9,9 +9,8 @@ from typing import Any
 
 from keruta.domain.comment_commands import command_lines
 from keruta.domain.forges import MARK
-from keruta.domain.naming import TASK_ID
+from keruta.domain.naming import COMMIT, TASK_ID
 
-COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 TEXT_LETTERS = 500
 UNPRINTABLE = "\ufffd"
 PATHS_MOST = 50_000

@@ -35,7 +35,7 @@ def same_facet(
 
 
 class Streak(msgspec.Struct, frozen=True, kw_only=True):
-    """How long runs have failed in a row, up to one of them.
+    """Runs that have failed in a row, up to one of them.
 
     Args:
         count: of them, with that one.

@@ -127,6 +127,10 @@ def signature(secret: str, identity: str, at: int, body: bytes) -> str:
         identity: of the message; the same at each try.
         at: when it is sent, in seconds since 1970.
     """
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+    return signature_by_key(base64.b64decode(secret.removeprefix(SECRET_PREFIX)), identity, str(at), body)
+
+
+def signature_by_key(key: bytes, identity: str, at: str, body: bytes) -> str:
+    """Return the value of `webhook-signature` from the key itself, and the time as the header has it."""
     signed = hmac.digest(key, f"{identity}.{at}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(signed).decode()}"

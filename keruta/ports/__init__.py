@@ -199,10 +199,6 @@ class AssignmentStore(Protocol):
         """Number of times that an assigner found another one at work."""
         ...
 
-    def last_wanted(self) -> int:
-        """The same number when this process last looked; an older one costs one more look at what waits, no more."""
-        ...
-
     def want(self) -> None:
         """Adds to it."""
         ...

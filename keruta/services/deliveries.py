@@ -7,6 +7,8 @@ next finds the task's id under the event's key, and the task under that id.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -15,6 +17,7 @@ from keruta.domain.deliveries import (
     LEVELS_MOST,
     TRIES_MOST,
     Due,
+    Verdict,
     closes,
     continued_request,
     group_of,
@@ -42,6 +45,7 @@ from keruta.settings import Settings
 
 log = logging.getLogger(__name__)
 
+Asked = Callable[[Due], tuple[Facts | None, int | None]]  # the forge's answers, and keruta's account there
 AT_ONCE = 200  # deliveries of one tick
 GROUP_TRIES = 20
 
@@ -106,24 +110,19 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
         store.finish(due, "repeated", message("delivery_late"))
         return
     ended = _end_closed(ports, due) if closes(due.event) and is_of(due.event, url) else 0
-    account = store.account(spec)
-    due = known_by(due, account.id)
-    found = verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0)
-    if must_ask(found, due.event, account):
-        if ports.forges is None:
-            store.put_aside(due)
-            return
-        facts, identity = _asked(ports, ports.forges, due)
-        if facts is None:
-            return
-        due = known_by(due, identity)
-        found = verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0, facts=facts)
+    asked = partial(_asked, ports, ports.forges) if ports.forges is not None else None
+    due, found = decide(store, due, url, asked)
+    if found is None:
+        return
+    if found.state == "ask":
+        store.put_aside(due)
+        return
     if found.state != "start":
         if ended:
             store.finish(due, "ended", message("delivery_ended", count=ended))
         else:
             owed = owes_status(spec, found, due.event)
-            store.finish(due, found.state, found.said or message("delivery_paused"), owes_status=owed)  # type: ignore[arg-type]
+            store.finish(due, found.state, found.said or message("delivery_paused"), owes_status=owed)
         return
     due = msgspec.structs.replace(due, event=found.event or due.event)
     if store.closed(spec.name, due.event) and not closes(due.event):
@@ -134,7 +133,34 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
         _start(ports, due, level)
 
 
-def known_by(due: Due, account: int | None) -> Due:
+def decide(store: DeliveryStore, due: Due, url: str, asked: Asked | None) -> tuple[Due, Verdict | None]:
+    """Decide what a trigger does with a delivery, with what its forge says.
+
+    Args:
+        url: the address of the trigger's repository.
+        asked: asks the forge; None in a process that asks none.
+
+    Returns:
+        The delivery with who caused it, and the decision: `ask` where the forge would have to be asked and is not, None
+        where it gave no answer.
+    """
+    spec = due.spec
+    assert spec is not None
+    account = store.account(spec)
+    due = _known_by(due, account.id)
+    found = verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0)
+    if not must_ask(found, due.event, account):
+        return due, found
+    if asked is None:
+        return due, Verdict(state="ask")
+    facts, identity = asked(due)
+    if facts is None:
+        return due, None
+    due = _known_by(due, identity)
+    return due, verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0, facts=facts)
+
+
+def _known_by(due: Due, account: int | None) -> Due:
     """Return a delivery whose event says whether keruta's own account has caused it: where it is known, a mark in a
     text counts for nothing.
     """

@@ -1,4 +1,4 @@
-"""Takes deliveries in: checks who stands behind one, reads its event, and stores it once."""
+"""Reception of deliveries: check who sent one, read its event, and store it once."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def assign(store: AssignmentStore, outbox: Outbox, nudges: Nudges, *, only: str 
             epoch = store.take_assigner()  # it may have let go before it could see that we want
             if epoch is None:
                 break
-        seen = store.last_wanted()
+        seen = store.wanted()
         released = False
         try:
             written, released = _rounds(store, outbox, nudges, epoch, only)

@@ -7,7 +7,7 @@ from datetime import datetime
 import msgspec
 
 from keruta.domain.catalog.triggers import TriggerSpec
-from keruta.domain.deliveries import Due, closes, group_of, is_of, request_of, too_old, verdict
+from keruta.domain.deliveries import Due, closes, group_of, is_of, request_of, too_old
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.principal import Principal
@@ -16,8 +16,8 @@ from keruta.domain.trigger_tests import TriggerTest, TriggerTried, guessed
 from keruta.errors import Conflict, InvalidRequest, NotFound
 from keruta.ports.deliveries import Deliveries, DeliveryStore
 from keruta.ports.forges import Forges
-from keruta.services.deliveries import known_by
-from keruta.services.forge_questions import ask, must_ask
+from keruta.services.deliveries import decide
+from keruta.services.forge_questions import ask
 from keruta.services.receiving import event_from
 
 
@@ -48,16 +48,11 @@ def _tried(due: Due, spec: TriggerSpec, now: datetime, store: DeliveryStore, for
         return _answer(due, "ignored", message("delivery_trigger_gone"))
     if too_old(due.event, now):
         return _answer(due, "failed", message("forge_old"))
-    account = store.account(spec)
-    due = known_by(due, account.id)
-    found = verdict(spec, due.event, url=url, approved=False)
-    if must_ask(found, due.event, account):
-        try:
-            facts, identity = ask(store, forges, spec, due)
-        except (ForgeError, Conflict, NotFound) as error:
-            return _answer(due, "failed", message("delivery_not_asked", why=error.message))
-        due = known_by(due, identity)
-        found = verdict(spec, due.event, url=url, approved=False, facts=facts)
+    try:
+        due, found = decide(store, due, url, lambda due: ask(store, forges, spec, due))
+    except (ForgeError, Conflict, NotFound) as error:
+        return _answer(due, "failed", message("delivery_not_asked", why=error.message))
+    assert found is not None
     if found.state != "start":
         if closes(due.event) and is_of(due.event, url):
             return _answer(due, "ended", message("trigger_test_closes"))

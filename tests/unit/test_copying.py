@@ -13,9 +13,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admin.tasks.copying import command_line, forms, request_of
+from admin.tasks.copying import command_line, forms
 from keruta.cli.commands import run
 from keruta.domain.decode import convert
+from keruta.domain.resubmission import request_of
 from keruta.domain.task import RepositoryRef, ResultBranch, RetryPolicy, TaskRequest, TaskView
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -66,7 +66,7 @@
     form.querySelector(".not-sent")?.remove();
     const note = Object.assign(document.createElement("div"), { className: "not-sent alert alert-warning", textContent: `${text} ` });
     note.setAttribute("role", "alert");
-    if (link) note.append(Object.assign(document.createElement("a"), { href: `/auth/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`, textContent: link }));
+    if (link) note.append(signInLink(link));
     form.prepend(note);
     note.scrollIntoView({ block: "nearest" });
   }

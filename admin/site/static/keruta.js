@@ -17,6 +17,11 @@ function lasting(seconds) {
   return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
 }
 
+// A way to sign in, and back to this place.
+function signInLink(text) {
+  return Object.assign(document.createElement("a"), { href: `/auth/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`, textContent: text });
+}
+
 // What reads the same stays the same node: a selection over it stays.
 function tell(element, text) { if (element.textContent !== text) element.textContent = text; }
 

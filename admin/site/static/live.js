@@ -44,7 +44,6 @@
     line.textContent = `${text} `;
     if (link) line.append(link);
   }
-  const signIn = () => Object.assign(document.createElement("a"), { href: `/auth/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`, textContent: says.signIn });
 
   // A part is asked for by its name alone; "page" is all of it but what has `data-keep`.
   let over = false;
@@ -53,8 +52,8 @@
     part.busy = true;
     try {
       const whole = part.dataset.live === "page";
-      const answer = await fetch(location.pathname + location.search, { headers: whole ? {} : { "X-Part": part.dataset.live }, redirect: "manual" });
-      if (answer.type === "opaqueredirect" || answer.status === 401) { over = true; say(says.liveSignedOut, signIn()); return; }
+      const answer = await fetch(location.pathname + location.search, { headers: { "X-Part": part.dataset.live }, redirect: "manual" });
+      if (answer.type === "opaqueredirect" || answer.status === 401) { over = true; say(says.liveSignedOut, signInLink(says.signIn)); return; }
       if (answer.status === 404 || answer.status === 403) { over = true; say(says.liveGone); return; }
       if (!answer.ok) { say(says.liveAway); return; }
       const made = new DOMParser().parseFromString(await answer.text(), "text/html");

@@ -50,9 +50,9 @@ class Gitea(GitHub):
                 return self._posted(one, "id")
         return None
 
-    _page_size = PAGE
+    page_size = PAGE
 
-    def _page(self, page: int) -> dict[str, str | int]:
+    def page(self, page: int) -> dict[str, str | int]:
         return {"limit": PAGE, "page": page}
 
     def _branch_commit(self, branch: Any) -> str | None:

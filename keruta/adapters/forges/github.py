@@ -5,18 +5,14 @@ Source: https://docs.github.com/en/rest (2022-11-28)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from keruta.adapters.forges.rest import Rest, commit_of, list_of, named, number_of, segment, text_of
+from keruta.adapters.forges.rest import PAGE, Rest, commit_of, list_of, named, number_of, segment, text_of
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
-from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
 
-PAGE = 100
 COMMENT_PAGES = 20
-LIST_PAGES = 20
 DESCRIPTION_LETTERS = 140
 STATES = {
     "queued": "pending", "running": "pending", "succeeded": "success", "failed": "failure", "cancelled": "error",
@@ -60,12 +56,12 @@ class GitHub(Rest):
 
     def permission(self, repository: str, login: str, identity: int | None) -> Permission:
         path = f"/repos/{named(repository)}/collaborators/{segment(login)}/permission"
-        found = self._found(path, repository)
+        found = self.found(path, of=repository)
         same = identity is None or found is None or number_of(found.get("user"), "id") == identity
         return PERMISSIONS.get(text_of(found, "permission"), "none") if same else "none"
 
     def pull_request_head(self, repository: str, number: int) -> PullRequestHead | None:
-        found = self._found(f"/repos/{named(repository)}/pulls/{number}", repository)
+        found = self.found(f"/repos/{named(repository)}/pulls/{number}", of=repository)
         if found is None:
             return None
         own, of = ((found.get(side) or {}).get("repo") or {} for side in ("base", "head"))
@@ -77,17 +73,8 @@ class GitHub(Rest):
 
     def branches_at(self, repository: str, commit: str, ref: str | None) -> list[str]:
         path = f"/repos/{named(repository)}/commits/{segment(commit)}/branches-where-head"
-        found = self._found(path, repository)
+        found = self.found(path, of=repository)
         return [text_of(one, "name") for one in list_of(found or []) if text_of(one, "name")]
-
-    def _found(self, path: str, repository: str, query: Mapping[str, str | int] | None = None) -> Any:
-        """Return what is there; None where nothing is."""
-        try:
-            return self.ask("GET", path, of=repository, query=query)
-        except ForgeError as error:
-            if error.kind == "missing":
-                return None
-            raise
 
     # ------------------------------------------------------------ what there is, as it would have been delivered
 
@@ -95,7 +82,7 @@ class GitHub(Rest):
     comment_event = "issue_comment"
 
     def branches(self, repository: str) -> dict[str, str] | None:
-        found = self._pages(f"/repos/{named(repository)}/branches", repository)
+        found = self.pages(f"/repos/{named(repository)}/branches", {}, of=repository)
         if found is None:
             return None
         commit = {text_of(one, "name"): self._branch_commit(one) for one in found}
@@ -112,7 +99,7 @@ class GitHub(Rest):
         }  # fmt: skip
 
     def open_pull_requests(self, repository: str) -> list[tuple[int, str, dict[str, Any]]] | None:
-        found = self._pages(f"/repos/{named(repository)}/pulls", repository, {"state": "open"})
+        found = self.pages(f"/repos/{named(repository)}/pulls", {"state": "open"}, of=repository)
         if found is None:
             return None
         whole = {"repository": {"full_name": repository}, "action": "synchronize"}
@@ -128,7 +115,7 @@ class GitHub(Rest):
 
     def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
         at = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        found = self._pages(f"/repos/{named(repository)}/issues/comments", repository, {"since": at}) or []
+        found = self.pages(f"/repos/{named(repository)}/issues/comments", {"since": at}, of=repository) or []
         return [
             _comment(repository, one) for one in found if isinstance(one, dict) and text_of(one, "created_at") >= at
         ]
@@ -148,21 +135,6 @@ class GitHub(Rest):
                 self.ask("POST", f"{path}/{identity}/attempts", of=repository)
                 count += 1
         return count
-
-    def _pages(self, path: str, repository: str, query: Mapping[str, str | int] | None = None) -> list[Any] | None:
-        """Return the whole of a list; None if it has more pages than are read."""
-        whole: list[Any] = []
-        for page in range(1, LIST_PAGES + 1):
-            found = list_of(self.ask("GET", path, of=repository, query={**(query or {}), **self._page(page)}))
-            whole += found
-            if len(found) < self._page_size:
-                return whole
-        return None
-
-    _page_size = PAGE
-
-    def _page(self, page: int) -> dict[str, str | int]:
-        return {"per_page": PAGE, "page": page}
 
     # ------------------------------------------------------------ webhooks
 

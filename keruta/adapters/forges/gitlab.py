@@ -8,14 +8,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from keruta.adapters.forges.rest import Rest, commit_of, list_of, number_of, segment, text_of
+from keruta.adapters.forges.rest import PAGE, Rest, commit_of, list_of, number_of, segment, text_of
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
 
-PAGE = 100
 COMMENT_PAGES = 20
-LIST_PAGES = 20
 DESCRIPTION_LETTERS = 255
 LEVELS: tuple[tuple[int, Permission], ...] = ((40, "admin"), (30, "write"), (10, "read"))
 STATES = {
@@ -49,14 +47,14 @@ class GitLab(Rest):
             if not people:
                 return "none"
             identity = number_of(people[0], "id")
-        found = self._found(f"{_project(repository)}/members/all/{identity}")
+        found = self.found(f"{_project(repository)}/members/all/{identity}")
         if found is None or found.get("state", "active") != "active":
             return "none"
         level = number_of(found, "access_level")
         return next((permission for least, permission in LEVELS if level >= least), "none")
 
     def pull_request_head(self, repository: str, number: int) -> PullRequestHead | None:
-        found = self._found(f"{_project(repository)}/merge_requests/{number}")
+        found = self.found(f"{_project(repository)}/merge_requests/{number}")
         if found is None:
             return None
         return PullRequestHead(
@@ -69,23 +67,14 @@ class GitLab(Rest):
     def branches_at(self, repository: str, commit: str, ref: str | None) -> list[str]:
         if ref is None:
             return []
-        found = self._found(f"{_project(repository)}/repository/branches/{segment(ref)}")
+        found = self.found(f"{_project(repository)}/repository/branches/{segment(ref)}")
         return [ref] if found is not None and text_of(found, "commit", "id") == commit else []
-
-    def _found(self, path: str) -> Any:
-        """Return what is there; None where nothing is."""
-        try:
-            return self.ask("GET", path)
-        except ForgeError as error:
-            if error.kind == "missing":
-                return None
-            raise
 
     pull_request_event = "Merge Request Hook"
     comment_event = "Note Hook"
 
     def branches(self, repository: str) -> dict[str, str] | None:
-        found = self._pages(f"{_project(repository)}/repository/branches", {})
+        found = self.pages(f"{_project(repository)}/repository/branches", {})
         if found is None:
             return None
         commits = {text_of(one, "name"): commit_of(one, "commit", "id") for one in found}
@@ -99,7 +88,7 @@ class GitLab(Rest):
         }  # fmt: skip
 
     def open_pull_requests(self, repository: str) -> list[tuple[int, str, dict[str, Any]]] | None:
-        found = self._pages(f"{_project(repository)}/merge_requests", {"state": "opened"})
+        found = self.pages(f"{_project(repository)}/merge_requests", {"state": "opened"})
         if found is None:
             return None
         return [
@@ -119,16 +108,6 @@ class GitLab(Rest):
 
     def redeliver(self, repository: str, address: str, since: datetime) -> int:
         return 0
-
-    def _pages(self, path: str, query: dict[str, str | int]) -> list[Any] | None:
-        """Return the whole of a list; None if it has more pages than are read."""
-        whole: list[Any] = []
-        for page in range(1, LIST_PAGES + 1):
-            found = list_of(self.ask("GET", path, query={**query, "per_page": PAGE, "page": page}))
-            whole += found
-            if len(found) < PAGE:
-                return whole
-        return None
 
     def put_hook(self, repository: str, hook: Hook) -> bool:
         path = f"{_project(repository)}/hooks"

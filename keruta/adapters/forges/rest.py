@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +12,10 @@ import msgspec
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.domain.forge_answers import ForgeError, error_of, no_answer
 from keruta.domain.messages import message
+from keruta.domain.naming import COMMIT
 
-COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+PAGE = 100
+LIST_PAGES = 20
 REQUEST_SECONDS = 10.0
 _http = Http(REQUEST_SECONDS, connect_seconds=3, connections=2, limit_bytes=8 * 1024 * 1024)
 
@@ -62,6 +63,31 @@ class Rest:
             return msgspec.json.decode(answer.body) if answer.body else None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise unreadable() from error
+
+    def found(self, path: str, *, of: str | None = None) -> Any:
+        """Return what is at a path; None where nothing is. Raises ForgeError."""
+        try:
+            return self.ask("GET", path, of=of)
+        except ForgeError as error:
+            if error.kind == "missing":
+                return None
+            raise
+
+    def pages(self, path: str, query: Mapping[str, str | int], *, of: str | None = None) -> list[Any] | None:
+        """Return the whole of a list; None if it has more pages than are read. Raises ForgeError."""
+        whole: list[Any] = []
+        for page in range(1, LIST_PAGES + 1):
+            found = list_of(self.ask("GET", path, of=of, query={**query, **self.page(page)}))
+            whole += found
+            if len(found) < self.page_size:
+                return whole
+        return None
+
+    page_size = PAGE
+
+    def page(self, page: int) -> dict[str, str | int]:
+        """Return what a list's query says of the page that is wanted."""
+        return {"per_page": PAGE, "page": page}
 
 
 def unreadable() -> ForgeError:

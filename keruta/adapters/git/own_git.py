@@ -1,6 +1,6 @@
-"""Does the user's own Git configuration say anything about how servers are asked?
+"""Settings about servers in the user's own Git configuration.
 
-Where it does, Git itself must ask: by another address, a proxy, certificates, headers of the user's own.
+Where there are any, Git itself must ask: by another address, a proxy, certificates, headers of the user's own.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 
 def _says_nothing(home: str, path: str) -> bool:
-    """Whether neither the system's configuration nor the user's has any of those settings."""
+    """Return whether neither the system's configuration nor the user's has any of those settings."""
     env = {"HOME": home, "PATH": path, "LC_ALL": "C"}
     for scope in ("--system", "--global"):
         try:

@@ -40,7 +40,6 @@ class MongoAssignment:
         self._repositories = database["repositories"]
         self._circuits = MongoCircuits(database)
         self._settings = settings
-        self._last_wanted: int | None = None
 
     def take_assigner(self) -> int | None:
         free = {"$or": [{"until": None}, {"$expr": {"$lte": ["$until", "$$NOW"]}}]}
@@ -58,11 +57,7 @@ class MongoAssignment:
     def wanted(self) -> int:
         with translated():
             document = self._control.find_one({"_id": "assigner_wanted"})
-        self._last_wanted = int(document["seq"]) if document else 0
-        return self._last_wanted
-
-    def last_wanted(self) -> int:
-        return self.wanted() if self._last_wanted is None else self._last_wanted
+        return int(document["seq"]) if document else 0
 
     def want(self) -> None:
         with translated():

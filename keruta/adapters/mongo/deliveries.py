@@ -24,11 +24,7 @@ from keruta.adapters.mongo.forge_memory import ForgeMemory
 from keruta.adapters.mongo.forge_recovery import MongoRecovery
 from keruta.domain.catalog.forges import ForgeSpec
 from keruta.domain.catalog.triggers import Provider, TriggerSpec
-from keruta.domain.deliveries import (
-    EVENT_DAYS,
-    Due,
-    State,
-)
+from keruta.domain.deliveries import EVENT_DAYS, Due, State
 from keruta.domain.forges import ForgeEvent, glob_matches
 from keruta.domain.lifecycle import ENDED
 from keruta.domain.messages import Message, fields_of, message
@@ -53,12 +49,8 @@ class MongoDeliveries(ForgeMemory):
         super().__init__(database)
         self._deliveries = database["deliveries"]
         self._triggers = database["triggers"]
-        self._credentials = database["credentials"]
         self._repositories = database["repositories"]
-        self._forges = database["forges"]
         self._events = database["trigger_events"]
-        self._groups = database["trigger_groups"]
-        self._tasks = database["tasks"]
         self._bodies = DeliveryBodies(database)
         self._told = MongoRecovery(database)
         self._posts = database["forge_posts"]

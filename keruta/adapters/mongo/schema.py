@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 from pymongo import ASCENDING, DESCENDING, TEXT, IndexModel, UpdateOne
+from pymongo.collection import Collection
 from pymongo.database import Database
 from pymongo.errors import DuplicateKeyError
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
@@ -74,12 +75,16 @@ def _dead_letters(database: Database[dict[str, Any]]) -> None:
     database["dead_letters"].create_index("at", name="at", expireAfterSeconds=14 * DAY_SECONDS)
 
 
+def _listed(entries: Collection[dict[str, Any]]) -> None:
+    """Add the indexes that a catalog's lists are read by."""
+    entries.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
+    by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
+    entries.create_index(by_time, name="seen_by_updated")
+
+
 def _catalog(database: Database[dict[str, Any]]) -> None:
     for kind in KINDS.values():
-        entries = database[kind.collection]
-        entries.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
-        by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
-        entries.create_index(by_time, name="seen_by_updated")
+        _listed(database[kind.collection])
     database["repositories"].create_index([("spec.url", ASCENDING), ("_id", ASCENDING)], name="url")
     for field in ("read_credential", "push_credential", "default_profile"):
         database["repositories"].create_index(f"spec.{field}", name=field, sparse=True)
@@ -227,9 +232,7 @@ def _provenance(database: Database[dict[str, Any]]) -> None:
 def _triggers(database: Database[dict[str, Any]]) -> None:
     """Indexes of deliveries: each once to a trigger, found while it is due, gone after 30 days."""
     triggers, deliveries = database["triggers"], database["deliveries"]
-    triggers.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
-    by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
-    triggers.create_index(by_time, name="seen_by_updated")
+    _listed(triggers)
     for field in ("repository", "webhook_secret", "profile", "queue"):
         triggers.create_index(f"spec.{field}", name=field, sparse=True)
     once = [("trigger", ASCENDING), ("delivery", ASCENDING), ("replay", ASCENDING)]
@@ -256,9 +259,7 @@ def _parts_of_deliveries(database: Database[dict[str, Any]]) -> None:
 def _forges(database: Database[dict[str, Any]]) -> None:
     """Lists of forges, and what names one."""
     forges = database["forges"]
-    forges.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
-    by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
-    forges.create_index(by_time, name="seen_by_updated")
+    _listed(forges)
     for field in ("credential", "webhook_secret"):
         forges.create_index(f"spec.{field}", name=field, sparse=True)
     database["triggers"].create_index("spec.forge", name="forge", sparse=True)
@@ -292,9 +293,7 @@ def _pushed(database: Database[dict[str, Any]]) -> None:
 def _templates(database: Database[dict[str, Any]]) -> None:
     """Lists of templates, and what names one."""
     templates = database["templates"]
-    templates.create_index([("seen_by", ASCENDING), ("_id", ASCENDING)], name="seen_by")
-    by_time = [("seen_by", ASCENDING), ("updated_at", ASCENDING), ("_id", ASCENDING)]
-    templates.create_index(by_time, name="seen_by_updated")
+    _listed(templates)
     for field in ("repository", "profile", "queue"):
         templates.create_index(f"spec.{field}", name=field, sparse=True)
 

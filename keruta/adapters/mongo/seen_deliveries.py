@@ -91,7 +91,7 @@ class MongoSeenDeliveries:
         return shown(again)
 
     def held(self, who: Principal, *, limit: int) -> list[tuple[str, DeliveryView]]:
-        """Of the newest `HELD_READ` that are held, by the index of those."""
+        """Return those to approve among the newest `HELD_READ` that are held, by the index of held ones."""
         query = self._deliveries.find({"state": "held", "_id": {"$gt": ""}}, {"body": 0})
         with translated():
             rows = list(query.sort("_id", -1).hint("held").limit(HELD_READ))

@@ -104,7 +104,10 @@ class MongoReading:
         return found is not None
 
     def needing(self, who: Principal, *, limit: int) -> list[TaskSummary]:
-        """Of the newest `NEEDING_READ` that wait for a person, by the index on readers and status."""
+        """Return those that this person may decide, of the newest `NEEDING_READ` that wait for one.
+
+        They are read by the index on readers and status.
+        """
         match = {"readers": {"$in": who.readers}, "status": {"$in": NEEDS_PEOPLE}}
         stages: list[dict[str, Any]] = [
             {"$match": match}, {"$limit": NEEDING_READ}, {"$match": {"managers": {"$in": who.names}}},
