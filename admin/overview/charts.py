@@ -58,7 +58,7 @@ def _frame(most: float, said: object) -> Markup:
 
 
 def _names(spans: Sequence[Span]) -> Markup:
-    """Below some of them, when they begin (UTC)."""
+    """Below some of them, when they begin, in the zone of the spans."""
     step, every = (WIDTH - LEFT) / len(spans), max(len(spans) // 6, 1)
     daily = len(spans) > 1 and (spans[1].begun - spans[0].begun).days >= 1
     return Markup("").join(

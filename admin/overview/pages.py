@@ -9,6 +9,7 @@ from admin.overview.charts import bars, line
 from admin.ports import ports
 from admin.site.language import gettext, marked
 from admin.site.pages import page, shows
+from admin.site.time_zone import zone
 from keruta.domain.lifecycle import OPEN, Status
 from keruta.domain.overview import Trouble
 
@@ -33,7 +34,7 @@ _CIRCUIT_PAGES = {"repository": "/repositories/", "profile": "/profiles/", "queu
 
 @shows(blueprint, "overview", "/")
 def first() -> flask.Response:
-    found = ports().overview.of(principal())
+    found = ports().overview.of(principal(), zone())
     troubles = list(found.troubles)
     if ports().verifier.issuer_away_since is not None:
         troubles.insert(0, Trouble(kind="provider_away"))

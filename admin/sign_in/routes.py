@@ -20,6 +20,7 @@ from admin.ports import ports
 from admin.site import sessions
 from admin.site.language import COOKIE, LANGUAGES, gettext, language
 from admin.site.pages import go, here, page
+from admin.site.time_zone import CHOSEN, known_zone
 from keruta import structs
 from keruta.domain.messages import message
 from keruta.domain.sign_in import Tokens
@@ -177,6 +178,21 @@ def choose_language() -> flask.Response:
     response = go(here(flask.request.form.get("next", "/")))
     if chosen in LANGUAGES:
         response.set_cookie(COOKIE, chosen, max_age=365 * 86400, samesite="Lax", secure=sessions.is_secure())
+    return response
+
+
+@blueprint.post("/auth/zone", provide_automatic_options=False)
+def choose_zone() -> flask.Response:
+    """Take a reader's own choice of a time zone, kept in their browser; an empty one leaves it to the browser."""
+    chosen, wanted = flask.request.form.get("zone", "").strip(), here(flask.request.form.get("next", "/"))
+    if not chosen:
+        response = go(wanted, "zone_of_browser")
+        response.delete_cookie(CHOSEN, samesite="Lax", secure=sessions.is_secure())
+        return response
+    if known_zone(chosen) is None:
+        return go(wanted, "zone_unknown")
+    response = go(wanted, "zone_chosen")
+    response.set_cookie(CHOSEN, chosen, max_age=365 * 86400, samesite="Lax", secure=sessions.is_secure())
     return response
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from werkzeug.exceptions import HTTPException
 
 from admin.ports import ports
-from admin.site import assets, field_names, problems, reasons, sentences, sessions, template_filters
+from admin.site import assets, field_names, problems, reasons, sentences, sessions, template_filters, time_zone
 from admin.site.compression import pack
 from admin.site.forms import SECRET
 from admin.site.language import LANGUAGES, gettext, language, marked, ngettext
@@ -152,6 +152,11 @@ SAID = {
     ),
     "many_none": marked("Nothing was changed: the marked items have ended already, or you may not change them."),
     "many_more": marked("Done for the newest 200 that match; there are more. Send it again for the next."),
+    "zone_chosen": marked("Times on pages are in the time zone that you chose."),
+    "zone_of_browser": marked("Times on pages are in your browser's time zone."),
+    "zone_unknown": marked(
+        "Nothing was changed: there is no such time zone. Give a name such as Europe/Berlin or UTC."
+    ),
     "signed_out": marked("You are signed out."),
     "submitted": marked("The task is in the queue."),
     "created_repository": marked("Repository %(name)s added."),
@@ -255,7 +260,7 @@ def prepare(app: flask.Flask) -> None:
         _=gettext, ngettext=ngettext, asset=assets.address, LANGUAGES=LANGUAGES,
         form_token=sessions.form_token,
         problem_title=problems.title, problem_advice=problems.advice,
-        **template_filters.GLOBALS, **field_names.GLOBALS, **reasons.GLOBALS, **sentences.GLOBALS,
+        **template_filters.GLOBALS, **time_zone.GLOBALS, **field_names.GLOBALS, **reasons.GLOBALS, **sentences.GLOBALS,
     )  # fmt: skip
 
     @app.context_processor

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from admin.site.language import gettext, language, marked
 from admin.site.safe_text import visible
+from admin.site.time_zone import local, offset
 
 STATUS_NAMES = {
     "queued": marked("queued"),
@@ -46,11 +47,17 @@ def state_icon(value: str) -> str:
 
 
 def moment(at: datetime | None) -> Markup:
-    """A time: as how long ago in the reader's browser, with the exact one on hover; without scripts, in UTC."""
+    """A time: as how long ago in the reader's browser, with the exact one on hover; without scripts, exactly."""
     if at is None:
         return Markup("–")
-    text = format_datetime(at.astimezone(UTC), "yyyy-MM-dd HH:mm:ss", locale=language()) + " UTC"
+    text = exact(at, "yyyy-MM-dd HH:mm:ss")
     return Markup('<time datetime="{}" title="{}">{}</time>').format(at.astimezone(UTC).isoformat(), text, text)
+
+
+def exact(at: datetime, shape: str = "yyyy-MM-dd HH:mm") -> str:
+    """Return a time in the reader's zone, with how far that is from UTC."""
+    here = local(at)
+    return f"{format_datetime(here, shape, locale=language(), tzinfo=here.tzinfo)} {offset(here)}"
 
 
 def duration(begun: datetime | None, ended: datetime | None) -> Markup:
@@ -120,7 +127,7 @@ def next_page(cursor: str | None) -> Markup:
 
 
 GLOBALS = {
-    "moment": moment, "duration": duration, "seconds": seconds, "size": size, "status": status,
+    "moment": moment, "exact": exact, "duration": duration, "seconds": seconds, "size": size, "status": status,
     "sign": sign, "state_icon": state_icon,
     "visible": visible, "circuit_state": circuit_state, "with_query": with_query,
     "next_page": next_page, "STATUS_NAMES": STATUS_NAMES,

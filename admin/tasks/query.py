@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 import flask
 
@@ -17,8 +17,12 @@ TERM_LETTERS = 1000  # longer than any name; MongoDB takes no longer expression 
 FACETS = ("queue", "repository", "profile", "owner")
 
 
-def task_filter() -> TaskFilter:
-    """Of the query. Raises InvalidRequest."""
+def task_filter(zone: tzinfo = UTC) -> TaskFilter:
+    """Of the query. Raises InvalidRequest.
+
+    Args:
+        zone: of times that name none.
+    """
     query = flask.request.args
     status = query.get("status")
     if status is not None and status not in {*Status, "open"}:
@@ -34,17 +38,18 @@ def task_filter() -> TaskFilter:
         refuse("q", message("http_no_word"))
     found = [term[:TERM_LETTERS] for term in wanted[:TERMS]]
     return TaskFilter(
-        status=status, facets=facets, terms=found, oldest_first=sort == "created", since=_moment("since"),
-        until=_moment("until"),
+        status=status, facets=facets, terms=found, oldest_first=sort == "created", since=_moment("since", zone),
+        until=_moment("until", zone),
     )  # fmt: skip
 
 
-def _moment(name: str) -> datetime | None:
+def _moment(name: str, zone: tzinfo) -> datetime | None:
     text = flask.request.args.get(name)
     if not text:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        at = at if at.tzinfo is not None else at.replace(tzinfo=zone)
+        return at.astimezone(UTC)
+    except (ValueError, OverflowError):
         refuse(name, message("http_time"))
-    return at if at.tzinfo is not None else at.replace(tzinfo=UTC)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class LogTail(Protocol):
 class SystemOverview(Protocol):
     """State of the whole system."""
 
-    def of(self, who: Principal) -> Overview: ...
+    def of(self, who: Principal, zone: tzinfo = UTC) -> Overview:
+        """Return it for one reader; hours and days are those of the zone."""
+        ...
 
     def workers(self) -> list[WorkerView]: ...
 

@@ -2,7 +2,13 @@
 "use strict";
 
 const ago = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "short" });
-const exact = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long" });
+const chosenZone = document.body.dataset.zone, browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const exact = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "long", timeZone: chosenZone });
+
+// The server shows times in the browser's zone, too.
+if (browserZone && !document.cookie.split("; ").includes(`keruta-zone=${browserZone}`)) {
+  document.cookie = `keruta-zone=${browserZone}; path=/; max-age=31536000; samesite=lax${location.protocol === "https:" ? "; secure" : ""}`;
+}
 const STEPS = [[60, "second", 1], [3600, "minute", 60], [86400, "hour", 3600], [30 * 86400, "day", 86400], [365 * 86400, "month", 30 * 86400], [Infinity, "year", 365 * 86400]];
 
 function relative(at) {
@@ -79,7 +85,9 @@ if (views) {
 
 // Filters leave what is empty out of the address.
 document.querySelector("[data-filters]")?.addEventListener("submit", (event) => {
+  const fields = event.target.elements;
   for (const field of event.target.querySelectorAll("input, select")) field.disabled = field.value === "";
+  if (fields.zone) fields.zone.disabled = !fields.since.value && !fields.until.value;
 });
 
 // Line numbers beside a script that is being written.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
+
+import msgspec
 
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.circuits import MongoCircuits
@@ -25,7 +28,18 @@ COUNTED = 100_000
 REMEMBERED_SECONDS = 10.0
 REMEMBERED = 100
 HOURS, DAYS = 24, 7
+BIN_MINUTES = 15  # every zone is a multiple of this from UTC
 GONE_SECONDS = 86_400.0  # a worker that left is shown for a day
+
+
+class _Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was counted for one reader, whatever their zone. `rows`: ends by the quarter of an hour, in UTC."""
+
+    at: datetime
+    counts: dict[str, int]
+    rows: list[dict[str, Any]]
+    workers: list[WorkerView]
+    troubles: list[Trouble]
 
 
 class MongoOverview:
@@ -43,11 +57,21 @@ class MongoOverview:
         self._circuits = MongoCircuits(database)
         self._audit = MongoAudit(database)
         self._lease_seconds = lease_seconds
-        self._remembered: dict[tuple[str, ...], tuple[float, Overview]] = {}
+        self._remembered: dict[tuple[str, ...], tuple[float, _Counted]] = {}
         self._lock = threading.Lock()
 
-    def of(self, who: Principal) -> Overview:
-        """For someone; ten seconds old at most."""
+    def of(self, who: Principal, zone: tzinfo = UTC) -> Overview:
+        """For someone, with the hours and days of a zone; ten seconds old at most."""
+        found = self._counted(who)
+        hours = spans(found.rows, last_hours(found.at, zone, HOURS))
+        return Overview(
+            counts=found.counts, day=hours, week=spans(found.rows, last_days(found.at, zone, DAYS)),
+            capped=sum(row["count"] for row in found.rows) >= LOOKED_AT,
+            failed_today=sum(span.failed for span in hours), succeeded_today=sum(span.succeeded for span in hours),
+            workers=found.workers, troubles=found.troubles,
+        )  # fmt: skip
+
+    def _counted(self, who: Principal) -> _Counted:
         key = tuple(who.readers)
         made_at, found = self._remembered.get(key, (0.0, None))
         if found is not None and time.monotonic() - made_at < REMEMBERED_SECONDS:
@@ -59,7 +83,7 @@ class MongoOverview:
             self._remembered[key] = time.monotonic(), found
         return found
 
-    def _count(self, who: Principal) -> Overview:
+    def _count(self, who: Principal) -> _Counted:
         mine = {"readers": {"$in": who.readers}}
         counts = {
             str(status): self._tasks.count_documents({**mine, "status": status}, hint="readers_status", limit=COUNTED)
@@ -67,24 +91,15 @@ class MongoOverview:
         }
         now = datetime.now(UTC)
         rows = self._ended(mine, now - timedelta(days=DAYS))
-        hour = now.replace(minute=0, second=0, microsecond=0)
-        midnight = hour.replace(hour=0)
-        day = [hour - timedelta(hours=back) for back in range(HOURS - 1, -1, -1)]
-        week = [midnight - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
-        hours = _spans(rows, day)
-        return Overview(
-            counts=counts, day=hours, week=_spans(_by_day(rows), week),
-            capped=sum(row["count"] for row in rows) >= LOOKED_AT,
-            failed_today=sum(span.failed for span in hours), succeeded_today=sum(span.succeeded for span in hours),
-            workers=self.workers(), troubles=list(self._troubles(who)),
-        )  # fmt: skip
+        return _Counted(at=now, counts=counts, rows=rows, workers=self.workers(), troubles=list(self._troubles(who)))
 
     def _ended(self, mine: Mapping[str, Any], since: datetime) -> list[dict[str, Any]]:
-        """By the hour in which they ended: of the newest that were submitted since."""
+        """By the quarter of an hour in which they ended: of the newest that were submitted since."""
         ended = {**mine, "status": {"$in": sorted(ENDED)}, "_id": {"$gte": earliest_id(since)}}
         started = "$attempt.started_at"
         waited = {"$cond": [{"$ifNull": [started, False]}, {"$subtract": [started, "$created_at"]}, None]}
         ran = {"$cond": [{"$ifNull": [started, False]}, {"$subtract": ["$ended_at", started]}, None]}
+        bins = {"date": "$ended_at", "unit": "minute", "binSize": BIN_MINUTES}
         return list(
             self._tasks.aggregate(
                 [
@@ -94,7 +109,7 @@ class MongoOverview:
                     {"$project": {"status": 1, "created_at": 1, "ended_at": {"$ifNull": ["$ended_at", "$changed_at"]},
                                   "attempt.started_at": 1}},
                     {"$group": {
-                        "_id": {"at": {"$dateTrunc": {"date": "$ended_at", "unit": "hour"}}, "status": "$status"},
+                        "_id": {"at": {"$dateTrunc": bins}, "status": "$status"},
                         "count": {"$sum": 1}, "started": {"$sum": {"$cond": [{"$ifNull": [started, False]}, 1, 0]}},
                         "waited": {"$sum": waited}, "ran": {"$sum": ran},
                     }},
@@ -165,21 +180,34 @@ class MongoOverview:
             yield Trouble(kind="no_worker")
 
 
-def _by_day(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "_id": {**row["_id"], "at": row["_id"]["at"].replace(hour=0)}} for row in rows]
+def last_hours(now: datetime, zone: tzinfo, count: int) -> list[datetime]:
+    """Return when the last hours of a zone's clock began, oldest first. Hours are counted in UTC: none is left out."""
+    whole = now.astimezone(zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
+    return [(whole - timedelta(hours=back)).astimezone(zone) for back in range(count - 1, -1, -1)]
 
 
-def _spans(rows: Sequence[Mapping[str, Any]], begins: Sequence[datetime]) -> list[Span]:
-    spans = []
-    for begun in begins:
-        here = [row for row in rows if row["_id"]["at"] == begun]
-        counts = {str(end): sum(row["count"] for row in here if row["_id"]["status"] == end) for end in ENDED}
-        started = sum(row["started"] for row in here)
-        spans.append(
-            Span(
-                begun=begun, succeeded=counts["succeeded"], failed=counts["failed"], cancelled=counts["cancelled"],
-                waited_seconds=sum(row["waited"] for row in here) / started / 1000 if started else None,
-                ran_seconds=sum(row["ran"] for row in here) / started / 1000 if started else None,
-            )
-        )  # fmt: skip
-    return spans
+def last_days(now: datetime, zone: tzinfo, count: int) -> list[datetime]:
+    """Return when the last days of a zone began, oldest first; a day may have 23 or 25 hours."""
+    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return [midnight - timedelta(days=back) for back in range(count - 1, -1, -1)]  # by the clock on the wall
+
+
+def spans(rows: Sequence[Mapping[str, Any]], begins: Sequence[datetime]) -> list[Span]:
+    """Return what ended in each span; each goes on until the next one, the last one until now."""
+    found: list[list[Mapping[str, Any]]] = [[] for _ in begins]
+    bounds = [begun.astimezone(UTC) for begun in begins]
+    for row in rows:
+        at = bisect_right(bounds, row["_id"]["at"]) - 1
+        if at >= 0:
+            found[at].append(row)
+    return [_span(begun, here) for begun, here in zip(begins, found, strict=True)]
+
+
+def _span(begun: datetime, rows: Sequence[Mapping[str, Any]]) -> Span:
+    counts = {str(end): sum(row["count"] for row in rows if row["_id"]["status"] == end) for end in ENDED}
+    started = sum(row["started"] for row in rows)
+    return Span(
+        begun=begun, succeeded=counts["succeeded"], failed=counts["failed"], cancelled=counts["cancelled"],
+        waited_seconds=sum(row["waited"] for row in rows) / started / 1000 if started else None,
+        ran_seconds=sum(row["ran"] for row in rows) / started / 1000 if started else None,
+    )  # fmt: skip
