@@ -137,6 +137,22 @@ def test_tokens_that_are_none_for_keruta(system: RunningSystem, keycloak: Keyclo
     assert ask(system, "GET", "/api/v1/tasks", granted["access_token"]).status == 200
 
 
+def test_a_refresh_token_whose_answer_was_lost_works_once_more(keycloak: Keycloak) -> None:
+    """As when Keycloak stalls in the middle of a renewal; once its successor was used it is void."""
+    first = keycloak.grant(grant_type="password", username="dev", password="c0rrect-horse-battery")["refresh_token"]
+
+    def renewed(token: str) -> dict[str, Any]:
+        return keycloak.grant(grant_type="refresh_token", refresh_token=token)
+
+    lost = renewed(first)
+    got = renewed(first)
+    assert "access_token" in lost
+    assert "access_token" in got
+    assert "access_token" in renewed(got["refresh_token"])
+    with pytest.raises(AssertionError, match="invalid_grant"):
+        renewed(first)
+
+
 class Load:
     """Requests all the time."""
 
