@@ -66,7 +66,9 @@ def make_ports(settings: Settings) -> Ports:
     database = connect(settings, maxPoolSize=200)
     verifier = make_verifier(database, settings)
     sealer = Sealer(settings.credentials_key)
-    catalogs = Catalogs(database, sealer, keeps_values=settings.credentials_store == "sealed")
+    catalogs = Catalogs(
+        database, sealer, keeps_values=settings.credentials_store == "sealed", editors=editors(database, settings)
+    )
     events = event_sender(settings)
     outbox = MongoOutbox(database, events.send)
     traced = tracing(settings, "admin")

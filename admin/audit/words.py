@@ -43,6 +43,7 @@ SUBJECTS: Mapping[str, str] = {
     "forge": marked("forge"),
     "trigger": marked("trigger"),
     "template": marked("template"),
+    "service_account": marked("service account"),
     "worker": marked("worker"),
     "user": marked("user"),
     "api_key": marked("API key"),
@@ -51,7 +52,7 @@ SUBJECTS: Mapping[str, str] = {
     "storage": marked("storage"),
     "route": marked("route of the API"),
 }
-_PAGES = {"task": "tasks", "user": "users", **{name: kind.collection for name, kind in KINDS.items()}}
+_PAGES = {"task": "tasks", "user": "users", **{name: kind.path for name, kind in KINDS.items()}}
 
 
 def action_name(action: str) -> str:

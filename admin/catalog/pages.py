@@ -83,7 +83,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         if spec is not None:
             try:
                 made = service.create(principal(), spec, catalog=catalog())
-                return go(f"/{kind.collection}/{made.name}", f"created_{kind.name}", made.name)
+                return go(f"/{kind.path}/{made.name}", f"created_{kind.name}", made.name)
             except InvalidRequest as error:
                 faults = error.faults
             except Conflict as error:
@@ -108,7 +108,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         if spec is not None:
             try:
                 service.replace(principal(), name, spec, revision, catalog=catalog())
-                return go(f"/{kind.collection}/{name}", f"changed_{kind.name}", name)
+                return go(f"/{kind.path}/{name}", f"changed_{kind.name}", name)
             except PreconditionFailed as error:
                 faults, status, revision = error.faults, 412, entry.meta.revision
                 wrong = gettext(
@@ -129,7 +129,7 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
             pass
         except Conflict as error:
             return show_with(name, error)
-        return go(f"/{kind.collection}", f"deleted_{kind.name}", name)
+        return go(f"/{kind.path}", f"deleted_{kind.name}", name)
 
     def show_with(name: str, problem: Problem) -> flask.Response:
         entry = catalog().show(principal(), name)
@@ -138,14 +138,14 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
         wrong = gettext("%(name)s was not deleted.", name=name)
         return _form(values, faults, entry=entry, revision=entry.meta.revision, wrong=wrong, status=problem.status)
 
-    one, many = kind.name, kind.collection
+    one, many, path = kind.name, kind.collection, kind.path
     return {
-        (f"list_{many}", f"/{many}", "GET"): listed,
-        (f"create_{one}", f"/{many}/new", "GET"): new,
-        (f"create_{one}", f"/{many}/new", "POST"): create,
-        (f"show_{one}", f"/{many}/<name>", "GET"): show,
-        (f"replace_{one}", f"/{many}/<name>", "POST"): change,
-        (f"delete_{one}", f"/{many}/<name>/delete", "POST"): delete,
+        (f"list_{many}", f"/{path}", "GET"): listed,
+        (f"create_{one}", f"/{path}/new", "GET"): new,
+        (f"create_{one}", f"/{path}/new", "POST"): create,
+        (f"show_{one}", f"/{path}/<name>", "GET"): show,
+        (f"replace_{one}", f"/{path}/<name>", "POST"): change,
+        (f"delete_{one}", f"/{path}/<name>/delete", "POST"): delete,
     }
 
 

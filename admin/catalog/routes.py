@@ -71,7 +71,7 @@ def _views(kind: Kind) -> dict[str, View]:
     def create() -> flask.Response:
         spec = read_body(flask.request, kind.spec, kind.body_limit_bytes)
         made = service.create(principal(), spec, catalog=catalog())
-        return entry_answer(made, 201, f"{ports().settings.public_url}/api/v1/{kind.collection}/{made.name}")
+        return entry_answer(made, 201, f"{ports().settings.public_url}/api/v1/{kind.path}/{made.name}")
 
     def show(name: str) -> flask.Response:
         view = catalog().show(principal(), name)

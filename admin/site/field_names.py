@@ -63,6 +63,7 @@ _NAMES = {
     "forks": marked("Pull requests from forks"), "paused": marked("Paused"), "result": marked("Result"),
     "branch": marked("Branch"),
     "parameters": marked("Parameters"),
+    "service_account": marked("Service account"), "groups": marked("Groups"),
     "format": marked("Format of the message"), "language": marked("Language of the message"),
     "message": marked("Message"), "trailers": marked("Lines at a message's end"),
 
@@ -117,6 +118,8 @@ _HELP = {
         "A list in YAML: each has a name, a type (text, choice, boolean, number or ref) and, where wanted, "
         "description, required, default and choices."
     ),
+    "service_account": marked("What the tasks run as; without one they run as whoever saved the trigger last."),
+    "groups": marked("Groups whose grants count for it, one a line; administrators alone change them."),
     "branches": marked("Patterns such as main or release/*, one a line; empty for all."),
     "permission": marked("The forge is asked what the sender may do with the repository."),
     "checks": marked("Patterns for the names of checks that failed, one a line; empty for all."),

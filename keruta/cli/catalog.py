@@ -29,7 +29,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "queue": ("weight", "max_running", "paused"),
     "forge": ("type", "url", "credential"),
     "template": ("repository", "queue", "description"),
-    "trigger": ("repository", "forge", "provider", "events", "schedule", "paused"),
+    "service_account": ("groups", "used_by", "description"),
+    "trigger": ("repository", "forge", "provider", "events", "schedule", "service_account", "paused"),
 }
 
 
@@ -42,7 +43,7 @@ def add_to(cli: click.Group) -> None:
 
 
 def _group(kind: Kind) -> click.Group:
-    group = click.Group(kind.collection, help=f"List, show and change {kind.collection}.")
+    group = click.Group(kind.path, help=f"List, show and change {kind.many}.")
     for command in (_list(kind), _show(kind), _create(kind), _edit(kind), _delete(kind)):
         group.add_command(command)
     for command in _OWN.get(kind.name, ()):
@@ -54,7 +55,7 @@ def _group(kind: Kind) -> click.Group:
 
 
 def _list(kind: Kind) -> click.Command:
-    @click.command("list", help=f"List {kind.collection}.")
+    @click.command("list", help=f"List {kind.many}.")
     @click.option("--sort", type=click.Choice(["name", "-name", "updated", "-updated"]), default="name")
     @click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
     @click.option("--cursor", help="Show the next page: the cursor that the previous page printed.")
@@ -75,7 +76,7 @@ def _list(kind: Kind) -> click.Command:
 
 
 def _show(kind: Kind) -> click.Command:
-    @click.command("show", help=f"Show a {kind.name}.")
+    @click.command("show", help=f"Show a {kind.words}.")
     @click.argument("name")
     @json_option
     @pass_context
@@ -86,7 +87,7 @@ def _show(kind: Kind) -> click.Command:
 
 
 def _create(kind: Kind) -> click.Command:
-    @click.command("create", help=f"Add a {kind.name}.")
+    @click.command("create", help=f"Add a {kind.words}.")
     @click.argument("name")
     @json_option
     @pass_context
@@ -101,7 +102,7 @@ def _create(kind: Kind) -> click.Command:
 
 
 def _edit(kind: Kind) -> click.Command:
-    @click.command("edit", help=f"Change a {kind.name}; fields that are not named keep their values.")
+    @click.command("edit", help=f"Change a {kind.words}; fields that are not named keep their values.")
     @click.argument("name")
     @click.option("--unset", multiple=True, metavar="FIELD", help="Set this field to its default.")
     @json_option
@@ -123,7 +124,7 @@ def _edit(kind: Kind) -> click.Command:
 
 
 def _delete(kind: Kind) -> click.Command:
-    @click.command("delete", help=f"Delete a {kind.name}.")
+    @click.command("delete", help=f"Delete a {kind.words}.")
     @click.argument("name")
     @click.option("--force", is_flag=True, help="Delete it even if queued tasks need it; these fail with a reason.")
     @json_option

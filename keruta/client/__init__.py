@@ -338,5 +338,5 @@ def _delivery(trigger: str, delivery: str, action: str) -> str:
 
 
 def _address(kind: str, name: str | None = None, rest: str = "") -> str:
-    collection = f"/api/v1/{KINDS[kind].collection}"
+    collection = f"/api/v1/{KINDS[kind].path}"
     return collection if name is None else f"{collection}/{quote(name, safe='')}{rest}"

@@ -74,6 +74,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         asks: whether it was put aside for a process that asks the forge.
         late: whether what it tells was found at the forge before it came.
+        editor: the subject of whoever saved the trigger last.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     asks: bool = False
     late: bool = False
     spec: TriggerSpec | None
+    editor: str | None = None
 
 
 def is_of(event: ForgeEvent, url: str) -> bool:

@@ -131,6 +131,23 @@ def _forge_faults(after: Fields, credentials: Mapping[str, Fields]) -> list[Faul
     return [fault("/credential", refused)] if refused is not None else []
 
 
+def account_refusal(
+    who: Principal, kind: str, before: Fields | None, after: Fields, accounts: Mapping[str, Fields]
+) -> Message | None:
+    """For any change of a trigger that runs as a service account, and for changing such an account's groups.
+
+    Args:
+        accounts: the service accounts that the entry names now, by name.
+    """
+    name = after["service_account"] if kind == "trigger" else None
+    if name is not None and not access.may_use(_credential_access(accounts[name]), who.names):
+        return message("service_account_not_yours", name=name)
+    same = kind != "service_account" or after["groups"] == (before or {}).get("groups", [])
+    if not same and ADMIN not in who.roles:
+        return message("service_account_groups")
+    return None
+
+
 def forge_refusal(
     who: Principal, before: Fields | None, after: Fields, named: Mapping[str, Mapping[str, Fields]]
 ) -> Fault | None:

@@ -15,6 +15,7 @@ from keruta.domain.forges import ForgeEvent
 from keruta.domain.messages import Message
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
+from keruta.domain.trigger_rights import RunsAs
 
 
 class KnownTrigger(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,8 +158,12 @@ class DeliveryStore(Protocol):
         """Say whether a task has not ended, or is still to be made."""
         ...
 
-    def editor(self, trigger: str) -> Principal | None:
-        """Return who changed a trigger last, with the roles and groups that they have now."""
+    def runs_as(self, spec: TriggerSpec, editor: str | None) -> RunsAs:
+        """Return as whom a trigger runs, by the rights of now.
+
+        Args:
+            editor: the subject of whoever saved these words of the trigger; None for its last editor.
+        """
         ...
 
     def repository_url(self, name: str) -> str | None: ...

@@ -32,7 +32,6 @@ from keruta.domain.forge_facts import Facts
 from keruta.domain.messages import Message, as_message, message
 from keruta.domain.naming import new_id
 from keruta.domain.principal import Principal
-from keruta.domain.roles import RUN
 from keruta.domain.task import EarlierSession
 from keruta.errors import Conflict, NotFound, Problem, Unavailable
 from keruta.ports import Intake, Lookup, SubmitTrace
@@ -221,10 +220,11 @@ def _start(ports: DeliveryPorts, due: Due, level: int) -> None:
     """Make the task of an event."""
     store, spec = ports.store, due.spec
     assert spec is not None
-    who = store.editor(spec.name)
-    if who is None or not who.roles & RUN:
-        store.finish(due, "failed", message("delivery_editor"))
+    rights = store.runs_as(spec, due.editor)
+    if rights.stopped is not None or rights.principal is None:
+        store.finish(due, "failed", rights.stopped or message("delivery_editor"))
         return
+    who = rights.principal
     task, own = store.claim(due, new_id())
     if task is None or not own:
         said = message("delivery_repeated", task=task) if task else message("delivery_repeated_none")
@@ -243,7 +243,7 @@ def _start(ports: DeliveryPorts, due: Due, level: int) -> None:
 def _end_closed(ports: DeliveryPorts, due: Due) -> int:
     """Cancel what still runs for a pull request that was closed or merged; return how many tasks they were."""
     assert due.spec is not None
-    who = ports.store.editor(due.spec.name)
+    who = ports.store.runs_as(due.spec, due.editor).principal
     tasks = ports.store.close(due.spec, due.event)
     for task in tasks if who is not None else ():
         _cancel(ports, who, task)  # type: ignore[arg-type]

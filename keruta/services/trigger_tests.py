@@ -11,7 +11,6 @@ from keruta.domain.deliveries import Due, closes, group_of, is_of, request_of, t
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.principal import Principal
-from keruta.domain.roles import RUN
 from keruta.domain.trigger_tests import TriggerTest, TriggerTried, guessed
 from keruta.errors import Conflict, InvalidRequest, NotFound
 from keruta.ports.deliveries import Deliveries, DeliveryStore
@@ -60,9 +59,8 @@ def _tried(due: Due, spec: TriggerSpec, now: datetime, store: DeliveryStore, for
     due = msgspec.structs.replace(due, event=found.event or due.event)
     if store.closed(spec.name, due.event) and not closes(due.event):
         return _answer(due, "ignored", message("delivery_closed", number=due.event.number or 0))
-    editor = store.editor(spec.name)
-    if editor is None or not editor.roles & RUN:
-        return _answer(due, "failed", message("delivery_editor"))
+    if (stopped := store.runs_as(spec, None).stopped) is not None:
+        return _answer(due, "failed", stopped)
     before = store.in_group(group_of(spec, due.event)) if spec.concurrency != "allow" else None
     if before and spec.concurrency == "skip" and store.open_task(before):
         return _answer(due, "skipped", message("delivery_skipped", task=before))

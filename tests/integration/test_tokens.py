@@ -205,6 +205,7 @@ FORGERIES = {
     "no type": lambda p: p.token(typ=None),
     "no expiry": lambda p: p.token(exp=None),
     "no subject": lambda p: p.token(sub=None),
+    "a service account of keruta's": lambda p: p.token(sub="service:nightly"),
     "no time": lambda p: p.token(iat=None),
     "run out": lambda p: p.token(exp=int(time.time()) - 60),
     "not valid yet": lambda p: p.token(nbf=int(time.time()) + 600),

@@ -23,6 +23,7 @@ from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.documents import DocumentSpec
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
+from keruta.domain.catalog.service_accounts import ServiceAccountSpec
 from keruta.domain.catalog.templates import TemplateSpec
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.forges import ForgeEvent
@@ -35,10 +36,10 @@ from tests.support.functions import SUBMITS, create_task
 from tests.support.world import ANN, World, person
 
 MINE, OTHER, NOWHERE = "crimson", "cobaltt", "nowhere"  # of one length: they must not change how a page is laid out
-KINDS = ("repo", "queue", "doc", "cred", "trigger", "template")
+KINDS = ("repo", "queue", "doc", "cred", "trigger", "template", "account")
 BODIES: dict[str, dict[str, Any]] = {
     "repositories": {"url": "https://free.example.com/a.git"}, "documents": {"title": "x"},
-    "credentials": {"type": "secret", "value": "x"}, "queues": {}, "profiles": {},
+    "credentials": {"type": "secret", "value": "x"}, "queues": {}, "profiles": {}, "service-accounts": {},
     "templates": {"repository": "x", "script": "true"},
     "triggers": {
         "repository": "x", "provider": "gitea", "webhook_secret": "x", "events": ["push"], "script": "true",
@@ -86,6 +87,9 @@ class Half:
         ))  # fmt: skip
         world.catalogs["template"].create(ANN, TemplateSpec(
             name=f"{word}-template", repository=f"{word}-repo", script="true", access=access,
+        ))  # fmt: skip
+        world.catalogs["service_account"].create(ANN, ServiceAccountSpec(
+            name=f"{word}-account", access=CredentialAccess(manage=[f"name:{self.me.name}"]),
         ))  # fmt: skip
         event = ForgeEvent(name="push", identity=word, repository=f"{word}/a", ref=word)
         world.deliveries.add(f"{word}-trigger", f"{word}-delivery", event, b"{}")

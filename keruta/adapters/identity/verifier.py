@@ -16,7 +16,7 @@ import msgspec
 from keruta import metrics
 from keruta.adapters.identity.keys import FileKeys, IssuerKeys, KeySource, KeyStore
 from keruta.domain.messages import message
-from keruta.domain.principal import Principal, at_path, reading_only, without_slash
+from keruta.domain.principal import SERVICE, Principal, at_path, reading_only, without_slash
 from keruta.errors import Forbidden, Unauthenticated
 from keruta.settings import Settings
 
@@ -227,6 +227,8 @@ class Verifier:
 
     def _principal(self, claims: dict[str, Any], client: str) -> Principal:
         settings = self._settings
+        if str(claims["sub"]).startswith(SERVICE):
+            raise refusal("sub")
         return Principal(
             subject=str(claims["sub"]),
             name=str(claims.get("preferred_username") or claims.get("name") or claims["sub"])[:200],

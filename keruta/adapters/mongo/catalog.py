@@ -64,6 +64,10 @@ class Extras:
     def shown(self, row: Document) -> Document:
         return {}
 
+    def adopts(self, row: Document) -> bool:
+        """Whether saving an entry as it is makes the person its last editor."""
+        return False
+
     def hidden(self) -> Document:
         """Return a projection that leaves out fields which a list does not show."""
         return {}
@@ -129,7 +133,7 @@ class MongoCatalog:
         if row is None:
             raise NotFound(
                 message("catalog_missing", kind=kind_word(self.kind.name), name=name[:80]),
-                reason=f"{self.kind.name.capitalize()}NotFound",
+                reason=f"{self.kind.problem}NotFound",
             )
         return row
 
@@ -211,7 +215,9 @@ class MongoCatalog:
         self._check_address(who, name, beside, session)
         changes = changed_fields(row, written, beside)
         if not changes:
-            return row
+            if not self.extras.adopts(row):
+                return row
+            changes = ["updated_by"]
         fields = {
             "spec": written,
             "updated_by": who.name,
@@ -339,6 +345,9 @@ class MongoCatalog:
             raise Forbidden(refusal, reason="GrantMissing")
         if wrong := permissions.address_faults(self.kind.name, before, written, credentials):
             raise InvalidRequest.of(wrong)
+        accounts = {name: row["spec"] for name, row in there.get("service_account", {}).items()}
+        if refusal := permissions.account_refusal(who, self.kind.name, before, written, accounts):
+            raise Forbidden(refusal, reason="GrantMissing")
         if self.kind.name == "trigger":
             named_here = {kind: {name: row["spec"] for name, row in rows.items()} for kind, rows in there.items()}
             if one := permissions.forge_refusal(who, before, written, named_here):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -130,6 +130,18 @@ class Credentials(Extras):
         raise InvalidRequest.of([fault(at, said)])
 
 
+class ServiceAccounts(Extras):
+    """Service accounts: shown with what runs as them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
+        users = used_by(self._database, "service_account", [row["_id"] for row in rows], who.readers)
+        shown = super().views(rows, kind, who)
+        return [msgspec.structs.replace(view, used_by=users[view.name]) for view in shown]
+
+
 class Documents(Extras):
     """Documents: each version kept, and what the text index takes."""
 
@@ -247,15 +259,22 @@ def version_id(name: str, number: int) -> str:
 
 
 class Catalogs:
-    """The catalogs of all kinds, on one database."""
+    """The catalogs of all kinds, on one database.
 
-    def __init__(self, database: Database, sealer: Sealer, *, keeps_values: bool) -> None:
+    Args:
+        editors: finds a person by their subject, as they were last seen; None for one who is shut out.
+    """
+
+    def __init__(
+        self, database: Database, sealer: Sealer, *, keeps_values: bool, editors: Callable[[str], Principal | None]
+    ) -> None:
         self.audit = MongoAudit(database)
         self.circuits = MongoCircuits(database)
         self.credentials = Credentials(database, sealer, keeps_values=keeps_values)
         self.documents = Documents(database)
         extras: dict[str, Extras] = {"credential": self.credentials, "document": self.documents}
-        extras["trigger"] = Triggers(database)
+        extras["trigger"] = Triggers(database, editors)
+        extras["service_account"] = ServiceAccounts(database)
         extras["repository"] = Repositories("repository", self.circuits)
         self._by_kind = {
             name: MongoCatalog(database, kind, extras.get(name) or WithCircuit(name, self.circuits), self.audit)

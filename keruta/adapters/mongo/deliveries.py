@@ -22,6 +22,7 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.delivery_bodies import DeliveryBodies
 from keruta.adapters.mongo.forge_memory import ForgeMemory
 from keruta.adapters.mongo.forge_recovery import MongoRecovery
+from keruta.adapters.mongo.trigger_rights import TriggerRights
 from keruta.domain.catalog.forges import ForgeSpec
 from keruta.domain.catalog.triggers import Provider, TriggerSpec
 from keruta.domain.deliveries import EVENT_DAYS, Due, State
@@ -30,6 +31,7 @@ from keruta.domain.lifecycle import ENDED
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import NAME, made_at, new_id
 from keruta.domain.principal import Principal
+from keruta.domain.trigger_rights import RunsAs
 from keruta.errors import Conflict, SettingsError, Unavailable
 from keruta.ports.deliveries import KnownTrigger
 
@@ -56,7 +58,7 @@ class MongoDeliveries(ForgeMemory):
         self._posts = database["forge_posts"]
         self._audit = MongoAudit(database)
         self._sealer = sealer
-        self._editors = editors
+        self._rights = TriggerRights(database, editors)
 
     # ------------------------------------------------------------ taking in
 
@@ -134,7 +136,7 @@ class MongoDeliveries(ForgeMemory):
             )  # fmt: skip
             if row is None:
                 return None
-            trigger = self._triggers.find_one({"_id": row["trigger"]}, ["spec"])
+            trigger = self._triggers.find_one({"_id": row["trigger"]}, ["spec", "updated_by_subject"])
         return _due(row, trigger)
 
     def finish(
@@ -158,7 +160,7 @@ class MongoDeliveries(ForgeMemory):
             )  # fmt: skip
             if row is None:
                 return None
-            trigger = self._triggers.find_one({"_id": row["trigger"]}, ["spec"])
+            trigger = self._triggers.find_one({"_id": row["trigger"]}, ["spec", "updated_by_subject"])
         return _due(row, trigger)
 
     def has_status(self, due: Due) -> bool:
@@ -237,10 +239,12 @@ class MongoDeliveries(ForgeMemory):
             return datetime.now(UTC) - made_at(task) < UNMADE
         return row["status"] not in ENDED
 
-    def editor(self, trigger: str) -> Principal | None:
-        with translated():
-            row = self._triggers.find_one({"_id": trigger}, ["updated_by_subject"])
-        return self._editors(row["updated_by_subject"]) if row is not None else None
+    def runs_as(self, spec: TriggerSpec, editor: str | None) -> RunsAs:
+        if editor is None:
+            with translated():
+                row = self._triggers.find_one({"_id": spec.name}, ["updated_by_subject"])
+            editor = str(row["updated_by_subject"]) if row is not None else ""
+        return self._rights.of(spec, editor)
 
     def repository_url(self, name: str) -> str | None:
         with translated():
@@ -264,6 +268,7 @@ def _due(row: Mapping[str, Any], trigger: Mapping[str, Any] | None) -> Due:
         approved=row.get("approved_by") is not None, tries=row["tries"], asks="asks" in row,
         late=bool(row.get("late")),
         spec=structs.from_plain(trigger["spec"], TriggerSpec) if trigger is not None else None,
+        editor=trigger["updated_by_subject"] if trigger is not None else None,
     )  # fmt: skip
 
 

@@ -6,14 +6,20 @@ nothing is to come.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import msgspec
 
 from keruta import structs
 from keruta.adapters.mongo.catalog import Extras
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.delivery_bodies import DeliveryBodies
-from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.adapters.mongo.trigger_rights import TriggerRights
+from keruta.domain.catalog.triggers import Stopped, TriggerSpec
+from keruta.domain.messages import Message, fields_of
+from keruta.domain.principal import Principal
 from keruta.domain.schedules import next_after, offset, upcoming
 from keruta.ports import Document
 from keruta.ports.deliveries import Scheduled
@@ -24,7 +30,8 @@ AT_ONCE = 200  # triggers of one tick
 class Triggers(Extras):
     """Triggers: with the time that comes next. A change of the schedule, or the end of a pause, counts from now on."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, editors: Callable[[str], Principal | None]) -> None:
+        self._rights = TriggerRights(database, editors)
         self._deliveries = database["deliveries"]
         self._heads = database["forge_heads"]
         self._bodies = DeliveryBodies(database)
@@ -40,6 +47,20 @@ class Triggers(Extras):
         if before is not None and all(before["spec"].get(name) == getattr(spec, name) for name in same):
             return {}
         return _next(spec, datetime.now(UTC))
+
+    def adopts(self, row: Document) -> bool:
+        return self._stopped(row) is not None
+
+    def _stopped(self, row: Document) -> Message | None:
+        return self._rights.of(structs.from_plain(row["spec"], TriggerSpec), row["updated_by_subject"]).stopped
+
+    def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
+        shown = super().views(rows, kind, who)
+        stopped = [self._stopped(row) for row in rows]
+        return [
+            msgspec.structs.replace(view, stopped=Stopped(**fields_of(why))) if why is not None else view
+            for view, why in zip(shown, stopped, strict=True)
+        ]
 
     def shown(self, row: Document) -> Document:
         spec = structs.from_plain(row["spec"], TriggerSpec)

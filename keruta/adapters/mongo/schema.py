@@ -298,6 +298,12 @@ def _templates(database: Database[dict[str, Any]]) -> None:
         templates.create_index(f"spec.{field}", name=field, sparse=True)
 
 
+def _service_accounts(database: Database[dict[str, Any]]) -> None:
+    """Lists of service accounts, and the triggers that run as one."""
+    _listed(database["service_accounts"])
+    database["triggers"].create_index("spec.service_account", name="service_account", sparse=True)
+
+
 def _sources(database: Database[dict[str, Any]]) -> None:
     """Find the triggers that CloudEvents start."""
     database["triggers"].create_index("spec.sources", name="sources", sparse=True)
@@ -352,6 +358,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _comparisons,
     _held,
     _skipped,
+    _service_accounts,
 )
 
 

@@ -23,12 +23,12 @@ IF_MATCH = (Parameter(name="If-Match", description=ETAG, schema={"type": "string
 
 def _catalog(kind: Kind) -> Iterator[Route]:
     """The five operations that every kind of the catalog has."""
-    words, one = f"/api/v1/{kind.collection}", f"/api/v1/{kind.collection}/{{name}}"
+    words, one = f"/api/v1/{kind.path}", f"/api/v1/{kind.path}/{{name}}"
     sort = {"type": "string", "enum": ["name", "-name", "updated", "-updated"], "default": "name"}
     filters = tuple(Parameter(name=name, description=f"only those with this {name}") for name in kind.filters)
     search = (Parameter(name="q", description="words that must be in the title or text"),)
     yield Route(
-        name=f"list_{kind.collection}", method="GET", path=words, summary=f"List {kind.collection}", roles=READ,
+        name=f"list_{kind.collection}", method="GET", path=words, summary=f"List {kind.many}", roles=READ,
         answer=Page[kind.item], problems=(422,),  # type: ignore[name-defined]
         query=(
             *filters, *(search if kind.name == "document" else ()),
@@ -36,20 +36,20 @@ def _catalog(kind: Kind) -> Iterator[Route]:
         ),
     )  # fmt: skip
     yield Route(
-        name=f"create_{kind.name}", method="POST", path=words, summary=f"Add a {kind.name}", roles=kind.writers,
+        name=f"create_{kind.name}", method="POST", path=words, summary=f"Add a {kind.words}", roles=kind.writers,
         body=kind.spec, answer=kind.view, status=201, problems=(400, 409, 413, 415, 422),
     )  # fmt: skip
     yield Route(
-        name=f"show_{kind.name}", method="GET", path=one, summary=f"Show a {kind.name}", roles=READ,
+        name=f"show_{kind.name}", method="GET", path=one, summary=f"Show a {kind.words}", roles=READ,
         answer=kind.view, problems=(404,),
     )  # fmt: skip
     yield Route(
-        name=f"replace_{kind.name}", method="PUT", path=one, summary=f"Change a {kind.name}", roles=kind.changers,
+        name=f"replace_{kind.name}", method="PUT", path=one, summary=f"Change a {kind.words}", roles=kind.changers,
         body=kind.spec, answer=kind.view, problems=(400, 404, 412, 413, 415, 422, 428), headers=IF_MATCH,
     )  # fmt: skip
     yield Route(
         name=f"delete_{kind.name}", method="DELETE", path=one, roles=kind.changers, status=204,
-        summary=f"Delete a {kind.name}; refused while something needs it", problems=(404, 409, 412, 422),
+        summary=f"Delete a {kind.words}; refused while something needs it", problems=(404, 409, 412, 422),
         headers=IF_MATCH,
         query=(
             Parameter(

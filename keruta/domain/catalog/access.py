@@ -14,11 +14,12 @@ from msgspec import Meta
 from keruta.domain.principal import EVERYONE
 
 ADMIN = "role:admin"
+# No control character, and nothing that YAML or a line takes for an end: what goes out must come in again.
+CALLED = r"[^\x00-\x20\x7f-\xa0\u2028\u2029\ufeff][^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]{0,199}"
 Grantee = Annotated[
     str,
     Meta(
-        # No control character, and nothing that YAML or a line takes for an end: what goes out must come in again.
-        pattern=r"^(user|name|group|role):[^\x00-\x20\x7f-\xa0\u2028\u2029\ufeff][^\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]{0,199}$",
+        pattern=rf"^(user|name|group|role):{CALLED}$",
         description="name:… or group:… (or user:…, the issuer's own subject; or role:…)",
     ),
 ]

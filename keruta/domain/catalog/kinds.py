@@ -19,11 +19,14 @@ from keruta.domain.catalog.forges import ForgeSpec, ForgeView
 from keruta.domain.catalog.profiles import ProfileSpec, ProfileView
 from keruta.domain.catalog.queues import QueueSpec, QueueView
 from keruta.domain.catalog.repositories import RepositorySpec, RepositoryView
+from keruta.domain.catalog.service_accounts import ServiceAccountSpec, ServiceAccountView
 from keruta.domain.catalog.templates import TemplateSpec, TemplateView
 from keruta.domain.catalog.triggers import TriggerSpec, TriggerView
 from keruta.domain.roles import MANAGE, RUN
 
-KindName = Literal["repository", "credential", "document", "profile", "queue", "forge", "trigger", "template"]
+KindName = Literal[
+    "repository", "credential", "document", "profile", "queue", "forge", "trigger", "template", "service_account"
+]
 Reference = tuple[str, str, str]  # where (a JSON pointer), the kind, the name
 
 
@@ -31,7 +34,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     """One kind.
 
     Args:
-        collection: its plural; the collection in MongoDB and the word in addresses.
+        collection: its plural; the collection in MongoDB and, with hyphens, the word in addresses.
         spec: what a person writes.
         view: what is shown of one, with `meta`.
         item: what a list shows of each.
@@ -56,6 +59,26 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     filters: Mapping[str, str] = msgspec.field(default_factory=dict)
     body_limit_bytes: int = 1024 * 1024
     settle_seconds: float = 0.0
+
+    @property
+    def path(self) -> str:
+        """Its plural in addresses and commands."""
+        return self.collection.replace("_", "-")
+
+    @property
+    def words(self) -> str:
+        """Its name in a sentence."""
+        return self.name.replace("_", " ")
+
+    @property
+    def problem(self) -> str:
+        """Its name in the reason of a problem."""
+        return self.words.title().replace(" ", "")
+
+    @property
+    def many(self) -> str:
+        """Its plural in a sentence."""
+        return self.collection.replace("_", " ")
 
     @property
     def changers(self) -> frozenset[str]:
@@ -118,7 +141,7 @@ KINDS: dict[str, Kind] = {
             name="trigger", collection="triggers", spec=TriggerSpec, view=TriggerView, item=TriggerView, writers=RUN,
             names={
                 "repository": "repository", "forge": "forge", "webhook_secret": "credential", "profile": "profile",
-                "queue": "queue",
+                "queue": "queue", "service_account": "service_account",
             },
             filters={"repository": "repository"}, granted=True,
         ),
@@ -126,6 +149,10 @@ KINDS: dict[str, Kind] = {
             name="template", collection="templates", spec=TemplateSpec, view=TemplateView, item=TemplateView,
             writers=RUN, names={"repository": "repository", "profile": "profile", "queue": "queue"},
             filters={"repository": "repository"}, granted=True,
+        ),
+        Kind(
+            name="service_account", collection="service_accounts", spec=ServiceAccountSpec, view=ServiceAccountView,
+            item=ServiceAccountView, granted=True,
         ),
     )
 }  # fmt: skip

@@ -17,7 +17,7 @@ from keruta.domain.messages import Message, kind_word, message
 from keruta.domain.yaml_reading import FaultyYamlError, line_of, plain, read_nodes
 from keruta.errors import Fault, fault
 
-ORDER = ("credential", "profile", "document", "repository", "queue", "forge", "trigger", "template")
+ORDER = ("credential", "profile", "document", "repository", "queue", "forge", "service_account", "trigger", "template")
 ENTRIES_LIMIT = 20_000
 FAULTS_MOST = 200  # of a whole document
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -68,6 +68,8 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         report_skipped: whether a commit whose event `paths` or `labels` have skipped gets a status that succeeded.
         pull_request: one is opened from the result branch of a task that succeeded, or brought up to date.
         from_keruta: whether what keruta itself did at the forge starts the trigger, too.
+        service_account: what the tasks run as, while whoever saved the trigger last may use it; without one they run as
+            that person.
         forks: what becomes of a pull request from a fork: it waits for someone's approval, or starts nothing.
     """
 
@@ -100,6 +102,7 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     result: ResultBranch | None = None
     concurrency: Concurrency = "allow"
     group: Literal["ref", "trigger"] = "ref"
+    service_account: Name | None = None
     forks: Literal["approve", "ignore"] = "approve"
     report: Annotated[list[Literal["status", "comment"]], Meta(max_length=2)] = msgspec.field(
         default_factory=lambda: [STATUS]
@@ -157,8 +160,17 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/time_zone", wrong
 
 
+class Stopped(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a trigger starts nothing, until its last editor has the right again or somebody who has it saves it."""
+
+    message: str
+    message_code: str | None = None
+    message_arguments: dict[str, Any] | None = None
+
+
 class TriggerView(TriggerSpec, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A trigger as the API shows it. `next_times` are the next five at which it starts by its schedule."""
 
     meta: Kept
+    stopped: Stopped | None = None
     next_times: list[datetime] = []

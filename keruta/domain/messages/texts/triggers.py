@@ -78,6 +78,11 @@ TEXTS = {
     "delivery_repeated": "The same event came before, for the task {task}.",
     "delivery_repeated_none": "The same event came before and started no task; replay it to process it again.",
     "delivery_started": "Started the task {task}.",
+    "trigger_account_gone": "The trigger's service account {name} does not exist any more; name another one.",
+    "trigger_account_refused": "{who} saved the trigger last and may not use the service account {name} any more; "
+    "someone who may must save it again.",
+    "service_account_not_yours": "You may not use the service account {name}, so you can't save a trigger that runs as it.",
+    "service_account_groups": "Only an administrator may change a service account's groups.",
     "delivery_editor": "Whoever saved the trigger last may not run tasks any more; someone who may must save it again.",
     "delivery_trigger_gone": "The trigger or its repository was deleted.",
     "delivery_refused": "No task was started: {why}",

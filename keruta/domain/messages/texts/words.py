@@ -11,6 +11,7 @@ TEXTS = {
     "kind_forge": "forge",
     "kind_trigger": "trigger",
     "kind_template": "template",
+    "kind_service_account": "service account",
     "kind_task": "task",
     "kind_worker": "worker",
     "kind_user": "user",
