@@ -17,6 +17,7 @@ from admin.site.pages import go, here, page, shows
 from admin.site.safe_text import visible
 from admin.site.time_zone import known_zone, zone
 from admin.tasks import copying, logs, results, runs, words
+from admin.tasks.forge_addresses import forge_links
 from admin.tasks.log_marks import Annotation, Read
 from admin.tasks.query import task_filter
 from admin.tasks.routes import continue_asked, task_asked
@@ -260,17 +261,3 @@ def stages(view: TaskView) -> list[Stage]:
         over = following.at if following is not None else entry.at if entry.status in ENDED else None
         found.append(Stage(status=entry.status, begun=entry.at, ended=over, attempt=entry.attempt))
     return found
-
-
-def forge_links(view: TaskView) -> dict[str, str]:
-    """Return links to the repository, its commits and its branches on its forge, for forges whose addresses are
-    known.
-    """
-    url = view.repository.url
-    if not url.startswith("https://"):
-        return {}
-    base = url.removesuffix("/").removesuffix(".git")
-    host = base.split("/")[2]
-    style = "/-" if "gitlab" in host else ""
-    links = {"repository": base, "commit": f"{base}{style}/commit/", "branch": f"{base}{style}/tree/"}
-    return links if host in ("github.com", "gitlab.com", "codeberg.org") or "gitlab" in host else {"repository": base}

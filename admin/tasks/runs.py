@@ -33,6 +33,11 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True):
     strip: Sequence[Run]
     streak: Streak | None
 
+    def before(self, task: str) -> str | None:
+        """Return the run just before one of them."""
+        older = [run.task.id for run in self.strip if run.task.id < task]
+        return older[-1] if older else None
+
 
 def around(view: TaskView) -> Runs | None:
     """Return the runs around a task that its reader may see; None where it is alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import click
 import msgspec
@@ -16,11 +16,11 @@ from keruta.cli.printable import printable
 from keruta.client import Client
 from keruta.domain.differences import Line, differing
 from keruta.domain.resubmission import request_of
-from keruta.domain.task import AttemptView, TaskView
+from keruta.domain.run_comparison import artifacts_text, end_text, outputs_text, settings_text
+from keruta.domain.task import TaskView
 
 LOG_LIMIT_BYTES = 8 << 20
 EARLIER_MOST = 200
-LOG_FILE = "log.gz"
 _COLOURS = {"-": "red", "+": "green", "@": "cyan"}
 
 
@@ -98,59 +98,11 @@ def _heading(task: TaskView) -> str:
 
 
 def _differences(client: Client, old: TaskView, new: TaskView) -> Iterator[tuple[str, list[Line]]]:
-    yield "settings", differing(_settings(old), _settings(new))
-    yield "end", differing(_end(old), _end(new))
-    yield "outputs", differing(_outputs(old.outputs), _outputs(new.outputs))
-    yield "artifacts", differing(_artifacts(old), _artifacts(new))
+    yield "settings", differing(settings_text(old), settings_text(new))
+    yield "end", differing(end_text(old), end_text(new))
+    yield "outputs", differing(outputs_text(old.outputs), outputs_text(new.outputs))
+    yield "artifacts", differing(artifacts_text(old), artifacts_text(new))
     yield "log", differing(_log(client, old), _log(client, new))
-
-
-def _settings(task: TaskView) -> str:
-    """Return the request, a line for each field, and each line of a script as one."""
-    return "\n".join(_lines("", request_of(task)))
-
-
-def _lines(path: str, value: object) -> Iterator[str]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _lines(f"{path}.{key}" if path else str(key), inner)
-    elif isinstance(value, str) and "\n" in value:
-        yield f"{path}:"
-        yield from (f"  {line}" for line in value.splitlines())
-    else:
-        yield f"{path}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}"
-
-
-def _end(task: TaskView) -> str:
-    last: AttemptView | None = task.attempt(None)
-    told = {
-        "status": task.status,
-        "reason": task.reason,
-        "message": task.message,
-        "exit code": task.exit_code,
-        "attempts": len(task.attempts),
-        "worker": last.worker if last is not None else None,
-        "commit": last.commit if last is not None else None,
-        "image": last.image if last is not None else None,
-        "seconds": _whole_seconds(task),
-    }
-    return "\n".join(f"{name}: {value}" for name, value in told.items() if value is not None)
-
-
-def _whole_seconds(task: TaskView) -> int | None:
-    if task.started_at is None or task.ended_at is None:
-        return None
-    return round((task.ended_at - task.started_at).total_seconds())
-
-
-def _outputs(outputs: Mapping[str, str]) -> str:
-    return "\n".join(line for name in sorted(outputs) for line in _lines(name, outputs[name]))
-
-
-def _artifacts(task: TaskView) -> str:
-    """Return the artifacts, a line for each, without the log, which is compared as text."""
-    found = sorted((one.path, one.sha256[:12], one.size_bytes) for one in task.artifacts if one.path != LOG_FILE)
-    return "\n".join(f"{path}  {digest}  {size} bytes" for path, digest, size in found)
 
 
 def _log(client: Client, task: TaskView) -> str:

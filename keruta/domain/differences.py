@@ -5,7 +5,7 @@ Source: E. W. Myers, An O(ND) Difference Algorithm and Its Variations (1986).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -21,15 +21,32 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
-def differing(before: str, after: str) -> list[Line]:
-    """Return what differs, with three lines around each place, and at most 2000 lines of it."""
-    edits = _edits(before.splitlines(), after.splitlines())
+def differing(before: str, after: str, *, alike: Callable[[str], str] | None = None) -> list[Line]:
+    """Return what differs, with three lines around each place, and at most 2000 lines of it.
+
+    Args:
+        alike: what is compared of a line; lines that have it in common count as equal, and are shown as the new one.
+    """
+    old, new = before.splitlines(), after.splitlines()
+    if alike is None:
+        edits = _edits(old, new)
+    else:
+        edits = _as_written(_edits([alike(line) for line in old], [alike(line) for line in new]), old, new)
     shown: list[Line] = []
     for line in _hunks(edits):
         if len(shown) == LINES_SHOWN:
             return [*shown, Line(sign="@", text="…")]
         shown.append(line)
     return shown
+
+
+def _as_written(edits: Sequence[tuple[str, str]], old: Sequence[str], new: Sequence[str]) -> list[tuple[str, str]]:
+    """Put the lines themselves in place of what was compared of them."""
+    found, before, after = [], iter(old), iter(new)
+    for sign, _ in edits:
+        left = next(before) if sign != "+" else ""
+        found.append((sign, left if sign == "-" else next(after)))
+    return found
 
 
 def _edits(before: Sequence[str], after: Sequence[str]) -> list[tuple[str, str]]:
