@@ -84,6 +84,19 @@ def seconds(value: float) -> str:
     return format_timedelta(timedelta(seconds=whole), locale=language())
 
 
+def percent(value: float) -> str:
+    """Return a share as 87.5 %; one that is not whole is never shown as 100 %, and none but zero as 0 %."""
+    shown = round(value, 1)
+    if shown in (0.0, 100.0) and shown != value:
+        shown = 0.1 if shown == 0.0 else 99.9
+    return f"{shown:.1f} %"
+
+
+def points_changed(value: float) -> str:
+    """Return a difference of two shares, with its sign."""
+    return f"{value:+.2f}".replace("-", "\u2212")
+
+
 def size(count: int) -> str:
     value = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
@@ -129,6 +142,7 @@ def next_page(cursor: str | None) -> Markup:
 GLOBALS = {
     "moment": moment, "exact": exact, "duration": duration, "seconds": seconds, "size": size, "status": status,
     "sign": sign, "state_icon": state_icon,
-    "visible": visible, "circuit_state": circuit_state, "with_query": with_query,
+    "visible": visible,
+    "percent": percent, "points_changed": points_changed, "circuit_state": circuit_state, "with_query": with_query,
     "next_page": next_page, "STATUS_NAMES": STATUS_NAMES,
 }  # fmt: skip

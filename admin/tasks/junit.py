@@ -7,22 +7,23 @@ Source: https://github.com/testmoapp/junitxml (no standard says what these docum
 
 from __future__ import annotations
 
-from typing import Any, Literal
-from xml.parsers import expat
+from typing import Literal
 
 import msgspec
+
+from admin.tasks import safe_xml
+from admin.tasks.safe_xml import RefusedError
 
 Outcome = Literal["failed", "error", "skipped", "passed"]
 ORDER: tuple[Outcome, ...] = ("error", "failed", "skipped", "passed")
 SIZE_LIMIT_BYTES = 8 * 1024 * 1024
-DEPTH_LIMIT = 50
 CASES_LIMIT = 20_000
 NAME_LETTERS, MESSAGE_LETTERS, DETAILS_LETTERS = 500, 1000, 20_000
 DETAILS_TOTAL = 1_000_000
 
 
 class Case(msgspec.Struct, kw_only=True):
-    """One test."""
+    """One test. `flaky`: the report itself says that it failed and then passed."""
 
     name: str
     suite: str
@@ -31,6 +32,12 @@ class Case(msgspec.Struct, kw_only=True):
     message: str = ""
     details: str = ""
     file: str = ""
+    flaky: bool = False
+
+    @property
+    def key(self) -> int:
+        """Return what the test is known by in other runs, within this process."""
+        return hash((self.suite, self.name)) & 0xFFFF_FFFF_FFFF_FFFF
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,10 +54,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return sum(case.seconds or 0 for case in self.cases)
 
 
-class _RefusedError(Exception):
-    """The document is none that is read."""
-
-
 class _Reader:
     def __init__(self) -> None:
         self.cases: list[Case] = []
@@ -63,11 +66,8 @@ class _Reader:
         self._left = DETAILS_TOTAL
 
     def begin(self, name: str, attributes: dict[str, str]) -> None:
-        name = name.rpartition(":")[2]
         if not self._open and name not in ("testsuites", "testsuite"):
-            raise _RefusedError
-        if len(self._open) >= DEPTH_LIMIT:
-            raise _RefusedError
+            raise RefusedError
         self._open.append(name)
         if name == "testsuite":
             self._suites.append(attributes.get("name", "")[:NAME_LETTERS])
@@ -77,6 +77,8 @@ class _Reader:
             self._case.outcome = "failed" if name == "failure" else "error" if name == "error" else "skipped"
             self._case.message = attributes.get("message", "")[:MESSAGE_LETTERS]
             self._text, self._letters = [], 0
+        elif self._case is not None and name in ("flakyFailure", "flakyError"):  # of Maven: it passed when run again
+            self._case.flaky = True
 
     def _begin_case(self, attributes: dict[str, str]) -> None:
         if len(self.cases) >= CASES_LIMIT:
@@ -107,10 +109,6 @@ class _Reader:
                 self._case.details = "".join(self._text).strip()
             self._text = None
 
-    @staticmethod
-    def refuse(*_: Any) -> Any:
-        raise _RefusedError
-
 
 def _seconds(text: str) -> float | None:
     try:
@@ -124,15 +122,8 @@ def read(data: bytes) -> Report | None:
     """Return the tests of a document; None for one that is no test report, or is cut short, or is refused."""
     if len(data) > SIZE_LIMIT_BYTES:
         return None
-    reader, parser = _Reader(), expat.ParserCreate()
-    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = reader.refuse
-    parser.ExternalEntityRefHandler = parser.UnparsedEntityDeclHandler = reader.refuse
-    parser.StartElementHandler, parser.EndElementHandler = reader.begin, reader.end
-    parser.CharacterDataHandler = reader.text
-    parser.buffer_text = True
-    try:
-        parser.Parse(data, True)
-    except (expat.ExpatError, _RefusedError, ValueError, LookupError):
+    reader = _Reader()
+    if not safe_xml.parse(data, reader):
         return None
     cases = sorted(reader.cases, key=lambda case: ORDER.index(case.outcome))
     return Report(cases=cases, more=reader.more)

@@ -16,7 +16,7 @@ from admin.site.language import language
 from admin.site.pages import go, here, page, shows
 from admin.site.safe_text import visible
 from admin.site.time_zone import known_zone, zone
-from admin.tasks import copying, logs, results, runs, words
+from admin.tasks import copying, coverage_results, logs, outcome_history, results, runs, words
 from admin.tasks.forge_addresses import forge_links
 from admin.tasks.log_marks import Annotation, Read
 from admin.tasks.query import task_filter
@@ -112,11 +112,14 @@ def task(id: str) -> flask.Response:
     tail, notes = _tail(view, attempt)
     follows = flask.request.headers.get("X-Part") == "page"  # what never changes is there already
     chosen = view.attempt(attempt or None)
+    tests = results.tests(view.id, chosen)
     return page(
         "tasks/task.html", task=view, attempt=attempt, chosen=chosen,
         runs=runs.around(view),
         copies={} if follows else copying.forms(view, ports().settings.public_url.rstrip("/")),
-        summary=results.summary(view.id, chosen), tests=results.tests(view.id, chosen), tail=tail, notes=notes,
+        summary=results.summary(view.id, chosen), tests=tests, coverage=coverage_results.of(view, chosen),
+        histories=outcome_history.histories(view, chosen, tests.report.cases[:results.CASES_SHOWN])
+        if tests is not None and chosen is not None else {}, tail=tail, notes=notes,
         names=ports().accounts.names([view.owner]), ended=view.status in ENDED,
         may_change=ports().reading.may_change(principal(), id),
         forge=forge_links(view), posts=ports().posts.of(view.id) if view.origin is not None else [],

@@ -19,6 +19,7 @@ from admin.tasks import junit
 from admin.tasks.routes import attempt_asked, task_asked
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
+from keruta.domain.report_files import tests_of
 from keruta.domain.reports import SUMMARY_LIMIT_BYTES, SUMMARY_NAME
 from keruta.domain.task import Artifact, AttemptView
 from keruta.errors import NotFound
@@ -26,8 +27,6 @@ from keruta.ports import FileStore
 
 blueprint = flask.Blueprint("tasks_results", __name__)
 
-# By these names test runners write their reports.
-_REPORT = re.compile(r"(?:junit|tests?|xunit|nunit|surefire|results?|report)[^/]{0,200}\.xml$", re.IGNORECASE)
 REPORTS_READ, REPORTS_BYTES = 20, 1024 * 1024  # on a task's page: the rest is on pages of its own
 CASES_SHOWN = 100
 BLOCK_BYTES = 256 * 1024
@@ -60,7 +59,7 @@ def tests(task: str, attempt: AttemptView | None) -> Tests | None:
     read: list[str] = []
     unread: list[str] = []
     left, more = REPORTS_BYTES, False
-    for file in [one for one in attempt.artifacts if _REPORT.search(one.path)]:
+    for file in tests_of(attempt.artifacts):
         if len(read) >= REPORTS_READ or file.size_bytes > left:
             unread.append(file.path)
             continue

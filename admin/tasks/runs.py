@@ -12,7 +12,7 @@ import msgspec
 
 from admin.auth import principal
 from admin.ports import ports
-from keruta.domain.same_runs import Streak, failing_since, same_facet
+from keruta.domain.same_runs import Streak, facet_of, failing_since
 from keruta.domain.task import TaskSummary, TaskView
 from keruta.domain.task_list import TaskFilter
 
@@ -41,11 +41,7 @@ class Runs(msgspec.Struct, frozen=True, kw_only=True):
 
 def around(view: TaskView) -> Runs | None:
     """Return the runs around a task that its reader may see; None where it is alone."""
-    facet = same_facet(
-        trigger=view.origin, repository=view.repository.url, name=view.name, script=view.script, command=view.command,
-        prompt=view.prompt,
-    )  # fmt: skip
-    reading, wanted = ports().reading, TaskFilter(facets=[facet])
+    reading, wanted = ports().reading, TaskFilter(facets=[facet_of(view)])
     older = reading.page(principal(), wanted, limit=OLDER, cursor=view.id).items
     later = msgspec.structs.replace(wanted, oldest_first=True)
     newer = reading.page(principal(), later, limit=NEWER, cursor=view.id).items

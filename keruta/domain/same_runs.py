@@ -12,7 +12,7 @@ import msgspec
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from keruta.domain.task import Origin, TaskSummary
+    from keruta.domain.task import Origin, TaskSummary, TaskView
 
 DIGEST_LETTERS = 24
 
@@ -32,6 +32,14 @@ def same_facet(
     else:
         what = ["task", repository, name, script, list(command) if command is not None else None, prompt]
     return f"same={hashlib.sha256(json.dumps(what).encode()).hexdigest()[:DIGEST_LETTERS]}"
+
+
+def facet_of(view: TaskView) -> str:
+    """Return the facet of the runs of the same as a task."""
+    return same_facet(
+        trigger=view.origin, repository=view.repository.url, name=view.name, script=view.script, command=view.command,
+        prompt=view.prompt,
+    )  # fmt: skip
 
 
 class Streak(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from keruta.domain.events import Event
     from keruta.domain.overview import Overview, WorkerView
     from keruta.domain.principal import Principal
+    from keruta.domain.report_files import ReportedRun
     from keruta.domain.retention import Pruned
     from keruta.domain.task import TaskPage, TaskSummary, TaskView
     from keruta.domain.task_list import Chunk, TaskFilter
@@ -32,6 +33,10 @@ class TaskQueries(Protocol):
 
     def needing(self, who: Principal, *, limit: int) -> list[TaskSummary]:
         """Return tasks that wait for someone who may change them, as this person may, newest first."""
+        ...
+
+    def reported(self, who: Principal, facet: str, *, before: str, limit: int) -> list[ReportedRun]:
+        """Return attempts with reports among the newest `limit` tasks of a facet before another, newest first."""
         ...
 
     def log_attempt(self, who: Principal, task_id: str, attempt: int | None) -> tuple[int, bool, str]: ...

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from keruta import structs
 from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
@@ -20,6 +21,7 @@ from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
 from keruta.domain.permissions import may_read
 from keruta.domain.principal import Principal
+from keruta.domain.report_files import COVERAGE, TESTS, ReportedRun
 from keruta.domain.scheduling import Lane, Running
 from keruta.domain.task import TaskPage, TaskSummary, TaskView, WaitingView
 from keruta.domain.task_list import Chunk, TaskFilter
@@ -31,7 +33,22 @@ from keruta.settings import Settings
 LOG_PAGE = 100
 POSITION_LIMIT = 10_000
 NEEDS_PEOPLE = sorted({Status.WAITING, Status.SUSPENDED, Status.UNKNOWN})
+REPORTS_OF_A_RUN = 40
 NEEDING_READ = 500  # of those who wait for people: more are not looked through for one reader
+
+
+_IS_REPORT = {"$regexMatch": {"input": "$$file.path", "regex": f"(?:{TESTS})|(?:{COVERAGE})", "options": "i"}}
+_FILES = {"$filter": {"input": {"$ifNull": ["$$one.artifacts", []]}, "as": "file", "cond": _IS_REPORT}}
+_ATTEMPTS = {"$concatArrays": [{"$ifNull": ["$past_attempts", []]}, ["$attempt"]]}
+_ENDED = {"$filter": {"input": _ATTEMPTS, "as": "one", "cond": {"$ifNull": ["$$one.ended_at", False]}}}
+# Of a task: its attempts that have ended, each with its files that have a report's name.
+REPORTED: dict[str, Any] = {
+    "created_at": 1,
+    "attempts": {"$map": {"input": _ENDED, "as": "one", "in": {
+        "attempt": "$$one.number", "commit": {"$ifNull": ["$$one.commit", None]},
+        "artifacts": {"$slice": [_FILES, REPORTS_OF_A_RUN]},
+    }}},
+}  # fmt: skip
 
 
 class MongoReading:
@@ -115,6 +132,19 @@ class MongoReading:
         ]  # fmt: skip
         with translated():
             return [to_summary(row) for row in self._tasks.aggregate(stages, hint="readers_status")]
+
+    def reported(self, who: Principal, facet: str, *, before: str, limit: int) -> list[ReportedRun]:
+        """Return attempts with reports among the newest `limit` tasks of a facet before another, newest first."""
+        match = {"seen_by": {"$in": [f"{reader} {facet}" for reader in who.readers]}, "_id": {"$lt": before}}
+        stages: list[dict[str, Any]] = [
+            {"$match": match}, {"$sort": {"_id": -1}}, {"$limit": limit}, {"$project": REPORTED},
+        ]  # fmt: skip
+        with translated():
+            rows = list(self._tasks.aggregate(stages, hint="seen_by"))
+        return [
+            structs.from_plain({"task": row["_id"], "created_at": row["created_at"], **one}, ReportedRun)
+            for row in rows for one in reversed(row["attempts"]) if one.get("artifacts")
+        ]  # fmt: skip
 
     def _document(self, who: Principal, task_id: str, projection: Any = None) -> Document:
         with translated():
