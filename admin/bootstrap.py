@@ -19,6 +19,7 @@ from keruta.adapters.identity.provider import Provider
 from keruta.adapters.identity.service_account import ClientCredentials
 from keruta.adapters.mongo.access_propagation import Spreading
 from keruta.adapters.mongo.accounts import MongoAccounts
+from keruta.adapters.mongo.activity import MongoActivity
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.browser_sessions import BrowserSessions
 from keruta.adapters.mongo.catalog_kinds import Catalogs
@@ -27,6 +28,7 @@ from keruta.adapters.mongo.client import connect, ping
 from keruta.adapters.mongo.credential_lookup import MongoOpening
 from keruta.adapters.mongo.dead_letters import MongoDeadLetters
 from keruta.adapters.mongo.deliveries import MongoDeliveries
+from keruta.adapters.mongo.favourites import MongoFavourites
 from keruta.adapters.mongo.forge_lookup import MongoForges
 from keruta.adapters.mongo.forge_recovery import MongoRecovery
 from keruta.adapters.mongo.forge_reports import MongoReports
@@ -120,10 +122,12 @@ def make_ports(settings: Settings) -> Ports:
         forge_deliveries=MongoSeenDeliveries(database, taken),
         webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),
+        activities=MongoActivity(database),
         lookup=lookup,
         intake=intake,
         tracing=traced,
         accounts=MongoAccounts(database),
+        favourites=MongoFavourites(database),
         provider=Provider(
             settings.issuer,
             settings.admin_client_id,

@@ -14,9 +14,10 @@ from keruta.ports import EventDecoder, FileStore, Intake, Lookup, Statements, Su
 from keruta.ports.catalog import Catalogs, RemoteCheck, Transfer
 from keruta.ports.deliveries import Deliveries, DeliveryStore
 from keruta.ports.forges import Forges, Posts
-from keruta.ports.people import Accounts, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
+from keruta.ports.people import Accounts, Favourites, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
 from keruta.ports.watching import (
     AccessSpreading,
+    Activities,
     DeadLetters,
     LogTail,
     Retention,
@@ -55,10 +56,12 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     posts: Posts
     webhook_sender: WebhookAlarm
     overview: SystemOverview
+    activities: Activities
     lookup: Lookup
     intake: Intake
     tracing: SubmitTrace
     accounts: Accounts
+    favourites: Favourites
     provider: IdentityProvider
     keycloak_roles: RoleStore | None
     browsers: Sessions

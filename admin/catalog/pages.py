@@ -70,8 +70,8 @@ def _pages(kind: Kind) -> dict[tuple[str, str, str], View]:
             "catalog/entry.html", status, kind=kind, fields=wanted, values=values, told=told, known=known,
             entry=entry, revision=revision, wrong=wrong,
             changeable=managed_by_me(entry, kind) if entry is not None else True,
-            beside=beside(kind.name, entry) if entry is not None else None, state_name=state_name,
-            state_colour=state_colour,
+            beside=beside(kind.name, entry) if entry is not None and kind.name == "trigger" else None,
+            state_name=state_name, state_colour=state_colour,
         )  # fmt: skip
 
     def new() -> flask.Response:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from markupsafe import Markup
 
@@ -30,9 +31,10 @@ def bars(spans: Sequence[Span], label: str) -> Markup:
     return _svg(parts, label)
 
 
-def line(spans: Sequence[Span], label: str) -> Markup:
-    """Draw how long tasks waited, for each time span in which one started."""
-    known = [(at, span.waited_seconds) for at, span in enumerate(spans) if span.waited_seconds is not None]
+def line(spans: Sequence[Span], label: str, *, of: Literal["waited", "ran"] = "waited") -> Markup:
+    """Draw how long tasks waited or ran, for each time span in which one that had started ended."""
+    means = [span.waited_seconds if of == "waited" else span.ran_seconds for span in spans]
+    known = [(at, seconds) for at, seconds in enumerate(means) if seconds is not None]
     most = max([1.0, *(seconds for _, seconds in known)])
     step = (WIDTH - LEFT) / len(spans)
     points = [(LEFT + (at + 0.5) * step, HEIGHT - BELOW - _ROOM * seconds / most) for at, seconds in known]

@@ -158,6 +158,8 @@ SAID = {
     "zone_unknown": marked(
         "Nothing was changed: there is no such time zone. Give a name such as Europe/Berlin or UTC."
     ),
+    "favourite_added": marked("Added to your favourites."),
+    "favourite_removed": marked("Removed from your favourites."),
     "signed_out": marked("You are signed out."),
     "submitted": marked("The task is in the queue."),
     "created_repository": marked("Repository %(name)s added."),

@@ -33,7 +33,7 @@ def find() -> flask.Response:
     named = [entry.name for entry in entries if words.lower() in entry.name.lower()]
     found = ports().reading.page(principal(), TaskFilter(terms=wanted), limit=TASKS_SHOWN, cursor=None)
     return json_answer([
-        *({"name": name, "href": f"/repositories/{name}", "kind": gettext("Repository")}
+        *({"name": name, "href": f"/repositories/{name}/activity", "kind": gettext("Repository")}
           for name in named[:REPOSITORIES_SHOWN]),
         *({"name": visible(task.name or task.id), "href": f"/tasks/{task.id}",
            "kind": f"{gettext(STATUS_NAMES[task.status])} · {short_repository(task.repository)}"}

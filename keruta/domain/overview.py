@@ -9,12 +9,16 @@ import msgspec
 
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
-    """The tasks that ended within an hour or a day. Seconds are means: from submit to start, and from start to end."""
+    """The tasks that ended within an hour or a day. Seconds are means: from submit to start, and from start to end.
+
+    `started`: how many of them had started.
+    """
 
     begun: datetime
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
+    started: int = 0
     waited_seconds: float | None = None
     ran_seconds: float | None = None
 

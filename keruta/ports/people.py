@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from keruta.domain.catalog.common import Page
+    from keruta.domain.favourites import Favourite
     from keruta.domain.principal import Principal
     from keruta.domain.sign_in import BrowserSession, Tokens
     from keruta.domain.users import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
@@ -45,6 +46,16 @@ class IdentityProvider(Protocol):
     def sign_out(self, tokens: Tokens) -> None: ...
 
     def renew(self, refresh_token: str) -> Tokens: ...
+
+
+class Favourites(Protocol):
+    """What people have as their favourites."""
+
+    def of(self, subject: str) -> list[Favourite]: ...
+
+    def add(self, subject: str, wanted: Favourite) -> None: ...
+
+    def remove(self, subject: str, wanted: Favourite) -> None: ...
 
 
 class Sessions(Protocol):

@@ -8,6 +8,7 @@ from datetime import UTC, tzinfo
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from keruta.domain.activity import Activity, Place
     from keruta.domain.catalog.common import Page
     from keruta.domain.dead_letters import DeadLetter
     from keruta.domain.events import Event
@@ -81,6 +82,12 @@ class SystemOverview(Protocol):
     def drain(self, who: Principal, worker: str, *, draining: bool) -> WorkerView:
         """Raises NotFound."""
         ...
+
+
+class Activities(Protocol):
+    """What goes on at one repository, queue or worker."""
+
+    def of(self, who: Principal, place: Place, zone: tzinfo = UTC) -> Activity: ...
 
 
 class Retention(Protocol):

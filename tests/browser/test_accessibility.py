@@ -14,8 +14,8 @@ pytestmark = pytest.mark.timeout(300)
 PAGES = [
     "/", "/tasks", "/tasks/new", "/needs-you", "/repositories", "/repositories/new", "/credentials",
     "/credentials/new", "/documents", "/documents/new", "/profiles", "/profiles/default", "/profiles/new", "/queues",
-    "/queues/default", "/workers", "/users", "/audit", "/dead-letters", "/webhooks", "/api-keys", "/settings",
-    "/nowhere",
+    "/queues/default", "/queues/default/activity", "/workers", "/workers/this-machine", "/users", "/audit",
+    "/dead-letters", "/webhooks", "/api-keys", "/settings", "/nowhere",
 ]  # fmt: skip
 
 

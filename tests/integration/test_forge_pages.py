@@ -42,7 +42,7 @@ def test_a_repositorys_page_shows_its_triggers_tasks_and_pull_requests(town: Tow
         "_id": f"{task['_id']}/pull_request", "task": task["_id"], "kind": "pull_request", "key": "k", "state": "sent",
         "url": "https://github.com/octocat/Hello-World/pull/9",
     })  # fmt: skip
-    status, text = signed_in(app, ANN).ask("GET", "/repositories/hello")
+    status, text = signed_in(app, ANN).ask("GET", "/repositories/hello/activity")
 
     assert status == 200
     for link in ("/triggers/t", f"/tasks/{task['_id']}", "https://github.com/octocat/Hello-World/pull/9"):
@@ -61,3 +61,4 @@ def test_a_page_shows_nothing_of_what_someone_may_not_read(town: Town, app: flas
     assert status == 200
     assert task["_id"] not in text
     assert stranger.ask("GET", "/repositories/hello")[0] == 404
+    assert stranger.ask("GET", "/repositories/hello/activity")[0] == 404

@@ -9,6 +9,7 @@ TURNED = "invoice\u202egpj.exe"  # what follows is shown from right to left
 HOSTILE_PAGES = (
     "/tasks/{task}", "/tasks/{task}/files/x.html", "/tasks/{task}/files/x.svg", "/tasks/{task}/files/a.patch",
     "/documents/hostile", "/documents/hostile/versions", "/repositories/hostile",
+    "/repositories/hostile/activity", "/tasks/{task}/compare",
 )  # fmt: skip
 LOG = r"""
 printf '<script>window.stolen = 1</script>\n'

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from keruta.adapters.mongo.overview import last_days, last_hours, spans
+from keruta.adapters.mongo.ended_spans import last_days, last_hours, spans
 
 
 def row(at: datetime, **more: Any) -> dict[str, Any]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -14,12 +13,13 @@ import msgspec
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.ended_spans import DAYS, HOURS, counting_stages, last_days, last_hours, spans
 from keruta.adapters.mongo.running import RUNNING
 from keruta.adapters.mongo.tasks import seen_within
 from keruta.domain.lifecycle import ENDED, OPEN
 from keruta.domain.messages import message
 from keruta.domain.naming import earliest_id
-from keruta.domain.overview import Overview, Span, Trouble, WorkerView
+from keruta.domain.overview import Overview, Trouble, WorkerView
 from keruta.domain.principal import Principal
 from keruta.errors import NotFound
 
@@ -27,8 +27,6 @@ LOOKED_AT = 50_000
 COUNTED = 100_000
 REMEMBERED_SECONDS = 10.0
 REMEMBERED = 100
-HOURS, DAYS = 24, 7
-BIN_MINUTES = 15  # every zone is a multiple of this from UTC
 GONE_SECONDS = 86_400.0  # a worker that left is shown for a day
 
 
@@ -96,27 +94,13 @@ class MongoOverview:
     def _ended(self, mine: Mapping[str, Any], since: datetime) -> list[dict[str, Any]]:
         """By the quarter of an hour in which they ended: of the newest that were submitted since."""
         ended = {**mine, "status": {"$in": sorted(ENDED)}, "_id": {"$gte": earliest_id(since)}}
-        started = "$attempt.started_at"
-        waited = {"$cond": [{"$ifNull": [started, False]}, {"$subtract": [started, "$created_at"]}, None]}
-        ran = {"$cond": [{"$ifNull": [started, False]}, {"$subtract": ["$ended_at", started]}, None]}
-        bins = {"date": "$ended_at", "unit": "minute", "binSize": BIN_MINUTES}
-        return list(
-            self._tasks.aggregate(
-                [
-                    {"$match": ended},
-                    {"$sort": {"_id": -1}},
-                    {"$limit": LOOKED_AT},
-                    {"$project": {"status": 1, "created_at": 1, "ended_at": {"$ifNull": ["$ended_at", "$changed_at"]},
-                                  "attempt.started_at": 1}},
-                    {"$group": {
-                        "_id": {"at": {"$dateTrunc": bins}, "status": "$status"},
-                        "count": {"$sum": 1}, "started": {"$sum": {"$cond": [{"$ifNull": [started, False]}, 1, 0]}},
-                        "waited": {"$sum": waited}, "ran": {"$sum": ran},
-                    }},
-                ],
-                hint="readers_status",
-            )
-        )  # fmt: skip
+        stages: list[dict[str, Any]] = [
+            {"$match": ended},
+            {"$sort": {"_id": -1}},
+            {"$limit": LOOKED_AT},
+            *counting_stages(),
+        ]
+        return list(self._tasks.aggregate(stages, hint="readers_status"))
 
     # ------------------------------------------------------------ workers
 
@@ -178,36 +162,3 @@ class MongoOverview:
                 yield Trouble(kind="worker_lost", of=worker.id)
         if not any(worker.there and not worker.draining for worker in workers):
             yield Trouble(kind="no_worker")
-
-
-def last_hours(now: datetime, zone: tzinfo, count: int) -> list[datetime]:
-    """Return when the last hours of a zone's clock began, oldest first. Hours are counted in UTC: none is left out."""
-    whole = now.astimezone(zone).replace(minute=0, second=0, microsecond=0).astimezone(UTC)
-    return [(whole - timedelta(hours=back)).astimezone(zone) for back in range(count - 1, -1, -1)]
-
-
-def last_days(now: datetime, zone: tzinfo, count: int) -> list[datetime]:
-    """Return when the last days of a zone began, oldest first; a day may have 23 or 25 hours."""
-    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
-    return [midnight - timedelta(days=back) for back in range(count - 1, -1, -1)]  # by the clock on the wall
-
-
-def spans(rows: Sequence[Mapping[str, Any]], begins: Sequence[datetime]) -> list[Span]:
-    """Return what ended in each span; each goes on until the next one, the last one until now."""
-    found: list[list[Mapping[str, Any]]] = [[] for _ in begins]
-    bounds = [begun.astimezone(UTC) for begun in begins]
-    for row in rows:
-        at = bisect_right(bounds, row["_id"]["at"]) - 1
-        if at >= 0:
-            found[at].append(row)
-    return [_span(begun, here) for begun, here in zip(begins, found, strict=True)]
-
-
-def _span(begun: datetime, rows: Sequence[Mapping[str, Any]]) -> Span:
-    counts = {str(end): sum(row["count"] for row in rows if row["_id"]["status"] == end) for end in ENDED}
-    started = sum(row["started"] for row in rows)
-    return Span(
-        begun=begun, succeeded=counts["succeeded"], failed=counts["failed"], cancelled=counts["cancelled"],
-        waited_seconds=sum(row["waited"] for row in rows) / started / 1000 if started else None,
-        ran_seconds=sum(row["ran"] for row in rows) / started / 1000 if started else None,
-    )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TEXTS = {
     "http_not_a_cloudevent": "The request is not a CloudEvent 1.0 in binary or structured mode.",
+    "favourite_unknown": "This can't be a favourite. Repositories, queues, workers, templates and triggers can.",
     "http_no_word": "It contains no word.",
     "http_mongo_address": "KERUTA_MONGO_URL can't be used: {error}",
     "http_database_away": "The database does not answer; try again in a few seconds.",

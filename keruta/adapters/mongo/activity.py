@@ -1,0 +1,114 @@
+"""What goes on at one repository, queue or worker: read by indexes, up to a fixed number of documents.
+
+A repository's and a queue's tasks are found by their facet. A worker's have none: the newest tasks are looked through.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+import msgspec
+
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.ended_spans import DAYS, HOURS, counting_stages, last_days, last_hours, spans
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
+from keruta.domain.activity import Activity, Place
+from keruta.domain.lifecycle import ENDED, OPEN
+from keruta.domain.naming import earliest_id
+from keruta.domain.principal import Principal
+from keruta.domain.task import TaskSummary
+
+LOOKED_AT = 2000  # the newest tasks of a week
+OPEN_LOOKED_AT = 2000
+RECENT, AT_WORK, WAITING = 10, 50, 50
+REMEMBERED_SECONDS = 10.0
+REMEMBERED = 200
+
+
+class _Counted(msgspec.Struct, frozen=True, kw_only=True):
+    """What ended within the week, whatever the reader's zone."""
+
+    rows: list[dict[str, Any]]
+    looked_at: int
+
+
+class MongoActivity:
+    """`keruta.ports.watching.Activities` on MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._tasks = database["tasks"]
+        self._remembered: dict[tuple[str, ...], tuple[float, _Counted]] = {}
+        self._lock = threading.Lock()
+
+    def of(self, who: Principal, place: Place, zone: tzinfo = UTC) -> Activity:
+        """Return what goes on at a place. Its charts are ten seconds old at most."""
+        now = datetime.now(UTC)
+        with translated():
+            found = self._counted(who, place, now)
+            open_ones, more = self._open(who, place)
+            recent = self._recent(who, place)
+        waiting = [one for one in open_ones if one.status == "queued"]
+        at_work = [one for one in reversed(open_ones) if one.status != "queued"]
+        return Activity(
+            at_work=at_work[:AT_WORK], waiting=waiting[:WAITING],
+            more_open=more or len(at_work) > AT_WORK or len(waiting) > WAITING, recent=recent,
+            day=spans(found.rows, last_hours(now, zone, HOURS)), week=spans(found.rows, last_days(now, zone, DAYS)),
+            capped=found.looked_at >= LOOKED_AT,
+        )  # fmt: skip
+
+    def _counted(self, who: Principal, place: Place, now: datetime) -> _Counted:
+        key = (place.kind, place.name, *who.readers)
+        made_at, found = self._remembered.get(key, (0.0, None))
+        if found is not None and time.monotonic() - made_at < REMEMBERED_SECONDS:
+            return found
+        since = earliest_id(now - timedelta(days=DAYS))
+        newest = [{"$match": {**_seen(who, place), "_id": {"$gte": since}}}, {"$sort": {"_id": -1}}]
+        ended = {**_on(place), "status": {"$in": sorted(ENDED)}}
+        rows = list(self._tasks.aggregate(
+            [*newest, {"$limit": LOOKED_AT}, {"$match": ended}, *counting_stages()], hint="seen_by"
+        ))  # fmt: skip
+        count = list(self._tasks.aggregate(
+            [*newest, {"$limit": LOOKED_AT}, {"$count": "count"}], hint="seen_by"
+        ))  # fmt: skip
+        found = _Counted(rows=rows, looked_at=count[0]["count"] if count else 0)
+        with self._lock:
+            if len(self._remembered) >= REMEMBERED:
+                self._remembered.clear()
+            self._remembered[key] = time.monotonic(), found
+        return found
+
+    def _open(self, who: Principal, place: Place) -> tuple[list[TaskSummary], bool]:
+        """Return the open tasks there, oldest first, of the oldest that the reader may see; and whether there are
+        more.
+        """
+        if place.kind == "worker":
+            match: dict[str, Any] = {"holder": place.name, "readers": {"$in": who.readers}}
+            found = self._tasks.find(match, SUMMARY_PROJECTION).hint("holder").limit(OPEN_LOOKED_AT)
+            return sorted((to_summary(row) for row in found), key=lambda one: one.id), False
+        match = {"readers": {"$in": who.readers}, "status": {"$in": sorted(OPEN)}}
+        there = {"seen_by": {"$in": [f"{reader} {place.facet}" for reader in who.readers]}}
+        oldest: list[dict[str, Any]] = [{"$match": match}, {"$sort": {"_id": 1}}, {"$limit": OPEN_LOOKED_AT}]
+        parts = {"count": [{"$count": "count"}], "there": [{"$match": there}, {"$project": SUMMARY_PROJECTION}]}
+        rows = next(iter(self._tasks.aggregate([*oldest, {"$facet": parts}], hint="readers_status")))
+        more = bool(rows["count"]) and rows["count"][0]["count"] >= OPEN_LOOKED_AT
+        return [to_summary(row) for row in rows["there"]], more
+
+    def _recent(self, who: Principal, place: Place) -> list[TaskSummary]:
+        stages: list[dict[str, Any]] = [
+            {"$match": _seen(who, place)}, {"$sort": {"_id": -1}}, {"$limit": LOOKED_AT},
+            {"$match": {**_on(place), "status": {"$in": sorted(ENDED)}}}, {"$limit": RECENT},
+            {"$project": SUMMARY_PROJECTION},
+        ]  # fmt: skip
+        return [to_summary(row) for row in self._tasks.aggregate(stages, hint="seen_by")]
+
+
+def _seen(who: Principal, place: Place) -> dict[str, Any]:
+    facet = place.facet
+    return {"seen_by": {"$in": who.readers if facet is None else [f"{reader} {facet}" for reader in who.readers]}}
+
+
+def _on(place: Place) -> dict[str, Any]:
+    return {"attempt.worker": place.name} if place.kind == "worker" else {}
