@@ -45,6 +45,7 @@ TARGETS: dict[str, list[str]] = {
         "tests/unit/test_command_decisions.py", "tests/unit/test_results_room.py",
     ],
     "keruta/domain/decisions/leases.py": ["tests/unit/test_lease_decisions.py"],
+    "keruta/domain/decisions/ends.py": ["tests/unit/test_report_decisions.py"],
     "keruta/domain/decisions/reports.py": ["tests/unit/test_report_decisions.py"],
     "keruta/domain/decisions/values.py": [
         "tests/unit/test_command_decisions.py", "tests/unit/test_lease_decisions.py",

@@ -12,9 +12,9 @@ import msgspec
 from keruta import metrics
 from keruta.domain import permissions
 from keruta.domain.catalog.circuits import BLAMED
+from keruta.domain.decisions.ends import Circumstances
 from keruta.domain.decisions.reports import (
     ACCEPTED,
-    Circumstances,
     not_theirs,
     on_chunk,
     on_renewal,

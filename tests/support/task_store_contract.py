@@ -16,8 +16,9 @@ import pytest
 
 from keruta.domain.decisions.assignment import on_assign
 from keruta.domain.decisions.commands import Accept, Cancel, Input, Push, Rerun, on_command, on_resource_deleted
+from keruta.domain.decisions.ends import Circumstances
 from keruta.domain.decisions.leases import on_lease_expired, on_unanswered
-from keruta.domain.decisions.reports import Circumstances, on_renewal, on_report
+from keruta.domain.decisions.reports import on_renewal, on_report
 from keruta.domain.decisions.room import FULL_BYTES
 from keruta.domain.decisions.values import NOW, UNCHECKED, Counted, Decision, Guard, Kept, Later, LogSummary, Standing
 from keruta.domain.lifecycle import ENDED, LEASED, NOT_STARTED, Change, Status, sources, target

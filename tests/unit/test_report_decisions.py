@@ -9,17 +9,8 @@ from typing import Any
 
 import pytest
 
-from keruta.domain.decisions.reports import (
-    ACCEPTED,
-    LOG_SLACK_BYTES,
-    REPEAT,
-    STALE,
-    Circumstances,
-    on_chunk,
-    on_renewal,
-    on_report,
-    summary_of,
-)
+from keruta.domain.decisions.ends import REPEAT, STALE, Circumstances
+from keruta.domain.decisions.reports import ACCEPTED, LOG_SLACK_BYTES, on_chunk, on_renewal, on_report, summary_of
 from keruta.domain.decisions.values import NOW, Attempt, Decision, Kept, Later, LogSummary, Standing
 from keruta.domain.lifecycle import ENDED, HELD, NOT_STARTED, STARTED, Change, Status
 from keruta.domain.messages import Message

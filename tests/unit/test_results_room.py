@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from keruta.domain.decisions.commands import INPUTS_LIMIT, Input, Push, Rerun, on_command
-from keruta.domain.decisions.reports import Circumstances, on_report
+from keruta.domain.decisions.ends import Circumstances
+from keruta.domain.decisions.reports import on_report
 from keruta.domain.decisions.room import ATTEMPT_BYTES, FULL_BYTES, ROOM_BYTES, listed
 from keruta.domain.decisions.values import Attempt, Decision, Standing
 from keruta.domain.lifecycle import Status

@@ -9,8 +9,9 @@ import pytest
 
 from keruta.domain.decisions.assignment import on_assign
 from keruta.domain.decisions.commands import Cancel, Input, Rerun, on_command
+from keruta.domain.decisions.ends import REPEAT, Circumstances
 from keruta.domain.decisions.leases import on_lease_expired, on_unanswered
-from keruta.domain.decisions.reports import REPEAT, Circumstances, on_report
+from keruta.domain.decisions.reports import on_report
 from keruta.domain.decisions.values import (
     NOW,
     Appended,
