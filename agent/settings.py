@@ -10,6 +10,7 @@ from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.errors import SettingsError
 
 UPLOAD_SECONDS = 600  # as long as one request of an upload is made again
+CACHE_SECONDS = 120  # in which dependency caches are stored, once the script has succeeded
 PUSH_SECONDS = 300  # of all tries of a push, once the script has ended
 
 
@@ -78,6 +79,12 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     clone_cache_bytes: int = 10 * 1024**3
     """Bytes of the clone cache, 10 GiB; in a cluster, for each repository. The least recently used are removed."""
+
+    dependency_cache: bool = True
+    """Keep dependency caches, of tasks that ask for them, under `KERUTA_WORKER_DIR`."""
+
+    dependency_cache_bytes: int = 10 * 1024**3
+    """Bytes of dependency caches, 10 GiB; in a cluster, for each repository. The least recently used are removed."""
 
     grace_seconds: float = 10.0
     """Seconds between SIGTERM and SIGKILL for a script that is stopped."""
@@ -174,13 +181,14 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     transports: frozenset[str] = DEFAULT_TRANSPORTS
     """Schemes that Git may use, of https, http and ssh."""
 
-    def pod_grace_seconds(self, *, pushes: bool) -> int:
+    def pod_grace_seconds(self, *, pushes: bool, caches: bool = False) -> int:
         """Return the seconds for which an agent may go on once its Pod, or its script, has ended.
 
         Args:
             pushes: whether it is to push a branch; a Git server may be away for a while, as keruta when results are
                 uploaded.
+            caches: whether it is to store dependency caches.
         """
-        return (
-            self.job_grace_seconds + (PUSH_SECONDS if pushes else 0) + (0 if self.job_results_claim else UPLOAD_SECONDS)
-        )
+        stores = CACHE_SECONDS if caches and self.job_results_claim else 0
+        uploads = 0 if self.job_results_claim else UPLOAD_SECONDS
+        return self.job_grace_seconds + (PUSH_SECONDS if pushes else 0) + stores + uploads

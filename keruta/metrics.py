@@ -36,6 +36,20 @@ CLONE_CACHE = Counter(
     "keruta_clone_cache", "Uses of the clone cache, by outcome: hit, miss, bad (removed, fetched again), failed.",
     ["outcome"],
 )  # fmt: skip
+DEPENDENCY_CACHE = Counter(
+    "keruta_dependency_cache",
+    "Uses of dependency caches, by outcome: hit, partial (another key's entry), miss, saved, bad (removed), failed.",
+    ["outcome"],
+)
+DEPENDENCY_CACHE_BYTES = Counter(
+    "keruta_dependency_cache_bytes",
+    "Bytes of dependency caches, by direction: restored, saved.",
+    ["direction"],
+)
+DEPENDENCY_CACHE_SECONDS = Histogram(
+    "keruta_dependency_cache_seconds", "How long dependency caches took, by direction: restored, saved.", ["direction"],
+    buckets=_SECONDS,
+)  # fmt: skip
 DELIVERIES = Counter(
     "keruta_deliveries", "Deliveries of forges, by outcome: stored, repeated, or why they were refused.", ["outcome"]
 )

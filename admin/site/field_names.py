@@ -12,7 +12,7 @@ _NAMES = {
     "default_profile": marked("Profile by default"), "submodules": marked("With submodules"),
     "depth": marked("Commits of history"),
     "paths": marked("Directories"), "provenance": marked("Signed provenance"),
-    "fetch_more": marked("Scripts may fetch more"),
+    "fetch_more": marked("Scripts may fetch more"), "cache": marked("Dependency caches"),
     "lfs": marked("With large files (Git LFS)"), "allowed_refs": marked("Branches and tags that are allowed"),
     "max_running": marked("Tasks at once, at most"), "access": marked("Only for some people"),
     "read": marked("May look"), "run": marked("May run tasks"), "manage": marked("May change it"),
@@ -97,6 +97,8 @@ _HELP = {
     "provenance": marked("A signed statement of what each attempt did, which others can check."),
     "fetch_more": marked("Scripts fetch more of their own repository through keruta, without its credential; yes "
                          "unless it is turned off."),
+    "cache": marked("As YAML: a list with paths, such as ~/.npm, and key, the files they depend on, such as "
+                    "package-lock.json."),
     "documents": marked("Names, or tag: and a tag, one a line."),
     "labels": marked("key=value, one a line."),
     "env": marked("NAME=value, one a line. No secrets: they belong into credentials."),

@@ -93,3 +93,5 @@ def _options(body: Mapping[str, Any]) -> Iterator[list[str]]:
         yield [f"--result-branch={body['result']['branch']}", f"--if-exists={body['result']['if_exists']}"]
     if body.get("provenance"):
         yield ["--provenance"]
+    if "cache" in body:
+        yield [f"--cache={json.dumps(body['cache'])}"]

@@ -20,6 +20,7 @@ from agent.attempt.collector import Collector
 from agent.attempt.context import Script, World
 from agent.attempt.conversation import Conversation
 from agent.attempt.deadline import Deadline
+from agent.attempt.dependency_caches import DependencyCaches
 from agent.attempt.directory import AttemptFile, JobDir
 from agent.attempt.fetch_proxy import FetchProxy, offered
 from agent.attempt.fetch_proxy import Place as FetchPlace
@@ -94,6 +95,9 @@ class Job:
         self._transcript: Transcript | None = None
         self._limits = Limits(world.settings, directory, specification)
         self._repository = AttemptRepository(world, directory, specification, self._masker)
+        self._caches = DependencyCaches(
+            world, directory, specification, self._repository, world.dependencies(specification), self._say
+        )
         self._session = StoredSession(world, directory, specification, self._repository)
         self._suspension: Suspension | None = None
         if self._agent is not None:
@@ -189,6 +193,7 @@ class Job:
             self._agent.furnish()
             if self._agent.resumes:
                 self._session.put_files(self._agent.adapter, 0o770 if world.in_pod else 0o700)
+        self._caches.restore(commit, self._stop, attempt.deadline_at)
         if (proxy := self._offer_fetches(commit)) is not None:
             script_environment.point_to_proxy(world, self._dir, self._spec, proxy)
         execution = self._dir.execution(world.boot)
@@ -458,6 +463,8 @@ class Job:
             return None
         if self._is_cancelled() and self._agent is not None and self._agent.question is not None:
             verdict = Verdict(status="cancelled", reason="Cancelled", message=message("script_cancelled"))
+        if verdict.status == "succeeded":
+            self._caches.save(self._stop)
         granted = self._store_session(commit, verdict)
         verdict, collected = collector.finish(verdict, commit)
         pushed = collector.result.pushed

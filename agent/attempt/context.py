@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from agent.attempt.credentials import Opener
+from agent.attempt.dependency_store import DependencyStore, LocalStore
 from agent.attempt.directory import JobDir
 from agent.attempt.result_stores import Requests, ResultStore, UploadStore, VolumeStore
 from agent.settings import WorkerSettings
@@ -115,3 +116,11 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
             assert self.requests is not None
             return UploadStore(self.requests, task, attempt, directory.root)
         return VolumeStore(self.settings.results_dir, task, attempt)
+
+    def dependencies(self, specification: Specification) -> DependencyStore | None:
+        """Return where a repository's dependency caches are kept; None where they are not."""
+        settings = self.settings
+        if not settings.dependency_cache or not specification.caches.scope:
+            return None
+        root = settings.worker_dir / "dependencies"
+        return LocalStore(root, specification.caches.scope, settings.dependency_cache_bytes)

@@ -19,9 +19,10 @@ from keruta.adapters.git import own_git
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import Credential, environment, first_lines
 from keruta.adapters.git.refs_by_http import Refs
-from keruta.adapters.git.remote import Ask
-from keruta.domain.repository import transport
+from keruta.adapters.git.remote import Ask, resolve
+from keruta.domain.repository import is_commit, transport
 from keruta.domain.specification import Access, Specification
+from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 
 _REFS = Refs()
@@ -69,6 +70,26 @@ class AttemptRepository:
                 stop=stop,
                 ask=self._ask(credential),
             )
+
+    def is_default_tip(self, commit: str, pushed_ref: str | None, stop: threading.Event, deadline_at: float) -> bool:
+        """Return whether the commit is the tip of the default branch, and no other branch or tag was asked for.
+
+        Called before the script starts: Git runs in the workspace.
+
+        Args:
+            pushed_ref: the branch whose push is processed, where the commit alone is asked for.
+
+        Raises:
+            PhaseError, Stopped.
+        """
+        asked = self._spec.repository.ref
+        named = pushed_ref if asked is None or is_commit(asked) else asked
+        wanted = RepositoryRef(url=self._spec.repository.url, ref=named)
+        credential = self._credential(self._spec.read, "read")
+        with self._environment(credential) as env:
+            git = Git(self._dir.workspace, env, stop, time.monotonic() + deadline_at - time.time())
+            found = resolve(wanted, git, self._ask(credential))
+        return found.commit == commit and found.ref is not None and found.ref == found.default_ref
 
     def _ask(self, credential: Credential | None) -> Ask | None:
         """The way to ask for refs without a process, where the user's own Git configuration does not say otherwise."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -68,6 +69,7 @@ def cli() -> None:
     help="Check out only this directory, and the files beside and above it.",
 )
 @click.option("--provenance/--no-provenance", default=None, help="Make a signed provenance statement for each attempt.")
+@click.option("--cache", metavar="JSON", help="The task's own dependency caches, as the API takes them; [] for none.")
 @click.option("--idempotency-key", help="Two submits with the same key make one task.")
 @click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
 @click.argument("command", nargs=-1)
@@ -142,6 +144,11 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
         task["priority"] = options["priority"]
     if options.get("provenance") is not None:
         task["provenance"] = options["provenance"]
+    if options.get("cache") is not None:
+        try:
+            task["cache"] = json.loads(options["cache"])
+        except ValueError as error:
+            raise click.ClickException(f"--cache takes JSON: {error}") from error
     if options["timeout"] is not None:
         task["timeout_seconds"] = options["timeout"]
     if options["retry"] is not None:

@@ -62,6 +62,7 @@ def continued(task: TaskView, prompt: str) -> TaskRequest:
         repository=repository, prompt=_spoken(task, prompt), check=task.check, name=task.name, queue=task.queue,
         profile=task.profile, documents=[one.name for one in task.documents], priority=task.priority, env=task.env,
         timeout_seconds=task.timeout_seconds, retry=task.retry, result=result, provenance=task.provenance,
+        cache=task.cache,
         labels={**labels, LABEL: task.id},
     )  # fmt: skip
 

@@ -49,4 +49,5 @@ def request_of(task: TaskView) -> dict[str, Any]:
         **({"result": msgspec.to_builtins(result)} if result is not None else {}),
         **({"result_branch": task.result_branch} if result is None and task.result_branch is not None else {}),
         **({"provenance": True} if task.provenance else {}),
+        **({"cache": plain["cache"]} if task.cache is not None else {}),
     }

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.catalog.caches import CacheRule
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.pods import PodOptions
@@ -59,6 +60,21 @@ class Placement(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tolerations: list[Toleration] = []
     agent_memory: str | None = None
     pod: PodOptions = PodOptions()
+
+
+class Caches(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The dependency caches of an attempt.
+
+    Args:
+        scope: the directory of the repository's entries; no other repository has the same.
+        writes: whether an attempt at the default branch may store entries; at any other ref it never does.
+        pushed_ref: the branch whose push started the task, which has the commit alone as its ref.
+    """
+
+    rules: list[CacheRule] = []
+    scope: str = ""
+    writes: bool = False
+    pushed_ref: str | None = None
 
 
 class EarlierPush(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +172,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     lfs: bool = False
     fetch_more: bool = True
     allowed_refs: list[str] = []
+    caches: Caches = Caches()
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
     result_branch: str | None = None
     result: ResultBranch | None = None

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.catalog.caches import CacheRule, CacheRules, rules_faults
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.catalog.profiles import ARGUMENT_LIMIT_BYTES, ENV_LIMIT_BYTES, environment_bytes
 from keruta.domain.messages import Message, message
@@ -116,6 +117,7 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     result_branch: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
     result: ResultBranch | None = None
     provenance: bool | None = None
+    cache: CacheRules | None = None
     labels: Annotated[dict[str, Annotated[str, Meta(max_length=200)]], Meta(max_length=LABELS_LIMIT)] = {}
 
     def faults(self) -> Problems:
@@ -137,6 +139,7 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             if not NAME.fullmatch(wanted) and not (wanted.startswith("tag:") and len(wanted) > 4):
                 yield f"/documents/{number}", message("field_document")
         yield from _env_faults(self.env)
+        yield from rules_faults(self.cache)
         for key in self.labels:
             if not LABEL_KEY.fullmatch(key):
                 yield f"/labels/{key[:80]}", message("field_label")
@@ -323,6 +326,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
         work_kept_by: the attempt whose work is among its artifacts, and can be pushed.
         answer: the last attempt's.
         provenance: whether each attempt gets a signed statement of what it did.
+        cache: its own dependency caches; None where it has those of its repository and profile.
         answer_until: when a suspended task fails for want of an answer.
         origin: what a trigger started it for.
     """
@@ -359,6 +363,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     result_branch: str | None = None
     result: ResultBranch | None = None
     provenance: bool = False
+    cache: list[CacheRule] | None = None
     work_kept_by: int | None = None
     attempts: list[AttemptView] = []
     outputs: dict[str, str] = {}
@@ -479,5 +484,6 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
             "documents": msgspec.to_builtins(self.documents),
             "timeout_seconds": self.timeout_seconds,
             "provenance": self.provenance,
+            **({"cache": plain["cache"]} if self.request.cache is not None else {}),
             **({"session": msgspec.to_builtins(self.session)} if self.session is not None else {}),
         }

@@ -302,7 +302,11 @@ WAYS: dict[str, tuple[Change, str]] = {
     ),
     "all repositories' caches": (
         lambda j: _agent(j)["volumeMounts"].append({"name": "shared", "mountPath": "/x", "subPath": "cache"}),
-        "one repository's clone cache",
+        "one repository's caches",
+    ),
+    "all repositories' dependency caches": (
+        lambda j: _agent(j)["volumeMounts"].append({"name": "shared", "mountPath": "/x", "subPath": "dependencies"}),
+        "one repository's caches",
     ),
     "all results": (
         lambda j: _agent(j)["volumeMounts"].append({"name": "shared", "mountPath": "/x", "subPath": "results"}),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from admin.tasks.copying import command_line, forms
 from keruta.cli.commands import run
+from keruta.domain.catalog.caches import CacheRule
 from keruta.domain.decode import convert
 from keruta.domain.resubmission import request_of
 from keruta.domain.task import RepositoryRef, ResultBranch, RetryPolicy, TaskRequest, TaskView
@@ -44,6 +45,7 @@ FULL = task(
         url="https://example.com/a.git", name="site", ref="main", submodules=True, paths=("a b",)
     ),
     result_branch="fix", result=ResultBranch(branch="fix", if_exists="replace"), provenance=True,
+    cache=[CacheRule(paths=["~/.npm"], key=["it's.json"])],
 )  # fmt: skip
 
 

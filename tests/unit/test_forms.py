@@ -33,6 +33,7 @@ YAMLS: dict[str, list[Any]] = {
         {"name": "target", "type": "choice", "choices": ["a: b", "yes"], "default": "yes"},
         {"name": "notes"},
     ],
+    "cache": [{"paths": ["~/.npm", "a: b"], "key": ["package-lock.json"], "restore_keys": [""]}],
     "usage": [{"measure": "cost_usd", "pattern": "cost: ([0-9.]+)", "fold": "sum"}],
 }
 

@@ -14,11 +14,12 @@ from agent.runners.kubernetes.manifests import ACCOUNT_FILES, job_manifest, secr
 from agent.runners.kubernetes.pod_attempt import PodJob
 from agent.runners.kubernetes.pod_status import ended, not_made, stuck
 from agent.settings import ClusterSettings
+from keruta.domain.catalog.caches import CacheRule
 from keruta.domain.catalog.pods import NodeRequirement, PodOptions, Service
 from keruta.domain.catalog.profiles import Amounts, Resources, Toleration
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Assigned, Ended, Lost, ScriptEnded
-from keruta.domain.specification import Access, Fault, Placement, Specification
+from keruta.domain.specification import Access, Caches, Fault, Placement, Specification
 from keruta.domain.task import RepositoryRef, ResultBranch
 from keruta.network import Network
 
@@ -124,6 +125,24 @@ def test_a_job_sees_its_own_results_and_no_others(specification: Specification) 
     assert mounts[f"/shared/{cache}"]["subPath"] == cache
     assert "/shared/cache" not in mounts
     assert not [mount for mount in mounts.values() if mount["name"] == "shared" and "subPath" not in mount]
+
+
+def test_a_job_sees_its_repositorys_dependency_caches_alone(specification: Specification) -> None:
+    """Without the shared volume they are not mounted, and the agent is told that none are kept."""
+    caches = Caches(rules=[CacheRule(paths=["target"], key=["Cargo.lock"])], scope="a" * 32, writes=True)
+    wanted = msgspec.structs.replace(specification, caches=caches)
+    place = f"dependencies/{caches.scope}"
+
+    pod = pod_of(wanted)
+    without = job_manifest(wanted, msgspec.structs.replace(SETTINGS, job_results_claim=""))["spec"]["template"]["spec"]
+
+    mounts = {mount["mountPath"]: mount for mount in pod["initContainers"][0]["volumeMounts"]}
+    assert mounts[f"/shared/{place}"]["subPath"] == place
+    assert not [mount for mount in pod["containers"][0]["volumeMounts"] if mount["name"] == "shared"]
+    assert pod["terminationGracePeriodSeconds"] == pod_of(specification)["terminationGracePeriodSeconds"] + 120
+    agent = without["initContainers"][0]
+    assert not [mount for mount in agent["volumeMounts"] if "dependencies" in mount["mountPath"]]
+    assert {"name": "KERUTA_DEPENDENCY_CACHE", "value": "0"} in agent["env"]
 
 
 def test_a_profile_is_honoured(specification: Specification) -> None:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from keruta.cli import comparison, progress, tasks
 from keruta.cli.commands import cli
+from keruta.domain.catalog.caches import CacheRule
 from keruta.domain.catalog.documents import DocumentRef
 from keruta.domain.decode import convert
 from keruta.domain.resubmission import request_of
@@ -97,6 +98,7 @@ FULL = task(
     ),
     retry=RetryPolicy(policy="always", max_attempts=5), result=ResultBranch(branch="fix", if_exists="suffix"),
     result_branch="fix", provenance=True, priority=7, timeout_seconds=99, queue="night", profile="claude",
+    cache=[CacheRule(paths=["~/.npm"], key=["package-lock.json"])],
 )  # fmt: skip
 
 
@@ -112,6 +114,7 @@ def test_the_request_of_a_task_asks_for_the_same(original: TaskView) -> None:
     assert made.timeout_seconds == original.timeout_seconds
     assert made.labels == {key: value for key, value in original.labels.items() if key != "continues"}
     assert bool(made.provenance) == original.provenance
+    assert made.cache == original.cache
     wanted = made.wanted_result
     assert (wanted.branch if wanted is not None else None) == original.result_branch
     assert not isinstance(made.repository, str)
@@ -120,7 +123,8 @@ def test_the_request_of_a_task_asks_for_the_same(original: TaskView) -> None:
         known.name, known.ref, known.submodules, known.depth, known.tags,
     )  # fmt: skip
     assert tuple(asked.paths or ()) == known.paths
-    covered = {"repository", "result", "result_branch", "labels", "documents", "timeout_seconds", "provenance"}
+    covered = {"repository", "result", "result_branch", "labels", "documents", "timeout_seconds"}
+    covered |= {"provenance", "cache"}
     covered |= {"script", "command", "prompt", "check", "name", "queue", "profile", "priority", "env", "retry"}
     assert covered == set(TaskRequest.__struct_fields__)  # a new field of the API belongs here, too
 

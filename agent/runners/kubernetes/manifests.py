@@ -110,7 +110,7 @@ def labels(specification: Specification) -> dict[str, str]:
 
 def _grace_seconds(specification: Specification, settings: ClusterSettings) -> int:
     pushes = specification.wanted_result is not None or specification.kept_work is not None
-    return settings.pod_grace_seconds(pushes=pushes)
+    return settings.pod_grace_seconds(pushes=pushes, caches=specification.caches.writes)
 
 
 def _pod(specification: Specification, settings: ClusterSettings) -> dict[str, Any]:
@@ -188,6 +188,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
         "KERUTA_TRANSPORTS": ",".join(sorted(settings.transports)),
         "KERUTA_FETCH_PROXY": "1" if settings.fetch_proxy else "0",
         "KERUTA_CLONE_CACHE": "1" if settings.job_results_claim else "0",
+        "KERUTA_DEPENDENCY_CACHE": "1" if settings.job_results_claim else "0",
         "KERUTA_OWN_GIT": "1" if settings.own_git else "0",
         "KERUTA_GIT_STALL_SECONDS": str(settings.git_stall_seconds),
         "KERUTA_GRACE_SECONDS": f"{settings.grace_seconds:g}",
@@ -198,6 +199,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
     results = f"results/{specification.task}"
     memory = specification.placement.agent_memory or settings.job_agent_memory
     cache = f"cache/{specification.clone_cache_name}"  # other repositories' entries are not mounted
+    dependencies = f"dependencies/{specification.caches.scope}"
     return {
         "name": "agent",
         "image": settings.job_agent_image,
@@ -229,6 +231,11 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
                 else []
             ),
             {"name": "shared", "mountPath": f"/shared/{cache}", "subPath": cache},
+            *(
+                [{"name": "shared", "mountPath": f"/shared/{dependencies}", "subPath": dependencies}]
+                if specification.caches.scope and settings.job_results_claim
+                else []
+            ),
             *(
                 {"name": name, "mountPath": f"/credentials/{name}", "readOnly": True}
                 for name in _secrets(specification)

@@ -6,6 +6,7 @@ agent reports it as the attempt's end, with its reason.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,13 +15,24 @@ import msgspec
 from keruta import structs
 from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.catalog.caches import CacheRule
 from keruta.domain.catalog.credentials import OWN_USE
 from keruta.domain.catalog.profiles import ProfileSpec, named_credentials, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.commit_rules import CommitRules, commit_message, identity, purpose
 from keruta.domain.messages import Message, as_message, fields_of, kind_word, message
 from keruta.domain.permissions import sending_refusal
-from keruta.domain.specification import Access, Fault, Granted, KeptWork, Placement, Resume, Specification, within
+from keruta.domain.specification import (
+    Access,
+    Caches,
+    Fault,
+    Granted,
+    KeptWork,
+    Placement,
+    Resume,
+    Specification,
+    within,
+)
 from keruta.domain.task import ResultBranch
 from keruta.errors import SettingsError
 from keruta.ports import Document
@@ -41,6 +53,8 @@ NEEDED = dict.fromkeys(
         "resume",
         "created_at",
         "queue",
+        "origin.event",
+        "origin.ref",
         *(f"past_attempts.{name}" for name in _OF_EARLIER),
     ],
     1,
@@ -154,6 +168,7 @@ class MongoSpecifications:
             made = _with_profile(made, profile, credentials, url)
             made = _with_commits(made, document, profile, repository)
             made = made if repository is None else _with_repository(made, repository, credentials)
+            made = _with_caches(made, document, profile, repository)
             made = self._with_earlier_session(_with_resume(made, document), document)
             return _with_kept_work(made, document)
         except LookupError as error:
@@ -311,6 +326,39 @@ def _with_repository(made: Specification, row: Document, credentials: dict[str, 
         fetch_more=made.fetch_more and repository.fetch_more is not False,
         allowed_refs=list(repository.allowed_refs),
     )
+
+
+# Events in which nobody but those who may push has a word: others bring texts of strangers into a script's environment.
+_TRUSTED_EVENTS = frozenset({"push", "schedule", "run"})
+
+
+def _with_caches(
+    made: Specification, document: Document, profile: Document, repository: Document | None
+) -> Specification:
+    """Add the dependency caches: the task's own if it names any, or none by an empty list; else repository and profile.
+
+    Entries belong to one entry of the catalog, as long as it has one address; of a repository that is not in it, to who
+    submits. So nobody can leave anything for tasks that have more access than their own.
+    """
+    own = document["spec"].get("cache")
+    rows = [row["spec"].get("cache") or [] for row in (repository, profile) if row is not None]
+    rules = structs.from_plain(own if own is not None else [one for row in rows for one in row], list[CacheRule])
+    if not rules or (document.get("attempt") or {}).get("pushes") is not None:
+        return made
+    place = (
+        ("repository", repository["_id"], repository["created_at"].isoformat())
+        if repository is not None
+        else ("submitter", document["owner"])
+    )
+    origin = document.get("origin") or {}
+    event = origin.get("event")
+    caches = Caches(
+        rules=rules,
+        scope=hashlib.sha256(repr((*place, made.repository.url)).encode()).hexdigest()[:32],
+        writes=not origin or event in _TRUSTED_EVENTS,
+        pushed_ref=origin.get("ref") if event == "push" else None,
+    )
+    return msgspec.structs.replace(made, caches=caches)
 
 
 def _access(name: str, credentials: dict[str, Document], url: str) -> Access:

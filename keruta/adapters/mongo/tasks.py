@@ -204,6 +204,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             **{name: spec.get(name) for name in ("script", "command", "prompt", "check", "result_branch", "result")},
             "env": spec.get("env", {}),
             "provenance": bool(spec.get("provenance")),
+            "cache": spec.get("cache"),
             "documents": spec.get("documents", []),
             "timeout_seconds": spec["timeout_seconds"],
             "retry": document["retry"],

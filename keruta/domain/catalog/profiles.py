@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from keruta.domain.catalog.caches import CacheRules, rules_faults
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
@@ -138,6 +139,7 @@ class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True,
     paths: Paths = []
     provenance: bool | None = None
     fetch_more: bool | None = None
+    cache: CacheRules = []
     commit: CommitRules | None = None
 
     def faults(self) -> Problems:
@@ -145,6 +147,7 @@ class ProfileSpec(CodingAgentOptions, msgspec.Struct, frozen=True, kw_only=True,
             yield "/image", message("field_image")
         yield from command_faults("/setup", self.setup)
         yield from paths_faults(self.paths)
+        yield from rules_faults(self.cache)
         yield from self.agent_faults(self.secrets)
         if self.coding_agent == "command" and self.prompt is None:
             yield "/prompt", message("field_command_needed")

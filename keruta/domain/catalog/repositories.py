@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.access import Access
+from keruta.domain.catalog.caches import CacheRules, rules_faults
 from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Commands, Description, Kept, Name, Problems, command_faults
 from keruta.domain.catalog.profiles import AgentMemory, agent_memory_faults
@@ -35,6 +36,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     paths: Paths = []
     provenance: bool | None = None
     fetch_more: bool | None = None
+    cache: CacheRules = []
     allowed_refs: Annotated[
         list[Annotated[str, Meta(min_length=1, max_length=255)]],
         Meta(max_length=100, description="patterns such as main or release/*; empty for all"),
@@ -53,6 +55,7 @@ class RepositorySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             yield "/default_ref", message("field_default_ref")
         yield from command_faults("/setup", self.setup)
         yield from paths_faults(self.paths)
+        yield from rules_faults(self.cache)
         yield from agent_memory_faults(self.agent_memory)
         if self.commit is not None:
             yield from ((f"/commit{at}", said) for at, said in self.commit.faults())

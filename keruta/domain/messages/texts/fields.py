@@ -4,6 +4,16 @@ from __future__ import annotations
 
 TEXTS = {
     "field_repository_path": "Name a directory by its path from the top of the repository, such as services/api.",
+    "field_cache_path": (
+        "Name a file or directory of the workspace, such as target, or of the script's home, such as ~/.npm: no other "
+        "place, no .. and not the whole of either."
+    ),
+    "field_cache_pattern": "A cached path holds no *, ?, [ or ]; name a directory that holds all of it.",
+    "field_cache_own": "This belongs to Git or keruta, and is not cached.",
+    "field_cache_key": (
+        "Name a file of the workspace, such as package-lock.json, or a pattern such as **/go.sum: no other place and no "
+        "`..`."
+    ),
     "field_nul_in_shell": "This contains a NUL character, which no shell accepts.",
     "field_document_too_large": "This is more than 1 MiB; keep it in a repository and name that in the task.",
     "field_title": "A title contains no control characters.",
