@@ -38,6 +38,7 @@ from admin.site import assets, pages
 from admin.site.stream_limits import count_body
 from admin.tasks import comparison as tasks_comparison
 from admin.tasks import files as tasks_files
+from admin.tasks import log_search as tasks_log_search
 from admin.tasks import needs as tasks_needs
 from admin.tasks import new as tasks_new
 from admin.tasks import pages as tasks_pages
@@ -76,7 +77,7 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
         tasks, catalog, repositories, documents, queues, circuits, transfer, retention, audit, dead_letters, users,
         api_keys, health, overview, workers, webhooks, settings_routes, assets, sign_in,
         overview_pages, tasks_new, tasks_files, tasks_palette, tasks_results,
-        tasks_comparison, tasks_needs, tasks_pages, catalog_pages,
+        tasks_comparison, tasks_log_search, tasks_needs, tasks_pages, catalog_pages,
         repositories_pages, documents_pages, queues_pages, circuits_pages, workers_pages, users_pages, audit_pages,
         dead_letters_pages, api_keys_pages, webhooks_pages, templates, templates_pages, triggers, triggers_pages,
         forges, forges_pages, api_docs, favourites, activity_pages,

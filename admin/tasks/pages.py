@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, get_args
-from zoneinfo import ZoneInfo
 
 import flask
 import msgspec
@@ -15,8 +14,8 @@ from admin.ports import Ports, ports
 from admin.site.language import language
 from admin.site.pages import go, here, page, shows
 from admin.site.safe_text import visible
-from admin.site.time_zone import known_zone, zone
 from admin.tasks import copying, coverage_results, logs, outcome_history, results, runs, words
+from admin.tasks.filter_dates import date_shown, zone_of_dates
 from admin.tasks.forge_addresses import forge_links
 from admin.tasks.log_marks import Annotation, Read
 from admin.tasks.query import task_filter
@@ -46,7 +45,7 @@ def tasks() -> flask.Response:
     if TASK_ID.fullmatch(asked):
         return go(f"/tasks/{asked}")
     wrong: Message | None = None
-    of_dates = _zone_of_dates()
+    of_dates = zone_of_dates()
     try:
         found = ports().reading.page(principal(), task_filter(of_dates), **paging())
     except InvalidRequest as error:
@@ -56,24 +55,8 @@ def tasks() -> flask.Response:
     return page(
         template, 422 if wrong else 200, found=found, wrong=wrong, statuses=list(Status),
         names=ports().accounts.names([task.owner for task in found.items]), zone=str(of_dates),
-        dates={name: _date_shown(name, of_dates) for name in ("since", "until")},
+        dates={name: date_shown(name, of_dates) for name in ("since", "until")},
     )  # fmt: skip
-
-
-def _zone_of_dates() -> ZoneInfo:
-    """Return the zone of the filter's dates: the one in the address, so that a link means the same to everyone."""
-    return known_zone(flask.request.args.get("zone", "")) or zone()
-
-
-def _date_shown(name: str, zone: ZoneInfo) -> str:
-    """Return a date of the filter as its field takes it: without a zone; as it was given where it is none."""
-    given = flask.request.args.get(name, "")
-    try:
-        at = datetime.fromisoformat(given)
-        at = at.astimezone(zone) if at.tzinfo is not None else at
-        return at.replace(tzinfo=None).isoformat(timespec="minutes")
-    except (ValueError, OverflowError):
-        return given
 
 
 @shows(blueprint, "cancel_task", "/tasks/many", "POST")
@@ -86,7 +69,7 @@ def many() -> flask.Response:
     done = left = 0
     marked, more = form.getlist("task")[:MANY_AT_ONCE], False
     if form.get("all"):
-        wanted = task_filter(_zone_of_dates())
+        wanted = task_filter(zone_of_dates())
         if wanted.status is None:
             wanted = msgspec.structs.replace(wanted, status="failed" if form.get("do") == "retry" else "open")
         found = ports().reading.page(principal(), wanted, limit=MANY_AT_ONCE, cursor=None)

@@ -42,6 +42,10 @@ class TaskQueries(Protocol):
 
     def log_attempt(self, who: Principal, task_id: str, attempt: int | None) -> tuple[int, bool, str]: ...
 
+    def every_chunk(self, task_id: str, *, beyond: int | None = None) -> Iterator[Chunk]:
+        """Return the logs of all attempts of a task, each in order; or of those that come after one of them."""
+        ...
+
     def chunks(self, task_id: str, attempt: int, after: int = -1) -> Iterator[Chunk]: ...
 
 

@@ -210,10 +210,20 @@ class MongoReading:
         open_ = document["status"] not in ("succeeded", "failed", "cancelled")
         return number, open_ and (number == current or attempt is None), document["status"]
 
+    def every_chunk(self, task_id: str, *, beyond: int | None = None) -> Iterator[Chunk]:
+        """Return the logs of all attempts of a task, each in order; or of those that come after one of them.
+
+        Attempts come by their names as texts: 1, 10, 2.
+        """
+        return self._chunks({"$gt": f"{task_id}-{f'{beyond}0' if beyond else ''}", "$lt": f"{task_id}."})
+
     def chunks(self, task_id: str, attempt: int, after: int = -1) -> Iterator[Chunk]:
         """An attempt's log after a sequence number, in order; read as it is taken, not held."""
         name = attempt_id(task_id, attempt)
         span = {"$gt": f"{name}/{after:08d}" if after >= 0 else f"{name}/", "$lt": f"{name}0"}
+        return self._chunks(span)
+
+    def _chunks(self, span: Mapping[str, str]) -> Iterator[Chunk]:
         with translated():
             for row in self._logs.find({"_id": span}).sort("_id", 1).batch_size(LOG_PAGE):
                 yield Chunk(
