@@ -10,12 +10,15 @@ from admin.auth import principal
 from admin.ports import ports
 from admin.site.pages import go, page, shows
 from admin.templates.routes import run as run_template
+from keruta.domain.catalog import access
+from keruta.domain.catalog.common import Wanted
 from keruta.domain.catalog.templates import Parameter, TemplateRun, TemplateView, Value
 from keruta.domain.naming import new_id
 from keruta.errors import Fault, Forbidden, InvalidRequest, fault
 
 blueprint = flask.Blueprint("templates_pages", __name__)
 
+NAMES_TO_PICK = 200
 _AT = "/parameters/"
 
 
@@ -64,5 +67,11 @@ def _form(template: TemplateView, values: Mapping[str, str], faults: Sequence[Fa
     above = [one for one in faults if one["at"].removeprefix(_AT) not in known]
     return page(
         "templates/run.html", 422 if faults else 200, entry=template, values=values, beside=beside, above=above,
-        key=new_id(),
+        key=new_id(), secrets=_secrets() if any(one.type == "secret" for one in template.parameters) else [],
     )  # fmt: skip
+
+
+def _secrets() -> list[str]:
+    """Return the names of secret values that this person may use, as suggestions."""
+    found, _ = ports().catalogs["credential"].page(principal(), Wanted(limit=NAMES_TO_PICK))
+    return [one.name for one in found if one.type == "secret" and access.may_use(one.access, principal().names)]

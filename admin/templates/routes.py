@@ -21,7 +21,7 @@ def run(name: str, wanted: TemplateRun, key: str | None) -> Accepted:
     found = ports().catalogs["template"].show(principal(), name)
     return service.run_template(
         found, wanted, principal(), lookup=ports().lookup, intake=ports().intake, tracing=ports().tracing,
-        settings=ports().settings, key=key,
+        settings=ports().settings, credentials=ports().catalogs["credential"], key=key,
     )  # fmt: skip
 
 

@@ -434,7 +434,11 @@ class EarlierSession(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewTask(msgspec.Struct, frozen=True, kw_only=True):
-    """A task that has passed every check, with what it draws on looked up, and is to be stored."""
+    """A task that has passed every check, with what it draws on looked up, and is to be stored.
+
+    Args:
+        secrets: credentials' names by variables of the script, beside those of its profile.
+    """
 
     id: str
     request: TaskRequest
@@ -448,6 +452,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
     provenance: bool = False
     origin: Origin | None = None
     session: EarlierSession | None = None
+    secrets: dict[str, str] = {}
     readers: tuple[str, ...] = ("everyone",)
     managers: tuple[str, ...] = ()
 
@@ -486,4 +491,5 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
             "provenance": self.provenance,
             **({"cache": plain["cache"]} if self.request.cache is not None else {}),
             **({"session": msgspec.to_builtins(self.session)} if self.session is not None else {}),
+            **({"secrets": self.secrets} if self.secrets else {}),
         }

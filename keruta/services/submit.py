@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -47,7 +47,7 @@ def continue_task(
 def submit(
     request: TaskRequest, principal: Principal, *, lookup: Lookup, intake: Intake, tracing: SubmitTrace,
     settings: Settings, key: str | None = None, identity: str | None = None, origin: Origin | None = None,
-    session: EarlierSession | None = None,
+    session: EarlierSession | None = None, secrets: Mapping[str, str] | None = None,
 ) -> Accepted:  # fmt: skip
     """The task is in the queue.
 
@@ -56,6 +56,7 @@ def submit(
         identity: the task's id, where it was chosen before; the same again gives that task.
         origin: what a trigger starts it for.
         session: what the task goes on with; of the same submitter.
+        secrets: credentials' names by the script's variables; the submitter's right on each was checked.
 
     Raises:
         InvalidRequest: with every fault of what the request names; or the key was used for another request.
@@ -67,13 +68,16 @@ def submit(
     task, faults = make_task(identity or new_id(), request, principal.subject, found, settings.transports)
     if task is None:
         raise InvalidRequest.of(faults)
-    task = msgspec.structs.replace(task, session=session)
+    task = msgspec.structs.replace(task, session=session, secrets=dict(secrets or {}))
     if missing := grant_missing(found, principal.names):
         raise Forbidden(missing, reason="GrantMissing")
     task = msgspec.structs.replace(task, origin=origin)
     idempotency = None
     if key is not None:
-        digest = hashlib.sha256(msgspec.json.encode(request, order="deterministic")).hexdigest()
+        body = msgspec.json.encode(request, order="deterministic")
+        if secrets:
+            body += msgspec.json.encode(dict(secrets), order="deterministic")
+        digest = hashlib.sha256(body).hexdigest()
         idempotency = IdempotencyKey(subject=principal.subject, key=key, body_hash=digest)
     accepted = intake.accept(task, idempotency)
     if not accepted.repeated:

@@ -36,7 +36,8 @@ def spec(**fields: Any) -> TemplateSpec:
 def run(template: TemplateSpec, **parameters: Any) -> Any:
     request, faults = request_of_run(template, TemplateRun(parameters=parameters))
     assert faults == []
-    return request
+    assert request is not None
+    return request.task
 
 
 def test_values_reach_a_script_as_variables_alone() -> None:
@@ -119,7 +120,7 @@ def test_who_may_not_run_a_template_is_refused_before_anything_is_submitted() ->
     with pytest.raises(Forbidden) as raised:
         run_template(
             template, TemplateRun(parameters={"target": "staging"}), ann,
-            lookup=None, intake=None, tracing=None, settings=None,  # type: ignore[arg-type]
+            lookup=None, intake=None, tracing=None, settings=None, credentials=None,  # type: ignore[arg-type]
         )  # fmt: skip
 
     assert raised.value.reason == "GrantMissing"

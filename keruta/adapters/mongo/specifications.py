@@ -85,6 +85,7 @@ class MongoSpecifications:
         queues = self._read(self._queues, (d["queue"] for d in documents))
         named = {name for row in repositories.values() for name in _credentials_of_repository(row)}
         named |= {name for row in profiles.values() for name in named_credentials(row["spec"]).values()}
+        named |= {name for document in documents for name in (document["spec"].get("secrets") or {}).values()}
         credentials = self._read(self._credentials, named)
         return [
             anew or self._one(document, profiles, repositories, credentials)
@@ -165,7 +166,7 @@ class MongoSpecifications:
             return _broken(made, "RepositoryMissing", message("catalog_repository_gone", name=name))
         try:
             url = repository["spec"]["url"] if repository is not None else made.repository.url
-            made = _with_profile(made, profile, credentials, url)
+            made = _with_own_secrets(_with_profile(made, profile, credentials, url), document, credentials, url)
             made = _with_commits(made, document, profile, repository)
             made = made if repository is None else _with_repository(made, repository, credentials)
             made = _with_caches(made, document, profile, repository)
@@ -304,6 +305,25 @@ def _with_profile(made: Specification, row: Document, credentials: dict[str, Doc
             pod=profile.pod,
         ),
     )
+
+
+def _with_own_secrets(
+    made: Specification, document: Document, credentials: dict[str, Document], url: str
+) -> Specification:
+    """Add the credentials that the task's submitter named. Raises LookupError with a sentence.
+
+    One that was deleted, and made anew by another, is not the one that they named.
+    """
+    own = document["spec"].get("secrets") or {}
+    found = {}
+    for variable, name in own.items():
+        row = credentials.get(name)
+        if row is not None and row["created_at"] > document["created_at"]:
+            raise LookupError(message("credential_gone", name=name))
+        found[variable] = _access(name, credentials, url)
+        if found[variable].kind != "secret":
+            raise LookupError(message("template_secret_type", name=name))
+    return msgspec.structs.replace(made, secrets={**made.secrets, **found}) if found else made
 
 
 def _with_repository(made: Specification, row: Document, credentials: dict[str, Document]) -> Specification:

@@ -14,8 +14,16 @@ from keruta.domain.catalog.access import Access
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
 from keruta.domain.decode import convert
 from keruta.domain.messages import Message, message, read_message
+from keruta.domain.naming import NAME
 from keruta.domain.repository import ref_fault
-from keruta.domain.task import ENV_LIMIT, LABELS_LIMIT, SCRIPT_LIMIT_BYTES, ResultBranch, TaskRequest
+from keruta.domain.task import (
+    ENV_LIMIT,
+    LABELS_LIMIT,
+    NAME_SAID,
+    SCRIPT_LIMIT_BYTES,
+    ResultBranch,
+    TaskRequest,
+)
 from keruta.errors import Fault, fault
 
 LABEL = "template"
@@ -38,13 +46,14 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A value that is given when a template is run. A script finds it in `KERUTA_PARAM_` and the name in capitals.
 
     Args:
-        type: `boolean` becomes `true` or `false`; `ref` is a branch, tag or commit.
+        type: `boolean` becomes `true` or `false`; `ref` is a branch, tag or commit; `secret` names a credential of the
+            type secret that who runs the template may use: the script gets its value.
         choices: the values of a `choice`.
         default: counts where none is given; without one, and not required, the variable is not set.
     """
 
     name: ParameterName
-    type: Literal["text", "choice", "boolean", "number", "ref"] = "text"
+    type: Literal["text", "choice", "boolean", "number", "ref", "secret"] = "text"
     description: Annotated[str, Meta(max_length=500)] = ""
     required: bool = False
     choices: Annotated[list[Choice], Meta(max_length=100)] = []
@@ -74,6 +83,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             return message("template_text")
         if len(value) > VALUE_LIMIT or "\0" in value:
             return message("template_text_limit", limit=VALUE_LIMIT)
+        if self.type == "secret" and not NAME.fullmatch(value):
+            return NAME_SAID
         if self.type == "choice" and value not in self.choices:
             return message("template_choice", known=", ".join(self.choices[:20]))
         if self.type == "ref" and (wrong := ref_fault(value)):
@@ -141,8 +152,19 @@ class TemplateRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     name: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
-def request_of_run(template: TemplateSpec, run: TemplateRun) -> tuple[TaskRequest | None, list[Fault]]:
-    """Return the request that a run of a template makes, or every fault, each at its parameter."""
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run of a template asks for.
+
+    Args:
+        secrets: names of credentials by the parameters that are of the type secret.
+    """
+
+    task: TaskRequest
+    secrets: dict[str, str]
+
+
+def request_of_run(template: TemplateSpec, run: TemplateRun) -> tuple[Request | None, list[Fault]]:
+    """Return what a run of a template asks for, or every fault, each at its parameter."""
     values: dict[str, str] = {}
     faults: list[Fault] = []
     for parameter, found in _read(template, run.parameters):
@@ -155,8 +177,13 @@ def request_of_run(template: TemplateSpec, run: TemplateRun) -> tuple[TaskReques
         faults.append(fault(f"/parameters/{name[:80]}", message("template_no_parameter", known=known)))
     if faults:
         return None, sorted(faults, key=lambda one: one["at"])
-    document = _document(template, values, values.get(REF) or template.ref)
-    return convert({**document, "name": run.name or template.name}, TaskRequest)
+    secret = {one.name for one in template.parameters if one.type == "secret"}
+    plain = {name: value for name, value in values.items() if name not in secret}
+    document = _document(template, plain, values.get(REF) or template.ref)
+    request, faults = convert({**document, "name": run.name or template.name}, TaskRequest)
+    if request is None:
+        return None, faults
+    return Request(task=request, secrets={name: values[name] for name in values if name in secret}), []
 
 
 def _read(template: TemplateSpec, given: Mapping[str, Value]) -> Iterator[tuple[str, str | Message | None]]:
