@@ -8,9 +8,11 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import jwt
 import pytest
 
 from keruta.cli import machine
+from keruta.domain.principal import SERVICE
 from keruta.errors import KerutaError
 from keruta.local.state import Running, State, find, passed_over
 
@@ -145,3 +147,14 @@ def test_another_user_of_the_machine_reads_nothing_of_it() -> None:
         )
     finally:
         shutil.rmtree(place)
+
+
+def test_no_token_of_this_machine_is_a_service_accounts(shared: Path) -> None:
+    """Such a subject is refused, so the worker could not register and no event would be taken."""
+    state = State(root=shared / ".keruta")
+    state.write_identity()
+
+    for name in ("events", "worker", "person"):
+        token = (state.root / "tokens" / name).read_text()
+        subject = jwt.decode(token, options={"verify_signature": False})["sub"]
+        assert not subject.startswith(SERVICE), name
