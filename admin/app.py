@@ -13,6 +13,7 @@ from admin.api_keys import pages as api_keys_pages
 from admin.api_keys import routes as api_keys
 from admin.audit import pages as audit_pages
 from admin.audit import routes as audit
+from admin.badges import pages as badges_pages
 from admin.catalog import pages as catalog_pages
 from admin.catalog import routes as catalog
 from admin.circuits import pages as circuits_pages
@@ -80,7 +81,7 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
         tasks_comparison, tasks_log_search, tasks_needs, tasks_pages, catalog_pages,
         repositories_pages, documents_pages, queues_pages, circuits_pages, workers_pages, users_pages, audit_pages,
         dead_letters_pages, api_keys_pages, webhooks_pages, templates, templates_pages, triggers, triggers_pages,
-        forges, forges_pages, api_docs, favourites, activity_pages,
+        forges, forges_pages, api_docs, favourites, activity_pages, badges_pages,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

@@ -21,6 +21,7 @@ from keruta.adapters.mongo.access_propagation import Spreading
 from keruta.adapters.mongo.accounts import MongoAccounts
 from keruta.adapters.mongo.activity import MongoActivity
 from keruta.adapters.mongo.audit import MongoAudit
+from keruta.adapters.mongo.badges import MongoBadges
 from keruta.adapters.mongo.browser_sessions import BrowserSessions
 from keruta.adapters.mongo.catalog_kinds import Catalogs
 from keruta.adapters.mongo.catalog_lookup import MongoLookup
@@ -123,6 +124,7 @@ def make_ports(settings: Settings) -> Ports:
         webhook_sender=sender,
         overview=MongoOverview(database, settings.lease_seconds),
         activities=MongoActivity(database),
+        badges=MongoBadges(database),
         lookup=lookup,
         intake=intake,
         tracing=traced,

@@ -18,6 +18,7 @@ from keruta.ports.people import Accounts, Favourites, IdentityProvider, Rates, R
 from keruta.ports.watching import (
     AccessSpreading,
     Activities,
+    Badges,
     DeadLetters,
     LogTail,
     Retention,
@@ -57,6 +58,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     webhook_sender: WebhookAlarm
     overview: SystemOverview
     activities: Activities
+    badges: Badges
     lookup: Lookup
     intake: Intake
     tracing: SubmitTrace

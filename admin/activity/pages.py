@@ -8,12 +8,15 @@ from typing import Any
 import flask
 
 from admin.auth import principal
+from admin.badges.pages import badges_of
 from admin.catalog.beside import beside
+from admin.catalog.pages import managed_by_me
 from admin.overview.charts import bars, line
 from admin.ports import ports
 from admin.site.pages import page, shows
 from admin.site.time_zone import zone
 from keruta.domain.activity import Activity, Place
+from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.messages import message
 from keruta.domain.task import TaskSummary, WaitingView
 from keruta.errors import NotFound
@@ -26,7 +29,11 @@ LANES_EXPLAINED = 3  # of different queues, repositories, profiles and submitter
 @shows(blueprint, "show_repository", "/repositories/<name>/activity")
 def repository_activity(name: str) -> flask.Response:
     entry = ports().catalogs["repository"].show(principal(), name)
-    return _page(Place(kind="repository", name=entry.name), entry=entry, beside=beside("repository", entry))
+    manages = managed_by_me(entry, KINDS["repository"])
+    return _page(
+        Place(kind="repository", name=entry.name), entry=entry, beside=beside("repository", entry), manages=manages,
+        badges=badges_of(entry.name) if manages else [], public_url=ports().settings.public_url.rstrip("/"),
+    )  # fmt: skip
 
 
 @shows(blueprint, "show_queue", "/queues/<name>/activity")

@@ -158,6 +158,8 @@ SAID = {
     "zone_unknown": marked(
         "Nothing was changed: there is no such time zone. Give a name such as Europe/Berlin or UTC."
     ),
+    "badge_made": marked("The badge is there."),
+    "badge_revoked": marked("Badge revoked: its address shows nothing any more."),
     "favourite_added": marked("Added to your favourites."),
     "favourite_removed": marked("Removed from your favourites."),
     "signed_out": marked("You are signed out."),

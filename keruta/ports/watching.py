@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from keruta.domain.activity import Activity, Place
+    from keruta.domain.badges import Badge, BadgeRequest, BadgeState
     from keruta.domain.catalog.common import Page
     from keruta.domain.dead_letters import DeadLetter
     from keruta.domain.events import Event
@@ -86,6 +87,22 @@ class SystemOverview(Protocol):
     def drain(self, who: Principal, worker: str, *, draining: bool) -> WorkerView:
         """Raises NotFound."""
         ...
+
+
+class Badges(Protocol):
+    """Badges of repositories."""
+
+    def make(self, who: Principal, repository: str, wanted: BadgeRequest) -> Badge:
+        """Raises Conflict, NotFound."""
+        ...
+
+    def of(self, repository: str) -> list[Badge]: ...
+
+    def revoke(self, who: Principal, repository: str, identity: str) -> None:
+        """Raises NotFound."""
+        ...
+
+    def shown(self, identity: str) -> BadgeState: ...
 
 
 class Activities(Protocol):

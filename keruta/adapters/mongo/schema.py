@@ -328,6 +328,11 @@ def _skipped(database: Database[dict[str, Any]]) -> None:
     database["deliveries"].create_index("skip_due", name="skip_due", **_there("skip_due"))
 
 
+def _badges(database: Database[dict[str, Any]]) -> None:
+    """Find the badges of a repository."""
+    database["badges"].create_index("repository", name="repository")
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -359,6 +364,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _held,
     _skipped,
     _service_accounts,
+    _badges,
 )
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 TEXTS = {
     "http_not_a_cloudevent": "The request is not a CloudEvent 1.0 in binary or structured mode.",
+    "badge_missing": "There is no such badge.",
+    "badge_not_yours": "A badge tells everyone about the repository; who may change the repository can make one.",
+    "badges_too_many": "A repository has at most {count} badges; revoke one first.",
     "favourite_unknown": "This can't be a favourite. Repositories, queues, workers, templates and triggers can.",
     "http_no_word": "It contains no word.",
     "http_mongo_address": "KERUTA_MONGO_URL can't be used: {error}",

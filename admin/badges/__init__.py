@@ -1,0 +1,1 @@
+"""Badges: public pictures of how the last task on a repository ended."""
