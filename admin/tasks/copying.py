@@ -95,3 +95,5 @@ def _options(body: Mapping[str, Any]) -> Iterator[list[str]]:
         yield ["--provenance"]
     if "cache" in body:
         yield [f"--cache={json.dumps(body['cache'])}"]
+    if body.get("without_secrets"):
+        yield ["--without-secrets"]

@@ -177,6 +177,8 @@ class Job:
         streamer = self._open_log()
         if self._spec.fault is not None:
             raise PhaseError(self._spec.fault.reason, self._spec.fault.said)
+        if self._spec.without_secrets and world.isolation == "none":
+            raise PhaseError("WorkspaceFailed", message("without_secrets_fence"))
         self._open_secrets()
         commit = self._check_out(streamer, attempt.deadline_at)
         notes = script_environment.notes(world, self._spec)

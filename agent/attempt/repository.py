@@ -53,7 +53,7 @@ class AttemptRepository:
         spec, settings = self._spec, self._world.settings
         credential = self._credential(spec.read, "read")
         cache = None
-        if settings.clone_cache and CloneCache.serves(spec.repository):
+        if settings.clone_cache and CloneCache.serves(spec.repository) and not spec.without_secrets:
             cache = CloneCache(
                 root=settings.worker_dir / "cache", name=spec.clone_cache_name, limit_bytes=settings.clone_cache_bytes
             )

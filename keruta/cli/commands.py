@@ -70,6 +70,9 @@ def cli() -> None:
 )
 @click.option("--provenance/--no-provenance", default=None, help="Make a signed provenance statement for each attempt.")
 @click.option("--cache", metavar="JSON", help="The task's own dependency caches, as the API takes them; [] for none.")
+@click.option(
+    "--without-secrets", is_flag=True, help="For what nobody has looked at: no credentials, a closed network, no push."
+)
 @click.option("--idempotency-key", help="Two submits with the same key make one task.")
 @click.option("--follow", "-f", is_flag=True, help="Show the log until the task ends, and exit with its exit code.")
 @click.argument("command", nargs=-1)
@@ -149,6 +152,8 @@ def _task(command: tuple[str, ...], options: dict[str, Any]) -> dict[str, Any]:
             task["cache"] = json.loads(options["cache"])
         except ValueError as error:
             raise click.ClickException(f"--cache takes JSON: {error}") from error
+    if options.get("without_secrets"):
+        task["without_secrets"] = True
     if options["timeout"] is not None:
         task["timeout_seconds"] = options["timeout"]
     if options["retry"] is not None:

@@ -61,11 +61,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         event: as the forge's answers complete it.
+        without_secrets: whether the task is to run without any, since nobody has looked at what it runs.
     """
 
     state: Literal["start", "held", "ignored", "skipped", "ask"]
     said: Message | None = None
     event: ForgeEvent | None = None
+    without_secrets: bool = False
 
 
 class Due(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +103,15 @@ def too_old(event: ForgeEvent, now: datetime) -> bool:
     return event.at is not None and now - event.at > timedelta(days=DELIVERY_DAYS)
 
 
-def request_of(spec: TriggerSpec, event: ForgeEvent) -> TaskRequest:
+def request_of(spec: TriggerSpec, event: ForgeEvent, *, without_secrets: bool = False) -> TaskRequest:
     """Make the task's request: the trigger's own words, with the event beside them as variables alone."""
+    queue = spec.fork_queue if without_secrets and spec.fork_queue is not None else spec.queue
     return TaskRequest(
         repository=RepositoryAsk(name=spec.repository, ref=event.commit),
-        script=spec.script, prompt=spec.prompt, check=spec.check, queue=spec.queue, profile=spec.profile,
-        timeout_seconds=spec.timeout_seconds, result=spec.result, env=_parameters(spec, event),
-        name=_task_name(spec, event), labels={"trigger": spec.name},
+        script=spec.script, prompt=spec.prompt, check=spec.check, queue=queue, profile=spec.profile,
+        timeout_seconds=spec.timeout_seconds, result=None if without_secrets else spec.result,
+        env=_parameters(spec, event), name=_task_name(spec, event), labels={"trigger": spec.name},
+        without_secrets=without_secrets,
     )  # fmt: skip
 
 
@@ -194,6 +198,8 @@ def verdict(
         return Verdict(state="ignored", said=message("delivery_fork_ignored"))
     # Whoever gives a command has named the commit, and may write: that is an approval.
     if event.fork and not approved and not asked.pull_request:
+        if spec.forks == "without_secrets":
+            return Verdict(state="start", event=event, without_secrets=True)
         return Verdict(state="held", said=message("delivery_fork", commit=(event.commit or "")[:12]))
     return Verdict(state="start", event=event)
 

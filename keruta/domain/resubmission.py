@@ -50,4 +50,5 @@ def request_of(task: TaskView) -> dict[str, Any]:
         **({"result_branch": task.result_branch} if result is None and task.result_branch is not None else {}),
         **({"provenance": True} if task.provenance else {}),
         **({"cache": plain["cache"]} if task.cache is not None else {}),
+        **({"without_secrets": True} if task.without_secrets else {}),
     }

@@ -171,6 +171,7 @@ class Specification(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     usage: list[UsageRule] = []
     lfs: bool = False
     fetch_more: bool = True
+    without_secrets: bool = False
     allowed_refs: list[str] = []
     caches: Caches = Caches()
     timeout_seconds: int = DEFAULT_TIMEOUT_SECONDS
@@ -241,6 +242,23 @@ def granted(specification: Specification) -> Granted:
         fetch_more=specification.fetch_more,
         volumes=list(placement.pod.volumes),
     )
+
+
+def without_secrets(specification: Specification) -> Specification:
+    """Return the specification for what nobody has looked at: no credential but what the agent reads the repository
+    with, a closed network, no volume that others use, nothing to push.
+    """
+    placement, repository = specification.placement, specification.repository
+    if specification.read is not None:  # a submodule may name what the credential opens beside this repository
+        repository = msgspec.structs.replace(repository, submodules=False)
+    return msgspec.structs.replace(
+        specification,
+        without_secrets=True, secrets={}, model_access=None, push=None, result=None, result_branch=None, resume=None,
+        kept_work=None, fetch_more=False, repository=repository,
+        placement=msgspec.structs.replace(
+            placement, network="closed", pod=msgspec.structs.replace(placement.pod, volumes=[])
+        ),
+    )  # fmt: skip
 
 
 def within(specification: Specification, limit: Granted) -> Specification:

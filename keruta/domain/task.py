@@ -96,7 +96,12 @@ class RetryPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The body of `POST /api/v1/tasks`. Exactly one of script, command and prompt is given."""
+    """The body of `POST /api/v1/tasks`. Exactly one of script, command and prompt is given.
+
+    Args:
+        without_secrets: for what nobody has looked at: no credential but what the agent reads the repository with, a
+            closed network, no cache, and nothing is pushed.
+    """
 
     repository: RepositoryAsk | Annotated[str, Meta(min_length=1, max_length=63)]
     script: Text | None = None
@@ -118,6 +123,7 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     result: ResultBranch | None = None
     provenance: bool | None = None
     cache: CacheRules | None = None
+    without_secrets: bool = False
     labels: Annotated[dict[str, Annotated[str, Meta(max_length=200)]], Meta(max_length=LABELS_LIMIT)] = {}
 
     def faults(self) -> Problems:
@@ -151,6 +157,10 @@ class TaskRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/result_branch", message("branch_twice")
         if self.name is not None and holds_control(self.name):
             yield "/name", message("field_control_characters")
+        if self.without_secrets and self.wanted_result is not None:
+            yield "/result", message("without_secrets_result")
+        if self.without_secrets and self.prompt is not None:
+            yield "/prompt", message("without_secrets_prompt")
 
     @property
     def wanted_result(self) -> ResultBranch | None:
@@ -327,6 +337,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
         answer: the last attempt's.
         provenance: whether each attempt gets a signed statement of what it did.
         cache: its own dependency caches; None where it has those of its repository and profile.
+        without_secrets: whether it runs without credentials, with a closed network.
         answer_until: when a suspended task fails for want of an answer.
         origin: what a trigger started it for.
     """
@@ -364,6 +375,7 @@ class TaskView(msgspec.Struct, frozen=True, kw_only=True):
     result: ResultBranch | None = None
     provenance: bool = False
     cache: list[CacheRule] | None = None
+    without_secrets: bool = False
     work_kept_by: int | None = None
     attempts: list[AttemptView] = []
     outputs: dict[str, str] = {}
@@ -490,6 +502,7 @@ class NewTask(msgspec.Struct, frozen=True, kw_only=True):
             "timeout_seconds": self.timeout_seconds,
             "provenance": self.provenance,
             **({"cache": plain["cache"]} if self.request.cache is not None else {}),
+            **({"without_secrets": True} if self.request.without_secrets else {}),
             **({"session": msgspec.to_builtins(self.session)} if self.session is not None else {}),
             **({"secrets": self.secrets} if self.secrets else {}),
         }

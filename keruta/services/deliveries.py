@@ -129,7 +129,7 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
         return
     level = _level(ports, due)
     if level is not None:
-        _start(ports, due, level)
+        _start(ports, due, level, without_secrets=found.without_secrets)
 
 
 def decide(store: DeliveryStore, due: Due, url: str, asked: Asked | None) -> tuple[Due, Verdict | None]:
@@ -216,7 +216,7 @@ def _level(ports: DeliveryPorts, due: Due) -> int | None:
     return cause + 1
 
 
-def _start(ports: DeliveryPorts, due: Due, level: int) -> None:
+def _start(ports: DeliveryPorts, due: Due, level: int, *, without_secrets: bool) -> None:
     """Make the task of an event."""
     store, spec = ports.store, due.spec
     assert spec is not None
@@ -233,7 +233,7 @@ def _start(ports: DeliveryPorts, due: Due, level: int) -> None:
     if (instead := _enter_group(ports, due, who, task)) is not None:
         store.finish(due, "skipped", *instead)
         return
-    _submit(ports, due, who, task, level)
+    _submit(ports, due, who, task, level, without_secrets=without_secrets)
     _cancel_replaced(ports, due, who, task)
     if store.closed(spec.name, due.event) and not closes(due.event):
         _cancel(ports, who, task)
@@ -250,11 +250,13 @@ def _end_closed(ports: DeliveryPorts, due: Due) -> int:
     return len(tasks)
 
 
-def _submit(ports: DeliveryPorts, due: Due, who: Principal, task: str, level: int) -> None:
+def _submit(
+    ports: DeliveryPorts, due: Due, who: Principal, task: str, level: int, *, without_secrets: bool
+) -> None:  # fmt: skip
     """Make the task. If it can't be made, its group goes on without it."""
     assert due.spec is not None
     origin = origin_of(due.spec, due.event, ports.store.at_forge(due.spec), level)
-    request, session = request_of(due.spec, due.event), None
+    request, session = request_of(due.spec, due.event, without_secrets=without_secrets), None
     if due.event.kind == "review_comment" and due.spec.prompt is not None and not due.event.fork:
         earlier = ports.store.conversation(due.spec, due.event, who)
         if earlier is not None:

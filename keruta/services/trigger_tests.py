@@ -65,7 +65,9 @@ def _tried(due: Due, spec: TriggerSpec, now: datetime, store: DeliveryStore, for
     if before and spec.concurrency == "skip" and store.open_task(before):
         return _answer(due, "skipped", message("delivery_skipped", task=before))
     tried = _answer(due, "started", message("trigger_test_starts"))
-    return msgspec.structs.replace(tried, starts=True, task=request_of(spec, due.event))
+    return msgspec.structs.replace(
+        tried, starts=True, task=request_of(spec, due.event, without_secrets=found.without_secrets)
+    )
 
 
 def _answer(due: Due, state: str, said: Message) -> TriggerTried:

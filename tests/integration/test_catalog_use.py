@@ -15,6 +15,7 @@ from keruta.adapters.mongo.specifications import MongoSpecifications
 from keruta.domain.catalog.circuits import OPEN_AFTER
 from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.documents import DocumentSpec
+from keruta.domain.catalog.pods import PodOptions
 from keruta.domain.catalog.profiles import ProfileSpec, PromptCommand
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
@@ -22,6 +23,7 @@ from keruta.domain.commit_rules import CommitRules
 from keruta.domain.naming import attempt_id
 from keruta.domain.reports import Ended
 from keruta.domain.repository import DEFAULT_TRANSPORTS
+from keruta.domain.resubmission import request_of as resubmitted
 from keruta.domain.specification import Specification
 from keruta.domain.submission import make_task
 from keruta.domain.task import RepositoryAsk, ResultBranch, RetryPolicy, TaskRequest
@@ -214,6 +216,29 @@ def test_an_attempt_gets_what_it_draws_on(world: World) -> None:
     assert made.read.sealed is not None
     assert world.sealer.open("reader", made.read.sealed) == {"token": "value-of-reader"}
     assert b"value-of" not in msgspec.json.encode(made)
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_a_task_without_secrets_gets_none(world: World, private: bool) -> None:
+    """The agent reads the repository with its credential alone; the network is closed, and nothing is shared."""
+    for name in ("reader", "pusher"):
+        credential(world, name)
+    credential(world, "key", type="secret", value="v", hosts=["example.com"])
+    world.catalogs["profile"].create(ANN, ProfileSpec(
+        name="go", image="golang:1", network="open", secrets={"API_KEY": "key"},
+        pod=PodOptions(volumes=["datasets"]),
+    ))  # fmt: skip
+    reader = {"read_credential": "reader"} if private else {}
+    repository(world, push_credential="pusher", default_profile="go", submodules=True, fetch_more=True, **reader)
+    task = world.submit(repository="app", without_secrets=True)
+    made = specification(world, task)
+
+    assert made.fault is None
+    assert [one.name for one in made.accesses] == (["reader"] if private else [])
+    assert (made.secrets, made.push, made.wanted_result, made.fetch_more) == ({}, None, None, False)
+    assert (made.placement.network, made.placement.pod.volumes, made.placement.image) == ("closed", [], "golang:1")
+    assert (made.without_secrets, made.repository.submodules) == (True, not private)
+    assert resubmitted(world.task(task))["without_secrets"] is True
 
 
 def test_without_a_branch_to_push_there_is_nothing_to_push_with(world: World) -> None:

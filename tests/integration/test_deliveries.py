@@ -22,6 +22,7 @@ from keruta.adapters.cloudevents import decode_foreign
 from keruta.domain.api.triggers import TRIGGERS
 from keruta.domain.catalog.access import Access, CredentialAccess
 from keruta.domain.catalog.credentials import CredentialSpec
+from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.deliveries import BODY_LIMIT_BYTES, DeliveryView
@@ -332,6 +333,26 @@ def test_a_forks_pull_request_waits_for_approval(forge: Forge) -> None:
     assert (delivery.state, delivery.approved_by) == ("started", "ann")
     with pytest.raises(Conflict):
         forge.world.seen_deliveries.approve(ANN, "t", held.id)
+
+
+def test_a_forks_pull_request_runs_at_once_without_secrets(forge: Forge) -> None:
+    """In the queue for it; and a replay of it too."""
+    forge.world.catalogs["queue"].create(ANN, QueueSpec(name="forks"))
+    forge.trigger(forks="without_secrets", fork_queue="forks")
+    forge.deliver(fork(), event="pull_request")
+    forge.process()
+    (delivery,) = forge.deliveries()
+    forge.world.seen_deliveries.replay(ANN, "t", delivery.id)
+    forge.process()
+
+    assert [(task["queue"], task["spec"].get("without_secrets")) for task in forge.tasks()] == [("forks", True)] * 2
+    with pytest.raises(Conflict):
+        forge.world.seen_deliveries.approve(ANN, "t", delivery.id)
+
+
+def test_the_queue_for_forks_must_be_there_for_the_triggers_editor(forge: Forge) -> None:
+    with pytest.raises(InvalidRequest):
+        forge.trigger(forks="without_secrets", fork_queue="forks")
 
 
 def test_a_replay_makes_a_new_task_and_no_approval_of_a_fork(forge: Forge) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import warnings
@@ -105,6 +106,36 @@ def own(make_place: Callable[[int], Place]) -> Place:
 def running(mark: str) -> list[psutil.Process]:
     """Processes with these words as an argument, of any user."""
     return [process for process, line in command_lines() if mark in line]
+
+
+# ---------------------------------------------------------------- a task without secrets
+
+
+def test_a_script_without_secrets_has_no_network(place: Place) -> None:
+    """Nor has its check: not even this machine's own; another task's script reaches it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        at = f"127.0.0.1/{server.getsockname()[1]}"
+        script = f"bash -c 'exec 3<>/dev/tcp/{at}' && echo reached || echo closed"
+        closed = place.run(script, check=script, without_secrets=True)
+        usual = place.run(script)
+
+    assert closed.log.count("closed\n") == 2
+    assert "reached" not in closed.log
+    assert "reached\n" in usual.log
+    assert closed.status == "succeeded"
+
+
+def test_without_a_fence_nothing_runs_without_secrets(own: Place) -> None:
+    told = own.run("echo began", isolation="none", without_secrets=True)
+
+    assert (told.status, told.reason) == ("failed", "WorkspaceFailed")
+    assert "began" not in told.log
+
+
+def test_a_task_without_secrets_leaves_nothing_in_the_clone_cache(own: Place) -> None:
+    for without, kept in ((True, False), (False, True)):
+        assert own.run("true", without_secrets=without, settings={"clone_cache": True}).status == "succeeded"
+        assert any((own.state / "worker" / "cache").glob("*/*")) is kept
 
 
 # ---------------------------------------------------------------- what a script sees

@@ -135,8 +135,7 @@ class Attempt:
             credentials_key=root / "keys" / "credentials.key",
             worker_token_file=root / "tokens" / "worker",
             private_paths=(str(root),),
-            clone_cache=False,
-            **{"transports": frozenset({"file"}), "grace_seconds": 5.0, **ask.settings},  # type: ignore[arg-type]
+            **{"clone_cache": False, "transports": frozenset({"file"}), "grace_seconds": 5.0, **ask.settings},  # type: ignore[arg-type]
         )
         self.jobs = ProcessJobs(settings, self.recording, shelf, self.recording.send)
         fields = {"script": "true", **ask.fields}

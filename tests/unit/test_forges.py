@@ -18,6 +18,7 @@ from keruta.domain.deliveries import is_of, request_of, too_old, verdict
 from keruta.domain.forge_payloads import read_event
 from keruta.domain.forge_reports import trimmed
 from keruta.domain.forges import ForgeEvent, glob_matches, headers_of, signature_holds
+from keruta.domain.task import ResultBranch
 
 URL = "https://git.example.com/team/app.git"
 NEW, OLD, NONE = "a" * 40, "b" * 40, "0" * 40
@@ -154,6 +155,41 @@ def test_a_forks_pull_request_is_held_until_it_is_approved() -> None:
     assert outcome(spec, fork, approved=True) == "start"
     assert outcome(spec, read_event("github", "pull_request", gone)) == "delivery_fork"
     assert outcome(trigger(events=["pull_request"], forks="ignore"), fork, approved=True) == "delivery_fork_ignored"
+
+
+def test_a_forks_pull_request_may_run_at_once_without_secrets() -> None:
+    """In its own queue, pushing nothing; what was approved, or is the repository's own, runs as usual."""
+    spec = trigger(
+        events=["pull_request"], forks="without_secrets", fork_queue="forks", result=ResultBranch(branch="b")
+    )
+    own, fork = (read_event("github", "pull_request", pull_request(head)) for head in (1, 2))
+
+    at_once = verdict(spec, fork, url=URL, approved=False)
+    assert (at_once.state, at_once.without_secrets) == ("start", True)
+    assert not verdict(spec, own, url=URL, approved=False).without_secrets
+    assert not verdict(spec, fork, url=URL, approved=True).without_secrets
+
+    request = request_of(spec, fork, without_secrets=True)
+    assert (request.queue, request.result, request.without_secrets) == ("forks", None, True)
+    request = request_of(spec, own)
+    assert (request.queue, request.result, request.without_secrets) == ("default", spec.result, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "at"),
+    [
+        ({}, ["/fork_queue"]),
+        ({"fork_queue": "default"}, ["/fork_queue"]),
+        ({"fork_queue": "forks"}, []),
+        ({"fork_queue": "forks", "script": None, "prompt": "Fix it."}, ["/prompt"]),
+        ({"fork_queue": "forks", "forks": "approve"}, ["/fork_queue"]),
+    ],
+)
+def test_what_runs_without_secrets_has_a_queue_of_its_own(fields: dict[str, Any], at: list[str]) -> None:
+    given = {"name": "t", "repository": "app", "provider": "github", "webhook_secret": "s", "events": ["pull_request"],
+             "script": "true", "forks": "without_secrets", **fields}  # fmt: skip
+
+    assert [where for where, _ in TriggerSpec(**given).faults()] == at
 
 
 def test_another_repositorys_event_starts_nothing() -> None:

@@ -75,6 +75,8 @@ def test_every_fault_is_told_at_once() -> None:
         ({"repository": "No/Such"}, "/repository"),
         ({"documents": ["a", "tag:"]}, "/documents/1"),
         ({"documents": ["../x"]}, "/documents/0"),
+        ({"without_secrets": True, "result_branch": "a"}, "/result"),
+        ({"without_secrets": True, "script": None, "prompt": "x"}, "/prompt"),
     ],
 )
 def test_one_fault_and_where_it_is(changes: dict[str, Any], at: str) -> None:

@@ -1,7 +1,8 @@
 """The fence around a script on one machine: bubblewrap's arguments.
 
 A script sees the system read-only, its own directories, a home and temporary directories of its own, and nothing else
-of this machine: no person's home, nothing of keruta's, no other process. It keeps the network. Its environment is set
+of this machine: no person's home, nothing of keruta's, no other process. It keeps the network, but for a task that runs
+without secrets. Its environment is set
 inside, by arguments that bubblewrap reads from a descriptor: what a task sets (`LD_PRELOAD`) does not apply to
 bubblewrap, and no other user reads it from a command line.
 
@@ -52,14 +53,18 @@ class Fence(msgspec.Struct, frozen=True, kw_only=True):
     system: tuple[str, ...]
     user: str
 
-    def arguments(self, job: JobDir, env: Mapping[str, str]) -> bytes:
+    def arguments(self, job: JobDir, env: Mapping[str, str], *, closed: bool = False) -> bytes:
         """Return what bubblewrap reads from its descriptor, each argument ended by a NUL.
+
+        Args:
+            closed: whether the script has a network of its own, that leads nowhere.
 
         Home and temporary files are not among them: `start.sh` binds the script's, then the check's.
         """
         inside = job.seen_at(INSIDE)
         env = {**env, "USER": self.user, "LOGNAME": self.user}
         arguments = [
+            *(("--unshare-net",) if closed else ()),
             *("--ro-bind", str(job.given), str(inside.given), "--ro-bind", str(job.documents), str(inside.documents)),
             *("--bind", str(job.workspace), str(inside.workspace), "--bind", str(job.artifacts), str(inside.artifacts)),
             *("--bind", str(job.interface), str(inside.interface)),

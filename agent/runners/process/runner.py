@@ -48,7 +48,7 @@ class ProcessJobs:
             reporting=reporting,
             asking=asking,
             opener=Opener(settings.credentials_key, settings.secrets_dir),
-            script=lambda job, env: ProcessScript(job, env, fence),
+            script=lambda job, env: ProcessScript(job, env, fence, closed=_is_closed(job)),
             boot=new_id(),
             inherited={**{name: os.environ[name] for name in passed_on if name in os.environ}, **_user()},
             script_root=None if fence is None else INSIDE,
@@ -118,3 +118,9 @@ def _user() -> dict[str, str]:
     except KeyError:
         name = os.environ.get("USER") or str(os.geteuid())
     return {"USER": name, "LOGNAME": name}
+
+
+def _is_closed(job: JobDir) -> bool:
+    """Whether a script has no network: a task's that runs without secrets. The check's, too."""
+    attempt = job.load()
+    return attempt is not None and attempt.specification.without_secrets

@@ -40,10 +40,12 @@ class ProcessScript:
         job: its directory.
         env: its environment; must hold `KERUTA_EXECUTION`, by which strays are found.
         fence: what keeps it apart, if anything does.
+        closed: whether it has no network.
     """
 
-    def __init__(self, job: JobDir, env: Mapping[str, str], fence: Fence | None) -> None:
+    def __init__(self, job: JobDir, env: Mapping[str, str], fence: Fence | None, *, closed: bool = False) -> None:
         self._job = job
+        self._closed = closed
         self._env = dict(env)
         self._fence = fence
         self._child: subprocess.Popen[bytes] | None = None
@@ -59,7 +61,7 @@ class ProcessScript:
         """The script runs. The start must be on record before. Raises OSError when nothing can be started."""
         self._job.let_start()
         fence = self._fence
-        arguments = subprocess.DEVNULL if fence is None else in_memory(fence.arguments(self._job, self._env))
+        arguments = subprocess.DEVNULL if fence is None else in_memory(self._fenced(fence))
         try:
             self._child = subprocess.Popen(
                 ["/bin/sh", str(START), str(self._job.given), str(self._job.control)],
@@ -76,6 +78,9 @@ class ProcessScript:
         self._pid = self._child.pid
         self._pidfd = os.pidfd_open(self._pid)
         (self._job.root / "process").write_text(f"{self._pid} {_began(self._pid)}")
+
+    def _fenced(self, fence: Fence) -> bytes:
+        return fence.arguments(self._job, self._env, closed=self._closed)
 
     def _start_environment(self) -> dict[str, str]:
         """Return the environment of `start.sh` itself. Inside a fence, the fence sets the script's environment."""

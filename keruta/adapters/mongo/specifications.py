@@ -32,6 +32,7 @@ from keruta.domain.specification import (
     Resume,
     Specification,
     within,
+    without_secrets,
 )
 from keruta.domain.task import ResultBranch
 from keruta.errors import SettingsError
@@ -171,7 +172,8 @@ class MongoSpecifications:
             made = made if repository is None else _with_repository(made, repository, credentials)
             made = _with_caches(made, document, profile, repository)
             made = self._with_earlier_session(_with_resume(made, document), document)
-            return _with_kept_work(made, document)
+            made = _with_kept_work(made, document)
+            return without_secrets(made) if document["spec"].get("without_secrets") else made
         except LookupError as error:
             return _broken(made, "CredentialMissing", error.args[0])
 

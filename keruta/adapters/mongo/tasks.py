@@ -205,6 +205,7 @@ def to_view(document: Mapping[str, Any]) -> TaskView:
             "env": spec.get("env", {}),
             "provenance": bool(spec.get("provenance")),
             "cache": spec.get("cache"),
+            "without_secrets": bool(spec.get("without_secrets")),
             "documents": spec.get("documents", []),
             "timeout_seconds": spec["timeout_seconds"],
             "retry": document["retry"],

@@ -142,6 +142,7 @@ KINDS: dict[str, Kind] = {
             names={
                 "repository": "repository", "forge": "forge", "webhook_secret": "credential", "profile": "profile",
                 "queue": "queue", "service_account": "service_account",
+                "fork_queue": "queue",
             },
             filters={"repository": "repository"}, granted=True,
         ),

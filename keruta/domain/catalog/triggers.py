@@ -70,7 +70,8 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         from_keruta: whether what keruta itself did at the forge starts the trigger, too.
         service_account: what the tasks run as, while whoever saved the trigger last may use it; without one they run as
             that person.
-        forks: what becomes of a pull request from a fork: it waits for someone's approval, or starts nothing.
+        forks: what becomes of a pull request from a fork: it waits for someone's approval, starts nothing, or runs at
+            once without any secret, with a closed network, in `fork_queue`.
     """
 
     name: Name
@@ -103,7 +104,8 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     concurrency: Concurrency = "allow"
     group: Literal["ref", "trigger"] = "ref"
     service_account: Name | None = None
-    forks: Literal["approve", "ignore"] = "approve"
+    forks: Literal["approve", "ignore", "without_secrets"] = "approve"
+    fork_queue: Name | None = None
     report: Annotated[list[Literal["status", "comment"]], Meta(max_length=2)] = msgspec.field(
         default_factory=lambda: [STATUS]
     )
@@ -125,7 +127,18 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "/pull_request", message("trigger_pull_request")
         if self.report_skipped and (self.forge is None or STATUS not in self.report):
             yield "/report_skipped", message("trigger_report_skipped")
+        yield from self._of_forks()
         yield from self._causes()
+
+    def _of_forks(self) -> Problems:
+        if self.forks != "without_secrets":
+            if self.fork_queue is not None:
+                yield "/fork_queue", message("trigger_fork_queue_unused")
+            return
+        if self.fork_queue is None or self.fork_queue == self.queue:
+            yield "/fork_queue", message("trigger_fork_queue")
+        if self.prompt is not None:
+            yield "/prompt", message("without_secrets_prompt")
 
     def _foreign(self) -> Problems:
         if self.sources and "event" not in self.events:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 TEXTS = {
+    "without_secrets_fence": "A task without secrets needs a worker that keeps scripts apart from the machine and its "
+    "network; install bubblewrap there, or run it in a cluster.",
     "answer_timed_out": "It was suspended with a question, and nobody answered in time. Try it again, or submit it anew.",
     "attempt_not_waiting": "The attempt does not wait for a person, or was cancelled.",
     "attempt_input_pending": "A person has sent something that the script has not received yet.",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 TEXTS = {
+    "without_secrets_result": "A task without secrets pushes nothing; leave out the result branch.",
+    "without_secrets_prompt": "A coding agent needs a key, so it can't run without secrets; give a script.",
     "task_moved": "Others are changing this task at the same time; try again in a few seconds.",
     "task_missing": "There is no such task.",
     "task_resource_deleted": "The {kind} {name} was deleted by {who} while it waited; submit it again with another.",

@@ -83,6 +83,8 @@ TEXTS = {
     "someone who may must save it again.",
     "service_account_not_yours": "You may not use the service account {name}, so you can't save a trigger that runs as it.",
     "service_account_groups": "Only an administrator may change a service account's groups.",
+    "trigger_fork_queue": "Name a queue for what runs without secrets, another than the trigger's own.",
+    "trigger_fork_queue_unused": "This queue is for forks: without_secrets; leave it out.",
     "delivery_editor": "Whoever saved the trigger last may not run tasks any more; someone who may must save it again.",
     "delivery_trigger_gone": "The trigger or its repository was deleted.",
     "delivery_refused": "No task was started: {why}",
