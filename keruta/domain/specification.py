@@ -254,7 +254,7 @@ def without_secrets(specification: Specification) -> Specification:
     return msgspec.structs.replace(
         specification,
         without_secrets=True, secrets={}, model_access=None, push=None, result=None, result_branch=None, resume=None,
-        kept_work=None, fetch_more=False, repository=repository,
+        kept_work=None, fetch_more=False, repository=repository, caches=Caches(),
         placement=msgspec.structs.replace(
             placement, network="closed", pod=msgspec.structs.replace(placement.pod, volumes=[])
         ),

@@ -102,7 +102,10 @@ FULL = task(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("original", [task(), FULL, task(script=None, command=["make", "test"], result_branch="r")])
+@pytest.mark.parametrize(
+    "original",
+    [task(), FULL, task(without_secrets=True), task(script=None, command=["make", "test"], result_branch="r")],
+)
 def test_the_request_of_a_task_asks_for_the_same(original: TaskView) -> None:
     """Every field that a request can have is as it was, and the API takes it."""
     made, faults = convert(request_of(original), TaskRequest)
@@ -115,6 +118,7 @@ def test_the_request_of_a_task_asks_for_the_same(original: TaskView) -> None:
     assert made.labels == {key: value for key, value in original.labels.items() if key != "continues"}
     assert bool(made.provenance) == original.provenance
     assert made.cache == original.cache
+    assert made.without_secrets == original.without_secrets
     wanted = made.wanted_result
     assert (wanted.branch if wanted is not None else None) == original.result_branch
     assert not isinstance(made.repository, str)
@@ -124,7 +128,7 @@ def test_the_request_of_a_task_asks_for_the_same(original: TaskView) -> None:
     )  # fmt: skip
     assert tuple(asked.paths or ()) == known.paths
     covered = {"repository", "result", "result_branch", "labels", "documents", "timeout_seconds"}
-    covered |= {"provenance", "cache"}
+    covered |= {"provenance", "cache", "without_secrets"}
     covered |= {"script", "command", "prompt", "check", "name", "queue", "profile", "priority", "env", "retry"}
     assert covered == set(TaskRequest.__struct_fields__)  # a new field of the API belongs here, too
 
