@@ -23,6 +23,7 @@ from keruta.adapters.mongo.pool_state import MongoPool
 from keruta.adapters.mongo.provenance import MongoProvenance
 from keruta.adapters.mongo.retention import MongoRetention
 from keruta.adapters.mongo.schedules import MongoSchedules
+from keruta.adapters.mongo.spending import MongoSpending
 from keruta.adapters.mongo.task_store import MongoTaskStore
 from keruta.adapters.mongo.users import MongoKeyStore, make_verifier
 from keruta.adapters.nudges import HttpNudges
@@ -65,6 +66,7 @@ def make_ports(settings: Settings) -> Ports:
             note_times=lambda: note_times(schedules, deliveries.store, datetime.now(UTC)),
             process_deliveries=lambda: process_due(deliveries),
             sign_provenance=make_signing(database, settings),
+            settle_budgets=MongoSpending(database).settle,
             size_pool=make_pool(database, settings, load(os.environ, PoolSettings)),
             lease_seconds=settings.lease_seconds,
         ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -34,19 +34,35 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of running tasks, and queues' weights; a missing entry is no limit.
 
     What is paused has 0; what is tried again after failures has 1.
+
+    Args:
+        budgets: how many more attempts of coding agents what is left today covers, by queue and submitter; the
+            submitter is empty for the whole queue.
+        metered: the profiles whose tasks spend it.
     """
 
     queues: Mapping[str, int] = msgspec.field(default_factory=dict)
     repositories: Mapping[str, int] = msgspec.field(default_factory=dict)
     profiles: Mapping[str, int] = msgspec.field(default_factory=dict)
     weights: Mapping[str, float] = msgspec.field(default_factory=dict)
+    budgets: Mapping[tuple[str, str], int] = msgspec.field(default_factory=dict)
+    metered: frozenset[str] = frozenset()
+
+    def spends(self, lane: Lane) -> bool:
+        """Say whether a lane's tasks spend a budget."""
+        return lane.profile in self.metered and (lane.queue, "") in self.budgets
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """One task for one worker."""
+    """One task for one worker.
+
+    Args:
+        spends: whether a budget is reserved for it.
+    """
 
     task: str
     worker: str
+    spends: bool = False
 
 
 class Running:
@@ -57,14 +73,17 @@ class Running:
         self.submitters: Counter[tuple[str, str]] = Counter()
         self.repositories: Counter[str] = Counter()
         self.profiles: Counter[str] = Counter()
+        self.planned: Counter[Lane] = Counter()
         for lane, count in by_lane.items():
             self.add(lane, count)
+        self.planned.clear()
 
     def add(self, lane: Lane, count: int = 1) -> None:
         self.queues[lane.queue] += count
         self.submitters[lane.queue, lane.submitter] += count
         self.repositories[lane.repository] += count
         self.profiles[lane.profile] += count
+        self.planned[lane] += count
 
 
 class Bound(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,13 +99,24 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bounds(lane: Lane, running: Running, limits: Limits) -> list[Bound]:
-    """Return the limits that count for a lane: of its queue, its repository and its profile."""
+    """Return the limits that count for a lane: of its queue, its repository and its profile, and its budgets."""
     known = (
         ("queue", limits.queues.get(lane.queue), running.queues[lane.queue]),
         ("repository", limits.repositories.get(lane.repository), running.repositories[lane.repository]),
         ("profile", limits.profiles.get(lane.profile), running.profiles[lane.profile]),
     )
-    return [Bound(kind=kind, limit=limit, running=count) for kind, limit, count in known if limit is not None]
+    found = [Bound(kind=kind, limit=limit, running=count) for kind, limit, count in known if limit is not None]
+    return [*found, *_budgets(lane, running, limits)] if limits.spends(lane) else found
+
+
+def _budgets(lane: Lane, running: Running, limits: Limits) -> Iterator[Bound]:
+    """Yield what is left of the day's budgets: what runs is reserved already, so only what is planned counts."""
+    for kind, submitter in (("budget", ""), ("submitter_budget", lane.submitter)):
+        limit = limits.budgets.get((lane.queue, submitter))
+        if limit is not None:
+            of_these = (one for one in running.planned if one.queue == lane.queue and one.profile in limits.metered)
+            planned = sum(running.planned[one] for one in of_these if submitter in ("", one.submitter))
+            yield Bound(kind=kind, limit=limit, running=planned)
 
 
 def room(lane: Lane, running: Running, limits: Limits) -> float:
@@ -129,7 +159,7 @@ def make_plan(
         if count + 1 < 0:
             heapq.heappush(slots, (count + 1, worker))
         running.add(lane)
-        choices.append(Choice(task=task.id, worker=worker))
+        choices.append(Choice(task=task.id, worker=worker, spends=limits.spends(lane)))
     return choices
 
 

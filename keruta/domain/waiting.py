@@ -86,6 +86,10 @@ def _held_back(bound: Bound, around: Surroundings) -> Message:
         if not pause.by:
             return message("waiting_paused_unsaid", queue=around.lane.queue)
         return message("waiting_paused", queue=around.lane.queue, who=pause.by, reason=pause.reason)
+    if bound.kind == "budget":
+        return message("waiting_budget", queue=around.lane.queue)
+    if bound.kind == "submitter_budget":
+        return message("waiting_submitter_budget", queue=around.lane.queue)
     for circuit in around.circuits:
         if circuit.kind == bound.kind:
             return _circuit_open(circuit)

@@ -30,6 +30,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
         note_times: makes a delivery of each time of a schedule that has come.
         process_deliveries: makes tasks of the deliveries that are due.
         sign_provenance: signs what is due of statements on attempts.
+        settle_budgets: replaces the reservations of attempts that have ended by what they have spent.
     """
 
     changes: TaskPorts
@@ -42,6 +43,7 @@ class TickPorts(msgspec.Struct, frozen=True, kw_only=True):
     note_times: Callable[[], object]
     process_deliveries: Callable[[], object]
     sign_provenance: Callable[[], object]
+    settle_budgets: Callable[[], object]
     lease_seconds: float
 
 
@@ -50,6 +52,7 @@ def tick(ports: TickPorts) -> None:
     expire(ports.changes, ports.expiry, ports.lease_seconds, reports_arrive=ports.reports_arrive())
     ports.note_times()
     ports.process_deliveries()
+    ports.settle_budgets()
     assign(ports.assignment, ports.outbox, ports.nudges)
     ports.outbox.send_left()
     ports.sign_provenance()

@@ -77,6 +77,7 @@ class MemoryWorld:
             "note_times": lambda: None,
             "process_deliveries": lambda: None,
             "sign_provenance": lambda: None,
+            "settle_budgets": lambda: None,
             **more,
         }
         return TickPorts(

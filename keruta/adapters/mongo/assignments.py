@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import OperationFailure
 from pymongo.write_concern import WriteConcern
 
+from keruta import structs
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.decisions import update_of
 from keruta.adapters.mongo.running import RUNNING, running_on
+from keruta.adapters.mongo.spending import MongoSpending
 from keruta.adapters.mongo.tasks import after, seen_within
+from keruta.domain.catalog.budgets import WHOLE, Budget, Spent
 from keruta.domain.decisions.assignment import on_assign
 from keruta.domain.events import Event, task_event
 from keruta.domain.lifecycle import Status
@@ -39,6 +43,7 @@ class MongoAssignment:
         self._queues = database["queues"]
         self._repositories = database["repositories"]
         self._circuits = MongoCircuits(database)
+        self._spending = MongoSpending(database)
         self._settings = settings
 
     def take_assigner(self) -> int | None:
@@ -118,7 +123,9 @@ class MongoAssignment:
         known = sorted({lane.repository for lane in lanes if NAME.fullmatch(lane.repository)})
         most: dict[str, dict[str, int]] = {"queue": {}, "repository": {}, "profile": {}}
         with translated():
-            queues = list(self._queues.find({"_id": {"$in": names}}, ["spec.max_running", "spec.weight", "paused"]))
+            queues = list(
+                self._queues.find({"_id": {"$in": names}}, ["spec.max_running", "spec.weight", "spec.budget", "paused"])
+            )
             limited = {"_id": {"$in": known}, "spec.max_running": {"$ne": None}}
             repositories = list(self._repositories.find(limited, ["spec.max_running"])) if known else []
             circuits = self._circuits.open_ones()
@@ -133,7 +140,30 @@ class MongoAssignment:
             known_most = most[row["kind"]]
             known_most[row["name"]] = min(known_most.get(row["name"], 1), int(row["due"]))
         weights = {row["_id"]: row["spec"]["weight"] for row in queues if row["spec"].get("weight")}
-        return Limits(queues=most["queue"], repositories=most["repository"], profiles=most["profile"], weights=weights)
+        budgets, metered = self._budgets(lanes, queues)
+        return Limits(
+            queues=most["queue"], repositories=most["repository"], profiles=most["profile"], weights=weights,
+            budgets=budgets, metered=metered,
+        )  # fmt: skip
+
+    def _budgets(
+        self, lanes: Iterable[Lane], queues: Iterable[Mapping[str, Any]]
+    ) -> tuple[dict[tuple[str, str], int], frozenset[str]]:
+        """Return how many attempts today's budgets still cover, and which profiles spend them."""
+        budgets = {row["_id"]: structs.from_plain(row["spec"]["budget"], Budget) for row in queues
+                   if row["spec"].get("budget")}  # fmt: skip
+        concerned = [lane for lane in lanes if lane.queue in budgets]
+        if not concerned:
+            return {}, frozenset()
+        with translated():
+            metered = self._spending.metered({lane.profile for lane in concerned})
+            spent = self._spending.of_day(budgets, datetime.now(UTC)) if metered else {}
+        rooms = {}
+        for lane in concerned:
+            for submitter in (WHOLE, lane.submitter):
+                used = spent.get((lane.queue, submitter), Spent())
+                rooms[lane.queue, submitter] = budgets[lane.queue].room(used, of_submitter=submitter != WHOLE)
+        return rooms, metered
 
     def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Sequence[tuple[str, Event]]:
         events: list[tuple[str, Event]] = []
@@ -156,6 +186,8 @@ class MongoAssignment:
                     written = self._tasks.bulk_write(updates, ordered=False, session=session)
                     if written.modified_count != len(updates):
                         raise PlanOutdated("a task has moved")
+                    if spending := [choice.task for choice in choices if choice.spends]:
+                        self._spending.reserve(spending, session)
             except OperationFailure as error:
                 if error.has_error_label("TransientTransactionError"):
                     raise PlanOutdated(f"the database asks for another try: {error.code}") from error

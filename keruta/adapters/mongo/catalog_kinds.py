@@ -16,6 +16,7 @@ from keruta.adapters.mongo.catalog_references import used_by
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.schedules import Triggers
+from keruta.adapters.mongo.spending import MongoSpending
 from keruta.domain import words
 from keruta.domain.address import same_address
 from keruta.domain.catalog.common import Page
@@ -50,6 +51,21 @@ class WithCircuit(Extras):
 
     def shown(self, row: Document) -> Document:
         return {"paused": row["paused"]} if row.get("paused") else {}
+
+
+class Queues(WithCircuit):
+    """Queues: with what they have spent of their budgets today."""
+
+    def __init__(self, database: Database, circuits: MongoCircuits) -> None:
+        super().__init__("queue", circuits)
+        self._spending = MongoSpending(database)
+
+    def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
+        spent = self._spending.today(rows)
+        shown = super().views(rows, kind, who)
+        return [
+            msgspec.structs.replace(one, spent_today=spent[one.name]) if one.name in spent else one for one in shown
+        ]
 
 
 class Repositories(WithCircuit):
@@ -275,6 +291,7 @@ class Catalogs:
         extras: dict[str, Extras] = {"credential": self.credentials, "document": self.documents}
         extras["trigger"] = Triggers(database, editors)
         extras["service_account"] = ServiceAccounts(database)
+        extras["queue"] = Queues(database, self.circuits)
         extras["repository"] = Repositories("repository", self.circuits)
         self._by_kind = {
             name: MongoCatalog(database, kind, extras.get(name) or WithCircuit(name, self.circuits), self.audit)

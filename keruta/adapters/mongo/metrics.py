@@ -9,6 +9,7 @@ from prometheus_client.registry import Collector
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.running import HELD_BY_ANYONE, running_on
+from keruta.adapters.mongo.spending import MongoSpending
 from keruta.adapters.mongo.tasks import seen_within
 from keruta.domain.lifecycle import HELD
 from keruta.errors import Unavailable
@@ -75,6 +76,13 @@ class Figures(Collector):
         yield GaugeMetricFamily("keruta_dead_letters", "Events that were not delivered, nor replayed.", value=letters)
         circuits = self._database["circuits"].count_documents({"open": True})
         yield GaugeMetricFamily("keruta_circuits_open", "Repositories, profiles and queues held back.", value=circuits)
+        budgets = GaugeMetricFamily(
+            "keruta_budget_used_ratio", "Used or reserved share of a queue's budget for today.", labels=["queue"]
+        )
+        rows = list(self._database["queues"].find({"spec.budget": {"$type": "object"}}, ["spec.budget"]))
+        for queue, spent in MongoSpending(self._database).today(rows).items():
+            budgets.add_metric([queue], spent.used)
+        yield budgets
         pool = self._database["control"].find_one({"_id": "pool"}) or {}
         yield GaugeMetricFamily(
             "keruta_pool_workers_wanted", "Workers that there should be.", value=pool.get("wanted", 0)

@@ -304,6 +304,21 @@ def _service_accounts(database: Database[dict[str, Any]]) -> None:
     database["triggers"].create_index("spec.service_account", name="service_account", sparse=True)
 
 
+def _spending(database: Database[dict[str, Any]]) -> None:
+    """Sum up a day's spending of a queue by an index alone, and find the reservations."""
+    spending = database["spending"]
+    day = [
+        ("queue", ASCENDING),
+        ("day", ASCENDING),
+        ("submitter", ASCENDING),
+        ("tokens", ASCENDING),
+        ("usd", ASCENDING),
+    ]
+    spending.create_index(day, name="day")
+    spending.create_index("open", name="open", **_there("open"))
+    spending.create_index("at", name="at", expireAfterSeconds=400 * DAY_SECONDS)
+
+
 def _sources(database: Database[dict[str, Any]]) -> None:
     """Find the triggers that CloudEvents start."""
     database["triggers"].create_index("spec.sources", name="sources", sparse=True)
@@ -365,6 +380,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _skipped,
     _service_accounts,
     _badges,
+    _spending,
 )
 
 

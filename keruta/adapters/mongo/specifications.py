@@ -15,6 +15,7 @@ import msgspec
 from keruta import structs
 from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
+from keruta.domain.catalog.budgets import Budget
 from keruta.domain.catalog.caches import CacheRule
 from keruta.domain.catalog.credentials import OWN_USE
 from keruta.domain.catalog.profiles import ProfileSpec, named_credentials, needs_cluster
@@ -89,7 +90,8 @@ class MongoSpecifications:
         named |= {name for document in documents for name in (document["spec"].get("secrets") or {}).values()}
         credentials = self._read(self._credentials, named)
         return [
-            anew or self._one(document, profiles, repositories, credentials)
+            anew
+            or _within_budget(self._one(document, profiles, repositories, credentials), queues.get(document["queue"]))
             for document in documents
             for anew in [self._made_anew(document, queues, profiles, repositories)]
         ]
@@ -196,6 +198,15 @@ class MongoSpecifications:
             return made
         resume = Resume(task=session["task"], attempt=session["attempt"], answers=[session["prompt"]])
         return within(msgspec.structs.replace(made, resume=resume), limit)
+
+
+def _within_budget(made: Specification, queue: Document | None) -> Specification:
+    """Return the specification with the limits of a task that its queue's budget sets."""
+    found = (queue or {"spec": {}})["spec"].get("budget")
+    if found is None or made.coding_agent is None:
+        return made
+    budget = structs.from_plain(found, Budget)
+    return msgspec.structs.replace(made, coding_agent=budget.limited(made.coding_agent))
 
 
 def _model_of(made: Specification) -> str | None:

@@ -9,8 +9,9 @@ import msgspec
 from msgspec import Meta
 
 from keruta.domain.catalog.access import Access
+from keruta.domain.catalog.budgets import Budget, SpentToday
 from keruta.domain.catalog.circuits import CircuitView
-from keruta.domain.catalog.common import Description, Kept, Name
+from keruta.domain.catalog.common import Description, Kept, Name, Problems
 from keruta.domain.task import RetryPolicy
 
 
@@ -23,7 +24,12 @@ class QueueSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     weight: Annotated[float, Meta(ge=0.01, le=1000)] = 1.0
     default_priority: Annotated[int, Meta(ge=-100, le=100)] = 0
     default_retry: RetryPolicy | None = None
+    budget: Budget | None = None
     access: Access | None = None
+
+    def faults(self) -> Problems:
+        if self.budget is not None:
+            yield from ((f"/budget{at}", said) for at, said in self.budget.faults())
 
 
 class Pause(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,3 +52,4 @@ class QueueView(QueueSpec, frozen=True, kw_only=True, forbid_unknown_fields=Fals
     meta: Kept
     paused: Pause | None = None
     circuit: CircuitView | None = None
+    spent_today: SpentToday | None = None

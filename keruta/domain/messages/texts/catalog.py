@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 TEXTS = {
+    "budget_task_needed": "Say how much a task may use: so much is reserved for each attempt when it is assigned.",
+    "budget_too_small": "This is less than what one task may use, so no task could start.",
     "catalog_not_searchable": "This list can't be searched.",
     "catalog_not_yours": "Only administrators and those who manage the {kind} {name} may change it.",
     "catalog_changed_meanwhile": (

@@ -43,6 +43,14 @@ TEXTS = {
     "waiting_limit": (
         "Its {kind} runs at most {limit} {limit:task|tasks} at once, and {running} {running:is|are} running."
     ),
+    "waiting_budget": (
+        "What is left of today's budget of the queue {queue} does not cover this task. It starts when a task that runs "
+        "has spent less than was reserved for it, at 00:00 UTC, or when the budget is raised."
+    ),
+    "waiting_submitter_budget": (
+        "What is left of the submitter's budget for today in the queue {queue} does not cover this task. It starts when "
+        "a task that runs has spent less than was reserved for it, at 00:00 UTC, or when the budget is raised."
+    ),
     "waiting_suspended": "It waits for a person to answer; nothing of it is running.",
     "waiting_unknown": "It waits for its worker to report, or for a person to decide.",
     "submission_not_permitted": (
