@@ -18,6 +18,8 @@ from admin.catalog import pages as catalog_pages
 from admin.catalog import routes as catalog
 from admin.circuits import pages as circuits_pages
 from admin.circuits import routes as circuits
+from admin.credentials import pages as credentials_pages
+from admin.credentials import routes as credentials
 from admin.dead_letters import pages as dead_letters_pages
 from admin.dead_letters import routes as dead_letters
 from admin.documents import pages as documents_pages
@@ -81,7 +83,7 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
         tasks_comparison, tasks_log_search, tasks_needs, tasks_pages, catalog_pages,
         repositories_pages, documents_pages, queues_pages, circuits_pages, workers_pages, users_pages, audit_pages,
         dead_letters_pages, api_keys_pages, webhooks_pages, templates, templates_pages, triggers, triggers_pages,
-        forges, forges_pages, api_docs, favourites, activity_pages, badges_pages,
+        forges, forges_pages, credentials, credentials_pages, api_docs, favourites, activity_pages, badges_pages,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

@@ -35,6 +35,7 @@ from keruta.adapters.mongo.forge_recovery import MongoRecovery
 from keruta.adapters.mongo.forge_reports import MongoReports
 from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.metrics import Figures
+from keruta.adapters.mongo.model_check import MongoModelCheck
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.overview import MongoOverview
 from keruta.adapters.mongo.provenance import MongoProvenance
@@ -112,6 +113,7 @@ def make_ports(settings: Settings) -> Ports:
         results=Results(settings.results_dir),
         provenance=MongoProvenance(database),
         catalogs=catalogs,
+        model_check=MongoModelCheck(database, sealer),
         remote_check=GitRemoteCheck(MongoOpening(database, sealer), settings),
         transfer=MongoTransfer(database, catalogs),
         retention=MongoRetention(database, settings),

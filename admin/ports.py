@@ -11,7 +11,7 @@ import msgspec
 from prometheus_client.registry import Collector
 
 from keruta.ports import EventDecoder, FileStore, Intake, Lookup, Statements, SubmitTrace, Verifying
-from keruta.ports.catalog import Catalogs, RemoteCheck, Transfer
+from keruta.ports.catalog import Catalogs, ModelCheck, RemoteCheck, Transfer
 from keruta.ports.deliveries import Deliveries, DeliveryStore
 from keruta.ports.forges import Forges, Posts
 from keruta.ports.people import Accounts, Favourites, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
@@ -47,6 +47,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     provenance: Statements
     catalogs: Catalogs
     remote_check: RemoteCheck
+    model_check: ModelCheck
     transfer: Transfer
     retention: Retention
     dead_letters: DeadLetters

@@ -164,6 +164,16 @@ def _validate(context: Context, name: str) -> None:
     sys.exit(1 if found.reason else 0)
 
 
+@click.command("validate", help="Ask the model's server whether it takes the key; print the models that it offers.")
+@click.argument("name")
+@json_option
+@pass_context
+def _validate_key(context: Context, name: str) -> None:
+    found = connect().validate_key(name)
+    output.entry(found, as_json=context.json)
+    sys.exit(0 if found.accepted else 1)
+
+
 @click.command("pause", help="Stop starting tasks of a queue until it is resumed.")
 @click.argument("name")
 @click.option("--reason", required=True, help="Shown with every task that waits.")
@@ -278,7 +288,7 @@ _OWN: dict[str, tuple[click.Command, ...]] = {
     "forge": forges.COMMANDS,
     "trigger": (_run, _test, _deliveries, _replay, _approve),
     "document": (_versions,),
-    "credential": (_rotate_key,),
+    "credential": (_validate_key, _rotate_key),
 }
 
 

@@ -28,6 +28,7 @@ from keruta.domain.catalog.kinds import KINDS
 from keruta.domain.catalog.queues import QueueView
 from keruta.domain.catalog.repositories import RepositoryView, Validation
 from keruta.domain.deliveries import DeliveryView
+from keruta.domain.model_keys import KeyCheck
 from keruta.domain.provenance import PublicKeys
 from keruta.domain.retention import Pruned
 from keruta.domain.task import TaskPage, TaskView
@@ -247,6 +248,10 @@ class Client:
         """Say what a trigger would do with an event, and why; nothing is started."""
         body = {"payload": payload, **({"event": event} if event is not None else {})}
         return self._api.json("POST", _address("trigger", trigger, "/test"), TriggerTried, body=body)
+
+    def validate_key(self, name: str) -> KeyCheck:
+        """Ask the model's server whether it takes a credential's key."""
+        return self._api.json("POST", _address("credential", name, "/validate"), KeyCheck)
 
     def validate_forge(self, name: str) -> ForgeCheck:
         """Sign in at a forge."""

@@ -39,6 +39,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         budgets: how many more attempts of coding agents what is left today covers, by queue and submitter; the
             submitter is empty for the whole queue.
         metered: the profiles whose tasks spend it.
+        credentials: of keys for a model that were refused.
+        keys: the profiles that have such a key, each with its credential.
     """
 
     queues: Mapping[str, int] = msgspec.field(default_factory=dict)
@@ -47,6 +49,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     weights: Mapping[str, float] = msgspec.field(default_factory=dict)
     budgets: Mapping[tuple[str, str], int] = msgspec.field(default_factory=dict)
     metered: frozenset[str] = frozenset()
+    credentials: Mapping[str, int] = msgspec.field(default_factory=dict)
+    keys: Mapping[str, str] = msgspec.field(default_factory=dict)
+
+    @property
+    def counted(self) -> bool:
+        """Whether a limit depends on what runs."""
+        return bool(self.queues or self.repositories or self.profiles or self.credentials)
 
     def spends(self, lane: Lane) -> bool:
         """Say whether a lane's tasks spend a budget."""
@@ -99,8 +108,11 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def bounds(lane: Lane, running: Running, limits: Limits) -> list[Bound]:
-    """Return the limits that count for a lane: of its queue, its repository and its profile, and its budgets."""
+    """Return the limits that count for a lane: of its queue, repository, profile, key and budgets."""
+    key = limits.keys.get(lane.profile, "")
+    with_key = sum(running.profiles[one] for one, its in limits.keys.items() if its == key)
     known = (
+        ("credential", limits.credentials.get(key), with_key),
         ("queue", limits.queues.get(lane.queue), running.queues[lane.queue]),
         ("repository", limits.repositories.get(lane.repository), running.repositories[lane.repository]),
         ("profile", limits.profiles.get(lane.profile), running.profiles[lane.profile]),

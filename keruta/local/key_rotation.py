@@ -9,6 +9,7 @@ import os
 
 from keruta.adapters.encryption import Sealer, new_sealing_key
 from keruta.adapters.mongo.catalog_kinds import Credentials
+from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import connect
 from keruta.errors import KerutaError
 from keruta.files import write_private
@@ -27,7 +28,9 @@ def rotate(state: State) -> int:
     write_private(state.sealing_key, new + old)
     database = connect(Settings(mongo_url=mongo_url))
     try:
-        count = Credentials(database, Sealer(state.sealing_key), keeps_values=True).seal_again()
+        count = Credentials(
+            database, Sealer(state.sealing_key), MongoCircuits(database), keeps_values=True
+        ).seal_again()
     finally:
         database.client.close()
     write_private(state.sealing_key, new)

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keruta.domain.catalog.documents import DocumentView, VersionSummary
     from keruta.domain.catalog.kinds import Kind
     from keruta.domain.catalog.repositories import RepositoryView, Validation
+    from keruta.domain.model_keys import KeyCheck
     from keruta.domain.principal import Principal
 
 
@@ -107,6 +108,14 @@ class Transfer(Protocol):
 
     def bring_in(self, who: Principal, text: str, *, dry_run: bool) -> ImportResult:
         """All of it, or nothing. Raises InvalidRequest, Forbidden, Conflict."""
+        ...
+
+
+class ModelCheck(Protocol):
+    """Asks a model's server whether it takes a stored key."""
+
+    def __call__(self, name: str) -> KeyCheck:
+        """Never raises for what the server says."""
         ...
 
 

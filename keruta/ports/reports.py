@@ -73,7 +73,7 @@ class LogStore(Protocol):
 
 
 class Circuits(Protocol):
-    """Failures in a row, by repository, profile and queue."""
+    """Failures in a row, by repository, profile, credential and queue."""
 
     def failed(self, lane: Mapping[str, str], task_id: str, reason: str, message: Message) -> None:
         """Count a failure, if the reason is not the script's own."""
@@ -81,6 +81,10 @@ class Circuits(Protocol):
 
     def succeeded(self, lanes: Iterable[Mapping[str, str]]) -> None:
         """Close the circuits of what these tasks draw on."""
+        ...
+
+    def answered(self, profiles: Iterable[str]) -> None:
+        """Close the circuits of the keys for the model of these profiles, which have just been taken."""
         ...
 
     def holds(self, lane: Mapping[str, str], reason: str) -> bool:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from keruta.domain.catalog import access
 from keruta.domain.catalog.common import ImportResult
+from keruta.domain.catalog.credentials import CredentialView
 from keruta.domain.catalog.queues import QueueView
 from keruta.domain.catalog.repositories import Validation
+from keruta.domain.messages import message
+from keruta.domain.model_keys import KeyCheck
 from keruta.domain.principal import Principal
-from keruta.ports.catalog import Catalog, Catalogs, RemoteCheck, Transfer
+from keruta.errors import Forbidden
+from keruta.ports.catalog import Catalog, Catalogs, ModelCheck, RemoteCheck, Transfer
 from keruta.services.task_commands import CommandPorts, refuse_queued
 
 
@@ -64,6 +69,22 @@ def check_repository(who: Principal, name: str, *, catalogs: Catalogs, remote_ch
     found = remote_check(catalogs["repository"].show(who, name))
     if found.reason is None:
         catalogs.circuits.close_of(who, "repository", name)
+    return found
+
+
+def check_key(who: Principal, name: str, *, catalogs: Catalogs, model_check: ModelCheck) -> KeyCheck:
+    """Ask the model's server whether it takes a key; where it does, tasks that wait for it run again.
+
+    Raises:
+        NotFound.
+        Forbidden: they may not use the key.
+    """
+    shown: CredentialView = catalogs["credential"].show(who, name)
+    if not access.may_use(shown.access, who.names):
+        raise Forbidden(message("credential_not_yours", name=name), reason="GrantMissing")
+    found = model_check(name)
+    if found.accepted:
+        catalogs.circuits.close_of(who, "credential", name)
     return found
 
 

@@ -286,6 +286,11 @@ def _note_successes(
             if isinstance(entry, Ended) and outcome is ACCEPTED and entry.script_started and entry.reason not in BLAMED
         ]
     )
+    ports.circuits.answered([
+        tasks[entry.task].lane["profile"]
+        for entry, outcome in zip(entries, outcomes, strict=True)
+        if isinstance(entry, Ended) and outcome is ACCEPTED and entry.usage.get("turns") and entry.reason not in BLAMED
+    ])  # fmt: skip
 
 
 def _renew(ports: ReportPorts, sender: Sender, held: Sequence[Held], tasks: Mapping[str, Standing]) -> None:

@@ -83,7 +83,7 @@ def _round(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, o
     if not workers:
         return 0
     limits = store.limits(heads)
-    competing = len(heads) > 1 or limits.queues or limits.repositories or limits.profiles
+    competing = len(heads) > 1 or limits.counted
     by_lane = store.running(heads) if competing else {}
     free = {worker.id: worker.free for worker in workers.values()}
     most = min(BATCH, sum(free.values()))

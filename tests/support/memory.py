@@ -322,6 +322,7 @@ class MemoryCircuits:
     def __init__(self) -> None:
         self.failures: list[tuple[str, str, str]] = []
         self.successes: list[Mapping[str, str]] = []
+        self.answers: list[str] = []
         self.held: set[str] = set()
 
     def failed(self, lane: Mapping[str, str], task_id: str, reason: str, message: Message) -> None:
@@ -329,6 +330,9 @@ class MemoryCircuits:
 
     def succeeded(self, lanes: Iterable[Mapping[str, str]]) -> None:
         self.successes += lanes
+
+    def answered(self, profiles: Iterable[str]) -> None:
+        self.answers += profiles
 
     def holds(self, lane: Mapping[str, str], reason: str) -> bool:
         return reason in self.held

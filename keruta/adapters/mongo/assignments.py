@@ -121,7 +121,7 @@ class MongoAssignment:
         lanes = list(lanes)
         names = sorted({lane.queue for lane in lanes})
         known = sorted({lane.repository for lane in lanes if NAME.fullmatch(lane.repository)})
-        most: dict[str, dict[str, int]] = {"queue": {}, "repository": {}, "profile": {}}
+        most: dict[str, dict[str, int]] = {"queue": {}, "repository": {}, "profile": {}, "credential": {}}
         with translated():
             queues = list(
                 self._queues.find({"_id": {"$in": names}}, ["spec.max_running", "spec.weight", "spec.budget", "paused"])
@@ -139,11 +139,12 @@ class MongoAssignment:
         for row in circuits:
             known_most = most[row["kind"]]
             known_most[row["name"]] = min(known_most.get(row["name"], 1), int(row["due"]))
+        keys = self._circuits.keys(most["credential"]) if most["credential"] else {}
         weights = {row["_id"]: row["spec"]["weight"] for row in queues if row["spec"].get("weight")}
         budgets, metered = self._budgets(lanes, queues)
         return Limits(
             queues=most["queue"], repositories=most["repository"], profiles=most["profile"], weights=weights,
-            budgets=budgets, metered=metered,
+            budgets=budgets, metered=metered, credentials=most["credential"], keys=keys,
         )  # fmt: skip
 
     def _budgets(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -82,8 +83,9 @@ class Credentials(Extras):
         keeps_values: whether long-lived values may be stored; in a cluster they are Kubernetes Secrets.
     """
 
-    def __init__(self, database: Database, sealer: Sealer, *, keeps_values: bool) -> None:
+    def __init__(self, database: Database, sealer: Sealer, circuits: MongoCircuits, *, keeps_values: bool) -> None:
         self._sealer = sealer
+        self._circuits = circuits
         self._keeps_values = keeps_values
         self._credentials = database["credentials"]
         self._database = database
@@ -115,6 +117,7 @@ class Credentials(Extras):
 
     def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
         users = used_by(self._database, "credential", [row["_id"] for row in rows], who.readers)
+        circuits = self._circuits.seen(who, "credential", [row["_id"] for row in rows])
         return [
             structs.from_plain(
                 {
@@ -122,11 +125,16 @@ class Credentials(Extras):
                     "meta": kept(row),
                     "fingerprint": row.get("fingerprint"),
                     "used_by": users[row["_id"]],
+                    "circuit": msgspec.to_builtins(circuits.get(row["_id"]), builtin_types=(datetime,)),
                 },
                 CredentialView,
             )
             for row in rows
         ]
+
+    def also(self, entry: Document, session: ClientSession) -> None:
+        """What was refused may be taken now."""
+        self._circuits.mended("credential", entry["_id"], session)
 
     def hidden(self) -> Document:
         return {"sealed": 0}
@@ -286,7 +294,7 @@ class Catalogs:
     ) -> None:
         self.audit = MongoAudit(database)
         self.circuits = MongoCircuits(database)
-        self.credentials = Credentials(database, sealer, keeps_values=keeps_values)
+        self.credentials = Credentials(database, sealer, self.circuits, keeps_values=keeps_values)
         self.documents = Documents(database)
         extras: dict[str, Extras] = {"credential": self.credentials, "document": self.documents}
         extras["trigger"] = Triggers(database, editors)

@@ -1,4 +1,6 @@
-"""Circuits: failures in a row that are not the script's, counted by repository, profile and queue.
+"""Circuits: failures in a row that are not the script's, counted by repository, profile, credential and queue.
+
+A lane's credential is its profile's key for the model.
 
 A document is there while something fails; a success removes it. So where all is well there is nothing to read.
 """
@@ -9,11 +11,13 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from pymongo.client_session import ClientSession
+
 from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import literal, message_fields
 from keruta.domain import permissions
-from keruta.domain.catalog.access import Access
+from keruta.domain.catalog.access import Access, CredentialAccess
 from keruta.domain.catalog.circuits import (
     BLAMED,
     PROBE_FIRST_SECONDS,
@@ -28,7 +32,7 @@ from keruta.domain.principal import Principal
 from keruta.errors import Forbidden, NotFound
 from keruta.ports import Document
 
-KINDS: tuple[CircuitKind, ...] = ("repository", "profile", "queue")
+KINDS: tuple[CircuitKind, ...] = ("repository", "profile", "credential", "queue")
 
 
 def circuit_id(kind: str, name: str) -> str:
@@ -42,6 +46,7 @@ class MongoCircuits:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._circuits = database["circuits"]
+        self._profiles = database["profiles"]
 
     def failed(self, lane: Mapping[str, str], task_id: str, reason: str, message: Message) -> None:
         """Another failure in a row, of whoever is to blame and of the queue. Does nothing for the script's own."""
@@ -50,6 +55,7 @@ class MongoCircuits:
             return
         kinds: tuple[CircuitKind, ...] = (blamed, "queue")
         with translated():
+            lane = self._with_credential(lane) if blamed == "credential" else lane
             for kind in kinds:
                 name = lane.get(kind) or ""
                 if name:
@@ -63,6 +69,25 @@ class MongoCircuits:
                 match = {"_id": {"$in": sorted(ids)}}
                 if self._circuits.find_one(match, ["_id"]) is not None:  # a write waits for the disk; this is rare
                     self._circuits.delete_many(match)
+
+    def answered(self, profiles: Iterable[str]) -> None:
+        """Close the circuits of these profiles' credentials: a model's server has taken them."""
+        names = sorted(set(profiles))
+        with translated():
+            if names and any(row["kind"] == "credential" for row in self.open_ones()):
+                rows = self._profiles.find({"_id": {"$in": names}}, ["spec.model_credential"])
+                keys = [row["spec"].get("model_credential") for row in rows]
+                ids = [circuit_id("credential", key) for key in keys if key]
+                self._circuits.delete_many({"_id": {"$in": ids}})
+
+    def keys(self, credentials: Iterable[str]) -> dict[str, str]:
+        """Return the profiles whose model's key is one of these credentials, each with that."""
+        match = {"spec.model_credential": {"$in": sorted(credentials)}}
+        return {row["_id"]: row["spec"]["model_credential"] for row in self._profiles.find(match, ["spec"])}
+
+    def _with_credential(self, lane: Mapping[str, str]) -> Mapping[str, str]:
+        row = self._profiles.find_one({"_id": lane.get("profile")}, ["spec.model_credential"]) or {"spec": {}}
+        return {**lane, "credential": row["spec"].get("model_credential") or ""}
 
     def holds(self, lane: Mapping[str, str], reason: str) -> bool:
         """Return whether one more failure for this reason opens a circuit or finds it open; its task then waits."""
@@ -87,6 +112,7 @@ class MongoCircuits:
 
     def open_of(self, readers: Sequence[str], lane: Mapping[str, str]) -> list[CircuitView]:
         """The open circuits of what a lane draws on; without the last task where these readers may not read it."""
+        lane = self._with_credential(lane)
         ids = [circuit_id(kind, lane[kind]) for kind in KINDS if lane.get(kind)]
         rows = list(self._circuits.find({"_id": {"$in": ids}, "open": True}))
         tasks = self._readable_tasks(readers, rows)
@@ -126,6 +152,10 @@ class MongoCircuits:
             if permissions.close_refusal(who, kind, name, self._access(row)) is None:
                 self._circuits.delete_one({"_id": circuit_id(kind, name)})
 
+    def mended(self, kind: str, name: str, session: ClientSession) -> None:
+        """An entry was changed, so what is counted of it says nothing any more."""
+        self._circuits.delete_one({"_id": circuit_id(kind, name)}, session=session)
+
     def _shown(self, who: Principal, rows: Sequence[Document]) -> list[CircuitView]:
         """Return the circuits whose entries someone may read, each with its last task if they may read that, too."""
         readers = {"$in": who.readers}
@@ -155,6 +185,9 @@ class MongoCircuits:
         collection = self._database[CATALOG_KINDS[row["kind"]].collection]
         entry = collection.find_one({"_id": row["name"]}, ["spec.access"]) or {}
         found = (entry.get("spec") or {}).get("access")
+        if row["kind"] == "credential":  # without grants, administrators alone may use it
+            granted = structs.from_plain(found or {}, CredentialAccess)
+            return Access(read=granted.read, run=granted.use, manage=granted.manage)
         return structs.from_plain(found, Access) if found is not None else None
 
     def _count(self, kind: CircuitKind, name: str, task_id: str, reason: str, message: Message) -> None:

@@ -179,12 +179,11 @@ class MongoReading:
         """
         lane = Lane(**claim)
         limits = self._assignment.limits([lane])
-        limited = limits.queues or limits.repositories or limits.profiles
         queue = self._queues.find_one({"_id": lane.queue}, ["paused", "readers"]) or {}
         workers = self._workers.find({"$expr": seen_within(self._settings.lease_seconds)}, ["slots", "draining"])
         return Surroundings(
             lane=lane,
-            running=Running(self._assignment.running([lane]) if limited else {}),
+            running=Running(self._assignment.running([lane]) if limits.counted else {}),
             limits=limits,
             pause=_pause(queue, who),
             circuits=self._circuits.open_of(who.readers, claim),

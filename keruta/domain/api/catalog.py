@@ -13,6 +13,7 @@ from keruta.domain.catalog.queues import PauseRequest, QueueView
 from keruta.domain.catalog.repositories import Validation
 from keruta.domain.catalog.templates import TemplateRun
 from keruta.domain.dead_letters import DeadLetter
+from keruta.domain.model_keys import KeyCheck
 from keruta.domain.retention import Pruned
 from keruta.domain.roles import MANAGE, READ, RUN
 from keruta.domain.task import TaskView
@@ -68,6 +69,11 @@ CATALOG: tuple[Route, ...] = (
         problems=(404,),
     ),
     Route(
+        name="validate_credential", method="POST", path="/api/v1/credentials/{name}/validate", roles=RUN,
+        summary="Ask the model's server, within 10 s, whether it takes the key, and which models it offers",
+        answer=KeyCheck, problems=(404,),
+    ),
+    Route(
         name="pause_queue", method="POST", path="/api/v1/queues/{name}/pause", summary="Start nothing of a queue",
         roles=RUN, body=PauseRequest, answer=QueueView, problems=(400, 404, 413, 415, 422),
     ),
@@ -90,7 +96,7 @@ CATALOG: tuple[Route, ...] = (
     ),
     Route(
         name="list_circuits", method="GET", path="/api/v1/circuits", roles=READ,
-        summary="Repositories, profiles and queues that fail for reasons that are not the script's",
+        summary="Repositories, profiles, credentials and queues that fail for reasons that are not the script's",
         answer=Page[CircuitView],
     ),
     Route(

@@ -1,7 +1,8 @@
 """The circuit breaker's rules: what fails for reasons that are not the script's is held, not failed again and again.
 
-A circuit belongs to a repository, a profile or a queue. It counts failures in a row; it opens at the limit; then the
-tasks that draw on it wait, and one is let through after a while to try (`probe_at`). A success, or a person, closes it.
+A circuit belongs to a repository, a profile, a credential or a queue. It counts failures in a row; it opens at the
+limit; then the tasks that draw on it wait, and one is let through after a while to try (`probe_at`). A success, or a
+person, closes it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ OPEN_AFTER = 3
 PROBE_FIRST_SECONDS = 60
 PROBE_MOST_SECONDS = 1800
 
-CircuitKind = Literal["repository", "profile", "queue"]
+CircuitKind = Literal["repository", "profile", "credential", "queue"]
 
 # Whose fault a reason is; the queue counts all of them.
 BLAMED: dict[str, CircuitKind] = {
@@ -30,6 +31,7 @@ BLAMED: dict[str, CircuitKind] = {
     "ImagePullFailed": "profile",
     "ImageNotRunnable": "profile",
     "ProfileMissing": "profile",
+    "ModelUnauthorized": "credential",
 }
 # A queue mixes repositories: it takes more of them to say that something common to all is wrong.
 QUEUE_OPENS_AFTER = 10
@@ -53,5 +55,5 @@ class CircuitView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def opens_after(kind: CircuitKind) -> int:
-    """Number of failures in a row that open a circuit of this kind."""
-    return QUEUE_OPENS_AFTER if kind == "queue" else OPEN_AFTER
+    """Number of failures in a row that open a circuit of this kind. A key that is refused once is refused again."""
+    return {"queue": QUEUE_OPENS_AFTER, "credential": 1}.get(kind, OPEN_AFTER)

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from keruta.domain.address import host_fault
 from keruta.domain.catalog.access import CredentialAccess
+from keruta.domain.catalog.circuits import CircuitView
 from keruta.domain.catalog.common import Description, Kept, Name, Problems
 from keruta.domain.catalog.ssh_keys import app_key_fault, ssh_key_fault
 from keruta.domain.messages import message
@@ -138,6 +139,7 @@ class CredentialView(msgspec.Struct, frozen=True, kw_only=True):
     access: CredentialAccess | None = None
     fingerprint: str | None = None
     used_by: list[str] = []
+    circuit: CircuitView | None = None
     meta: Kept
 
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 TEXTS = {
+    "model_key_accepted": "{server} takes the key; it offers {count} {count:model|models}.",
+    "model_key_limited": "{server} takes the key, and accepts no more requests for now.",
+    "model_key_refused": "{server} refuses the key (status {status}); save one that is valid.",
+    "model_key_fault": "{server} answered with status {status}, so nothing is known of the key; look at the address.",
+    "model_key_unreadable": "{server} answered with something that is no list of models; look at the address.",
+    "model_key_unused": "No profile with a coding agent names {name} as its model's key, so there is no server to ask.",
     "agent_no_end": (
         "The coding agent ended without its last record, so how far it came is not known; its output is in the log."
     ),

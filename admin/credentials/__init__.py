@@ -1,0 +1,1 @@
+"""Credentials: a look at the model's server with a key."""
