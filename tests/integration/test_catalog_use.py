@@ -24,7 +24,7 @@ from keruta.domain.naming import attempt_id
 from keruta.domain.reports import Ended
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.resubmission import request_of as resubmitted
-from keruta.domain.specification import Specification
+from keruta.domain.specification import Caches, Specification
 from keruta.domain.submission import make_task
 from keruta.domain.task import RepositoryAsk, ResultBranch, RetryPolicy, TaskRequest
 from tests.support.world import ANN, BOB, READERS, World
@@ -237,7 +237,7 @@ def test_a_task_without_secrets_gets_none(world: World, private: bool) -> None:
     assert [one.name for one in made.accesses] == (["reader"] if private else [])
     assert (made.secrets, made.push, made.wanted_result, made.fetch_more) == ({}, None, None, False)
     assert (made.placement.network, made.placement.pod.volumes, made.placement.image) == ("closed", [], "golang:1")
-    assert (made.without_secrets, made.repository.submodules) == (True, not private)
+    assert (made.without_secrets, made.repository.submodules, made.caches) == (True, not private, Caches())
     assert resubmitted(world.task(task))["without_secrets"] is True
 
 
