@@ -100,6 +100,11 @@ bench: $(STAMP) ## the figures, each beside its baseline, as a table and as benc
 	$(COMPILE)
 	$(BIN)/python -m bench
 
+.PHONY: bench-check
+bench-check: $(STAMP) ## the ratios of `make bench` beside those in bench/history/; OUT=FILE compares figures that are measured already
+	$(if $(OUT),,@$(MAKE) --no-print-directory bench)
+	@$(BIN)/python -m bench.gate $(OUT)
+
 .PHONY: bench-paths
 bench-paths: $(STAMP) ## a checkout of some directories of a large repository beside a full shallow clone
 	$(BIN)/python -m bench.paths

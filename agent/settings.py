@@ -81,7 +81,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of the clone cache, 10 GiB; in a cluster, for each repository. The least recently used are removed."""
 
     dependency_cache: bool = True
-    """Keep dependency caches, of tasks that ask for them, under `KERUTA_WORKER_DIR`."""
+    """Keep dependency caches, of tasks that ask for them: under `KERUTA_WORKER_DIR`, or with keruta by upload."""
 
     dependency_cache_bytes: int = 10 * 1024**3
     """Bytes of dependency caches, 10 GiB; in a cluster, for each repository. The least recently used are removed."""
@@ -189,6 +189,6 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
                 uploaded.
             caches: whether it is to store dependency caches.
         """
-        stores = CACHE_SECONDS if caches and self.job_results_claim else 0
+        stores = CACHE_SECONDS if caches else 0
         uploads = 0 if self.job_results_claim else UPLOAD_SECONDS
         return self.job_grace_seconds + (PUSH_SECONDS if pushes else 0) + stores + uploads

@@ -14,6 +14,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 import agent.settings
 import keruta.settings
+from docs import history
 from keruta import metrics
 from keruta.cli.commands import cli
 from keruta.domain import lifecycle, retry
@@ -182,7 +183,10 @@ def _type_name(one: Any) -> str:
     return f"`{_cell(one if isinstance(one, str) else getattr(one, '__name__', str(one)))}`"
 
 
-GENERATED = {"settings.md": settings, "command-line.md": commands, "metrics.md": metric_names, "api.md": api_routes}
+GENERATED = {
+    "settings.md": settings, "command-line.md": commands, "metrics.md": metric_names, "api.md": api_routes,
+    "performance-history.md": history.page, "performance-history.svg": history.picture,
+}  # fmt: skip
 
 
 def _cell(text: str) -> str:

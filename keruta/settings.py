@@ -69,6 +69,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     results_dir: Path = Path("/var/lib/keruta/results")
     """Directory of artifacts and whole logs: the shared volume."""
 
+    dependency_cache_bytes: int = 10 * 1024**3
+    """Bytes of dependency caches that agents upload, 10 GiB in all. The least recently used are removed."""
+
     issuer: str = "keruta-local"
     """Required `iss` of people's and service accounts' tokens; with Keycloak, the realm's address."""
 

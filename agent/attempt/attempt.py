@@ -96,7 +96,7 @@ class Job:
         self._limits = Limits(world.settings, directory, specification)
         self._repository = AttemptRepository(world, directory, specification, self._masker)
         self._caches = DependencyCaches(
-            world, directory, specification, self._repository, world.dependencies(specification), self._say
+            world, directory, specification, self._repository, world.dependencies(directory, specification), self._say
         )
         self._session = StoredSession(world, directory, specification, self._repository)
         self._suspension: Suspension | None = None

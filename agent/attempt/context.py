@@ -10,10 +10,11 @@ from typing import Literal, Protocol
 import msgspec
 
 from agent.attempt.credentials import Opener
-from agent.attempt.dependency_store import DependencyStore, LocalStore
 from agent.attempt.directory import JobDir
 from agent.attempt.result_stores import Requests, ResultStore, UploadStore, VolumeStore
+from agent.attempt.uploaded_dependencies import UploadedStore
 from agent.settings import WorkerSettings
+from keruta.adapters.dependency_store import DependencyStore, LocalStore
 from keruta.domain.reports import AnyEntry, Outcome
 from keruta.domain.specification import Specification
 
@@ -117,10 +118,13 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
             return UploadStore(self.requests, task, attempt, directory.root)
         return VolumeStore(self.settings.results_dir, task, attempt)
 
-    def dependencies(self, specification: Specification) -> DependencyStore | None:
+    def dependencies(self, directory: JobDir, specification: Specification) -> DependencyStore | None:
         """Return where a repository's dependency caches are kept; None where they are not."""
         settings = self.settings
         if not settings.dependency_cache or not specification.caches.scope:
             return None
+        if settings.results == "upload":
+            assert self.requests is not None
+            return UploadedStore(self.requests, specification.task, specification.attempt, directory.root)
         root = settings.worker_dir / "dependencies"
         return LocalStore(root, specification.caches.scope, settings.dependency_cache_bytes)

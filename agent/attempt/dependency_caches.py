@@ -18,13 +18,13 @@ import msgspec
 
 from agent.attempt.context import World
 from agent.attempt.dependency_archive import Place, Restoration, TooLargeError, UnsafeArchiveError, write_archive
-from agent.attempt.dependency_store import ARCHIVE, BadEntryError, DependencyStore, Record
 from agent.attempt.directory import JobDir
 from agent.attempt.lock_files import TooMuchError, digest
 from agent.attempt.repository import AttemptRepository
 from agent.settings import CACHE_SECONDS
 from keruta import metrics, structs
-from keruta.domain.catalog.caches import HOME, CacheRule
+from keruta.adapters.dependency_store import ARCHIVE, BadEntryError, DependencyStore
+from keruta.domain.catalog.caches import HOME, CacheRecord, CacheRule
 from keruta.domain.specification import Specification
 from keruta.files import write_private
 
@@ -161,14 +161,14 @@ class DependencyCaches:
                 record = self._packed(name, planned, part, store.limit_bytes, check)
                 if record is None:
                     return
-                if not store.keep(planned.space, part, record):
+                if not store.keep(planned.space, part, record, check):
                     self._say(f"cache {name}: not saved: another task has saved {_shown(planned.key)} meanwhile")
                     return
         except _EndedError:
             self._say(f"cache {name}: not saved: it took longer than {CACHE_SECONDS} s, or the task was cancelled")
             return
         except TooLargeError:
-            self._say(f"cache {name}: not saved: it is larger than all caches may be together")
+            self._say(f"cache {name}: not saved: it is larger than an entry may be")
             return
         except Exception as error:  # whatever it is, the script has succeeded
             self._fail(name, "not saved", error)
@@ -180,7 +180,7 @@ class DependencyCaches:
 
     def _packed(
         self, name: str, planned: Planned, part: Path, limit_bytes: int, check: Callable[[], None]
-    ) -> Record | None:
+    ) -> CacheRecord | None:
         """Make the archive and its record; None where there is nothing to store. Raises TooLargeError, OSError."""
         with (part / ARCHIVE).open("xb") as file:
             written = write_archive(file, self._places(planned.rule), check=check)
@@ -195,7 +195,7 @@ class DependencyCaches:
             raise TooLargeError
         with (part / ARCHIVE).open("rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
-        return Record(key=planned.key, sha256=content, size_bytes=size, created_at=time.time())
+        return CacheRecord(key=planned.key, sha256=content, size_bytes=size, created_at=time.time())
 
     # ------------------------------------------------------------ parts
 

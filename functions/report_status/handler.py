@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO
 
 import flask
 import msgspec
 
+from keruta.domain.catalog.caches import CacheEntries, CacheRecord
 from keruta.domain.messages import message
 from keruta.domain.naming import WORKER_ID, attempt_id
 from keruta.domain.reports import (
@@ -22,16 +24,17 @@ from keruta.domain.reports import (
 )
 from keruta.domain.specification import SnapshotKeys, Specification
 from keruta.domain.uploads import read_part
-from keruta.errors import InvalidRequest, NotFound
+from keruta.errors import Forbidden, InvalidRequest, NotFound
 from keruta.http.answers import json_answer
 from keruta.http.function import AgentRequest, AuthenticatedRequest
 from keruta.http.requests import read_batch, read_body
-from keruta.ports import AgentAccess, AgentSessions, FileStore, PeopleVerifier, SnapshotStore
+from keruta.ports import AgentAccess, AgentSessions, DependencyFiles, FileStore, PeopleVerifier, SnapshotStore
 from keruta.services import reports
 from keruta.services.reports import ReportPorts
 from keruta.settings import Settings
 
 RENEW_WHEN_LEFT_SECONDS = 1800
+_ENTRY = re.compile("[0-9a-f]{32}")
 
 
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +47,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     reports: ReportPorts
     results: FileStore
     snapshots: SnapshotStore
+    dependencies: DependencyFiles
     mint: Callable[[Specification], Specification]
     document_text: Callable[[str, int], str | None]
     check: Callable[[], None]
@@ -157,13 +161,56 @@ def delete_artifacts(ports: Ports, asked: AgentRequest) -> flask.Response:
     return flask.Response(status=204)
 
 
+def cache_entries(ports: Ports, asked: AgentRequest) -> flask.Response:
+    """The entries of the attempt's repository that are alike."""
+    scope, _ = _cache(ports, asked)
+    return json_answer(CacheEntries(entries=ports.dependencies.records(scope, _hex(asked, "space"))))
+
+
+def cache_archive(ports: Ports, asked: AgentRequest) -> flask.Response:
+    """The archive of one of these entries, which the agent verifies."""
+    scope, _ = _cache(ports, asked)
+    return _sent(ports.dependencies.open(scope, _hex(asked, "space"), _hex(asked, "name")))
+
+
+def keep_cache(ports: Ports, asked: AgentRequest) -> flask.Response:
+    """Make an entry of an archive that the attempt has uploaded, where its event may leave any."""
+    scope, writes = _cache(ports, asked)
+    record = read_body(asked.request, CacheRecord, REPORT_LIMIT_BYTES)
+    if not writes:
+        raise Forbidden(message("cache_read_only"), reason="CacheReadOnly")
+    task, number = _attempt(ports, asked)
+    ports.dependencies.keep(scope, _hex(asked, "space"), attempt_id(task, number), record)
+    return flask.Response(status=204)
+
+
+def _cache(ports: Ports, asked: AgentRequest) -> tuple[str, bool]:
+    """Return the scope of the attempt's entries, and whether it may leave any. Raises NotFound without a cache."""
+    task, number = _attempt(ports, asked)
+    caches = reports.specification(ports.reports, asked.sender, task, number).caches
+    if not caches.scope:
+        raise NotFound(message("file_missing"))
+    return caches.scope, caches.writes
+
+
+def _hex(asked: AgentRequest, name: str) -> str:
+    value = asked.parameters[name]
+    if not _ENTRY.fullmatch(value):
+        raise NotFound(message("file_missing"))
+    return value
+
+
 def kept_work(ports: Ports, asked: AgentRequest) -> flask.Response:
     """The bundle of the earlier attempt whose work this attempt pushes."""
     task, number = _attempt(ports, asked)
     kept = reports.specification(ports.reports, asked.sender, task, number).kept_work
     if kept is None:
         raise NotFound(message("file_missing"))
-    file = ports.results.open(attempt_id(task, kept.attempt), KEPT_WORK)
+    return _sent(ports.results.open(attempt_id(task, kept.attempt), KEPT_WORK))
+
+
+def _sent(file: BinaryIO) -> flask.Response:
+    """Answer with a file, which is closed at the end."""
     answer = flask.Response(iter(lambda: file.read(1 << 20), b""), content_type="application/octet-stream")
     answer.content_length = os.fstat(file.fileno()).st_size
     answer.call_on_close(file.close)
@@ -200,4 +247,7 @@ HANDLERS: dict[str, Callable[[Ports, Any], flask.Response]] = {
     "put_artifact": put_artifact,
     "delete_artifacts": delete_artifacts,
     "kept_work": kept_work,
+    "cache_entries": cache_entries,
+    "cache_archive": cache_archive,
+    "keep_cache": keep_cache,
 }

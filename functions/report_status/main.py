@@ -9,6 +9,7 @@ import functions_framework
 
 from functions.report_status import handler
 from keruta.adapters.cloudevents import event_sender
+from keruta.adapters.dependency_uploads import DependencyUploads
 from keruta.adapters.github import mint
 from keruta.adapters.mongo.agent_access import MongoAgentAccess
 from keruta.adapters.mongo.assignments import MongoAssignment
@@ -56,6 +57,7 @@ def make_ports(settings: Settings) -> handler.Ports:
             suspend_seconds=settings.suspend_days * 86400,
         ),
         results=Results(settings.results_dir),
+        dependencies=DependencyUploads(settings.results_dir, settings.dependency_cache_bytes),
         snapshots=MongoSnapshots(database, (settings.suspend_days + 1) * 86400),
         mint=lambda specification: specifications.minted(specification, mint),
         document_text=Documents(database).text,

@@ -25,6 +25,7 @@ from keruta.ports.tasks import TaskTracing as TaskTracing
 from keruta.ports.tasks import WorkerSlots as WorkerSlots
 
 if TYPE_CHECKING:  # what these say is for the type checker: no part loads another's words for it
+    from keruta.domain.catalog.caches import CacheRecord
     from keruta.domain.events import Event
     from keruta.domain.principal import Principal
     from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
@@ -113,6 +114,26 @@ class FileStore(Protocol):
         self, attempt: str, path: str, content: Readable, length: int | None, part: Part | None = None
     ) -> None: ...
     def forget(self, attempt: str) -> None: ...
+
+
+class DependencyFiles(Protocol):
+    """Dependency caches' entries that agents upload, by the repository's scope and what they are alike in."""
+
+    def records(self, scope: str, space: str) -> list[CacheRecord]: ...
+
+    def open(self, scope: str, space: str, name: str) -> BinaryIO:
+        """Open an entry's archive; its reader verifies it. Raises NotFound."""
+        ...
+
+    def keep(self, scope: str, space: str, attempt: str, record: CacheRecord) -> None:
+        """Make an entry of an archive that was uploaded with an attempt's files.
+
+        Raises:
+            NotFound: nothing was uploaded.
+            Conflict: there is an entry of that key.
+            InvalidRequest, StorageFull.
+        """
+        ...
 
 
 class SnapshotStore(Protocol):

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from agent.attempt.dependency_store import ARCHIVE, RECORD, prune
 from keruta import metrics
+from keruta.adapters.dependency_store import ARCHIVE, RECORD, prune
 from tests.support.attempts import Ask, Told, run
 from tests.support.repositories import add_commit, git, make_repository
 
@@ -331,7 +331,7 @@ def test_an_entry_larger_than_all_may_be_is_not_stored(bench: Bench) -> None:
         "mkdir -p ~/.npm; head -c 100000 /dev/urandom >~/.npm/one", settings={"dependency_cache_bytes": 50_000}
     )
 
-    assert "larger than all caches may be" in told.log
+    assert "larger than an entry may be" in told.log
     assert bench.entries() == []
 
 

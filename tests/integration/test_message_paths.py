@@ -53,7 +53,7 @@ class Agent:
         ports = handler.Ports(
             settings=settings, verifier=unused, sessions=self._sessions, access=MongoAgentAccess(world.database),
             reports=world.reports, results=Results(settings.results_dir), snapshots=unused, mint=unused,
-            document_text=unused, check=unused,
+            document_text=unused, check=unused, dependencies=unused,
         )  # fmt: skip
         function = Function("report_status", settings, lambda _: ports, AGENTS, handler.HANDLERS)
         served = flask.Flask("report_status")

@@ -174,7 +174,7 @@ def agents(world: World, settings: Settings, sessions: Sessions, monkeypatch: py
     ports = handler.Ports(
         settings=settings, verifier=unused, sessions=sessions, access=MongoAgentAccess(world.database),
         reports=world.reports, results=Results(settings.results_dir), snapshots=MongoSnapshots(world.database, 60),
-        mint=lambda found: found, document_text=unused, check=unused,
+        mint=lambda found: found, document_text=unused, check=unused, dependencies=unused,
     )  # fmt: skip
     function = Function("report_status", settings, lambda _: ports, AGENTS, handler.HANDLERS)
     served = flask.Flask("report_status")

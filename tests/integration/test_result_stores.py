@@ -21,6 +21,7 @@ from agent.attempt.result_stores import ResultStore, UploadStore, VolumeStore
 from agent.log.masking import Masker
 from agent.reporter import HttpTransport
 from functions.report_status import handler
+from keruta.adapters.dependency_uploads import DependencyUploads
 from keruta.adapters.mongo.agent_access import MongoAgentAccess
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions, new_key
@@ -88,6 +89,7 @@ def address(world: World, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -
         settings=world.settings, verifier=unused, sessions=sessions, access=MongoAgentAccess(world.database),
         reports=world.reports, results=Results(world.settings.results_dir), mint=unused, document_text=unused,
         check=unused, snapshots=unused,
+        dependencies=DependencyUploads(world.settings.results_dir, 10 << 20),
     )  # fmt: skip
     with serving(served(Function("report_status", world.settings, lambda _: ports, AGENTS, handler.HANDLERS))) as url:
         yield url

@@ -23,9 +23,9 @@ from agent.attempt.dependency_archive import (
     link_stays,
     write_archive,
 )
-from agent.attempt.dependency_store import ARCHIVE, PART_PREFIX, LocalStore, Record, prune
 from agent.attempt.lock_files import TooMuchError, digest
-from keruta.domain.catalog.caches import CacheRule
+from keruta.adapters.dependency_store import ARCHIVE, PART_PREFIX, LocalStore, prune
+from keruta.domain.catalog.caches import CacheRecord, CacheRule
 from keruta.domain.decode import convert
 from keruta.domain.task import TaskRequest
 
@@ -218,7 +218,7 @@ def test_more_than_is_stored_is_not_stored(tmp_path: Path, monkeypatch: pytest.M
 def keep(store: LocalStore, key: str, content: bytes, created_at: float = 0.0) -> bool:
     with store.part() as part:
         (part / ARCHIVE).write_bytes(content)
-        record = Record(
+        record = CacheRecord(
             key=key, sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content), created_at=created_at
         )
         return store.keep("space", part, record)

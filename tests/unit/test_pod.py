@@ -128,7 +128,7 @@ def test_a_job_sees_its_own_results_and_no_others(specification: Specification) 
 
 
 def test_a_job_sees_its_repositorys_dependency_caches_alone(specification: Specification) -> None:
-    """Without the shared volume they are not mounted, and the agent is told that none are kept."""
+    """Without the shared volume nothing of them is mounted: the agent fetches and uploads them."""
     caches = Caches(rules=[CacheRule(paths=["target"], key=["Cargo.lock"])], scope="a" * 32, writes=True)
     wanted = msgspec.structs.replace(specification, caches=caches)
     place = f"dependencies/{caches.scope}"
@@ -142,7 +142,7 @@ def test_a_job_sees_its_repositorys_dependency_caches_alone(specification: Speci
     assert pod["terminationGracePeriodSeconds"] == pod_of(specification)["terminationGracePeriodSeconds"] + 120
     agent = without["initContainers"][0]
     assert not [mount for mount in agent["volumeMounts"] if "dependencies" in mount["mountPath"]]
-    assert {"name": "KERUTA_DEPENDENCY_CACHE", "value": "0"} in agent["env"]
+    assert {"name": "KERUTA_RESULTS", "value": "upload"} in agent["env"]
 
 
 def test_a_profile_is_honoured(specification: Specification) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keruta.domain.api.route import Parameter, Route
+from keruta.domain.catalog.caches import CacheEntries, CacheRecord
 from keruta.domain.reports import Attempts, Registration, Report, ReportAnswer, Session
 from keruta.domain.roles import AGENT, WORKER
 from keruta.domain.specification import Specification
@@ -59,5 +60,19 @@ AGENTS: tuple[Route, ...] = (
     Route(
         name="kept_work", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}/work", roles=AGENT,
         answer="application/octet-stream", summary="The work that this attempt pushes, as a bundle", problems=(404,),
+    ),
+    Route(
+        name="cache_entries", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}/caches/{space}", roles=AGENT,
+        answer=CacheEntries, summary="Dependency caches of the attempt's repository, without the shared volume",
+        problems=(404,),
+    ),
+    Route(
+        name="cache_archive", method="GET", path="/agent/v1/tasks/{id}/attempts/{n}/caches/{space}/{name}", roles=AGENT,
+        answer="application/octet-stream", summary="The archive of a dependency cache", problems=(404,),
+    ),
+    Route(
+        name="keep_cache", method="POST", path="/agent/v1/tasks/{id}/attempts/{n}/caches/{space}", roles=AGENT,
+        body=CacheRecord, status=204, summary="Make a dependency cache of an archive that was uploaded as a file",
+        problems=(404, 409, 413, 415, 422, 507),
     ),
 )  # fmt: skip

@@ -64,6 +64,26 @@ CacheRules = Annotated[
 ]
 
 
+class CacheRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Facts about a stored entry. `created_at` is Unix time; keruta's own where an entry is uploaded."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=200)]
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    size_bytes: Annotated[int, Meta(ge=0)]
+    created_at: float = 0.0
+
+
+class CacheEntries(msgspec.Struct, frozen=True, kw_only=True):
+    """The stored entries that are alike: of one image, with the same paths."""
+
+    entries: list[CacheRecord]
+
+
+def uploaded_name(record: CacheRecord) -> str:
+    """Return the name by which an archive is uploaded, beside an attempt's files, before it becomes an entry."""
+    return f"keruta-cache-{record.sha256}"
+
+
 def rules_faults(rules: Sequence[CacheRule] | None) -> Problems:
     """Yield what is wrong with caches, each with where it is."""
     for number, rule in enumerate(rules or ()):

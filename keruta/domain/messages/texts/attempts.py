@@ -7,6 +7,8 @@ TEXTS = {
     "network; install bubblewrap there, or run it in a cluster.",
     "answer_timed_out": "It was suspended with a question, and nobody answered in time. Try it again, or submit it anew.",
     "attempt_not_waiting": "The attempt does not wait for a person, or was cancelled.",
+    "cache_read_only": "Tasks that were started by this kind of event store no dependency caches.",
+    "cache_there": "There is a dependency cache of this key already; it does not change.",
     "attempt_input_pending": "A person has sent something that the script has not received yet.",
     "session_not_stored": "keruta did not store the coding agent's session.",
     "attempt_its_session": "the coding agent's session",

@@ -21,6 +21,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from keruta import metrics, structs
+from keruta.domain.catalog.caches import CacheRecord
 from keruta.domain.naming import new_id
 
 log = logging.getLogger(__name__)
@@ -32,15 +33,6 @@ _BLOCK_BYTES = 1 << 20
 _TAKEN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True):
-    """Facts about an entry. `created_at` is Unix time."""
-
-    key: str
-    sha256: str
-    size_bytes: int
-    created_at: float
-
-
 class BadEntryError(Exception):
     """An entry is not what its record says; the message says how."""
 
@@ -48,7 +40,7 @@ class BadEntryError(Exception):
 class DependencyStore(Protocol):
     """The entries of one repository."""
 
-    def candidates(self, space: str, key: str, beginnings: Sequence[str]) -> Iterator[Record]:
+    def candidates(self, space: str, key: str, beginnings: Sequence[str]) -> Iterator[CacheRecord]:
         """Yield the entry of the key, then those whose keys begin so: by the order of the beginnings, newest first.
 
         Args:
@@ -56,7 +48,7 @@ class DependencyStore(Protocol):
         """
         ...
 
-    def open(self, space: str, record: Record, check: Callable[[], None]) -> BinaryIO:
+    def open(self, space: str, record: CacheRecord, check: Callable[[], None]) -> BinaryIO:
         """Open an entry's archive, whose content was verified. A bad one is removed.
 
         Raises:
@@ -68,7 +60,7 @@ class DependencyStore(Protocol):
         """Give an empty directory to make an archive in; it is gone in the end."""
         ...
 
-    def keep(self, space: str, part: Path, record: Record) -> bool:
+    def keep(self, space: str, part: Path, record: CacheRecord, check: Callable[[], None]) -> bool:
         """Store the archive in that directory as an entry. Return False where there is one already. Raises OSError."""
         ...
 
@@ -88,20 +80,11 @@ class LocalStore:
     def __init__(self, root: Path, scope: str, limit_bytes: int) -> None:
         self._root, self._own, self.limit_bytes = root, root / scope, limit_bytes
 
-    def candidates(self, space: str, key: str, beginnings: Sequence[str]) -> Iterator[Record]:
-        found = self._records(self._own / space)
-        if (exact := next((one for one in found if one.key == key), None)) is not None:
-            yield exact
-        newest = sorted(found, key=lambda one: one.created_at, reverse=True)
-        given = {key}
-        for beginning in beginnings:
-            for one in newest:
-                if one.key.startswith(beginning) and one.key not in given:
-                    given.add(one.key)
-                    yield one
+    def candidates(self, space: str, key: str, beginnings: Sequence[str]) -> Iterator[CacheRecord]:
+        yield from candidates(self.records(space), key, beginnings)
 
-    def open(self, space: str, record: Record, check: Callable[[], None]) -> BinaryIO:
-        directory = self._own / space / _name(record.key)
+    def open(self, space: str, record: CacheRecord, check: Callable[[], None]) -> BinaryIO:
+        directory = self._own / space / entry_name(record.key)
         try:
             file = _open(directory / ARCHIVE)
         except FileNotFoundError:
@@ -110,7 +93,7 @@ class LocalStore:
             self._drop(directory, str(error))
             raise BadEntryError("its archive can't be opened") from error
         try:
-            _verify(file, record, check)
+            verify(file, record, check)
             with suppress(OSError):  # written by another user, or mounted to be read only
                 os.utime(directory / RECORD)  # what is used is kept
         except BadEntryError as error:
@@ -123,6 +106,13 @@ class LocalStore:
         file.seek(0)
         return file
 
+    def open_named(self, space: str, name: str) -> BinaryIO:
+        """Open an entry's archive by the entry's name; its reader verifies it. Raises OSError."""
+        file = _open(self._own / space / name / ARCHIVE)
+        with suppress(OSError):
+            os.utime(self._own / space / name / RECORD)
+        return file
+
     @contextmanager
     def part(self) -> Iterator[Path]:
         directory = self._own / f"{PART_PREFIX}{new_id()}"
@@ -132,14 +122,14 @@ class LocalStore:
         finally:
             shutil.rmtree(directory, ignore_errors=True)
 
-    def keep(self, space: str, part: Path, record: Record) -> bool:
+    def keep(self, space: str, part: Path, record: CacheRecord, check: Callable[[], None] = lambda: None) -> bool:
         (part / RECORD).write_bytes(msgspec.json.encode(record))
         for path in (part / ARCHIVE, part / RECORD, part):
             _flush(path)
         within = self._own / space
         within.mkdir(mode=0o700, exist_ok=True)
         try:
-            os.rename(part, within / _name(record.key))
+            os.rename(part, within / entry_name(record.key))
         except OSError as error:
             if error.errno in _TAKEN:
                 return False
@@ -148,7 +138,9 @@ class LocalStore:
         prune(self._root, self.limit_bytes)
         return True
 
-    def _records(self, space: Path) -> list[Record]:
+    def records(self, space_name: str) -> list[CacheRecord]:
+        """Return what is on record of all whole entries."""
+        space = self._own / space_name
         try:
             names = [name for name in os.listdir(space) if not name.startswith(PART_PREFIX)]
         except OSError:
@@ -157,13 +149,13 @@ class LocalStore:
         for name in names:
             try:
                 with _open(space / name / RECORD) as file:
-                    record = structs.from_json(file.read(1 << 16), type=Record)
+                    record = structs.from_json(file.read(1 << 16), type=CacheRecord)
             except FileNotFoundError:
                 continue  # being removed
             except (OSError, msgspec.MsgspecError, ValueError) as error:
                 self._drop(space / name, f"its record can't be read: {type(error).__name__}")
                 continue
-            if _name(record.key) == name:
+            if entry_name(record.key) == name:
                 found.append(record)
             else:
                 self._drop(space / name, "its record is of another entry")
@@ -174,6 +166,19 @@ class LocalStore:
         told = {"action": "dependency_cache_bad", "entry": str(directory.relative_to(self._root))}
         log.error("dependency cache entry removed: %s", why, extra=told)
         _remove(directory)
+
+
+def candidates(found: Sequence[CacheRecord], key: str, beginnings: Sequence[str]) -> Iterator[CacheRecord]:
+    """Yield the entry of the key, then those whose keys begin so: by the order of the beginnings, newest first."""
+    if (exact := next((one for one in found if one.key == key), None)) is not None:
+        yield exact
+    newest = sorted(found, key=lambda one: one.created_at, reverse=True)
+    given = {key}
+    for beginning in beginnings:
+        for one in newest:
+            if one.key.startswith(beginning) and one.key not in given:
+                given.add(one.key)
+                yield one
 
 
 def prune(root: Path, limit_bytes: int) -> None:
@@ -228,7 +233,8 @@ def _remove(directory: Path) -> None:
         gone.unlink(missing_ok=True)
 
 
-def _name(key: str) -> str:
+def entry_name(key: str) -> str:
+    """Return the name of an entry's directory."""
     return hashlib.sha256(key.encode()).hexdigest()[:32]
 
 
@@ -240,7 +246,8 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _verify(file: BinaryIO, record: Record, check: Callable[[], None]) -> None:
+def verify(file: BinaryIO, record: CacheRecord, check: Callable[[], None]) -> None:
+    """Read an archive from where it stands. Raises BadEntryError, and what `check` raises."""
     if os.fstat(file.fileno()).st_size != record.size_bytes:
         raise BadEntryError("its archive has another size than its record says")
     found = hashlib.sha256()
