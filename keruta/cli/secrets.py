@@ -68,7 +68,7 @@ def _sign_in_by_code() -> dict[str, dict[str, str]]:
     settings = Settings()
     issuer = Issuer(new_key(), issuer=settings.issuer, audience=settings.audience)
     person = issuer.issue("me", ["admin", "developer", "viewer"], lifetime=PERSON_TOKEN_LIFETIME)
-    worker = issuer.issue("keruta:worker", ["worker"], lifetime=WORKER_TOKEN_LIFETIME, client="keruta-worker")
+    worker = issuer.issue("service:worker", ["worker"], lifetime=WORKER_TOKEN_LIFETIME, client="keruta-worker")
     return {
         "keruta-trusted-keys": {"trusted.json": json.dumps(issuer.jwks)},
         "keruta-worker-token": {"worker": worker},

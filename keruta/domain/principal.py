@@ -10,7 +10,7 @@ import msgspec
 from keruta.domain.roles import PEOPLE, READ
 
 EVERYONE = "everyone"
-SERVICE = "service:"  # begins the subject of a service account, and of no person
+SERVICE = "service-account:"  # begins the subject of a service account, and of no person
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -134,7 +134,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
             write_private(self.sealing_key, new_sealing_key())
         (self.root / "keys" / "trusted.json").write_text(json.dumps(issuer.jwks))
         for name, role in (("events", "dispatcher"), ("worker", "worker")):
-            token = issuer.issue(f"keruta:{name}", [role], lifetime=SERVICE_TOKEN_LIFETIME, client=f"keruta-{role}")
+            token = issuer.issue(f"service:{name}", [role], lifetime=SERVICE_TOKEN_LIFETIME, client=f"keruta-{role}")
             write_private(self.root / "tokens" / name, token.encode())
         person = os.environ.get("USER") or "me"
         token = issuer.issue(person, ["admin", "developer", "viewer"], lifetime=PERSON_TOKEN_LIFETIME)

@@ -57,8 +57,8 @@ def test_a_triggers_tasks_are_the_service_accounts(forge: Forge) -> None:
     forge.process()
 
     (task,), (delivery,) = forge.tasks(), forge.deliveries()
-    assert (task["owner"], delivery.state) == ("service:nightly", "started")
-    assert "user:service:nightly" in task["readers"]
+    assert (task["owner"], delivery.state) == ("service-account:nightly", "started")
+    assert "user:service-account:nightly" in task["readers"]
 
 
 @pytest.mark.parametrize("access", [None, CredentialAccess(read=["name:eve"], use=["name:somebody"])])

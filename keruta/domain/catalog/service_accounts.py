@@ -18,7 +18,7 @@ class ServiceAccountSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     """A service account as an administrator writes it. Its role is `developer`.
 
     Args:
-        groups: the groups whose grants count for it; its own grants name it as `user:service:NAME`.
+        groups: the groups whose grants count for it; its own grants name it as `user:service-account:NAME`.
         access: who may use it: have triggers run as it. Without grants that is administrators alone.
     """
 
