@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import flask
 
-from admin.activity import favourites
+from admin.activity import favourites, notices
 from admin.activity import pages as activity_pages
 from admin.api_docs import pages as api_docs
 from admin.api_keys import pages as api_keys_pages
@@ -83,7 +83,8 @@ def make_app(settings: Settings, make_ports: Callable[[Settings], Ports]) -> fla
         tasks_comparison, tasks_log_search, tasks_needs, tasks_pages, catalog_pages,
         repositories_pages, documents_pages, queues_pages, circuits_pages, workers_pages, users_pages, audit_pages,
         dead_letters_pages, api_keys_pages, webhooks_pages, templates, templates_pages, triggers, triggers_pages,
-        forges, forges_pages, credentials, credentials_pages, api_docs, favourites, activity_pages, badges_pages,
+        forges, forges_pages, credentials, credentials_pages, api_docs, favourites, notices, activity_pages,
+        badges_pages,
     ):  # fmt: skip
         app.register_blueprint(feature.blueprint)
 

@@ -36,6 +36,7 @@ from keruta.adapters.mongo.forge_reports import MongoReports
 from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.metrics import Figures
 from keruta.adapters.mongo.model_check import MongoModelCheck
+from keruta.adapters.mongo.notices import MongoNotices
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.overview import MongoOverview
 from keruta.adapters.mongo.provenance import MongoProvenance
@@ -132,6 +133,7 @@ def make_ports(settings: Settings) -> Ports:
         tracing=traced,
         accounts=MongoAccounts(database),
         favourites=MongoFavourites(database),
+        notices=MongoNotices(database),
         provider=Provider(
             settings.issuer,
             settings.admin_client_id,

@@ -14,7 +14,16 @@ from keruta.ports import EventDecoder, FileStore, Intake, Lookup, Statements, Su
 from keruta.ports.catalog import Catalogs, ModelCheck, RemoteCheck, Transfer
 from keruta.ports.deliveries import Deliveries, DeliveryStore
 from keruta.ports.forges import Forges, Posts
-from keruta.ports.people import Accounts, Favourites, IdentityProvider, Rates, RoleStore, Sessions, SignInVerifier
+from keruta.ports.people import (
+    Accounts,
+    Favourites,
+    IdentityProvider,
+    Notices,
+    Rates,
+    RoleStore,
+    Sessions,
+    SignInVerifier,
+)
 from keruta.ports.watching import (
     AccessSpreading,
     Activities,
@@ -65,6 +74,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     tracing: SubmitTrace
     accounts: Accounts
     favourites: Favourites
+    notices: Notices
     provider: IdentityProvider
     keycloak_roles: RoleStore | None
     browsers: Sessions

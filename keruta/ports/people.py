@@ -10,8 +10,10 @@ if TYPE_CHECKING:
 
     from keruta.domain.catalog.common import Page
     from keruta.domain.favourites import Favourite
+    from keruta.domain.notices import NoticeChoice
     from keruta.domain.principal import Principal
     from keruta.domain.sign_in import BrowserSession, Tokens
+    from keruta.domain.task import TaskSummary
     from keruta.domain.users import ApiKeyMade, ApiKeyRequest, ApiKeyView, UserView
 
 
@@ -56,6 +58,20 @@ class Favourites(Protocol):
     def add(self, subject: str, wanted: Favourite) -> None: ...
 
     def remove(self, subject: str, wanted: Favourite) -> None: ...
+
+
+class Notices(Protocol):
+    """Of what people want to be told, and up to when they have seen it."""
+
+    def choice(self, subject: str) -> NoticeChoice: ...
+
+    def choose(self, subject: str, choice: NoticeChoice) -> None: ...
+
+    def see(self, subject: str) -> None: ...
+
+    def seen_at(self, subject: str) -> datetime: ...
+
+    def found(self, who: Principal, facets: Sequence[str], statuses: Sequence[str]) -> list[TaskSummary]: ...
 
 
 class Sessions(Protocol):

@@ -12,10 +12,10 @@ from tests.support.system import RunningSystem
 
 pytestmark = pytest.mark.timeout(300)
 PAGES = [
-    "/", "/tasks", "/logs?text=a", "/tasks/new", "/needs-you", "/repositories", "/repositories/new", "/credentials",
-    "/credentials/new", "/documents", "/documents/new", "/profiles", "/profiles/default", "/profiles/new", "/queues",
-    "/queues/default", "/queues/default/activity", "/workers", "/workers/this-machine", "/users", "/audit",
-    "/dead-letters", "/webhooks", "/api-keys", "/settings", "/nowhere",
+    "/", "/tasks", "/logs?text=a", "/tasks/new", "/needs-you", "/notices", "/repositories", "/repositories/new",
+    "/credentials", "/credentials/new", "/documents", "/documents/new", "/profiles", "/profiles/default",
+    "/profiles/new", "/queues", "/queues/default", "/queues/default/activity", "/workers",
+    "/workers/this-machine", "/users", "/audit", "/dead-letters", "/webhooks", "/api-keys", "/settings", "/nowhere",
 ]  # fmt: skip
 
 

@@ -1,0 +1,60 @@
+"""People's choices of notices, and the tasks that they are told of: read by an index, up to a fixed number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from keruta import structs
+from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
+from keruta.domain.notices import NoticeChoice
+from keruta.domain.principal import Principal
+from keruta.domain.task import TaskSummary
+
+LOOKED_AT = 200  # the newest tasks that are meant
+FIRST = timedelta(days=1)  # before anything was marked as seen
+
+
+class MongoNotices:
+    """`keruta.ports.people.Notices` on MongoDB."""
+
+    def __init__(self, database: Database) -> None:
+        self._notices = database["notices"]
+        self._tasks = database["tasks"]
+
+    def choice(self, subject: str) -> NoticeChoice:
+        with translated():
+            row = self._notices.find_one({"_id": subject}) or {}
+        return structs.from_plain(row.get("choice") or {}, NoticeChoice)
+
+    def choose(self, subject: str, choice: NoticeChoice) -> None:
+        with translated():
+            self._notices.update_one({"_id": subject}, {"$set": {"choice": msgspec.to_builtins(choice)}}, upsert=True)
+
+    def see(self, subject: str) -> None:
+        """All that there is now has been seen, by the server's time."""
+        with translated():
+            self._notices.update_one({"_id": subject}, [{"$set": {"seen_at": "$$NOW"}}], upsert=True)
+
+    def seen_at(self, subject: str) -> datetime:
+        with translated():
+            row = self._notices.find_one({"_id": subject}, ["seen_at"]) or {}
+        found = row.get("seen_at")
+        return found if isinstance(found, datetime) else datetime.now(UTC) - FIRST
+
+    def found(self, who: Principal, facets: Sequence[str], statuses: Sequence[str]) -> list[TaskSummary]:
+        """Return the newest tasks of any of the facets that have such a status, last changed first."""
+        if not facets:
+            return []
+        match = {"seen_by": {"$in": [f"{reader} {facet}" for facet in facets for reader in who.readers]}}
+        stages: list[dict[str, Any]] = [
+            {"$match": match}, {"$sort": {"_id": -1}}, {"$limit": LOOKED_AT},
+            {"$match": {"status": {"$in": list(statuses)}}}, {"$sort": {"changed_at": -1, "_id": -1}},
+            {"$project": SUMMARY_PROJECTION},
+        ]  # fmt: skip
+        with translated():
+            return [to_summary(row) for row in self._tasks.aggregate(stages, hint="seen_by")]
