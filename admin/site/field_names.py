@@ -83,8 +83,11 @@ _HELP = {
         "Without it, everyone may use this entry as their roles allow. Name people and groups: name:dana or "
         "group:platform, one a line."
     ),
-    "prompt": marked("How the coding agent is called, one word a line. {prompt} becomes the prompt, {prompt_file} a "
-                     "file that holds it; with neither, it comes on standard input."),
+    "prompt": marked("What the coding agent is to do."),
+    "prompt.command": marked(
+        "How the coding agent is called, one word a line. {prompt} becomes the prompt, {prompt_file} a "
+        "file that holds it; with neither, it comes on standard input."
+    ),
     "permissions": marked("full, edit, or a list of tools."),
     "effort": marked("In the coding agent's own word: low, medium, high."),
     "instructions": marked("Instructions for the coding agent, in addition to the repository's own."),
@@ -125,7 +128,7 @@ _HELP = {
     "jitter_seconds": marked("Spreads triggers that have the same time; this one is always later by the same amount."),
     "missed": marked("Times at which keruta was not running."),
     "parameters": marked(
-        "A list in YAML: each has a name, a type (text, choice, boolean, number or ref) and, where wanted, "
+        "A list in YAML: each has a name, a type (text, choice, boolean, number, ref or secret) and, where wanted, "
         "description, required, default and choices."
     ),
     "service_account": marked("What the tasks run as; without one they run as whoever saved the trigger last."),

@@ -121,3 +121,15 @@ def test_a_tasks_title_and_icon_show_its_state(world: World, ann: Browser) -> No
     assert "/state-quiet.svg" in queued
     assert "<title>✕ build · keruta</title>" in failed
     assert "/state-bad.svg" in failed
+
+
+def test_help_beside_a_prompt_says_what_is_asked_of_it(app: flask.Flask, world: World) -> None:
+    """Of a profile it is a command line, elsewhere the text for the coding agent."""
+    ann = signed_in(app, ANN)
+    command, text = "becomes the prompt", "What the coding agent is to do."
+
+    profile = ann.ask("GET", "/profiles/new")[1]
+    assert (command in profile, text in profile) == (True, False)
+    for path in ("/templates/new", "/triggers/new", "/tasks/new"):
+        page = ann.ask("GET", path)[1]
+        assert (command in page, text in page) == (False, True), path
