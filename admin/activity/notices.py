@@ -18,7 +18,6 @@ from admin.ports import ports
 from admin.site.pages import go, page, shows
 from keruta.domain.notices import NoticeChoice
 from keruta.domain.principal import Principal
-from keruta.domain.task import TaskSummary
 from keruta.errors import Unavailable
 
 blueprint = flask.Blueprint("notices", __name__)
@@ -46,8 +45,7 @@ class Counts:
         with contextlib.suppress(Unavailable):
             choice = ports().notices.choice(who.subject)
             if choice.mine or choice.watched:
-                seen_at = ports().notices.seen_at(who.subject)
-                count = sum(one.changed_at > seen_at for one in _found(who, choice))
+                count = ports().notices.unseen(who, _facets(who, choice), choice.statuses)
         with self._lock:
             if len(self._known) >= KNOWN_AT_MOST:
                 self._known.clear()
@@ -65,16 +63,16 @@ def _counts() -> Counts:
     return found
 
 
-def _found(who: Principal, choice: NoticeChoice) -> list[TaskSummary]:
+def _facets(who: Principal, choice: NoticeChoice) -> list[str]:
     favourites = ports().favourites.of(who.subject) if choice.watched else []
-    return ports().notices.found(who, choice.facets(who.subject, favourites), choice.statuses)
+    return choice.facets(who.subject, favourites)
 
 
 @shows(blueprint, "list_tasks", "/notices")
 def notices() -> flask.Response:
     who = principal()
     choice = ports().notices.choice(who.subject)
-    found = _found(who, choice)[:SHOWN]
+    found = ports().notices.found(who, _facets(who, choice), choice.statuses, limit=SHOWN)
     part = flask.request.headers.get("X-Part") == "notices"
     return page(
         "activity/notices_rows.html" if part else "activity/notices.html", choice=choice, tasks=found,

@@ -304,6 +304,7 @@ def test_the_overview_says_what_goes_on(reader: Reader, system: RunningSystem, r
     eventually(counted, 20, "the count, which is ten seconds old at most", pause=1)
     assert page.locator("svg rect.good").count() >= 1
     assert "this-machine" in page.inner_text("main")
+    assert "Asia/Tokyo" in page.inner_text("#zone-of-charts"), "the browser's zone"
 
 
 def test_a_log_goes_on_after_admin_was_killed(reader: Reader, system: RunningSystem, repository: str) -> None:

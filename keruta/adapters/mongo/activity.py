@@ -65,15 +65,17 @@ class MongoActivity:
         if found is not None and time.monotonic() - made_at < REMEMBERED_SECONDS:
             return found
         since = earliest_id(now - timedelta(days=DAYS))
-        newest = [{"$match": {**_seen(who, place), "_id": {"$gte": since}}}, {"$sort": {"_id": -1}}]
-        ended = {**_on(place), "status": {"$in": sorted(ENDED)}}
-        rows = list(self._tasks.aggregate(
-            [*newest, {"$limit": LOOKED_AT}, {"$match": ended}, *counting_stages()], hint="seen_by"
-        ))  # fmt: skip
-        count = list(self._tasks.aggregate(
-            [*newest, {"$limit": LOOKED_AT}, {"$count": "count"}], hint="seen_by"
-        ))  # fmt: skip
-        found = _Counted(rows=rows, looked_at=count[0]["count"] if count else 0)
+        newest: list[dict[str, Any]] = [
+            {"$match": {**_seen(who, place), "_id": {"$gte": since}}},
+            {"$sort": {"_id": -1}},
+        ]
+        counted = [*newest, {"$limit": LOOKED_AT}, {"$match": _on(place)}, *counting_stages()]
+        every = list(self._tasks.aggregate(counted, hint="seen_by"))
+        rows = [row for row in every if row["_id"]["status"] in ENDED]
+        looked_at = sum(row["count"] for row in every)
+        if place.kind == "worker":  # of the newest tasks, only some were its own
+            looked_at = self._tasks.count_documents(newest[0]["$match"], hint="seen_by", limit=LOOKED_AT)
+        found = _Counted(rows=rows, looked_at=looked_at)
         with self._lock:
             if len(self._remembered) >= REMEMBERED:
                 self._remembered.clear()

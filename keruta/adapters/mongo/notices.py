@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,15 +46,30 @@ class MongoNotices:
         found = row.get("seen_at")
         return found if isinstance(found, datetime) else datetime.now(UTC) - FIRST
 
-    def found(self, who: Principal, facets: Sequence[str], statuses: Sequence[str]) -> list[TaskSummary]:
+    def found(self, who: Principal, facets: Sequence[str], statuses: Sequence[str], *, limit: int) -> list[TaskSummary]:
         """Return the newest tasks of any of the facets that have such a status, last changed first."""
+        stages: list[dict[str, Any]] = [
+            {"$sort": {"changed_at": -1, "_id": -1}},
+            {"$limit": limit},
+            {"$project": SUMMARY_PROJECTION},
+        ]
+        return [to_summary(row) for row in self._meant(who, facets, statuses, stages)]
+
+    def unseen(self, who: Principal, facets: Sequence[str], statuses: Sequence[str]) -> int:
+        """Count those of them that changed after this person has seen their notices last."""
+        since = {"changed_at": {"$gt": self.seen_at(who.subject)}}
+        rows = self._meant(who, facets, statuses, [{"$match": since}, {"$count": "count"}])
+        return int(rows[0]["count"]) if rows else 0
+
+    def _meant(
+        self, who: Principal, facets: Sequence[str], statuses: Sequence[str], more: Sequence[Mapping[str, Any]]
+    ) -> list[dict[str, Any]]:
         if not facets:
             return []
         match = {"seen_by": {"$in": [f"{reader} {facet}" for facet in facets for reader in who.readers]}}
-        stages: list[dict[str, Any]] = [
+        stages: list[Mapping[str, Any]] = [
             {"$match": match}, {"$sort": {"_id": -1}}, {"$limit": LOOKED_AT},
-            {"$match": {"status": {"$in": list(statuses)}}}, {"$sort": {"changed_at": -1, "_id": -1}},
-            {"$project": SUMMARY_PROJECTION},
+            {"$match": {"status": {"$in": list(statuses)}}}, *more,
         ]  # fmt: skip
         with translated():
-            return [to_summary(row) for row in self._tasks.aggregate(stages, hint="seen_by")]
+            return list(self._tasks.aggregate(stages, hint="seen_by"))
