@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
-from markdown_it import MarkdownIt
 
 from keruta.domain.catalog.triggers import PullRequestTemplate, TriggerSpec
 from keruta.domain.forge_posts import CommitStatus, PullRequestText, StatusState, Thread
+from keruta.domain.forge_texts import beside, fitting, one_line, title_part, trimmed
 from keruta.domain.forges import MARK
 from keruta.domain.messages import message
 from keruta.domain.task import AttemptView, TaskView
@@ -27,12 +27,10 @@ SAID = {
     "failed": "report_failed", "cancelled": "report_cancelled", "unknown": "report_unknown",
 }  # fmt: skip
 TITLE_LETTERS = 200
-ANSWER_LETTERS = 30_000
+OWN_WORDS = ("task", "number", "url")
 # After each try that failed, the next one comes so much later; after the last, a person is shown that it failed.
 AGAIN_SECONDS = (5, 30, 120, 600, 1800, 7200, 21_600, 43_200)
 _PLACES = re.compile(r"\{(task|name|branch|number|title|answer|url)\}")
-_MENTION = re.compile(r"(?<![\w/`])@(?=\w)")
-_markdown = MarkdownIt("commonmark", {"html": True})
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +92,7 @@ def sentence(task: TaskView) -> str:
     said = task.question if task.status in ("waiting", "suspended") else task.message
     code = "report_waiting" if task.status in ("waiting", "suspended") else SAID[STATES[task.status]]
     begins = message(code).text
-    return " ".join(f"{begins} {_one_line(said or '')}".split())
+    return " ".join(f"{begins} {one_line(said or '')}".split())
 
 
 def comment(task: TaskView, public_url: str) -> str:
@@ -102,7 +100,7 @@ def comment(task: TaskView, public_url: str) -> str:
     last = task.attempts[-1] if task.attempts else None
     parts = [f"**{trimmed(sentence(task))}**"]
     if task.status in ("succeeded", "failed") and task.answer:
-        parts.append(trimmed(task.answer))
+        parts.append(fitting(trimmed(task.answer)))
     facts = [f"[{task.id}]({public_url}/tasks/{task.id})"]
     if last is not None and last.result_branch and last.result_commit:
         facts.append(f"`{_code(last.result_branch)}` {last.result_commit[:10]}")
@@ -111,19 +109,6 @@ def comment(task: TaskView, public_url: str) -> str:
     if last is not None and (cost := last.usage.get("cost_usd")) is not None:
         facts.append(f"{cost:.2f} USD")
     return "\n\n".join([*parts, " · ".join(facts)])
-
-
-def trimmed(text: str) -> str:
-    """Return Markdown of an answer for other people's eyes: within a length, no image, no HTML, and no one is notified.
-
-    Images would be fetched from where their author likes; raw HTML can hold them too.
-    """
-    text = text if len(text) <= ANSWER_LETTERS else f"{text[:ANSWER_LETTERS]}…"
-    text = _MENTION.sub("@\u2060", text)
-    kinds = {inner.type for token in _markdown.parse(text) for inner in (token, *(token.children or ()))}
-    if kinds & {"image", "html_inline", "html_block"} or MARK in text:
-        text = text.replace("<", "&lt;").replace("![", "!\\[").replace("](", "]\\(")
-    return text
 
 
 def _pull_request(
@@ -135,22 +120,29 @@ def _pull_request(
         "task": task.id, "name": task.name or task.id, "branch": head, "title": task.origin.title or "",
         "number": str(task.origin.number) if task.origin.number is not None else "", "answer": task.answer, "url": url,
     }  # fmt: skip
-    body = _PLACES.sub(lambda found: trimmed(values[found[1]]), template.body)
+    body = _filled(template.body, values, trimmed)
+    title = one_line(_filled(template.title, values, title_part))[:TITLE_LETTERS]
     marker = f"{MARK} {task.origin.trigger} -->"
     return PullRequestText(
         head=head, base=base, draft=template.draft, labels=template.labels, reviewers=template.reviewers,
-        title=_one_line(_PLACES.sub(lambda found: values[found[1]], template.title))[:TITLE_LETTERS] or task.id,
-        body=f"{body}\n\n[{task.id}]({url})\n\n{_caused_by(task)}\n{marker}",
+        title=title or task.id,
+        body=f"{fitting(body)}\n\n[{task.id}]({url})\n\n{_caused_by(task)}\n{marker}",
     )  # fmt: skip
+
+
+def _filled(template: str, values: Mapping[str, str], harmless: Callable[[str], str]) -> str:
+    """Fill a template of the team's own, with what others have chosen made harmless."""
+
+    def value(found: re.Match[str]) -> str:
+        given = values[found[1]]
+        return given if found[1] in OWN_WORDS else beside(template[: found.start()], harmless(given))
+
+    return _PLACES.sub(value, template)
 
 
 def _caused_by(task: TaskView) -> str:
     """Return the mark by which an event that this text causes is known to be the task's."""
     return f"{MARK} task {task.id} -->"
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
 
 
 def _code(text: str) -> str:

@@ -16,7 +16,7 @@ from keruta.domain.catalog.triggers import Provider, TriggerSpec
 from keruta.domain.decode import convert
 from keruta.domain.deliveries import is_of, request_of, too_old, verdict
 from keruta.domain.forge_payloads import read_event
-from keruta.domain.forge_reports import trimmed
+from keruta.domain.forge_texts import trimmed
 from keruta.domain.forges import ForgeEvent, glob_matches, headers_of, signature_holds
 from keruta.domain.task import ResultBranch
 
