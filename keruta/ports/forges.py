@@ -77,7 +77,7 @@ class ForgeApi(Protocol):
         ...
 
     def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
-        """Return the payloads that the forge would have sent of comments that are new; at GitLab none are listed."""
+        """Return the payloads that the forge would have sent of comments that are new."""
         ...
 
     def redeliver(self, repository: str, address: str, since: datetime) -> int:

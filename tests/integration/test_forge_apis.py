@@ -217,6 +217,37 @@ def test_what_there_is_at_gitlab_is_read_as_if_it_had_been_delivered() -> None:
         assert (closed.number, closed.change) == (4, "closed")
 
 
+def test_new_comments_at_gitlab_are_read_as_if_they_had_been_delivered() -> None:
+    """Of issues and merge requests that changed; under its own identity, so the event itself is a repeat."""
+    since = datetime(2026, 1, 2, 12, tzinfo=UTC)
+    author = {"id": 9, "username": "dana"}
+    notes = [
+        {"id": 8, "body": "/keruta fix", "type": "DiffNote", "author": author, "created_at": "2026-01-02T12:00:01.000Z",
+         "updated_at": "2026-01-02T12:00:01.000Z", "system": False},
+        {"id": 7, "body": "closed", "author": author, "created_at": "2026-01-02T12:00:00.500Z", "system": True},
+        {"id": 9, "body": "among us", "author": author, "created_at": "2026-01-02T12:00:09.000Z", "internal": True},
+        {"id": 6, "body": "old", "author": author, "created_at": "2026-01-02T11:59:59.000Z", "system": False},
+        {"id": 5, "body": "no time", "author": author, "system": False},
+    ]  # fmt: skip
+    pull = {"iid": 4, "title": "T", "sha": COMMIT, "source_branch": "fix", "target_branch": "main", "labels": ["bug"],
+            "source_project_id": 2, "target_project_id": 1, "web_url": "https://gitlab.example.com/mr/4"}  # fmt: skip
+    with GitLabApi() as server:
+        lists = {"/notes": notes, "/merge_requests": [pull], "/issues": [{"iid": 3, "title": "I", "labels": []}]}
+
+        def reply(method: str, path: str) -> tuple[int, Any]:
+            return 200, next(found for end, found in lists.items() if path.endswith(end))
+
+        server.reply = reply  # type: ignore[method-assign]
+        api = GitLab(server.url, lambda _: "token")
+        issue, review = (read_event("gitlab", api.comment_event, one) for one in api.comments_since("team/app", since))
+
+    assert (issue.kind, issue.number, issue.pull_request) == ("comment", 3, False)
+    assert (review.kind, review.number, review.commit, review.fork) == ("review_comment", 4, COMMIT, True)
+    assert (review.ref, review.base, review.labels) == ("fix", "main", ["bug"])
+    assert (review.sender, review.sender_id, review.change, review.commands) == ("dana", 9, "created", ["/keruta fix"])
+    assert review.identity == "comment 8 created"
+
+
 def test_the_same_status_once_more_is_no_fault_at_gitlab() -> None:
     with GitLabApi() as server:
         server.status_answer = (400, {"message": "Cannot transition status via :run from :running"})

@@ -104,7 +104,22 @@ class GitLab(Rest):
         }  # fmt: skip
 
     def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
-        return []  # GitLab lists a project's comments for each of its issues and merge requests alone
+        """GitLab lists comments of one issue or merge request alone: of those that were changed since."""
+        found: list[dict[str, Any]] = []
+        changed: dict[str, str | int] = {
+            "updated_after": since.astimezone(UTC).isoformat(),
+            "order_by": "updated_at",
+            "sort": "desc",
+        }
+        for kind, subject in (("issues", "issue"), ("merge_requests", "merge_request")):
+            path = f"{_project(repository)}/{kind}"
+            threads = list_of(self.ask("GET", path, query={**changed, "per_page": PAGE}))
+            for thread in (one for one in threads if isinstance(one, dict)):
+                query: dict[str, str | int] = {"order_by": "created_at", "sort": "desc", "per_page": PAGE}
+                for note in list_of(self.ask("GET", f"{path}/{number_of(thread, 'iid')}/notes", query=query)):
+                    if isinstance(note, dict) and _is_public(note) and _written_since(note, since):
+                        found.append(_note_payload(repository, subject, thread, note))
+        return found
 
     def redeliver(self, repository: str, address: str, since: datetime) -> int:
         return 0
@@ -194,6 +209,38 @@ def _repository(found: Any) -> ForgeRepository:
 
 def _merge_request(found: Any) -> Posted:
     return Posted(id=number_of(found, "iid"), url=text_of(found, "web_url"), text=text_of(found, "description"))
+
+
+def _is_public(note: dict[str, Any]) -> bool:
+    """Say whether a person wrote a note for all who see the thread: of others no event is sent that keruta takes."""
+    return not (note.get("system") or note.get("internal") or note.get("confidential"))
+
+
+def _written_since(note: dict[str, Any], since: datetime) -> bool:
+    try:
+        return datetime.fromisoformat(text_of(note, "created_at")) >= since
+    except (ValueError, TypeError):  # a time without a zone can't be compared
+        return False
+
+
+def _note_payload(repository: str, subject: str, thread: dict[str, Any], note: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload that is sent of a new comment on an issue or a merge request.
+
+    Source: https://docs.gitlab.com/user/project/integrations/webhook_events/#comment-events
+    """
+    kept = ("iid", "title", "source_branch", "target_branch", "source_project_id", "target_project_id")
+    of = {name: thread[name] for name in kept if name in thread}
+    labels = [{"title": name} for name in thread.get("labels") or () if isinstance(name, str)]
+    last = {"last_commit": {"id": thread.get("sha")}} if subject == "merge_request" else {}
+    own = {
+        "id": note.get("id"), "note": note.get("body"), "type": note.get("type"), "action": "create",
+        "created_at": note.get("created_at"), "updated_at": note.get("updated_at"),
+        "url": f"{text_of(thread, 'web_url')}#note_{number_of(note, 'id')}",
+    }  # fmt: skip
+    return {
+        "object_kind": "note", "project": {"path_with_namespace": repository}, "user": note.get("author"),
+        "object_attributes": own, subject: {**of, **last, "labels": labels},
+    }  # fmt: skip
 
 
 def _merge_request_payload(repository: str, found: Any, commit: str) -> dict[str, Any]:
