@@ -115,6 +115,8 @@ class DependencyCaches:
             except FileNotFoundError:
                 continue
             except (BadEntryError, UnsafeArchiveError) as error:
+                if isinstance(error, UnsafeArchiveError):
+                    store.drop(space, record, str(error))
                 self._say(f"cache {name}: the entry {_shown(record.key)} is not used: {error}")
                 continue
             seconds, exact = time.monotonic() - began, record.key == key

@@ -56,6 +56,10 @@ class DependencyStore(Protocol):
         """
         ...
 
+    def drop(self, space: str, record: CacheRecord, why: str) -> None:
+        """Remove an entry that can't be restored, so that another one takes its place."""
+        ...
+
     def part(self) -> AbstractContextManager[Path]:
         """Give an empty directory to make an archive in; it is gone in the end."""
         ...
@@ -105,6 +109,9 @@ class LocalStore:
             raise
         file.seek(0)
         return file
+
+    def drop(self, space: str, record: CacheRecord, why: str) -> None:
+        self._drop(self._own / space / entry_name(record.key), why)
 
     def open_named(self, space: str, name: str) -> BinaryIO:
         """Open an entry's archive by the entry's name; its reader verifies it. Raises OSError."""

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from keruta.adapters.dependency_store import ARCHIVE, LocalStore
+from keruta.adapters.dependency_store import ARCHIVE, BadEntryError, LocalStore
 from keruta.adapters.results import Results
 from keruta.domain.catalog.caches import CacheRecord, uploaded_name
 from keruta.domain.messages import message
@@ -49,7 +49,10 @@ class DependencyUploads:
                 found = os.stat(part / ARCHIVE, follow_symlinks=False)
                 if not stat.S_ISREG(found.st_mode) or found.st_size != record.size_bytes:
                     raise InvalidRequest(message("file_cut_short"))
-                kept = store.keep(space, part, msgspec.structs.replace(record, created_at=time.time()))
+                wanted = msgspec.structs.replace(record, created_at=time.time())
+                kept = store.keep(space, part, wanted) or (
+                    _drop_bad(store, space, record.key) and store.keep(space, part, wanted)
+                )
         except FileNotFoundError as error:
             raise NotFound(message("file_missing")) from error
         except OSError as error:
@@ -61,3 +64,15 @@ class DependencyUploads:
 
     def _store(self, scope: str) -> LocalStore:
         return LocalStore(self._root, scope, self._limit)
+
+
+def _drop_bad(store: LocalStore, space: str, key: str) -> bool:
+    """Remove the entry of a key if it is damaged; return whether there is none any more."""
+    for one in store.records(space):
+        if one.key == key:
+            try:
+                store.open(space, one, lambda: None).close()
+            except (BadEntryError, FileNotFoundError):
+                return True
+            return False
+    return True

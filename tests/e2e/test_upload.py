@@ -71,6 +71,28 @@ def test_what_a_task_leaves_is_uploaded_and_its_kept_work_is_pushed_later(
     assert requests_of(uploading, "kept_work") == 1
 
 
+def test_dependency_caches_are_uploaded_and_fetched(uploading: RunningSystem, tmp_path: Path) -> None:
+    """A task finds what another one left, by a rule of the task's own; what was stored is not uploaded again."""
+    make_repository(tmp_path / "a.git", {"package-lock.json": "{}"})
+    body = {
+        "repository": {"url": (tmp_path / "a.git").as_uri()},
+        "script": "cat ~/.npm/one; mkdir -p ~/.npm; echo packed >~/.npm/one",
+        "cache": [{"paths": ["~/.npm"], "key": ["package-lock.json"]}],
+    }
+
+    logs = []
+    for _ in range(2):
+        task = uploading.client.submit(body)
+        assert uploading.ended(task.id, 60).status == "succeeded"
+        logs.append(uploading.text(task.id))
+
+    assert "cache ~/.npm: miss" in logs[0]
+    assert "cache ~/.npm: saved" in logs[0]
+    assert "cache ~/.npm: hit" in logs[1]
+    assert "\npacked\n" in logs[1]
+    assert requests_of(uploading, "keep_cache") == 1
+
+
 def test_a_setting_that_is_none_of_the_two_is_told() -> None:
     with pytest.raises(SettingsError, match="volume or upload"):
         WorkerSettings(results="elsewhere")

@@ -158,7 +158,7 @@ def test_what_was_not_uploaded_becomes_no_entry(agent: Callable[..., UploadedSto
 
 
 def test_a_damaged_entry_is_not_used(agent: Callable[..., UploadedStore], world: World) -> None:
-    """The agent compares the SHA-256, whatever keruta sends."""
+    """The agent compares the SHA-256, whatever keruta sends; the next upload takes its place."""
     keep(agent())
     [archive] = (world.settings.results_dir / DIRECTORY).rglob(ARCHIVE)
     archive.write_bytes(CONTENT[:-1] + b"x")
@@ -167,6 +167,8 @@ def test_a_damaged_entry_is_not_used(agent: Callable[..., UploadedStore], world:
 
     with pytest.raises(BadEntryError):
         agent().open(SPACE, one, lambda: None)
+    assert keep(agent())
+    agent().open(SPACE, one, lambda: None).close()
 
 
 def test_the_least_recently_used_goes(agent: Callable[..., UploadedStore], world: World) -> None:
