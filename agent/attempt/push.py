@@ -13,7 +13,7 @@ from agent.attempt import large_files, large_results
 from agent.attempt.commits import read_commits
 from agent.attempt.result_repository import ResultRepository, Work, check_new
 from keruta.adapters.git.command import Git, Output
-from keruta.adapters.git.faults import TransientError, fault, own_lines, remote_lines
+from keruta.adapters.git.faults import TransientError, fault, own_lines, plain, remote_lines
 from keruta.domain.messages import message
 from keruta.domain.task import ResultBranch
 from keruta.errors import PhaseError
@@ -155,7 +155,7 @@ class Pusher:
     def _branches(self) -> dict[str, str]:
         """Return the commits of the server's branches, by the branches' full names."""
         listed = self._git.read(*_QUIET, "ls-remote", "-q", "--heads", "--", self._url, reason="PushFailed")
-        rows = (row.partition("\t") for row in listed.decode("utf-8", "surrogateescape").splitlines())
+        rows = (row.partition("\t") for row in listed.decode("utf-8", "surrogateescape").split("\n"))
         return {name: commit for commit, tab, name in rows if tab}
 
     def _place(
@@ -295,9 +295,9 @@ def _sentence(branch: str, status: str, words: str) -> PhaseError:
 
 def _status(porcelain: str) -> str:
     """The summary and reason of the line for the one ref. Source: git-push(1), OUTPUT."""
-    for line in porcelain.splitlines():
+    for line in porcelain.split("\n"):
         if line.startswith("!\t"):
-            return "".join(c for c in line.split("\t")[-1] if c.isprintable())
+            return plain(line.split("\t")[-1])
     return ""
 
 

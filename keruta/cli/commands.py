@@ -197,7 +197,10 @@ def env(context: Context) -> None:
     "--first-task/--no-first-task", default=False, help="Run a first task on the repository in this directory."
 )
 @click.option(
-    "--home", type=click.Path(path_type=Path), help="Directory of the state; by default .keruta in this directory."
+    "--home",
+    type=click.Path(path_type=Path),
+    envvar="KERUTA_HOME",
+    help="Directory of the state; by default $KERUTA_HOME, or .keruta in this directory.",
 )
 @click.option(
     "--manifests", type=click.Path(path_type=Path, exists=True), help="Directory of other manifests than knative/base."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from keruta.cli.errors import failure_of, tell_failure
 from keruta.cli.follow import follow_to_end
 from keruta.cli.printable import printable
 from keruta.client import Client
+from keruta.domain.file_names import as_bytes
 from keruta.domain.task import AttemptView, IfExists, TaskView
 from keruta.errors import KerutaError
 
@@ -303,8 +305,11 @@ def artifacts(context: Context, task_id: str, path: str | None, attempt: int | N
 
 
 def _download(client: Client, task_id: str, path: str, directory: Path, attempt: int | None) -> None:
-    """Write one artifact below the directory, which was empty: no link of anybody's can lead out of it."""
-    parts = path.split("/")
+    """Write one artifact below the directory, which was empty: no link of anybody's can lead out of it.
+
+    It gets the name that the script gave it, byte for byte.
+    """
+    parts = os.fsdecode(as_bytes(path)).split("/")
     if any(part in ("", ".", "..") or "\0" in part for part in parts):
         raise click.ClickException(f"{printable(path)} is no path below a directory; get it alone, by its path")
     target = directory.joinpath(*parts)

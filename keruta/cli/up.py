@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import signal
 import threading
 import time
@@ -17,7 +19,7 @@ from keruta.client import ApiError, Client
 from keruta.domain.doctor import Isolation
 from keruta.errors import KerutaError
 from keruta.local.installation import program
-from keruta.local.state import State
+from keruta.local.state import State, find
 from keruta.local.system import LOOK_EVERY_SECONDS, System
 
 FIRST_SCRIPT = """\
@@ -104,8 +106,15 @@ def _say_no_fence(state: State) -> Isolation | None:
     return isolation
 
 
+def told_where(state: State) -> str:
+    """Return what tells a command in another terminal where this system's directory is, if it does not find it."""
+    found = find(here())
+    chosen = os.environ.get("KERUTA_HOME")
+    return "" if found == state and not chosen else f"KERUTA_HOME={shlex.quote(str(state.root))} "
+
+
 def _say_where(system: System, state: State) -> None:
     click.echo(f"keruta is at {system.url}", err=True)
     click.echo(f"sign in there with the code  {state.sign_in_code_file.read_text()}", err=True)
-    click.echo(f'in another terminal:  eval "$({program()} env)"; keruta list', err=True)
+    click.echo(f'in another terminal:  eval "$({told_where(state)}{program()} env)"; keruta list', err=True)
     output.note(f"logs are in {state.root}/log; press Ctrl-C to stop keruta")

@@ -29,7 +29,7 @@ from keruta.domain.catalog.queues import QueueView
 from keruta.domain.catalog.repositories import RepositoryView, Validation
 from keruta.domain.deliveries import DeliveryView
 from keruta.domain.model_keys import KeyCheck
-from keruta.domain.provenance import PublicKeys
+from keruta.domain.provenance import ENVELOPE_TYPE, PublicKeys
 from keruta.domain.retention import Pruned
 from keruta.domain.task import TaskPage, TaskView
 from keruta.domain.trigger_tests import TriggerTried
@@ -124,20 +124,22 @@ class Client:
     def logs(self, task_id: str, *, kind: str = "text/plain", attempt: int | None = None) -> Iterator[bytes]:
         """Yield the log so far, in blocks, as text or (`application/x-ndjson`) as lines of JSON."""
         query = f"?attempt={attempt}" if attempt else ""
-        answer = self._api.request("GET", _task(task_id, f"/logs{query}"), headers={"Accept": kind}, stream=True)
+        where = _task(task_id, f"/logs{query}")
+        answer = self._api.request("GET", where, headers={"Accept": kind}, stream=True, kind=kind)
         yield from self._api.blocks(answer, 65536)
 
     def artifact(self, task_id: str, path: str, to: BinaryIO, *, attempt: int | None = None) -> None:
         """Writes a file that the script left behind, in the last attempt or in that one."""
         query = f"?attempt={attempt}" if attempt else ""
-        answer = self._api.request("GET", _task(task_id, f"/artifacts/{quote(path)}{query}"), stream=True)
+        where = _task(task_id, f"/artifacts/{quote(path)}{query}")
+        answer = self._api.request("GET", where, stream=True, kind="application/octet-stream")
         for block in self._api.blocks(answer, 1 << 20):
             to.write(block)
 
     def provenance(self, task_id: str, *, attempt: int | None = None) -> bytes:
         """Return the signed statement on the last attempt, or on that one: a DSSE envelope."""
         query = f"?attempt={attempt}" if attempt else ""
-        return self._api.request("GET", _task(task_id, f"/provenance{query}")).data
+        return self._api.request("GET", _task(task_id, f"/provenance{query}"), kind=ENVELOPE_TYPE).data
 
     def provenance_keys(self) -> PublicKeys:
         return self._api.json("GET", "/api/v1/provenance/keys", PublicKeys)
@@ -159,7 +161,7 @@ class Client:
             headers = {"Accept": "text/event-stream", **({"Last-Event-ID": last} if last else {})}
             try:
                 where = _task(task_id, f"/logs?attempt={attempt}" if attempt else "/logs")
-                answer = self._api.request("GET", where, headers=headers, stream=True)
+                answer = self._api.request("GET", where, headers=headers, stream=True, kind=headers["Accept"])
                 begun, lost = True, False
                 for name, identity, data in server_sent_events(answer):
                     last = identity or last
@@ -210,7 +212,7 @@ class Client:
         return self._api.json("PUT", _address(kind, str(spec["name"])), KINDS[kind].view, body=spec, headers=headers)
 
     def delete(self, kind: str, name: str, *, force: bool = False) -> None:
-        self._api.request("DELETE", _address(kind, name) + ("?force=true" if force else ""))
+        self._api.request("DELETE", _address(kind, name) + ("?force=true" if force else ""), kind="")
 
     def validate(self, name: str) -> Validation:
         """Check a repository on its Git server."""
@@ -286,11 +288,11 @@ class Client:
         return self._api.json("GET", "/api/v1/circuits", Page[CircuitView])
 
     def close_circuit(self, identity: str) -> None:
-        self._api.request("POST", f"/api/v1/circuits/{quote(identity, safe='')}/close")
+        self._api.request("POST", f"/api/v1/circuits/{quote(identity, safe='')}/close", kind="")
 
     def export(self) -> str:
         """All of the catalog, as YAML."""
-        return self._api.request("GET", "/api/v1/export").data.decode()
+        return self._api.request("GET", "/api/v1/export", kind="application/yaml").data.decode()
 
     def bring_in(self, text: str, *, dry_run: bool) -> ImportResult:
         """Imports what `export` gave: all of it, or nothing. Raises ApiError, whose `faults` name lines."""

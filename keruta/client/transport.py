@@ -52,13 +52,15 @@ class Transport:
         try:
             return structs.from_json(answer.data, type=cls)
         except msgspec.MsgspecError as error:
-            kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
-            raise ApiError(
-                f"{self.url} did not answer as keruta does (status {answer.status}, {kind}); "
-                "check the address, and any proxy in between.",
-                status=answer.status,
-                reason="UnexpectedAnswer",
-            ) from error
+            raise self._unexpected(answer) from error
+
+    def _unexpected(self, answer: urllib3.BaseHTTPResponse) -> ApiError:
+        return ApiError(
+            f"{self.url} did not answer as keruta does (status {answer.status}, {_kind(answer) or 'no content type'}); "
+            "check the address, and any proxy in between.",
+            status=answer.status,
+            reason="UnexpectedAnswer",
+        )
 
     def blocks(self, answer: urllib3.BaseHTTPResponse, size: int) -> Iterator[bytes]:
         try:
@@ -75,7 +77,17 @@ class Transport:
         text: str | None = None,
         headers: Mapping[str, str] | None = None,
         stream: bool = False,
+        kind: str | None = None,
     ) -> urllib3.BaseHTTPResponse:
+        """Send a request and return the answer, whose status is no error.
+
+        Args:
+            kind: the media type that keruta answers with, "" for an answer without content; None where `decoded` will
+                look into it. Anything else, such as a portal's page, is no answer of keruta's.
+
+        Raises:
+            ApiError
+        """
         token = self._token if isinstance(self._token, str) else _checked_token(self._token())
         sent = {"Authorization": f"Bearer {token}", **self._host, **(headers or {})}
         content = None
@@ -110,6 +122,9 @@ class Transport:
             )
         if answer.status >= 400:
             raise self._problem(answer)
+        if kind is not None and _kind(answer) != kind:
+            answer.close()
+            raise self._unexpected(answer)
         return answer
 
     def _tls_fault(self, error: urllib3.exceptions.SSLError) -> ApiError:
@@ -126,7 +141,7 @@ class Transport:
             said = structs.from_json(answer.data, type=_Problem)
             return ApiError(said.detail, status=answer.status, reason=said.reason, faults=said.faults)
         except (msgspec.MsgspecError, urllib3.exceptions.HTTPError):
-            kind = answer.headers.get("Content-Type", "no content type").partition(";")[0]
+            kind = _kind(answer) or "no content type"
             return ApiError(
                 f"{self.url} answered with status {answer.status} ({kind}), which is not an answer of keruta's; "
                 "check the address, and any proxy in between.",
@@ -139,6 +154,11 @@ class _Problem(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     reason: str
     faults: list[dict[str, Any]] = []
+
+
+def _kind(answer: urllib3.BaseHTTPResponse) -> str:
+    """Return an answer's media type, "" where it names none."""
+    return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
 
 def _checked_address(url: str) -> str:

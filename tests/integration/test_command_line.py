@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
 import subprocess
 import sys
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
 from keruta.client import ApiError, Client, LogEvent
+from keruta.domain.file_names import as_bytes, as_text
 from tests.support.ports import free_port
 from tests.support.serving import Quiet, Serving
 
@@ -44,6 +47,9 @@ def run(
     return done
 
 
+NAMES = (b"plain", b"a\nb", "表.txt".encode("cp932"), b"dir/\xff\xfe", b"100%25", b"%2e%2e%2fx", "a\u202eb".encode())
+
+
 class Answers(Quiet):
     """Answers each path as a broken proxy, a portal or a half-dead server would."""
 
@@ -69,6 +75,8 @@ class Answers(Quiet):
             self.stream()
         elif kind == "attempts":
             self.attempts()
+        elif kind == "names":
+            self.names()
         elif kind == "closed":
             self.closed()
         else:
@@ -76,6 +84,18 @@ class Answers(Quiet):
 
     def do_POST(self) -> None:
         self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def names(self) -> None:
+        """Serve a task that left files with names of every kind, each with its name as its content."""
+        if "/artifacts/" in self.path:
+            shown = unquote(self.path.partition("/artifacts/")[2])
+            self.answer(200, as_bytes(shown), {"Content-Type": "application/octet-stream"})
+            return
+        left = [{"path": as_text(name), "size_bytes": len(name), "sha256": "0" * 64} for name in NAMES]
+        self.answer(200, WAITING_TASK | {"status": "succeeded", "artifacts": left, "waiting": None})
 
     def attempts(self) -> None:
         """Serve a task of two attempts, each with a log, a file and an output of its own."""
@@ -162,6 +182,41 @@ def test_an_answer_that_is_not_keruta_s_is_an_error_with_a_reason(server: Servin
 
     assert caught.value.reason == reason
     assert "token" not in str(caught.value).replace("a token is", "")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: b"".join(client.logs(TASK)),
+        lambda client: client.artifact(TASK, "a.txt", io.BytesIO()),
+        lambda client: client.export(),
+        lambda client: client.provenance(TASK),
+        lambda client: client.delete("queue", "q"),
+        lambda client: client.close_circuit("c"),
+        lambda client: next(client.follow(TASK)),
+    ],
+    ids=["logs", "artifact", "export", "provenance", "delete", "close", "follow"],
+)
+@pytest.mark.parametrize("kind", ["html", "other-json"])
+def test_a_portal_s_page_is_no_log_no_file_and_no_success(
+    server: Serving, kind: str, call: Callable[[Client], object]
+) -> None:
+    """An answer of another media type than keruta's is an error, also where its content could be anything."""
+    with pytest.raises(ApiError) as caught:
+        call(Client(f"{server.url}/{kind}", "token"))
+
+    assert caught.value.reason == "UnexpectedAnswer"
+
+
+def test_files_that_are_downloaded_have_the_names_that_the_script_gave_them(server: Serving, tmp_path: Path) -> None:
+    """A name is shown safely, and on disk it is the one that was kept, byte for byte."""
+    done = run("artifacts", TASK, "--all", str(tmp_path / "files"), url=f"{server.url}/names")
+
+    assert done.returncode == 0
+    top = os.fsencode(tmp_path / "files")
+    found = [os.path.join(root, name) for root, _, names in os.walk(top) for name in names]
+    assert sorted(os.path.relpath(path, top) for path in found) == sorted(NAMES)
+    assert {Path(os.fsdecode(path)).read_bytes() for path in found} == set(NAMES)
 
 
 @pytest.mark.parametrize("token", ["abc\ndef", "abc\r\nHost: x", "ab c", "トークン", ""])

@@ -692,6 +692,30 @@ def test_what_a_server_says_is_told(workspace: Workspace, served: Path, says: st
     assert any(line.startswith("! [remote rejected]") for line in workspace.said)
 
 
+def test_a_server_s_words_are_shown_as_a_terminal_shows_them(workspace: Workspace, served: Path) -> None:
+    """Lines that end as on Windows, Japanese spaces, colours and empty lines: all words are there, nothing else."""
+    hook = served / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    says = "　理由：　命名規則\r\n\x1b[31m赤\x1b[0m\tb\r\n\r\n 10%\r 20%\rdone\n"
+    hook.write_text(f"#!/bin/sh\ncat <<'END'\n{says}END\nexit 1\n", newline="")
+    hook.chmod(0o755)
+    workspace.run("echo x > x")
+
+    error = refused(workspace.push)
+
+    expected = ["理由：　命名規則", "赤 b", "done"]
+    assert [line for line in workspace.said if line.startswith("remote: ")] == [f"remote: {one}" for one in expected]
+    assert " ".join(expected) in error.message.text
+
+
+def test_a_branch_whose_name_has_a_line_separator_stands_for_no_other(workspace: Workspace, served: Path) -> None:
+    """U+2028 ends no line of Git's: beside `result` and that character, `result` is free."""
+    subprocess.run(["git", "-C", served, "branch", "result\u2028more"], check=True)
+    workspace.run("echo x > x")
+
+    assert workspace.push().branch == "result"
+
+
 # ------------------------------------------------------------ servers that fail, and what is kept
 
 

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import jwt
 import pytest
+from click.testing import CliRunner
 
 from keruta.cli import machine
+from keruta.cli import up as starting
+from keruta.cli.commands import cli
 from keruta.domain.principal import SERVICE
 from keruta.errors import KerutaError
 from keruta.local.state import Running, State, find, passed_over
@@ -30,6 +33,32 @@ def another_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on, all that is there belongs to somebody else."""
     uid = os.geteuid()
     monkeypatch.setattr(os, "geteuid", lambda: uid + 1)
+
+
+@pytest.mark.parametrize(("arguments", "used"), [((), "chosen"), (("--home", "/elsewhere"), "/elsewhere")])
+def test_the_directory_that_a_person_chose_is_where_the_system_starts(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], used: str
+) -> None:
+    """`keruta up` takes $KERUTA_HOME, as every other command does; its option comes before it."""
+    began: list[Path] = []
+    monkeypatch.setenv("KERUTA_HOME", "chosen")
+    monkeypatch.setattr(starting, "bring_up", lambda home, **_: began.append(home) or 0)
+
+    CliRunner().invoke(cli, ["up", *arguments])
+
+    assert began == [Path(used)]
+
+
+@pytest.mark.parametrize(("home", "shown"), [(".keruta", ""), ("other", "KERUTA_HOME={root} ")])
+def test_another_terminal_is_told_where_the_system_is(
+    shared: Path, monkeypatch: pytest.MonkeyPatch, home: str, shown: str
+) -> None:
+    """A directory that commands do not find by themselves is named in what to type there."""
+    monkeypatch.chdir(shared)
+    state = State(root=shared / home)
+    state.make()
+
+    assert starting.told_where(state) == shown.format(root=state.root)
 
 
 def test_ones_own_system_is_found_from_below(shared: Path) -> None:

@@ -6,6 +6,7 @@ Only Git's and ssh's own lines are read. What a server, its hooks or a script pr
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from keruta.adapters.git import memory
 from keruta.domain.messages import message
@@ -71,6 +72,7 @@ _TRANSIENT = re.compile(
     r"|(kex_exchange_identification|client_loop|read from remote host|connection (closed|reset|to) )",
     re.IGNORECASE,
 )
+_COLOURS = re.compile(r"\x1b\[[0-9;:?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 _NEVER_TRANSIENT = re.compile(r"certificate|self.signed|ssl: no alternative", re.IGNORECASE)
 
 
@@ -113,9 +115,23 @@ def own_lines(said: str) -> list[str]:
 
 def remote_lines(said: str) -> list[str]:
     """Return what the server said, line by line, without progress and control characters."""
-    found = (line.strip().removeprefix("remote:").strip() for line in said.split("\n") if line.startswith("remote:"))
-    plain = ("".join(c for c in line.split("\r")[-1] if c.isprintable())[:SAID_LIMIT] for line in found)
-    return [line for line in plain if line][:20]
+    found = (_last_written(line) for line in said.split("\n") if line.startswith("remote:"))
+    return [line[:SAID_LIMIT] for line in found if line][:20]
+
+
+def plain(text: str) -> str:
+    """Return a server's text without colours and control characters; every kind of space stays one."""
+    text = _COLOURS.sub("", text).replace("\t", " ")
+    return "".join(c for c in text if c.isprintable() or unicodedata.category(c) == "Zs").strip()
+
+
+def _last_written(line: str) -> str:
+    """Return what a terminal shows of a line: progress is written over, and a line of Windows ends in CR and LF.
+
+    Git begins what follows a carriage return with `remote:`, too.
+    """
+    parts = (plain(part.removeprefix("remote:")) for part in line.split("\r"))
+    return next((part for part in reversed(list(parts)) if part), "")
 
 
 def last_line(said: str) -> str:

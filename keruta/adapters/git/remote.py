@@ -83,7 +83,7 @@ def refs_under(space: str, url: str, git: Git) -> dict[str, str]:
 
 def _default_ref(said: str) -> str | None:
     """The full name of the default branch, as `git ls-remote --symref` tells it."""
-    head = next((line for line in said.splitlines() if line.endswith("\tHEAD") and line.startswith("ref: ")), "")
+    head = next((line for line in said.split("\n") if line.endswith("\tHEAD") and line.startswith("ref: ")), "")
     return head.partition("\t")[0].removeprefix("ref: ") or None
 
 
@@ -110,7 +110,7 @@ def look(url: str, default_ref: str | None, git: Git) -> Validation:
 
 
 def _found(said: str, default_ref: str | None, seconds: float) -> Validation:
-    head = next((line for line in said.splitlines() if line.startswith("ref: refs/heads/")), "")
+    head = next((line for line in said.split("\n") if line.startswith("ref: refs/heads/")), "")
     default_branch = head.partition("\t")[0].removeprefix("ref: refs/heads/") or None
     refs = [name for name in _listed(said) if name != "HEAD" and not name.endswith("^{}")]
     branches = [name.removeprefix("refs/heads/") for name in refs if name.startswith("refs/heads/")]
@@ -141,5 +141,5 @@ def _found(said: str, default_ref: str | None, seconds: float) -> Validation:
 
 def _listed(said: str) -> dict[str, str]:
     """Commits by the names of their refs, as `git ls-remote` tells them."""
-    rows = (line.partition("\t") for line in said.splitlines() if not line.startswith("ref: "))
+    rows = (line.partition("\t") for line in said.split("\n") if line and not line.startswith("ref: "))
     return {name: commit for commit, _, name in rows}
