@@ -18,7 +18,7 @@ import msgspec
 
 from agent.attempt.outputs import parse_outputs
 from agent.attempt.result_stores import ResultStore
-from agent.log.masking import Masker
+from agent.log.masking import CONTEXT_BYTES, Masker
 from keruta.adapters.results import FILE_LIMIT_BYTES, LOG_NAME, safe_parts
 from keruta.domain.file_names import as_text
 from keruta.domain.messages import EMPTY, Message, message
@@ -216,13 +216,13 @@ def keep_log(log: BinaryIO, store: ResultStore, masker: Masker, name: str = LOG_
 
 
 def _masked(log: BinaryIO, masker: Masker) -> Iterator[bytes]:
-    rest = b""
+    rest = before = b""
     while block := log.read(1 << 20):
         block = rest + block
-        held = masker.held_back(block)
-        rest = block[len(block) - held :] if held else b""
-        yield masker.mask(block[: len(block) - held])
-    yield masker.mask(rest)
+        end = len(block) - masker.held_back(block, before)
+        yield masker.mask(block[:end], before)
+        rest, before = block[end:], (before + block[:end])[-CONTEXT_BYTES:]
+    yield masker.mask(rest, before)
 
 
 def _compressed(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -174,7 +174,7 @@ class Pusher:
         tip = there.get(_HEADS + branch)
         if tip is None and (clash := _clash(branch, there)) is None:
             return branch, ""
-        if target.if_exists == "suffix":
+        if target.if_exists == "suffix" and not (tip is None and clash in _above(branch)):
             free = (f"{branch}-{number}" for number in range(2, SUFFIXES))
             for name in free:
                 if _HEADS + name not in there and _clash(name, there) is None:
@@ -282,7 +282,11 @@ _REFUSALS = (
     ),
 )
 # Git's own, which a hook's words are not.
-_OWN_REFUSALS = ((_CLASH.pattern, "branch_clash_unnamed"), (r"shallow update not allowed", "branch_unrelated"))
+_OWN_REFUSALS = (
+    (_CLASH.pattern, "branch_clash_unnamed"),
+    (r"shallow update not allowed", "branch_unrelated"),
+    (r"branch is currently checked out", "branch_checked_out"),
+)
 
 
 def _sentence(branch: str, status: str, words: str) -> PhaseError:
@@ -305,11 +309,16 @@ def _suffixed(name: str, branch: str) -> bool:
     return bool(re.fullmatch(re.escape(branch) + r"-\d+", name))
 
 
+def _above(branch: str) -> list[str]:
+    """The names that would be directories of this one's."""
+    parts = branch.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
+
+
 def _clash(branch: str, there: Mapping[str, str]) -> str | None:
     """A branch that can't be beside this one: `a` and `a/b` are one directory and one file."""
-    parts = branch.split("/")
-    for end in range(1, len(parts)):
-        if _HEADS + "/".join(parts[:end]) in there:
-            return "/".join(parts[:end])
+    for name in _above(branch):
+        if _HEADS + name in there:
+            return name
     below = f"{_HEADS}{branch}/"
     return next((name.removeprefix(_HEADS) for name in there if name.startswith(below)), None)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from agent.log.masking import Masker
+from agent.log.masking import CONTEXT_BYTES, Masker
 from keruta.domain.log_text import from_whole_character, unfinished_bytes
 from keruta.domain.reports import CHUNK_LIMIT_BYTES, LogChunk
 
@@ -105,10 +105,11 @@ class Streamer:
             self._read += skipped
         self._file.seek(self._read)
         data = self._file.read(TAIL_AFTER_CUT_BYTES)
+        before = self._before(self._read)
         self._read += len(data)
         if skipped:
             data = from_whole_character(data)
-        self._chunk(self._masker.mask(data), system=False)
+        self._chunk(self._masker.mask(data, before), system=False)
 
     def close(self) -> None:
         self._file.close()
@@ -127,13 +128,19 @@ class Streamer:
             if not end and not whole and not self._waited():
                 return b""
             data = data[: end or len(data)]
-            data = data[: len(data) - self._masker.held_back(data)]
+            data = data[: len(data) - self._masker.held_back(data, self._before(self._read))]
             if whole or not self._waited(CHARACTER_WAIT_SECONDS):
                 data = data[: len(data) - unfinished_bytes(data)]
             if not data:
                 return data
         self._waits_since = None
         return data
+
+    def _before(self, at: int) -> bytes:
+        """Return the end of what the file has before a place, which the masking of what follows looks at."""
+        begin = max(0, at - CONTEXT_BYTES)
+        self._file.seek(begin)
+        return self._file.read(at - begin)
 
     def _waited(self, seconds: float = LINE_WAIT_SECONDS) -> bool:
         """Return whether an unfinished line (a prompt, a progress bar) has waited for this many seconds."""
@@ -149,8 +156,9 @@ class Streamer:
                 record.write(line)
         except OSError:
             pass  # no room: a restart would cut otherwise, and the numbers that are known are no-ops
+        before = self._before(self._read)
         self._read += len(data)
-        self._chunk(self._masker.mask(data), system)
+        self._chunk(self._masker.mask(data, before), system)
 
     def _chunk(self, data: bytes, system: bool) -> None:
         chunk = LogChunk(
@@ -178,5 +186,6 @@ class Streamer:
                 break
             self._file.seek(int(parts[1]))
             data = self._file.read(int(parts[2]))
+            before = self._before(int(parts[1]))
             self._read = int(parts[1]) + len(data)
-            self._chunk(self._masker.mask(data), parts[3] == "1")
+            self._chunk(self._masker.mask(data, before), parts[3] == "1")

@@ -11,6 +11,7 @@ from agent.log.secret_forms import SHORTEST_BYTES, encoded_forms, forms_of
 
 MASK = b"***"
 WRAPPED_BYTES = 36  # shorter lines of letters that base64 has are not taken for a part of a longer text
+CONTEXT_BYTES = WRAPPED_BYTES + 4  # what comes before a block, to know its first line break by
 UNFINISHED_BYTES = 24  # an unfinished line's last letters, from so many on, wait for its end: it may be wrapped there
 _FIRST_BYTES = 4
 _LETTERS = (string.ascii_letters + string.digits + "+/_-").encode()
@@ -44,10 +45,16 @@ class Masker:
         self._forms = sorted({*self._forms, *forms, *encoded}, key=len, reverse=True)
         self._encoded = sorted({*self._encoded, *encoded}, key=len, reverse=True)
 
-    def mask(self, data: bytes) -> bytes:
-        if (unwrapped := _Unwrapped.of(data) if self._encoded else None) is not None:
+    def mask(self, data: bytes, before: bytes = b"") -> bytes:
+        """Return the data with its secrets masked.
+
+        Args:
+            before: the last `CONTEXT_BYTES` of what came before it, as it was: they may show that a line is wrapped.
+        """
+        if (unwrapped := _Unwrapped.of(before + data) if self._encoded else None) is not None:
             for start, end in reversed(unwrapped.spans(self._encoded)):
-                data = data[:start] + MASK + data[end:]
+                if end > len(before):
+                    data = data[: max(0, start - len(before))] + MASK + data[end - len(before) :]
         for form in self._forms:
             if form in data:
                 data = data.replace(form, MASK)
@@ -56,14 +63,18 @@ class Masker:
     def text(self, text: str) -> str:
         return self.mask(text.encode("utf-8", "replace")).decode("utf-8", "replace")
 
-    def held_back(self, data: bytes) -> int:
-        """Return how many bytes at the end may begin a secret: they must stay together with what follows."""
+    def held_back(self, data: bytes, before: bytes = b"") -> int:
+        """Return how many bytes at the end may begin a secret: they must stay together with what follows.
+
+        Args:
+            before: as `mask` takes it.
+        """
         cut = min((len(data) - _begun(form, data) for form in self._forms), default=len(data))
         spans: list[tuple[int, int]] = []
         if self._encoded:
-            unwrapped = _Unwrapped.of(data) or _Unwrapped(data, [])
-            cut = min(cut, unwrapped.begun(self._encoded))
-            spans = unwrapped.spans(self._encoded)
+            unwrapped = _Unwrapped.of(before + data) or _Unwrapped(before + data, [])
+            cut = min(cut, max(0, unwrapped.begun(self._encoded) - len(before)))
+            spans = [(start - len(before), end - len(before)) for start, end in unwrapped.spans(self._encoded)]
         moved = True
         while moved and cut < len(data):  # nor may the cut fall inside a secret that is whole
             moved = False

@@ -708,6 +708,28 @@ def test_a_server_s_words_are_shown_as_a_terminal_shows_them(workspace: Workspac
     assert " ".join(expected) in error.message.text
 
 
+def test_no_suffix_helps_where_a_directory_of_the_name_is_a_branch(workspace: Workspace, served: Path) -> None:
+    """Beside `top` there is no `top/x`, and no `top/x-2`: the branch that is in the way is named."""
+    subprocess.run(["git", "-C", served, "branch", "top"], check=True)
+    workspace.run("echo x > x")
+
+    error = refused(lambda: workspace.push("top/x", if_exists="suffix"))
+
+    assert "The branch top/x can't be beside the branch top:" in error.message.text
+
+
+def test_a_branch_that_is_checked_out_where_it_is_pushed_to_is_told_so(workspace: Workspace, served: Path) -> None:
+    """A person's own clone on this machine refuses its current branch, in many words of Git's."""
+    subprocess.run(["git", "-C", served, "config", "core.bare", "false"], check=True)
+    subprocess.run(["git", "-C", served, "config", "receive.denyCurrentBranch", "refuse"], check=True)
+    workspace.run("echo x > x")
+
+    error = refused(lambda: workspace.push("main", if_exists="update"))
+
+    assert error.reason == "BranchRefused"
+    assert error.message.text.startswith("The branch main is checked out in the repository that it is pushed to")
+
+
 def test_a_branch_whose_name_has_a_line_separator_stands_for_no_other(workspace: Workspace, served: Path) -> None:
     """U+2028 ends no line of Git's: beside `result` and that character, `result` is free."""
     subprocess.run(["git", "-C", served, "branch", "result\u2028more"], check=True)

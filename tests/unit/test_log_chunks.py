@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from pathlib import Path
 
@@ -54,6 +55,29 @@ def test_no_chunk_is_larger_than_it_may_be(tmp_path: Path) -> None:
     assert whole(sent) == data
     assert max(len(chunk.data) for chunk in sent) <= CHUNK_LIMIT_BYTES
     streamer.close()
+
+
+def test_a_wrapped_secret_is_masked_however_slowly_it_is_written(tmp_path: Path) -> None:
+    """Parts of a line that went out already show that the line is wrapped; so it is when an agent begins anew."""
+    secret = b"correct horse battery staple, correct horse"
+    text = base64.encodebytes(b"a prefix that is a good part of the first line " + secret + b" and what follows it")
+    for width in (5, 9, 20):
+        directory = tmp_path / str(width)
+        directory.mkdir()
+        streamer, sent = make(directory, secrets=(secret,))
+
+        for at in range(0, len(text), width):
+            write(directory, text[at : at + width])
+            streamer.pump()
+            streamer._waits_since = 0.0  # a line's end was waited for
+            streamer.pump()
+        streamer.finish()
+        streamer.close()
+        again, repeated = make(directory, secrets=(secret,))
+        again.close()
+
+        assert whole(sent) == Masker([secret]).mask(text)
+        assert [chunk.data for chunk in repeated] == [chunk.data for chunk in sent][: len(repeated)]
 
 
 def test_a_restarted_agent_cuts_the_same_chunks_again(tmp_path: Path) -> None:

@@ -109,6 +109,10 @@ TEXTS = {
     "branch_unrelated": (
         "The result for {branch} is based on commits that the Git server does not have. The server said: {said}"
     ),
+    "branch_checked_out": (
+        "The branch {branch} is checked out in the repository that it is pushed to, whose files would no longer match. "
+        "Name another, or check out another branch there."
+    ),
     "result_no_git": "The workspace no longer has a .git directory, so its commits can't be read.",
     "result_git_file": "The workspace's .git is a file that names a directory elsewhere, which is not read.",
     "result_reftable": (
