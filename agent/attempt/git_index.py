@@ -81,7 +81,7 @@ def parse(data: bytes, hash_bytes: int) -> Index:
     try:
         return _parse(data, hash_bytes)
     except (struct.error, IndexError, ValueError) as error:
-        raise IndexUnreadableError(f"the index can't be read: {error}") from error
+        raise IndexUnreadableError("the index is damaged or cut short") from error
 
 
 def _parse(data: bytes, hash_bytes: int) -> Index:

@@ -37,6 +37,12 @@ _CLASH = re.compile(
 _MOVED = re.compile(rf"reference already exists|but expected|incorrect old value|{_CLASH.pattern}", re.IGNORECASE)
 # What Git says when an object that it wants to send is not there.
 _NOT_HERE = re.compile(r"(fatal|error): (unable to read|missing|bad object|could not read) ", re.IGNORECASE)
+# What a server says when it lacks disk or memory, not when it refuses the content.
+_UNABLE = re.compile(
+    r"no space left|quota exceeded|read-only file system|input/output error|cannot allocate|out of memory|"
+    r"unable to (create temporary|write|migrate)|too many open files",
+    re.IGNORECASE,
+)
 _QUIET = (
     "-c",
     "core.hooksPath=/dev/null",
@@ -263,6 +269,8 @@ class Pusher:
             return fault(said, "PushFailed")
         self._say(f"! {status}")
         words = " ".join(line for line in remote_lines(said) if line != "error:")
+        if "unpacker error" in status and _UNABLE.search(words):
+            return TransientError("PushFailed", message("push_server_fault", said=_shortened(words)))
         if "stale info" in status or (_LOCK.search(status) and _MOVED.search(f"{status} {words}")):
             self._moved += 1
             return _Moved(_sentence(branch, status, words) if _CLASH.search(f"{status} {words}") else None)
@@ -294,7 +302,11 @@ def _sentence(branch: str, status: str, words: str) -> PhaseError:
     known = _REFUSALS if "hook declined" in status else (*_REFUSALS, *_OWN_REFUSALS)
     code = next((code for words_, code in known if re.search(words_, both, re.IGNORECASE)), "branch_refused")
     reason = "PushRefused" if code == "branch_no_write_right" else "BranchRefused"
-    return PhaseError(reason, message(code, branch=branch, said=(words or status)[:SAID_LIMIT]))
+    return PhaseError(reason, message(code, branch=branch, said=_shortened(words or status)))
+
+
+def _shortened(words: str) -> str:
+    return words if len(words) <= SAID_LIMIT else words[: SAID_LIMIT - 1] + "…"
 
 
 def _status(porcelain: str) -> str:

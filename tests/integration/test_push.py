@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -768,6 +768,41 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(
     assert git(served, "rev-parse", "result") == pushed.commit
     assert http.faults == []
     assert over_http.slept
+
+
+class Waits(list[float]):
+    """The waits of a push; each runs something else."""
+
+    def __init__(self, meanwhile: Callable[[], object]) -> None:
+        super().__init__()
+        self._meanwhile = meanwhile
+
+    def append(self, seconds: float) -> None:
+        super().append(seconds)
+        self._meanwhile()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small file system")
+def test_a_server_whose_disk_is_full_for_a_moment_is_asked_again(tmp_path: Path, served: Path) -> None:
+    """Its words are Git's own about its disk, not a refusal of the branch."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(disk)], check=False).returncode != 0:
+        pytest.skip("nothing can be mounted here")
+    try:
+        shutil.copytree(served, disk / "a.git")
+        workspace = Workspace(tmp_path / "attempt", (disk / "a.git").as_uri())
+        workspace.check_out()
+        workspace.run("head -c 2000000 /dev/urandom > big")
+        larger = ["mount", "-o", "remount,size=20m", str(disk)]
+        workspace.slept = Waits(lambda: subprocess.run(larger, check=True))
+
+        pushed = workspace.push()
+
+        assert git(disk / "a.git", "rev-parse", "result") == pushed.commit
+        assert any("could not store" in line and "No space left" in line for line in workspace.said)
+    finally:
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_push_whose_answer_was_lost_is_a_push(over_http: Workspace, http: GitHttp, served: Path) -> None:

@@ -85,6 +85,7 @@ TEXTS = {
         "that branch, replace it, or name another."
     ),
     "branch_suffixes_taken": "The branches {branch} to {branch}-{last} exist already; name another.",
+    "push_server_fault": "The Git server could not store what was pushed. It said: {said}",
     "push_lfs_failed": "Git LFS could not send the large files: {said}",
     "branch_busy": "The branch {branch} changed at every try; others push to it.",
     "branch_refused": "The Git server refused the branch {branch}. It said: {said}",
