@@ -109,6 +109,11 @@ bench-check: $(STAMP) ## the ratios of `make bench` beside those in bench/histor
 bench-paths: $(STAMP) ## a checkout of some directories of a large repository beside a full shallow clone
 	$(BIN)/python -m bench.paths
 
+.PHONY: bench-scale
+bench-scale: $(STAMP) ## simulated agents: 1,000 workers of ten slots, and 100,000 queued tasks in 1,000 lanes
+	$(COMPILE)
+	$(BIN)/python -m bench.scale
+
 .PHONY: bench-cluster
 bench-cluster: $(STAMP) ## the figures of a real cluster, where the lab is
 	$(BIN)/python -m bench.cluster
