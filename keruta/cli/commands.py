@@ -14,7 +14,7 @@ import msgspec
 from keruta import __version__
 from keruta.cli import catalog, comparison, login, output, progress, provenance, secrets, tasks
 from keruta.cli.completion import completion
-from keruta.cli.connection import connect
+from keruta.cli.connection import address, connect
 from keruta.cli.context import Context, json_option, pass_context, server_option
 from keruta.cli.follow import follow_to_end
 from keruta.cli.local_repository import repository_of
@@ -171,11 +171,17 @@ def _pairs(given: tuple[str, ...], form: str) -> dict[str, str]:
 
 
 @cli.command("mcp")
-def mcp() -> None:
-    """Serve keruta's tools to a coding agent, by the Model Context Protocol on standard input and output."""
-    from keruta.cli.mcp_server import serve
+@click.option("--http", "listen", metavar="HOST:PORT", help="Serve by HTTP at /mcp, to whoever sends a token.")
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="With --http: another name that it is reached by.")
+def mcp(listen: str | None, hosts: tuple[str, ...]) -> None:
+    """Serve keruta's tools to coding agents, by the Model Context Protocol on standard input and output or HTTP."""
+    from keruta.cli import mcp_http, mcp_server
 
-    serve()
+    if listen is None:
+        mcp_server.serve()
+    else:
+        click.echo(f"keruta's tools for coding agents: http://{listen}{mcp_http.PATH}", err=True)
+        mcp_http.serve(address(), listen, hosts)
 
 
 @cli.command()

@@ -48,6 +48,19 @@ def connect() -> Client:
     return Client(running.url, running.token)
 
 
+def address() -> str:
+    """Return the address of the chosen system, without anybody's token. Raises KerutaError where there is none."""
+    if name := _chosen() or ("" if os.environ.get("KERUTA_URL") else os.environ.get("KERUTA_SERVER")):
+        return servers.named(name).url
+    if url := os.environ.get("KERUTA_URL"):
+        return url
+    state = find(here())
+    running = state.running() if state else None
+    if running is None and (default := servers.config().default) is not None:
+        return servers.named(default).url
+    return (running or find_running()).url
+
+
 def _chosen() -> str | None:
     context = click.get_current_context(silent=True)
     found = context.find_object(Context) if context is not None else None

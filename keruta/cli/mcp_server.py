@@ -119,15 +119,20 @@ def shown(task: TaskView) -> dict[str, Any]:
 
 def serve() -> None:
     """Serve on standard input and output until that is closed. Raises KerutaError: the SDK is not installed."""
+    server(Tools()).run("stdio")
+
+
+def server(tools: Tools) -> Any:
+    """Return the SDK's server with these tools. Raises KerutaError: the SDK is not installed."""
     try:
         sdk = importlib.import_module("mcp.server")
         refusal: type[Exception] = importlib.import_module("mcp.server.mcpserver.exceptions").ToolError
     except ImportError as error:
         raise KerutaError("the MCP SDK is not installed: pip install 'keruta[mcp]'") from error
-    server = sdk.MCPServer("keruta", instructions=INSTRUCTIONS, log_level="WARNING")
-    for tool in Tools().all:
-        server.add_tool(_in_words(tool, refusal), name=tool.__name__, description=tool.__doc__, structured_output=False)
-    server.run("stdio")
+    made = sdk.MCPServer("keruta", instructions=INSTRUCTIONS, log_level="WARNING")
+    for tool in tools.all:
+        made.add_tool(_in_words(tool, refusal), name=tool.__name__, description=tool.__doc__, structured_output=False)
+    return made
 
 
 def _in_words(tool: Callable[..., Any], refusal: type[Exception]) -> Callable[..., Any]:
