@@ -109,6 +109,11 @@ bench-check: $(STAMP) ## the ratios of `make bench` beside those in bench/histor
 bench-paths: $(STAMP) ## a checkout of some directories of a large repository beside a full shallow clone
 	$(BIN)/python -m bench.paths
 
+.PHONY: bench-big-repository
+bench-big-repository: $(STAMP) ## from submit to first line in a repository of 20,000 files, beside a shallow clone
+	$(COMPILE)
+	$(BIN)/python -m bench.big_repository
+
 .PHONY: bench-scale
 bench-scale: $(STAMP) ## simulated agents: 1,000 workers of ten slots, and 100,000 queued tasks in 1,000 lanes
 	$(COMPILE)

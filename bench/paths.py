@@ -31,7 +31,8 @@ REACH = {"paths_ratio": "<= 0.5", "paths_bytes_ratio": "<= 0.1"}
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="keruta-bench-", dir=os.environ.get("TMPDIR", "/var/tmp")) as place:
         root = Path(place)
-        _make(root / "git")
+        (root / "git").mkdir()
+        make_large(root / "git" / "a.git")
         with GitHttp(root / "git") as server:
             figures = measure(root, server.url("a.git"))
     report(figures, REACH, Path(__file__).with_name("out-paths.json"))
@@ -62,16 +63,16 @@ def measure(root: Path, url: str) -> dict[str, Figure]:
     }
 
 
-def _make(directory: Path) -> None:
-    directory.mkdir()
+def make_large(path: Path) -> None:
+    """Make the repository, packed, with filters allowed."""
     rng = random.Random(7)
     files: dict[str, str | bytes] = {
         f"d{number % DIRECTORIES}/s{number // DIRECTORIES % 5}/f{number}": rng.randbytes(FILE_BYTES)
         for number in range(FILES)
     }
-    make_repository(directory / "a.git", files)
-    git(directory / "a.git", "repack", "-adq")
-    git(directory / "a.git", "config", "uploadpack.allowFilter", "true")
+    make_repository(path, files)
+    git(path, "repack", "-adq")
+    git(path, "config", "uploadpack.allowFilter", "true")
 
 
 def _clone(url: str, target: Path) -> None:

@@ -48,8 +48,8 @@ def _beside_the_loop(machine: Machine, repository: str, prefix: str) -> dict[str
             f"keruta {own_seconds:.2f} s, {own_cpu / TASKS * 1000:.0f} ms"
         )
     machine.settle()
-    bare = [_first_line_bare(machine, repository) for _ in range(IDLE_ROUNDS)]
-    submitted = [_first_line(machine, repository) for _ in range(IDLE_ROUNDS)]
+    bare = [first_line_bare(machine, repository) for _ in range(IDLE_ROUNDS)]
+    submitted = [first_line(machine, repository) for _ in range(IDLE_ROUNDS)]
     base = median(bare, "ms").value
     print(f"  {prefix}first line: loop {base:.0f} ms, keruta {median(submitted, 'ms').value:.0f} ms")
     return {
@@ -109,7 +109,7 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _first_line_bare(machine: Machine, repository: str) -> float:
+def first_line_bare(machine: Machine, repository: str) -> float:
     """From nothing to the script's first line, as the loop does it: milliseconds."""
     target = machine.directory / "first"
     shutil.rmtree(target, ignore_errors=True)
@@ -122,7 +122,7 @@ def _first_line_bare(machine: Machine, repository: str) -> float:
     return (int(out.split()[0]) - began) / 1e6
 
 
-def _first_line(machine: Machine, repository: str) -> float:
+def first_line(machine: Machine, repository: str) -> float:
     """From the submit to the script's first line on an idle system: milliseconds."""
     began = time.time_ns()
     task_id = machine.system.submit(repository, STAMPED)
