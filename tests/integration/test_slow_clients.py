@@ -18,7 +18,7 @@ from tests.support.mongod import free_port
 def port() -> Iterator[int]:
     """A server with two threads."""
     port = free_port()
-    options = ["--worker-class=admin.serving.Worker", "--threads=2", f"--bind=127.0.0.1:{port}", "--no-control-socket"]
+    options = ["--worker-class=keruta.http.serving.Worker", "--threads=2", f"--bind=127.0.0.1:{port}", "--no-control-socket"]
     command = [sys.executable, "-m", "gunicorn", *options, "tests.support.slow_clients:app"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
         try:

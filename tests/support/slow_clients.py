@@ -1,11 +1,11 @@
-"""An app for `admin.serving.Worker` with short waits: its bodies are read whole, its answers are large."""
+"""An app for `keruta.http.serving.Worker` with short waits: its bodies are read whole, its answers are large."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from admin import serving
+from keruta.http import serving
 
 serving.QUIET_SECONDS, serving.REQUEST_SECONDS = 0.5, 1.0
 
