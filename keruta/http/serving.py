@@ -1,4 +1,4 @@
-"""gunicorn's threads for admin, which no client holds for as long as it likes: by sending slowly, or by taking slowly.
+"""gunicorn's threads, which no client holds for as long as it likes: by sending slowly, or by taking slowly.
 
 gunicorn waits without end for the rest of a request, and until an answer has been taken.
 """
@@ -14,6 +14,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 
 QUIET_SECONDS = 60.0  # without a byte of a request; and until a part of an answer has been taken
 REQUEST_SECONDS = 180.0  # for a whole request, with its body
+UPLOAD_SECONDS = 3600.0
 
 
 class BoundedSocket:
@@ -21,10 +22,12 @@ class BoundedSocket:
 
     Args:
         real: the connection; what is not here is the connection's own.
+        request_seconds: for a whole request, with its body.
     """
 
-    def __init__(self, real: socket.socket) -> None:
+    def __init__(self, real: socket.socket, request_seconds: float) -> None:
         self._real = real
+        self._request_seconds = request_seconds
         self._ends_at = 0.0
 
     def __getattr__(self, name: str) -> Any:
@@ -33,7 +36,7 @@ class BoundedSocket:
     def setblocking(self, flag: bool) -> None:
         """Begin to wait for a request, where `flag` is set."""
         self._real.settimeout(QUIET_SECONDS if flag else 0.0)
-        self._ends_at = time.monotonic() + REQUEST_SECONDS
+        self._ends_at = time.monotonic() + self._request_seconds
 
     def recv(self, size: int) -> bytes:
         """Raises ConnectionResetError where a client is too slow."""
@@ -64,7 +67,15 @@ def _too_slow() -> ConnectionResetError:
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's worker with threads, on bounded connections."""
 
+    request_seconds: float | None = None  # None: REQUEST_SECONDS
+
     def handle(self, conn: TConn) -> Any:
         if not isinstance(conn.sock, BoundedSocket):
-            conn.sock = BoundedSocket(conn.sock)
+            conn.sock = BoundedSocket(conn.sock, self.request_seconds or REQUEST_SECONDS)
         return super().handle(conn)
+
+
+class UploadWorker(Worker):
+    """The same for a function that takes large files: they may be long on their way, as long as they come."""
+
+    request_seconds = UPLOAD_SECONDS

@@ -1,8 +1,9 @@
-"""Clients that send or take an answer slowly, at the real server of admin."""
+"""Clients that send or take an answer slowly, at the real servers of admin and of functions."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -13,14 +14,23 @@ import pytest
 
 from tests.support.mongod import free_port
 
+SERVERS = {
+    "admin": [
+        "gunicorn", "--worker-class=keruta.http.serving.Worker", "--threads=2", "--bind=127.0.0.1:{port}",
+        "--no-control-socket", "tests.support.slow_clients:app",
+    ],
+    "a function": [
+        "functions", "--target=app", "--source=tests/support/slow_function.py", "--host=127.0.0.1", "--port={port}",
+    ],
+}  # fmt: skip
 
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
+
+@pytest.fixture(scope="module", params=list(SERVERS))
+def port(request: pytest.FixtureRequest) -> Iterator[int]:
     """A server with two threads."""
     port = free_port()
-    options = ["--worker-class=keruta.http.serving.Worker", "--threads=2", f"--bind=127.0.0.1:{port}", "--no-control-socket"]
-    command = [sys.executable, "-m", "gunicorn", *options, "tests.support.slow_clients:app"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+    command = [sys.executable, "-m", *(part.format(port=port) for part in SERVERS[request.param])]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "THREADS": "2"}) as server:
         try:
             until = time.monotonic() + 20
             while asked(port) is None:
