@@ -8,6 +8,7 @@ import flask
 
 from functions.create_task import handler as submits
 from functions.report_status import handler as reports
+from keruta.adapters.dependency_uploads import DependencyUploads
 from keruta.adapters.mongo.agent_access import MongoAgentAccess
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.snapshots import MongoSnapshots
@@ -48,5 +49,6 @@ def report_status(world: World, verifier: Any, sessions: Sessions) -> flask.Flas
         reports=world.reports, results=Results(world.settings.results_dir),
         snapshots=MongoSnapshots(world.database, 60), mint=lambda found: found,
         document_text=lambda name, version: None, check=lambda: None,
+        dependencies=DependencyUploads(world.settings.results_dir, world.settings.dependency_cache_bytes),
     )  # fmt: skip
     return served(Function("report_status", world.settings, lambda _: ports, AGENTS, reports.HANDLERS))
