@@ -12,6 +12,8 @@ from keruta import structs
 from keruta.errors import KerutaError
 from keruta.network import Pools
 
+NO_CONTENT = 204
+
 T = TypeVar("T")
 
 
@@ -82,8 +84,8 @@ class Transport:
         """Send a request and return the answer, whose status is no error.
 
         Args:
-            kind: the media type that keruta answers with, "" for an answer without content; None where `decoded` will
-                look into it. Anything else, such as a portal's page, is no answer of keruta's.
+            kind: the media type that keruta answers with, "" for no content; None where `decoded` will look into it.
+                Anything else, such as a portal's page, is no answer of keruta's.
 
         Raises:
             ApiError
@@ -122,7 +124,7 @@ class Transport:
             )
         if answer.status >= 400:
             raise self._problem(answer)
-        if kind is not None and _kind(answer) != kind:
+        if kind is not None and not (_kind(answer) == kind or (kind == "" and answer.status == NO_CONTENT)):
             answer.close()
             raise self._unexpected(answer)
         return answer

@@ -265,7 +265,7 @@ def test_every_route_of_the_servers_is_in_the_table() -> None:
     handlers = root.handlers[:], root.level
     try:
         app = create_app(Settings())
-        anyones = ("sign_in.", "assets.")
+        anyones = ("sign_in.", "assets.", "badges_pages.badge")
         pages = [rule for rule in app.url_map.iter_rules() if ".page_" in rule.endpoint]
         # A page is for those who may use the route that it names.
         assert all(app.view_functions[rule.endpoint].route in ROUTES for rule in pages)
