@@ -43,6 +43,18 @@ def test_what_was_typed_outlives_the_session(browser: Browser, system: RunningSy
         assert page.url.endswith("#L7")
 
 
+def test_a_form_that_is_clicked_twice_is_sent_once(browser: Browser, system: RunningSystem, repository: str) -> None:
+    """As impatient people do."""
+    with reading(browser, system) as reader:
+        page = reader.open("/tasks/new")
+        page.fill("[name=repository]", repository)
+        page.fill("[name=script]", "echo clicked twice")
+        page.dblclick("form.sheet button.btn-primary")
+        page.wait_for_url(re.compile(r"/tasks/[0-9a-z]{26}$"))
+    made = [one for one in system.client.tasks(limit=20).items if system.task(one.id).script == "echo clicked twice"]
+    assert len(made) == 1
+
+
 def test_a_tasks_page_follows_its_task_and_keeps_what_its_reader_does(
     browser: Browser, system: RunningSystem, repository: str
 ) -> None:

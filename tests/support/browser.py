@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from docs.texts import japanese
 from keruta.domain.messages import CATALOGUE, message
@@ -74,14 +74,9 @@ class Reader:
             self.faults.append(f"{page.url}: {message.text}")
 
     def open(self, path: str) -> Page:
-        """Open a page. A form that is being sent goes first: its answer takes the place of the page asked for."""
-        try:
-            self.page.goto(self.address + path)
-        except Error as error:
-            if "ERR_ABORTED" not in str(error):
-                raise
-            self.page.wait_for_load_state()
-            self.page.goto(self.address + path)
+        """Open a page, once the forms that are being sent have been answered."""
+        expect(self.page.locator("form[aria-busy]")).to_have_count(0, timeout=WAIT_SECONDS * 1000)
+        self.page.goto(self.address + path)
         return self.page
 
     def sign_in(self, code: str, wanted: str = "/") -> Reader:

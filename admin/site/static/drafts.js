@@ -63,6 +63,7 @@
   });
 
   function stop(form, text, link) {
+    form.removeAttribute("aria-busy");
     form.querySelector(".not-sent")?.remove();
     const note = Object.assign(document.createElement("div"), { className: "not-sent alert alert-warning", textContent: `${text} ` });
     note.setAttribute("role", "alert");
@@ -76,11 +77,13 @@
     const form = event.target, sender = event.submitter;
     if (!isDrafted(form) || clear.delete(form) || event.defaultPrevented || sender?.formTarget === "_blank") return;
     event.preventDefault();
+    if (form.hasAttribute("aria-busy")) return;  // it is on its way: a second click sends nothing
+    form.setAttribute("aria-busy", "true");
     let answer = null;
     try { answer = await fetch("/auth/session", { redirect: "manual" }); } catch { /* the server is away */ }
     if (answer?.status === 401) { stop(form, says.signedOut, says.signIn); return; }
-    if (!answer?.ok) { stop(form, says.away); return; }
-    const now = await answer.json();
+    const now = answer?.ok ? await answer.json().catch(() => null) : null;
+    if (!now) { stop(form, says.away); return; }
     if (now.me !== says.me) { stop(form, says.other.replace("%(name)s", now.name), says.signIn); return; }
     form.querySelector(".not-sent")?.remove();
     if (form.elements.form_token) form.elements.form_token.value = now.token;
@@ -91,7 +94,9 @@
     clear.add(form);
     form.requestSubmit(sender?.form === form && !sender.disabled ? sender : undefined);
     clear.delete(form);
+    setTimeout(() => form.removeAttribute("aria-busy"), 3000);  // the answer's page is there by then, or was a download
   });
+  addEventListener("pageshow", () => document.querySelectorAll("form[aria-busy]").forEach((form) => form.removeAttribute("aria-busy")));
 }
 
 // Signing in leads back to the line of a log that was asked for: what follows # reaches no server.

@@ -60,7 +60,7 @@
       tellTimes(made);
       const wanted = whole ? made.getElementById(part.id) : Object.assign(part.cloneNode(false));
       if (!whole) wanted.replaceChildren(...made.body.childNodes);
-      if (!wanted) return;
+      if (!wanted || part.querySelector("form[aria-busy]")) return;  // a form on its way stays
       morph(part, wanted);
       const menu = document.querySelector(".places ul"), menuThen = made.querySelector(".places ul");
       if (menu && menuThen) morph(menu, menuThen);
