@@ -9,6 +9,7 @@ without tasks send heartbeats.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import tempfile
@@ -125,6 +126,12 @@ class Agents:
 
     async def _send(self, method: str, path: str, body: Any, token: str) -> bytes:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        while True:
+            with contextlib.suppress(aiohttp.ClientConnectionError):  # an idle connection was closed
+                return await self._once(method, path, body, headers)
+            await asyncio.sleep(0.01)
+
+    async def _once(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> bytes:
         while True:
             async with self._http.request(
                 method, self._url + path, data=msgspec.json.encode(body), headers=headers
