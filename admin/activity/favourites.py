@@ -6,8 +6,6 @@ They are kept on the server, so they are there in every browser of theirs; each 
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from typing import Any
 
 import flask
@@ -20,6 +18,7 @@ from keruta.domain.favourites import Favourite, parse_favourite
 from keruta.domain.messages import message
 from keruta.domain.principal import Principal
 from keruta.errors import InvalidRequest, Unavailable
+from keruta.remembered import Remembered
 
 blueprint = flask.Blueprint("favourites", __name__)
 
@@ -27,38 +26,21 @@ KNOWN_SECONDS = 5.0
 KNOWN_AT_MOST = 1000
 
 
-class Known:
-    """The favourites of people that were asked for not long ago."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, list[Favourite]]] = {}
-
-    def of(self, who: Principal) -> list[Favourite]:
-        """Return a person's favourites, a few seconds old at most; none while the database is away."""
-        now = time.monotonic()
-        with self._lock:
-            at, found = self._known.get(who.subject, (0.0, []))
-        if at and now - at < KNOWN_SECONDS:
-            return found
-        found = []
-        with contextlib.suppress(Unavailable):
-            found = ports().favourites.of(who.subject)
-        with self._lock:
-            if len(self._known) >= KNOWN_AT_MOST:
-                self._known.clear()
-            self._known[who.subject] = (now, found)
-        return found
-
-    def forget(self, subject: str) -> None:
-        with self._lock:
-            self._known.pop(subject, None)
+def _found(who: Principal) -> list[Favourite]:
+    """Return a person's favourites; none while the database is away."""
+    with contextlib.suppress(Unavailable):
+        return ports().favourites.of(who.subject)
+    return []
 
 
-def _known() -> Known:
-    found = flask.current_app.extensions.setdefault("keruta_favourites", Known())
-    assert isinstance(found, Known)
+def _known() -> Remembered[str, list[Favourite]]:
+    found: Remembered[str, list[Favourite]] = flask.current_app.extensions["keruta_favourites"]
     return found
+
+
+def _of(who: Principal) -> list[Favourite]:
+    """Return a person's favourites, a few seconds old at most."""
+    return _known().of(who.subject, lambda: _found(who))
 
 
 _KINDS = {
@@ -72,7 +54,7 @@ def favourite_kind(one: Favourite) -> str:
 
 
 def is_favourite(kind: str, name: str) -> bool:
-    return any(one.kind == kind and one.name == name for one in _known().of(principal()))
+    return any(one.kind == kind and one.name == name for one in _of(principal()))
 
 
 @shows(blueprint, "overview", "/favourites", "POST")
@@ -93,12 +75,12 @@ def change_favourites() -> flask.Response:
 
 def prepare(state: flask.blueprints.BlueprintSetupState) -> None:
     """Give every page the reader's favourites, when it asks for them."""
-    state.app.extensions.setdefault("keruta_favourites", Known())
+    state.app.extensions["keruta_favourites"] = Remembered(KNOWN_SECONDS, KNOWN_AT_MOST)
 
     @state.app.context_processor
     def known() -> dict[str, Any]:
         who = flask.g.get("principal")
-        return {"favourites": lambda: _known().of(who) if who is not None and who.is_person else []}
+        return {"favourites": lambda: _of(who) if who is not None and who.is_person else []}
 
 
 blueprint.record(prepare)

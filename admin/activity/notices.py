@@ -7,8 +7,6 @@ seconds.
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from typing import Any
 
 import flask
@@ -19,6 +17,7 @@ from admin.site.pages import go, page, shows
 from keruta.domain.notices import NoticeChoice
 from keruta.domain.principal import Principal
 from keruta.errors import Unavailable
+from keruta.remembered import Remembered
 
 blueprint = flask.Blueprint("notices", __name__)
 
@@ -27,39 +26,17 @@ COUNT_SECONDS = 5.0
 KNOWN_AT_MOST = 1000
 
 
-class Counts:
-    """The counts of people that were asked for not long ago."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, int]] = {}
-
-    def of(self, who: Principal) -> int:
-        """Return how many notices a person has not seen, a few seconds old at most; 0 while the database is away."""
-        now = time.monotonic()
-        with self._lock:
-            at, count = self._known.get(who.subject, (0.0, 0))
-        if at and now - at < COUNT_SECONDS:
-            return count
-        count = 0
-        with contextlib.suppress(Unavailable):
-            choice = ports().notices.choice(who.subject)
-            if choice.mine or choice.watched:
-                count = ports().notices.unseen(who, _facets(who, choice), choice.statuses)
-        with self._lock:
-            if len(self._known) >= KNOWN_AT_MOST:
-                self._known.clear()
-            self._known[who.subject] = (now, count)
-        return count
-
-    def forget(self, subject: str) -> None:
-        with self._lock:
-            self._known.pop(subject, None)
+def _count(who: Principal) -> int:
+    """Return how many notices a person has not seen; 0 while the database is away."""
+    with contextlib.suppress(Unavailable):
+        choice = ports().notices.choice(who.subject)
+        if choice.mine or choice.watched:
+            return ports().notices.unseen(who, _facets(who, choice), choice.statuses)
+    return 0
 
 
-def _counts() -> Counts:
-    found = flask.current_app.extensions.setdefault("keruta_notices", Counts())
-    assert isinstance(found, Counts)
+def _counts() -> Remembered[str, int]:
+    found: Remembered[str, int] = flask.current_app.extensions["keruta_notices"]
     return found
 
 
@@ -96,12 +73,15 @@ def choose_notices() -> flask.Response:
 
 def prepare(state: flask.blueprints.BlueprintSetupState) -> None:
     """Give every page the count, when it asks for it."""
-    state.app.extensions.setdefault("keruta_notices", Counts())
+    counts: Remembered[str, int] = Remembered(COUNT_SECONDS, KNOWN_AT_MOST)
+    state.app.extensions["keruta_notices"] = counts
 
     @state.app.context_processor
     def known() -> dict[str, Any]:
         who = flask.g.get("principal")
-        return {"notices_count": lambda: _counts().of(who) if who is not None and who.is_person else 0}
+        if who is None or not who.is_person:
+            return {"notices_count": lambda: 0}
+        return {"notices_count": lambda: counts.of(who.subject, lambda: _count(who))}
 
 
 blueprint.record(prepare)

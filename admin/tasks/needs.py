@@ -7,8 +7,6 @@ deliveries), at most a few hundred entries of each, and is kept for some seconds
 from __future__ import annotations
 
 import contextlib
-import threading
-import time
 from typing import Any
 
 import flask
@@ -19,6 +17,7 @@ from admin.site.pages import page, shows
 from keruta.domain.api.table import BY_NAME
 from keruta.domain.principal import Principal
 from keruta.errors import Unavailable
+from keruta.remembered import Remembered
 
 blueprint = flask.Blueprint("tasks_needs", __name__)
 
@@ -27,32 +26,11 @@ COUNT_SECONDS = 5.0
 KNOWN_AT_MOST = 1000
 
 
-class Counts:
-    """The counts of people that were asked for not long ago."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[tuple[str, ...], tuple[float, int]] = {}
-
-    def of(self, who: Principal) -> int:
-        """Return how much waits for a person, a few seconds old at most; 0 while the database is away."""
-        key, now = (*who.names, *sorted(who.roles)), time.monotonic()
-        with self._lock:
-            at, count = self._known.get(key, (0.0, 0))
-        if now - at < COUNT_SECONDS and at:
-            return count
-        count = 0
-        with contextlib.suppress(Unavailable):
-            count = len(ports().reading.needing(who, limit=SHOWN)) + len(_held(who))
-        with self._lock:
-            if len(self._known) >= KNOWN_AT_MOST:
-                self._known.clear()
-            self._known[key] = (now, count)
-        return count
-
-    def forget(self) -> None:
-        with self._lock:
-            self._known.clear()
+def _count(who: Principal) -> int:
+    """Return how much waits for a person; 0 while the database is away."""
+    with contextlib.suppress(Unavailable):
+        return len(ports().reading.needing(who, limit=SHOWN)) + len(_held(who))
+    return 0
 
 
 def _held(who: Principal) -> list[Any]:
@@ -73,12 +51,16 @@ def needs_you() -> flask.Response:
 
 def prepare(state: flask.blueprints.BlueprintSetupState) -> None:
     """Give every page the count, when it asks for it."""
-    counts = state.app.extensions.setdefault("keruta_needs", Counts())
+    counts: Remembered[tuple[str, ...], int] = Remembered(COUNT_SECONDS, KNOWN_AT_MOST)
+    state.app.extensions["keruta_needs"] = counts
 
     @state.app.context_processor
     def known() -> dict[str, Any]:
         who = flask.g.get("principal")
-        return {"needs_count": lambda: counts.of(who) if who is not None and who.is_person else 0}
+        if who is None or not who.is_person:
+            return {"needs_count": lambda: 0}
+        key = (*who.names, *sorted(who.roles))
+        return {"needs_count": lambda: counts.of(key, lambda: _count(who))}
 
 
 blueprint.record(prepare)

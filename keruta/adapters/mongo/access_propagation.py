@@ -11,6 +11,7 @@ from typing import Any
 from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.task_search import SEARCHED_ANEW
+from keruta.adapters.mongo.tasks import seen_keys
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access
 from keruta.domain.principal import EVERYONE
@@ -30,7 +31,7 @@ class Spreading:
         """Every task on the entry is visible to those who may see it, and to no others."""
         other = "queue" if kind == "repository" else "repository"
         # Of any task one of these is a reader.
-        on_it: Document = {"seen_by": {"$in": [f"{reader} {kind}={name}" for reader in (EVERYONE, access.ADMIN)]}}
+        on_it: Document = {"seen_by": {"$in": seen_keys((EVERYONE, access.ADMIN), f"{kind}={name}")}}
         with translated():
             for value in self._tasks.distinct(f"lane.{other}", on_it):
                 both = {kind: self._access(kind, name), other: self._access(other, value)}

@@ -5,8 +5,6 @@ A repository's and a queue's tasks are found by their facet. A worker's have non
 
 from __future__ import annotations
 
-import threading
-import time
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -14,12 +12,13 @@ import msgspec
 
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.ended_spans import DAYS, HOURS, counting_stages, last_days, last_hours, spans
-from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_keys, to_summary
 from keruta.domain.activity import Activity, Place
 from keruta.domain.lifecycle import ENDED, OPEN
 from keruta.domain.naming import earliest_id
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskSummary
+from keruta.remembered import Remembered
 
 LOOKED_AT = 2000  # the newest tasks of a week
 OPEN_LOOKED_AT = 2000
@@ -40,14 +39,14 @@ class MongoActivity:
 
     def __init__(self, database: Database) -> None:
         self._tasks = database["tasks"]
-        self._remembered: dict[tuple[str, ...], tuple[float, _Counted]] = {}
-        self._lock = threading.Lock()
+        self._remembered: Remembered[tuple[str, ...], _Counted] = Remembered(REMEMBERED_SECONDS, REMEMBERED)
 
     def of(self, who: Principal, place: Place, zone: tzinfo = UTC) -> Activity:
         """Return what goes on at a place. Its charts are ten seconds old at most."""
         now = datetime.now(UTC)
         with translated():
-            found = self._counted(who, place, now)
+            key = (place.kind, place.name, *who.readers)
+            found = self._remembered.of(key, lambda: self._counted(who, place, now))
             open_ones, more = self._open(who, place)
             recent = self._recent(who, place)
         waiting = [one for one in open_ones if one.status == "queued"]
@@ -60,10 +59,6 @@ class MongoActivity:
         )  # fmt: skip
 
     def _counted(self, who: Principal, place: Place, now: datetime) -> _Counted:
-        key = (place.kind, place.name, *who.readers)
-        made_at, found = self._remembered.get(key, (0.0, None))
-        if found is not None and time.monotonic() - made_at < REMEMBERED_SECONDS:
-            return found
         since = earliest_id(now - timedelta(days=DAYS))
         newest: list[dict[str, Any]] = [
             {"$match": {**_seen(who, place), "_id": {"$gte": since}}},
@@ -75,12 +70,7 @@ class MongoActivity:
         looked_at = sum(row["count"] for row in every)
         if place.kind == "worker":  # of the newest tasks, only some were its own
             looked_at = self._tasks.count_documents(newest[0]["$match"], hint="seen_by", limit=LOOKED_AT)
-        found = _Counted(rows=rows, looked_at=looked_at)
-        with self._lock:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = time.monotonic(), found
-        return found
+        return _Counted(rows=rows, looked_at=looked_at)
 
     def _open(self, who: Principal, place: Place) -> tuple[list[TaskSummary], bool]:
         """Return the open tasks there, oldest first, of the oldest that the reader may see; and whether there are
@@ -91,7 +81,7 @@ class MongoActivity:
             found = self._tasks.find(match, SUMMARY_PROJECTION).hint("holder").limit(OPEN_LOOKED_AT)
             return sorted((to_summary(row) for row in found), key=lambda one: one.id), False
         match = {"readers": {"$in": who.readers}, "status": {"$in": sorted(OPEN)}}
-        there = {"seen_by": {"$in": [f"{reader} {place.facet}" for reader in who.readers]}}
+        there = _seen(who, place)
         oldest: list[dict[str, Any]] = [{"$match": match}, {"$sort": {"_id": 1}}, {"$limit": OPEN_LOOKED_AT}]
         parts = {"count": [{"$count": "count"}], "there": [{"$match": there}, {"$project": SUMMARY_PROJECTION}]}
         rows = next(iter(self._tasks.aggregate([*oldest, {"$facet": parts}], hint="readers_status")))
@@ -109,7 +99,7 @@ class MongoActivity:
 
 def _seen(who: Principal, place: Place) -> dict[str, Any]:
     facet = place.facet
-    return {"seen_by": {"$in": who.readers if facet is None else [f"{reader} {facet}" for reader in who.readers]}}
+    return {"seen_by": {"$in": who.readers if facet is None else seen_keys(who.readers, facet)}}
 
 
 def _on(place: Place) -> dict[str, Any]:

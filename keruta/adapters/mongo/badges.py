@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,11 +10,13 @@ from typing import Any
 from keruta import structs
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.tasks import seen_keys
 from keruta.domain.badges import BADGE_ID, BADGES_OF_ONE, UNKNOWN, Badge, BadgeRequest, BadgeState
 from keruta.domain.messages import message
 from keruta.domain.principal import Principal
 from keruta.errors import Conflict, NotFound
 from keruta.ports import Document
+from keruta.remembered import Remembered
 
 ID_BYTES = 24
 LOOKED_AT = 200  # the newest tasks of the repository
@@ -35,9 +36,7 @@ class MongoBadges:
         self._repositories = database["repositories"]
         self._tasks = database["tasks"]
         self._audit = MongoAudit(database)
-        self._clock = clock
-        self._remembered: dict[str, tuple[float, BadgeState]] = {}
-        self._lock = threading.Lock()
+        self._remembered: Remembered[str, BadgeState] = Remembered(REMEMBERED_SECONDS, REMEMBERED, clock)
 
     def make(self, who: Principal, repository: str, wanted: BadgeRequest) -> Badge:
         """Make a badge with a random id, of a repository that was found theirs to change. Raises Conflict, NotFound."""
@@ -72,38 +71,27 @@ class MongoBadges:
             self._audit.record(
                 who.name, "change", "repository", repository, readers=entry["readers"], changes=["badge"]
             )
-        with self._lock:
-            self._remembered.pop(identity, None)
+        self._remembered.forget(identity)
 
     def shown(self, identity: str) -> BadgeState:
         """Return what a badge shows, ten seconds old at most; for any other id the same as for one that was revoked."""
         if not BADGE_ID.fullmatch(identity):
             return UNKNOWN
-        now = self._clock()
-        with self._lock:
-            at, found = self._remembered.get(identity, (-REMEMBERED_SECONDS, UNKNOWN))
-        if now - at < REMEMBERED_SECONDS:
-            return found
         with translated():
-            found = self._look(identity)
-        with self._lock:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[identity] = now, found
-        return found
+            return self._remembered.of(identity, lambda: self._look(identity))
 
     def _look(self, identity: str) -> BadgeState:
         badge = self._badges.find_one({"_id": identity})
         entry = self._repositories.find_one({"_id": badge["repository"]}) if badge is not None else None
         if badge is None or entry is None or entry["created_at"] != badge["of"]:
             return UNKNOWN
-        readers = [f"{reader} repository={badge['repository']}" for reader in entry["readers"]]
+        seen = seen_keys(entry["readers"], f"repository={badge['repository']}")
         ended = {
             "status": {"$in": ["succeeded", "failed"]},
             **({"name": {"$eq": badge["task"]}} if badge["task"] else {}),
         }
         stages: list[dict[str, Any]] = [
-            {"$match": {"seen_by": {"$in": readers}}}, {"$sort": {"_id": -1}}, {"$limit": LOOKED_AT},
+            {"$match": {"seen_by": {"$in": seen}}}, {"$sort": {"_id": -1}}, {"$limit": LOOKED_AT},
             {"$match": ended}, {"$limit": 1}, {"$project": {"status": 1}},
         ]  # fmt: skip
         newest = next(iter(self._tasks.aggregate(stages, hint="seen_by")), None)

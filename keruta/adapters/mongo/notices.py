@@ -10,7 +10,7 @@ import msgspec
 
 from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, to_summary
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_keys, to_summary
 from keruta.domain.notices import NoticeChoice
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskSummary
@@ -66,7 +66,7 @@ class MongoNotices:
     ) -> list[dict[str, Any]]:
         if not facets:
             return []
-        match = {"seen_by": {"$in": [f"{reader} {facet}" for facet in facets for reader in who.readers]}}
+        match = {"seen_by": {"$in": seen_keys(who.readers, *facets)}}
         stages: list[Mapping[str, Any]] = [
             {"$match": match}, {"$sort": {"_id": -1}}, {"$limit": LOOKED_AT},
             {"$match": {"status": {"$in": list(statuses)}}}, *more,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
@@ -22,6 +21,7 @@ from keruta.domain.naming import earliest_id
 from keruta.domain.overview import Overview, Trouble, WorkerView
 from keruta.domain.principal import Principal
 from keruta.errors import NotFound
+from keruta.remembered import Remembered
 
 LOOKED_AT = 50_000
 COUNTED = 100_000
@@ -55,7 +55,7 @@ class MongoOverview:
         self._circuits = MongoCircuits(database)
         self._audit = MongoAudit(database)
         self._lease_seconds = lease_seconds
-        self._remembered: dict[tuple[str, ...], tuple[float, _Counted]] = {}
+        self._remembered: Remembered[tuple[str, ...], _Counted] = Remembered(REMEMBERED_SECONDS, REMEMBERED)
         self._lock = threading.Lock()
 
     def of(self, who: Principal, zone: tzinfo = UTC) -> Overview:
@@ -70,16 +70,11 @@ class MongoOverview:
         )  # fmt: skip
 
     def _counted(self, who: Principal) -> _Counted:
-        key = tuple(who.readers)
-        made_at, found = self._remembered.get(key, (0.0, None))
-        if found is not None and time.monotonic() - made_at < REMEMBERED_SECONDS:
-            return found
-        with self._lock, translated():
-            found = self._count(who)
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()
-            self._remembered[key] = time.monotonic(), found
-        return found
+        def count() -> _Counted:
+            with self._lock, translated():  # one reader's counts at a time
+                return self._count(who)
+
+        return self._remembered.of(tuple(who.readers), count)
 
     def _count(self, who: Principal) -> _Counted:
         mine = {"readers": {"$in": who.readers}}

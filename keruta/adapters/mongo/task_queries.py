@@ -15,7 +15,7 @@ from keruta.adapters.mongo.assignments import MongoAssignment
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.task_search import has_term, rare
-from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_within, to_summary, to_view
+from keruta.adapters.mongo.tasks import SUMMARY_PROJECTION, seen_keys, seen_within, to_summary, to_view
 from keruta.domain.lifecycle import OPEN, Status
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import TASK_ID, attempt_id, earliest_id
@@ -86,8 +86,8 @@ class MongoReading:
             if few is not None:
                 match["$and"].append({"_id": {"$in": few}})
         if wanted.facets:
-            match["seen_by"] = {"$in": [f"{reader} {wanted.facets[0]}" for reader in readers]}
-            rest = [{"seen_by": {"$in": [f"{r} {facet}" for r in readers]}} for facet in wanted.facets[1:]]
+            match["seen_by"] = {"$in": seen_keys(readers, wanted.facets[0])}
+            rest = [{"seen_by": {"$in": seen_keys(readers, facet)}} for facet in wanted.facets[1:]]
             match.setdefault("$and", []).extend(rest)
             if not match["$and"]:
                 del match["$and"]
@@ -135,7 +135,7 @@ class MongoReading:
 
     def reported(self, who: Principal, facet: str, *, before: str, limit: int) -> list[ReportedRun]:
         """Return attempts with reports among the newest `limit` tasks of a facet before another, newest first."""
-        match = {"seen_by": {"$in": [f"{reader} {facet}" for reader in who.readers]}, "_id": {"$lt": before}}
+        match = {"seen_by": {"$in": seen_keys(who.readers, facet)}, "_id": {"$lt": before}}
         stages: list[dict[str, Any]] = [
             {"$match": match}, {"$sort": {"_id": -1}}, {"$limit": limit}, {"$project": REPORTED},
         ]  # fmt: skip

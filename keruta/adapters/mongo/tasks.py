@@ -6,7 +6,7 @@ filter; status, history and the event to send in one pipeline, timed by the serv
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -64,7 +64,7 @@ def new_document(new: NewTask) -> Document:
         "readers": list(new.readers),
         "managers": list(new.managers),
         "facets": found_by,
-        "seen_by": [key for reader in new.readers for key in (reader, *(f"{reader} {one}" for one in found_by))],
+        "seen_by": [key for reader in new.readers for key in (reader, *seen_keys([reader], *found_by))],
         **search_fields(new.id, request.name, new.readers),
         "status": Status.QUEUED.value,
         "name": request.name,
@@ -82,6 +82,11 @@ def new_document(new: NewTask) -> Document:
         "input": [],
         **({"origin": msgspec.to_builtins(new.origin, builtin_types=(datetime,))} if new.origin is not None else {}),
     }
+
+
+def seen_keys(readers: Iterable[str], *wanted: str) -> list[str]:
+    """Return the values of `seen_by` by which these readers' tasks with one of these facets are found."""
+    return [f"{reader} {facet}" for reader in readers for facet in wanted]
 
 
 def facets(new: NewTask) -> list[str]:
