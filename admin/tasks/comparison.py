@@ -36,7 +36,7 @@ _ID = re.compile(r"(?<![0-9a-z])[0-9a-z]{26}(?![0-9a-z])")  # also within an add
 
 
 class Log(msgspec.Struct, frozen=True, kw_only=True):
-    """What is compared of a log. `cut`: there is more of it; `gone`: it is no longer kept."""
+    """The part of a log that is compared. `cut`: the log is longer; `gone`: it is no longer kept."""
 
     text: str = ""
     cut: bool = False

@@ -26,7 +26,7 @@ _LCOV = re.compile(rb"\A(?:\s{0,100}#[^\n]{0,1000}\n)*\s{0,100}(?:TN:|SF:)")
 
 
 class Covered(msgspec.Struct, frozen=True, kw_only=True):
-    """How many lines could run, and how many did."""
+    """The number of lines that can run, and of those that ran."""
 
     lines: int = 0
     ran: int = 0

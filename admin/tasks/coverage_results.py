@@ -11,11 +11,10 @@ from admin.auth import principal
 from admin.ports import ports
 from admin.tasks import coverage
 from admin.tasks.coverage import Covered
-from keruta.domain.naming import attempt_id
+from admin.tasks.kept_reports import content, read_within
 from keruta.domain.report_files import coverage_of
 from keruta.domain.same_runs import facet_of
 from keruta.domain.task import Artifact, AttemptView, TaskView
-from keruta.errors import NotFound
 
 FILES_READ, BYTES_READ = 10, 4 * 1024 * 1024  # on a task's page: the rest is on pages of its own
 LOOKED_THROUGH = 24  # runs before, for one with coverage
@@ -92,19 +91,7 @@ def _together(
     task: str, attempt: int, files: Sequence[Artifact]
 ) -> tuple[coverage.Report | None, list[str], list[str]]:
     """Return several reports as one, and which files were read and which were not."""
-    reports: list[coverage.Report] = []
-    read: list[str] = []
-    unread: list[str] = []
-    left = BYTES_READ
-    for file in files:
-        if len(read) >= FILES_READ or file.size_bytes > left:
-            unread.append(file.path)
-            continue
-        left -= file.size_bytes
-        report = _report(attempt_id(task, attempt), file.path, file.sha256)
-        if report is not None:
-            read.append(file.path)
-            reports.append(report)
+    reports, read, unread = read_within(task, attempt, files, _report, most=FILES_READ, most_bytes=BYTES_READ)
     return _merged(reports), read, unread
 
 
@@ -126,8 +113,5 @@ def _merged(reports: Sequence[coverage.Report]) -> coverage.Report | None:
 @functools.lru_cache(maxsize=32)
 def _report(attempt: str, path: str, _sha256: str) -> coverage.Report | None:
     """Read a file that is kept once in each process: it does not change."""
-    try:
-        with ports().results.open(attempt, path) as file:
-            return coverage.read(file.read(BYTES_READ + 1))
-    except NotFound:
-        return None
+    found = content(attempt, path, BYTES_READ + 1)
+    return coverage.read(found) if found is not None else None

@@ -58,7 +58,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Search(msgspec.Struct, kw_only=True):
-    """What one request has found and looked through.
+    """The result of one request.
 
     Args:
         next: where the next request goes on; None where everything was looked through.

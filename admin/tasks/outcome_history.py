@@ -1,4 +1,4 @@
-"""How failing tests went before: in the last runs on the same repository in which they ran.
+"""The history of failing tests: their outcomes in the last runs on the same repository.
 
 A test that failed and passed on the same commit, or that its own report calls so, is flaky. Runs, files and bytes that
 are looked through for one page are bounded; what was read of a file is remembered in few bytes.
@@ -16,10 +16,10 @@ import msgspec
 from admin.auth import principal
 from admin.ports import ports
 from admin.tasks import junit
+from admin.tasks.kept_reports import content
 from keruta.domain.naming import attempt_id
 from keruta.domain.report_files import ReportedRun, tests_of
 from keruta.domain.task import AttemptView, TaskView
-from keruta.errors import NotFound
 
 RUNS = 10  # of each test, with the one on whose page they are
 LOOKED_THROUGH = 60  # tasks before it
@@ -113,11 +113,8 @@ def _both_ways(runs: Sequence[Past]) -> bool:
 @functools.lru_cache(maxsize=256)
 def outcomes_of(attempt: str, path: str, _sha256: str) -> Outcomes:
     """Read a file that is kept once in each process: it does not change."""
-    try:
-        with ports().results.open(attempt, path) as file:
-            report = junit.read(file.read(BYTES_READ + 1))
-    except NotFound:
-        report = None
+    found = content(attempt, path, BYTES_READ + 1)
+    report = junit.read(found) if found is not None else None
     cases = report.cases if report is not None else []
     failed = {case.key for case in cases if case.outcome in ("failed", "error")}
     passed = {case.key for case in cases if case.outcome == "passed"}

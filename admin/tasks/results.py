@@ -16,6 +16,7 @@ from admin.ports import ports
 from admin.site.pages import shows
 from admin.site.stream_limits import counted
 from admin.tasks import junit
+from admin.tasks.kept_reports import content, read_within
 from admin.tasks.routes import attempt_asked, task_asked
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id
@@ -44,45 +45,30 @@ def summary(task: str, attempt: AttemptView | None) -> str:
     """Return the Markdown of $KERUTA_SUMMARY; "" where there is none."""
     if attempt is None or not any(one.path == SUMMARY_NAME for one in attempt.artifacts):
         return ""
-    try:
-        with ports().results.open(attempt_id(task, attempt.number), SUMMARY_NAME) as file:
-            return file.read(SUMMARY_LIMIT_BYTES).decode("utf-8", "replace")
-    except NotFound:  # it is no longer kept
-        return ""
+    text = content(attempt_id(task, attempt.number), SUMMARY_NAME, SUMMARY_LIMIT_BYTES) or b""
+    return text.decode("utf-8", "replace")
 
 
 def tests(task: str, attempt: AttemptView | None) -> Tests | None:
     """Return the tests that an attempt's files tell of; None where none does."""
     if attempt is None or attempt.ended_at is None:
         return None
-    cases: list[junit.Case] = []
-    read: list[str] = []
-    unread: list[str] = []
-    left, more = REPORTS_BYTES, False
-    for file in tests_of(attempt.artifacts):
-        if len(read) >= REPORTS_READ or file.size_bytes > left:
-            unread.append(file.path)
-            continue
-        left -= file.size_bytes
-        report = _report(attempt_id(task, attempt.number), file.path, file.sha256)
-        if report is not None:
-            read.append(file.path)
-            cases += report.cases
-            more = more or report.more
+    files = tests_of(attempt.artifacts)
+    reports, read, unread = read_within(
+        task, attempt.number, files, _report, most=REPORTS_READ, most_bytes=REPORTS_BYTES
+    )
     if not read:
         return None
-    cases.sort(key=lambda case: junit.ORDER.index(case.outcome))
-    return Tests(report=junit.Report(cases=cases, more=more), files=read, unread=unread)
+    cases = sorted((case for one in reports for case in one.cases), key=lambda case: junit.ORDER.index(case.outcome))
+    report = junit.Report(cases=cases, more=any(one.more for one in reports))
+    return Tests(report=report, files=read, unread=unread)
 
 
 @functools.lru_cache(maxsize=64)
 def _report(attempt: str, path: str, _sha256: str) -> junit.Report | None:
-    """A file that is kept does not change: it is read once by each process."""
-    try:
-        with ports().results.open(attempt, path) as file:
-            return junit.read(file.read(REPORTS_BYTES + 1))
-    except NotFound:
-        return None
+    """Read a file that is kept once in each process: it does not change."""
+    found = content(attempt, path, REPORTS_BYTES + 1)
+    return junit.read(found) if found is not None else None
 
 
 # ---------------------------------------------------------------- all files as one archive

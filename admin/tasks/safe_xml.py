@@ -18,7 +18,7 @@ class RefusedError(Exception):
 
 
 class Reader(Protocol):
-    """What is told of a document's parts. It raises RefusedError where the document is not of its kind."""
+    """Receives a document's parts in order. Raises RefusedError where the document is not of its kind."""
 
     def begin(self, name: str, attributes: dict[str, str]) -> None: ...
 
