@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -13,20 +12,14 @@ import pytest
 from agent.attempt.dependency_archive import Place, Restoration, write_archive
 from agent.attempt.uploaded_dependencies import UploadedStore
 from agent.reporter import HttpTransport
-from functions.report_status import handler
 from keruta.adapters.dependency_store import ARCHIVE, BadEntryError, LocalStore, entry_name
-from keruta.adapters.dependency_uploads import DIRECTORY, DependencyUploads
-from keruta.adapters.mongo.agent_access import MongoAgentAccess
-from keruta.adapters.results import Results
+from keruta.adapters.dependency_uploads import DIRECTORY
 from keruta.adapters.tokens import Sessions, new_key
-from keruta.domain.api.agents import AGENTS
 from keruta.domain.catalog.caches import CacheRecord, CacheRule
 from keruta.domain.naming import attempt_id
 from keruta.domain.task import Origin, TaskRequest
-from keruta.http.function import Function
 from tests.integration.test_catalog_use import repository
-from tests.integration.test_result_stores import serving
-from tests.support.functions import served
+from tests.support.functions import report_status, serving
 from tests.support.world import World
 
 SPACE = "5" * 32
@@ -42,14 +35,7 @@ def sessions() -> Sessions:
 def address(world: World, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """report_status, over HTTP."""
     monkeypatch.setattr("keruta.logs.configure", lambda *_: None)
-    unused: Any = None
-    results = world.settings.results_dir
-    ports = handler.Ports(
-        settings=world.settings, verifier=unused, sessions=sessions, access=MongoAgentAccess(world.database),
-        reports=world.reports, results=Results(results), mint=unused, document_text=unused, check=unused,
-        snapshots=unused, dependencies=DependencyUploads(results, 25 << 20),
-    )  # fmt: skip
-    with serving(served(Function("report_status", world.settings, lambda _: ports, AGENTS, handler.HANDLERS))) as url:
+    with serving(report_status(world, None, sessions, cache_bytes=25 << 20)) as url:
         yield url
 
 

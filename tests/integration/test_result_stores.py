@@ -5,24 +5,18 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import flask
 import msgspec
 import pytest
-from werkzeug.serving import make_server
 
 from agent.attempt.artifacts import keep_artifacts, keep_log
 from agent.attempt.result_stores import ResultStore, UploadStore, VolumeStore
 from agent.log.masking import Masker
 from agent.reporter import HttpTransport
 from functions.report_status import handler
-from keruta.adapters.dependency_uploads import DependencyUploads
-from keruta.adapters.mongo.agent_access import MongoAgentAccess
 from keruta.adapters.results import Results
 from keruta.adapters.tokens import Sessions, new_key
 from keruta.domain.api.agents import AGENTS
@@ -31,7 +25,7 @@ from keruta.domain.naming import attempt_id
 from keruta.domain.uploads import PART_BYTES, Part, content_range, read_part, representation_digest
 from keruta.errors import InvalidRequest, PhaseError
 from keruta.http.function import Function
-from tests.support.functions import served
+from tests.support.functions import report_status, served, serving
 from tests.support.proxies import Proxy
 from tests.support.world import World
 
@@ -62,19 +56,6 @@ class Attempt:
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-@contextmanager
-def serving(app: flask.Flask) -> Iterator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture
 def sessions() -> Sessions:
     return Sessions(new_key())
@@ -84,14 +65,7 @@ def sessions() -> Sessions:
 def address(world: World, sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """report_status, over HTTP."""
     monkeypatch.setattr("keruta.logs.configure", lambda *_: None)
-    unused: Any = None
-    ports = handler.Ports(
-        settings=world.settings, verifier=unused, sessions=sessions, access=MongoAgentAccess(world.database),
-        reports=world.reports, results=Results(world.settings.results_dir), mint=unused, document_text=unused,
-        check=unused, snapshots=unused,
-        dependencies=DependencyUploads(world.settings.results_dir, 10 << 20),
-    )  # fmt: skip
-    with serving(served(Function("report_status", world.settings, lambda _: ports, AGENTS, handler.HANDLERS))) as url:
+    with serving(report_status(world, None, sessions, cache_bytes=10 << 20)) as url:
         yield url
 
 
