@@ -176,7 +176,7 @@ class _Entry(tarfile.TarInfo):
 
 
 class _Bounded(io.RawIOBase):
-    """What is unpacked, up to a limit."""
+    """The unpacked bytes of an archive. Raises UnsafeArchiveError beyond a limit."""
 
     def __init__(self, source: gzip.GzipFile, limit_bytes: int) -> None:
         self._source, self._left = source, limit_bytes

@@ -35,7 +35,7 @@ OS_RELEASE = Path("/etc/os-release")
 
 
 class Planned(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to be done with one cache at the end; `stores` where its entry is missing and may be stored."""
+    """The plan for one cache at the attempt's end. `stores`: its entry is missing and may be stored."""
 
     rule: CacheRule
     space: str = ""

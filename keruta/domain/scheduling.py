@@ -54,11 +54,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def counted(self) -> bool:
-        """Whether a limit depends on what runs."""
+        """Return whether a limit depends on what runs."""
         return bool(self.queues or self.repositories or self.profiles or self.credentials)
 
     def spends(self, lane: Lane) -> bool:
-        """Say whether a lane's tasks spend a budget."""
+        """Return whether a lane's tasks spend a budget."""
         return lane.profile in self.metered and (lane.queue, "") in self.budgets
 
 
@@ -109,16 +109,21 @@ class Bound(msgspec.Struct, frozen=True, kw_only=True):
 
 def bounds(lane: Lane, running: Running, limits: Limits) -> list[Bound]:
     """Return the limits that count for a lane: of its queue, repository, profile, key and budgets."""
-    key = limits.keys.get(lane.profile, "")
-    with_key = sum(running.profiles[one] for one, its in limits.keys.items() if its == key)
     known = (
-        ("credential", limits.credentials.get(key), with_key),
+        *_of_key(lane, running, limits),
         ("queue", limits.queues.get(lane.queue), running.queues[lane.queue]),
         ("repository", limits.repositories.get(lane.repository), running.repositories[lane.repository]),
         ("profile", limits.profiles.get(lane.profile), running.profiles[lane.profile]),
     )
     found = [Bound(kind=kind, limit=limit, running=count) for kind, limit, count in known if limit is not None]
     return [*found, *_budgets(lane, running, limits)] if limits.spends(lane) else found
+
+
+def _of_key(lane: Lane, running: Running, limits: Limits) -> Iterator[tuple[str, int | None, int]]:
+    """Yield the limit of a lane's key for a model, if that was refused, and how many tasks run with the key."""
+    if (key := limits.keys.get(lane.profile)) is not None:
+        with_key = sum(running.profiles[one] for one, its in limits.keys.items() if its == key)
+        yield "credential", limits.credentials.get(key), with_key
 
 
 def _budgets(lane: Lane, running: Running, limits: Limits) -> Iterator[Bound]:

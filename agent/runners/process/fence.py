@@ -1,10 +1,9 @@
 """The fence around a script on one machine: bubblewrap's arguments.
 
 A script sees the system read-only, its own directories, a home and temporary directories of its own, and nothing else
-of this machine: no person's home, nothing of keruta's, no other process. It keeps the network, but for a task that runs
-without secrets. Its environment is set
-inside, by arguments that bubblewrap reads from a descriptor: what a task sets (`LD_PRELOAD`) does not apply to
-bubblewrap, and no other user reads it from a command line.
+of this machine: no person's home, nothing of keruta's, no other process. Only a task that runs without secrets has no
+network. The environment is set inside, by arguments that bubblewrap reads from a descriptor: what a task sets
+(`LD_PRELOAD`) does not apply to bubblewrap, and no other user reads it from a command line.
 
 As root, it runs in a user namespace under another number, without capabilities.
 """

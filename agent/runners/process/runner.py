@@ -121,6 +121,6 @@ def _user() -> dict[str, str]:
 
 
 def _is_closed(job: JobDir) -> bool:
-    """Whether a script has no network: a task's that runs without secrets. The check's, too."""
+    """Return whether a script and its check have no network: those of a task that runs without secrets."""
     attempt = job.load()
     return attempt is not None and attempt.specification.without_secrets
