@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import logging
+import socket
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -60,6 +62,13 @@ class BoundedServer(http.server.ThreadingHTTPServer):
         self._free = threading.BoundedSemaphore(connections)
         self._name = name
         super().__init__(address, handler)
+
+    def close(self) -> None:
+        """Serve no more. `serve_forever` is woken: by itself it looks twice a second whether it is to end."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.shutdown()
+        self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._free.acquire(blocking=False):

@@ -313,7 +313,8 @@ class Job:
     def _offer_fetches(self, commit: str | None) -> FetchPlace | None:
         """Begin to serve the script's own fetches, where it could not make them itself and they are allowed."""
         spec = self._spec
-        if commit is None or not self._world.settings.fetch_proxy or not offered(spec):
+        settings, fenced = self._world.settings, self._world.isolation != "none"
+        if commit is None or not settings.fetch_proxy or not offered(spec, own=settings.own_git, fenced=fenced):
             return None
         rules = Rules(spec.allowed_refs, commit)
         proxy = FetchProxy(spec.repository.url, self._repository.opened_beside, self._dir.root, rules)

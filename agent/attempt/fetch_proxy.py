@@ -27,8 +27,9 @@ import msgspec
 from agent.attempt.fetch_rules import Rules, capabilities
 from agent.http_server import BoundedServer
 from keruta import structs
+from keruta.adapters.git import own_git
 from keruta.adapters.git.packets import FLUSH, packet, packets
-from keruta.adapters.git.upload_pack import KINDS, Upstream, upload_pack
+from keruta.adapters.git.upload_pack import Upstream, upload_pack
 from keruta.domain.messages import message
 from keruta.domain.repository import transport
 from keruta.domain.specification import Specification
@@ -57,10 +58,25 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://127.0.0.1:{self.port}/"
 
 
-def offered(specification: Specification) -> bool:
-    """Return whether the script is to fetch by a proxy: it holds no credential for a repository that needs one."""
-    asks_by_credential = specification.read is not None and transport(specification.repository.url) in KINDS
-    return asks_by_credential and specification.fetch_more and specification.kept_work is None
+def offered(specification: Specification, *, own: bool, fenced: bool) -> bool:
+    """Return whether the script is to fetch by a proxy: the agent reads the repository with what the script lacks.
+
+    Args:
+        own: whether the agent's user's own keys and logins serve, which lie outside the script's home.
+        fenced: whether the script can't read this machine's repositories.
+    """
+    if not specification.fetch_more or specification.kept_work is not None:
+        return False
+    match transport(specification.repository.url):
+        case "file":
+            return fenced
+        case "http" | "https" | "ssh" if specification.read is not None:
+            return True
+        case "ssh":
+            return own
+        case "http" | "https":
+            return own and own_git.has_login()
+    return False
 
 
 class FetchProxy:
@@ -80,7 +96,7 @@ class FetchProxy:
         self._running: set[Upstream] = set()
         self._closed = False
         self._lock = threading.Lock()
-        self._server: http.server.ThreadingHTTPServer | None = None
+        self._server: BoundedServer | None = None
 
     def start(self) -> Place:
         """Begin to serve. Raises OSError where the port of an earlier agent is taken."""
@@ -111,8 +127,7 @@ class FetchProxy:
         for one in running:
             one.end()
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+            self._server.close()
 
     def _serve(self, asked: list[bytes] | None, write: Callable[[bytes], Any]) -> None:
         """Answer a look at the server (None), or a request. What is refused is said as Git says it."""

@@ -77,7 +77,7 @@ class Meter:
         self._spent = spent or Usage()
         self._record = directory / "meter"
         self._lock = threading.Lock()
-        self._server: http.server.ThreadingHTTPServer | None = None
+        self._server: BoundedServer | None = None
         self._pools = Pools(retries=False)
         self._failures = 0
         self._place: ModelAccess | None = None
@@ -109,8 +109,7 @@ class Meter:
 
     def close(self) -> None:
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+            self._server.close()
 
     # ------------------------------------------------------------ one request
 

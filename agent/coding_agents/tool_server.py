@@ -77,7 +77,7 @@ class ToolServer:
         self._record = directory / "tool-server"
         self._tools = {tool.name: tool for tool in tools}
         self._instructions = instructions
-        self._server: http.server.ThreadingHTTPServer | None = None
+        self._server: BoundedServer | None = None
 
     def start(self) -> ToolAccess:
         """Begin to serve. Raises OSError where the port of an earlier agent is taken."""
@@ -100,8 +100,7 @@ class ToolServer:
 
     def close(self) -> None:
         if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
+            self._server.close()
 
     def answer(self, method: str, given: Mapping[str, Any], beat: Beat) -> dict[str, Any]:
         """Return the result of a request. Raises LookupError with a code and a text."""

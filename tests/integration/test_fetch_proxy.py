@@ -21,7 +21,7 @@ from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.specification import Access
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
-from tests.support.attempts import Ask, Attempt, Told
+from tests.support.attempts import Ask, Attempt, Told, environment
 from tests.support.gitservers import GitHttp, GitSsh
 from tests.support.repositories import commit_on, git, make_repository
 from tests.support.serving import Quiet, Serving
@@ -179,6 +179,41 @@ def test_it_can_be_turned_off(http: Served, off: dict[str, Any]) -> None:
 
     assert told.status == "succeeded", told.log
     assert not list((http.state / "worker" / "jobs").rglob("fetch-proxy"))
+
+
+def test_a_script_fetches_more_of_a_repository_of_this_machine(tmp_path: Path) -> None:
+    """Its path is not in the fence, and it may have spaces and signs; allowed_refs count here, too."""
+    served = tmp_path / "who's 100% + one"
+    fill(served)
+    url = (served / "app.git").as_uri()
+    fields = {
+        "repository": RepositoryRef(url=url, ref="main"), "allowed_refs": ["main", "other"],
+        "script": "set -e\ngit fetch -q --unshallow && git log --format=%s && git fetch -q origin other\n"
+        "git ls-remote -q origin; git fetch -q origin secret && echo GIVEN\ntrue",
+    }  # fmt: skip
+    told = Attempt(Ask(state=str(tmp_path / "state"), repository=url, fields=fields)).ends()
+
+    assert told.status == "succeeded", told.log
+    assert "first" in told.log
+    assert "refs/heads/other" in told.log
+    assert "refs/heads/secret" not in told.log
+    assert "GIVEN" not in told.log
+
+
+def test_the_users_own_login_serves_scripts_too(http: Served, tmp_path: Path) -> None:
+    """On one machine keruta's user may have a credential helper, which is not in the script's home."""
+    helper = f"!f() {{ echo username=reader; echo password={TOKEN}; }}; f"
+    git(tmp_path, "config", "--file", ".gitconfig", "credential.helper", helper)
+    ask = Ask(
+        state=str(http.state), repository=http.url, settings=SETTINGS | {"own_git": True},
+        fields={"script": "git fetch -q --unshallow && git log --format=%s"},
+    )  # fmt: skip
+    with environment({"HOME": str(tmp_path)}):
+        told = Attempt(ask).ends()
+
+    assert told.status == "succeeded", told.log
+    assert "first" in told.log
+    assert TOKEN not in told.log
 
 
 def test_a_server_of_an_older_protocol_is_said(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Where there are any, Git itself must ask: by another address, a proxy, certifica
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import threading
 import time
@@ -23,6 +24,7 @@ _SAYS = (
     "transfer.",
     "gitproxy",
 )
+_LOGIN = re.compile(r"credential\.|http\.(.*\.)?(extraheader|cookiefile|sslcert)$")
 # Variables that are passed on to Git, and are for https alone.
 _VARIABLES = ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE")
 SECONDS = 10
@@ -52,6 +54,15 @@ def is_plain(scheme: str, environ: Mapping[str, str] = os.environ) -> bool:
         return _known[key]
 
 
+def has_login(environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether the user's own Git may log in at a server: by a helper, a header, or ~/.netrc."""
+    home = environ.get("HOME")
+    if home is None:
+        return False
+    names = _names(home, environ.get("PATH", os.defpath)) or ()
+    return os.path.lexists(Path(home, ".netrc")) or any(_LOGIN.match(name) for name in names)
+
+
 def _state(path: Path) -> tuple[int, int, int] | None:
     try:
         found = path.stat()
@@ -62,6 +73,13 @@ def _state(path: Path) -> tuple[int, int, int] | None:
 
 def _says_nothing(home: str, path: str) -> bool:
     """Return whether neither the system's configuration nor the user's has any of those settings."""
+    names = _names(home, path)
+    return names is not None and not any(name.startswith(_SAYS) for name in names)
+
+
+def _names(home: str, path: str) -> list[str] | None:
+    """Return the names of the system's settings and the user's, in small letters; None where they can't be read."""
+    found = []
     env = {"HOME": home, "PATH": path, "LC_ALL": "C"}
     for scope in ("--system", "--global"):
         try:
@@ -70,13 +88,11 @@ def _says_nothing(home: str, path: str) -> bool:
                 env=env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=SECONDS, check=False,
             )  # fmt: skip
         except (OSError, subprocess.TimeoutExpired):
-            return False
-        names = done.stdout.decode("utf-8", "replace").lower().split("\0")
+            return None
         if done.returncode != 0 and not _has_no_file(scope, home):
-            return False
-        if any(name.startswith(_SAYS) for name in names):
-            return False
-    return True
+            return None
+        found += done.stdout.decode("utf-8", "replace").lower().split("\0")
+    return found
 
 
 def _has_no_file(scope: str, home: str) -> bool:

@@ -1,4 +1,6 @@
-"""`git-upload-pack` of a server, spoken to in protocol version 2: over http by Git's own helper, over ssh by ssh.
+"""`git-upload-pack` of a repository, spoken to in protocol version 2.
+
+Over http it is asked by Git's own helper, over ssh by ssh, and for a repository of this machine Git itself is started.
 
 So credentials, certificates, proxies and stalled servers are as in every other fetch; redirects are refused.
 
@@ -23,8 +25,6 @@ from keruta.adapters.git.faults import fault
 from keruta.domain.messages import message
 from keruta.domain.repository import transport
 from keruta.errors import PhaseError
-
-KINDS = ("http", "https", "ssh")
 
 
 class Upstream(msgspec.Struct, frozen=True):
@@ -57,8 +57,9 @@ def upload_pack(url: str, env: Mapping[str, str]) -> Iterator[Upstream]:
     Raises:
         PhaseError: it can't be reached, or speaks an older version alone.
     """
-    http = transport(url) in ("http", "https")
-    command = _over_http(url) if http else _over_ssh(url, env)
+    kind = transport(url)
+    http = kind in ("http", "https")
+    command = _over_http(url) if http else _of_this_machine(url) if kind == "file" else _over_ssh(url, env)
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, env={**env, "GIT_PROTOCOL": "version=2"}, cwd="/", start_new_session=True,
@@ -94,6 +95,12 @@ def _connect(upstream: Upstream) -> None:
 def _over_http(url: str) -> list[str]:
     options = ("-c", "http.followRedirects=false", "-c", "protocol.version=2")
     return ["git", *options, f"remote-{transport(url)}", url, url]
+
+
+def _of_this_machine(url: str) -> list[str]:
+    """Return the command for file://HOST/PATH, of which Git ignores the host."""
+    path = unquote(url.removeprefix("file://").partition("/")[2])
+    return ["git", "upload-pack", f"/{path}"]
 
 
 def _over_ssh(url: str, env: Mapping[str, str]) -> list[str]:
