@@ -207,7 +207,7 @@ class Job:
             execution=execution,
             commit=commit,
             profile_revision=self._spec.profile_revision,
-            image=self._spec.placement.image if world.in_pod else None,
+            image=world.image or None,
             notes=[str(note) for note in notes],
             noted=[fields_of(note) for note in notes],
         )

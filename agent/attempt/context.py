@@ -95,6 +95,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
         script_root: where the script finds its directories, if that is not where the agent has them.
         isolation: what keeps scripts apart from this user's files: `bubblewrap`, `pod`, or `none`.
         in_pod: whether the script has a Pod of its own, so that its profile is honoured in full.
+        image: what the script's container is made from; empty outside a Pod.
         requests: what files are uploaded by, where results are not on a volume.
     """
 
@@ -108,6 +109,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     script_root: Path | None = None
     isolation: Literal["bubblewrap", "pod", "none"] = "none"
     in_pod: bool = False
+    image: str = ""
     requests: Requests | None = None
 
     def store(self, directory: JobDir, specification: Specification) -> ResultStore:

@@ -213,7 +213,7 @@ class DependencyCaches:
         """Return what the script runs in: another image, or another system, makes other files."""
         machine = platform.machine()
         if self._world.in_pod:
-            return ["image", machine, self._spec.placement.image or ""]
+            return ["image", machine, self._world.image]
         return ["machine", machine, _system()]
 
     def _fail(self, name: str, what: str, error: Exception) -> None:

@@ -25,6 +25,7 @@ STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 BUILD_TYPE = "urn:keruta:task:v1"
 UNNAMED_BUILDER = "urn:keruta"
+IMAGE_SECONDS = 15.0  # as long as a statement waits for the image that the cluster names
 _PINNED = re.compile(r"@sha256:([0-9a-f]{64})$")
 
 
@@ -101,6 +102,13 @@ def statement(task: TaskView, attempt: AttemptView, *, builder: str, version: st
     }  # fmt: skip
 
 
+def awaits_image(attempt: AttemptView, now: datetime) -> bool:
+    """Return whether the image that an attempt has run in may still be reported: its worker reads it off the Pod."""
+    if attempt.image is None or attempt.image_id is not None or attempt.ended_at is None:
+        return False
+    return (now - attempt.ended_at).total_seconds() < IMAGE_SECONDS
+
+
 def _subjects(task: TaskView, attempt: AttemptView) -> list[dict[str, Any]]:
     """Return the attempt's products: pushed commit and artifacts.
 
@@ -135,15 +143,19 @@ def _parameters(task: TaskView, attempt: AttemptView) -> dict[str, Any]:
 
 
 def _dependencies(task: TaskView, attempt: AttemptView) -> list[dict[str, Any]]:
-    """Return the attempt's inputs: the commit that was checked out, and the image, with its hash if it is pinned."""
+    """Return the attempt's inputs: the commit that was checked out, and the image.
+
+    The image's digest is the one that the profile pins, or else the one that the cluster has resolved its name to.
+    """
     found: list[dict[str, Any]] = []
     if attempt.commit is not None:
         source = _repository_uri(task, task.repository.ref)
         found.append({"name": "repository", "uri": source, "digest": {"gitCommit": attempt.commit}})
     if attempt.image is not None:
-        pinned = _PINNED.search(attempt.image)
+        pinned = _PINNED.search(attempt.image) or _PINNED.search(attempt.image_id or "")
         image: dict[str, Any] = {"name": "image", "uri": f"docker://{attempt.image}"}
-        found.append({**image, "digest": {"sha256": pinned[1]}} if pinned else image)
+        image |= {"digest": {"sha256": pinned[1]}} if pinned else {}
+        found.append(image | ({"annotations": {"imageID": attempt.image_id}} if attempt.image_id else {}))
     return found
 
 

@@ -103,6 +103,12 @@ class ScriptEnded(Entry, frozen=True, kw_only=True, tag="script-ended"):
     exit_code: int
 
 
+class ImageSeen(Entry, frozen=True, kw_only=True, tag="image"):
+    """The worker sees which image the cluster has resolved the script's to, as `imageID` of the container's status."""
+
+    image_id: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
 class ScriptResults(Entry, frozen=True, kw_only=True):
     """Kept results of a script, for the two entries that carry them."""
 
@@ -193,7 +199,10 @@ class Lost(Entry, frozen=True, kw_only=True, tag="lost"):
     execution: Execution | None = None
 
 
-AnyEntry = Preparing | Running | Waiting | Resumed | Suspended | LogChunk | Pushing | ScriptEnded | Left | Ended | Lost
+AnyEntry = (
+    Preparing | Running | Waiting | Resumed | Suspended | LogChunk | Pushing | ScriptEnded | ImageSeen | Left | Ended
+    | Lost
+)  # fmt: skip
 
 
 class Held(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,6 +270,8 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An attempt that is the sender's to make or to go on with.
 
     `script_exit_code`: how its script's container ended, where its worker reported that.
+
+    `wants_image`: a statement will be signed, and the image that its script runs in is not on record.
     """
 
     task: str
@@ -269,6 +280,7 @@ class Assigned(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     execution: str | None = None
     stop: bool = False
     script_exit_code: int | None = None
+    wants_image: bool = False
     input: list[Input] = []
     specification: Specification | None = None
 

@@ -245,6 +245,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         model: what a coding agent used.
         answer: a coding agent's last text, in Markdown.
         image: what its script ran in; None where scripts are processes of the worker's machine.
+        image_id: what the cluster had resolved that image to; on record of tasks with `provenance` alone.
     """
 
     number: int
@@ -268,6 +269,7 @@ class AttemptView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     signal: int | None = None
     profile_revision: int | None = None
     image: str | None = None
+    image_id: str | None = None
     notes: list[str] = []
     noted: list[Note] = []
     usage: dict[str, float] = {}

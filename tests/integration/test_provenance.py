@@ -19,6 +19,7 @@ from keruta.domain.catalog.profiles import ProfileSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.naming import attempt_id
 from keruta.domain.provenance import Envelope, PublicKeys, pre_authentication_encoding
+from keruta.domain.reports import ImageSeen, Running
 from keruta.domain.task import Artifact, RepositoryAsk
 from keruta.services.provenance import publish_key, sign_due
 from keruta.services.task_commands import retry
@@ -114,6 +115,31 @@ def test_an_end_that_comes_while_another_is_signed_stays_due(
     store.keep(looked_at, [])
 
     assert "provenance_due" in world.document(task)
+
+
+def test_a_statement_waits_for_the_image_that_the_worker_reports(
+    world: World, store: MongoProvenance, signer: FileSigner
+) -> None:
+    """The worker is asked for it until it is on record, also after the end; where none comes, it is not waited for."""
+    task, other = (world.submit(provenance=True) for _ in range(2))
+    world.worker()
+    world.assign()
+    for name in (task, other):
+        world.report("w1", Running(task=name, attempt=1, execution="x1", commit="c" * 40, image="python:3.12"))
+    assert [one.wants_image for one in world.assigned("w1")] == [True, True]
+    for name in (task, other):
+        world.end(name)
+    assert sign(store, signer) == 0
+
+    (outcome,) = world.report("w1", ImageSeen(task=task, attempt=1, image_id=f"python@sha256:{'e' * 64}"))
+
+    assert (outcome.accepted, sign(store, signer)) == (True, 1)
+    image = statement(store, signer, task)["predicate"]["buildDefinition"]["resolvedDependencies"][1]
+    assert image["digest"] == {"sha256": "e" * 64}
+    earlier = [{"$set": {"attempt.ended_at": {"$subtract": ["$attempt.ended_at", 16_000]}}}]
+    world.database["tasks"].update_one({"_id": other}, earlier)
+    assert sign(store, signer) == 1
+    assert "digest" not in statement(store, signer, other)["predicate"]["buildDefinition"]["resolvedDependencies"][1]
 
 
 def test_a_lost_attempt_and_its_successor_each_get_one(

@@ -28,6 +28,7 @@ from keruta.domain.reports import (
     AnyEntry,
     Ended,
     Held,
+    ImageSeen,
     Left,
     Lost,
     Preparing,
@@ -88,7 +89,7 @@ def decisions_about(task: Standing) -> Iterator[Decision]:
             Preparing(**same), Running(**{**run, "execution": "x"}, commit="c" * 40, notes=["a"]),
             Waiting(**run, question="?"), Resumed(**run), Lost(**run),
             Pushing(**{**run, "execution": "x"}, branch="b", commit="c" * 40),
-            ScriptEnded(**{**run, "execution": "x"}, exit_code=0),
+            ScriptEnded(**{**run, "execution": "x"}, exit_code=0), ImageSeen(**same, image_id="$i"),
             *(
                 Suspended(
                     **{**run, "execution": "x"}, question="$q", over=over, outputs={"a": "$b"},

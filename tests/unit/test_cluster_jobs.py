@@ -14,7 +14,7 @@ from agent.runners.kubernetes.runner import ClusterJobs
 from agent.settings import ClusterSettings
 from keruta.adapters.kube import ClusterAwayError
 from keruta.domain.naming import attempt_id, new_id
-from keruta.domain.reports import AnyEntry, Assigned
+from keruta.domain.reports import AnyEntry, Assigned, ImageSeen
 from keruta.domain.specification import RepositoryRef, Specification
 
 Document = dict[str, Any]
@@ -149,6 +149,33 @@ def test_a_pod_whose_attempt_is_over_does_not_go_on(phase: str, over: bool, dele
     made.jobs._look()
 
     assert (name in made.cluster.deleted) is deleted
+    made.jobs.stop()
+
+
+@pytest.mark.parametrize("over", [False, True])
+def test_the_image_is_reported_once_where_a_statement_is_to_name_it(over: bool) -> None:
+    """Also when the script has ended before its Pod's status names one."""
+    made, task, other = Runner(over=lambda names: []), new_id(), new_id()
+    made.cluster.jobs = [a_job(task), a_job(other)]
+    made.jobs.start()
+    job = made.jobs.begin(Assigned(task=task, attempt=1, status="running", execution="x", wants_image=True))
+    made.jobs.begin(Assigned(task=other, attempt=1, status="running", execution="x"))
+    assert job is not None
+    made.jobs._look()
+    if over:
+        job.abandon()
+        made.jobs._look()
+    assert made.sent == []
+
+    for name in (task, other):
+        script = {"name": "script", "image": "i:1", "imageID": "i@sha256:1", "state": {"running": {}}}
+        labels = {"job-name": attempt_id(name, 1)}
+        status = {"phase": "Running", "containerStatuses": [script]}
+        made.jobs._pod_told("MODIFIED", [{"metadata": {"name": name, "labels": labels}, "status": status}])
+    made.jobs._look()
+    made.jobs._look()
+
+    assert made.sent == [ImageSeen(task=task, attempt=1, image_id="i@sha256:1")]
     made.jobs.stop()
 
 

@@ -157,6 +157,7 @@ def test_a_profile_is_honoured(specification: Specification) -> None:
     pod = job["spec"]["template"]["spec"]
 
     assert pod["containers"][0]["image"] == "golang:1"
+    assert {"name": "KERUTA_SCRIPT_IMAGE", "value": "golang:1"} in pod["initContainers"][0]["env"]
     assert pod["containers"][0]["resources"]["limits"] == {"cpu": "2", "memory": "3Gi"}
     assert pod["containers"][0]["resources"]["requests"] == {
         "cpu": "2", "memory": "64Mi", "ephemeral-storage": "256Mi",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from base64 import b64decode, b64encode, urlsafe_b64encode
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from keruta.adapters.tokens import new_key
 from keruta.cli.commands import cli
 from keruta.cli.reading import READ_LIMIT_BYTES
 from keruta.domain.catalog.documents import DocumentRef
-from keruta.domain.provenance import Envelope, PublicKeys, pre_authentication_encoding, statement
+from keruta.domain.provenance import Envelope, PublicKeys, awaits_image, pre_authentication_encoding, statement
 from keruta.domain.task import Artifact, AttemptView, RepositoryRef, RetryPolicy, TaskView
 from keruta.errors import SettingsError
 from keruta.local.state import State
@@ -133,6 +133,36 @@ def test_an_image_by_its_tag_has_no_digest() -> None:
     dependencies = said(by=attempt(image="python:3.12"))["predicate"]["buildDefinition"]["resolvedDependencies"]
 
     assert dependencies[1] == {"name": "image", "uri": "docker://python:3.12"}
+
+
+@pytest.mark.parametrize(
+    ("image_id", "digest"),
+    [
+        (f"docker.io/library/python@sha256:{'e' * 64}", {"digest": {"sha256": "e" * 64}}),
+        (f"sha256:{'e' * 64}", {}),  # the hash of the image's configuration, by which no registry gives it
+    ],
+)
+def test_an_image_by_its_tag_has_the_digest_that_the_cluster_names(image_id: str, digest: dict[str, Any]) -> None:
+    """With the cluster's own words beside it."""
+    found = said(by=attempt(image="python:3.12", image_id=image_id))["predicate"]["buildDefinition"]
+
+    expected = {"name": "image", "uri": "docker://python:3.12", "annotations": {"imageID": image_id}, **digest}
+    assert found["resolvedDependencies"][1] == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "seconds", "waits"),
+    [
+        ({}, 14, True),
+        ({}, 16, False),
+        ({"image_id": "sha256:1"}, 1, False),
+        ({"image": None}, 1, False),  # a process, or a script that never started
+        ({"ended_at": None}, 1, False),
+    ],
+)
+def test_a_statement_waits_some_seconds_for_the_image(fields: dict[str, Any], seconds: int, waits: bool) -> None:
+    """A short script is over before the cluster shows what its image was resolved to."""
+    assert awaits_image(attempt(**fields), AT + timedelta(seconds=seconds)) is waits
 
 
 def test_the_encoding_that_is_signed_is_that_of_dsse() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from keruta.domain.decisions.ends import REPEAT, STALE, Circumstances
@@ -19,6 +20,7 @@ from keruta.domain.reports import (
     AnyEntry,
     Ended,
     Held,
+    ImageSeen,
     Left,
     LogChunk,
     Lost,
@@ -165,6 +167,30 @@ def test_a_start_records_what_the_agent_says_of_it() -> None:
         "noted": [{"message": "n", "message_code": None, "message_arguments": None}],
     }
     assert not found.closes_attempt
+
+
+@pytest.mark.parametrize("status", WITH_ATTEMPT)
+def test_the_image_is_recorded_once(status: Status) -> None:
+    """In every status of its attempt, also after the end: a short script is over before the cluster shows the image."""
+    standing = task(status, "x")
+    entry = ImageSeen(**SAME, image_id="i@sha256:1")
+
+    found = decided(standing, entry)
+
+    assert (found.change, found.fields, found.attempt) == (None, {}, {"image_id": "i@sha256:1"})
+    assert status in found.guard.statuses
+    assert found.guard.attempt == 2
+    assert standing.attempt is not None
+    known = msgspec.structs.replace(standing, attempt=msgspec.structs.replace(standing.attempt, image_id="other"))
+    assert on_report(known, entry, WORKER, CALM) is REPEAT
+
+
+def test_the_image_is_taken_from_the_worker_alone() -> None:
+    """An attempt's own token speaks for its script's side of the Pod."""
+    found = on_report(task(Status.RUNNING, "x"), ImageSeen(**SAME, image_id="i"), Sender(attempt=f"{ID}-2"), CALM)
+
+    assert isinstance(found, Outcome)
+    assert (found.accepted, found.reason) == (False, "NotYours")
 
 
 @pytest.mark.parametrize(("status", "asks"), every(WITH_ATTEMPT, (False, True)))

@@ -181,6 +181,7 @@ def _agent(specification: Specification, settings: ClusterSettings) -> dict[str,
         "KERUTA_AGENT_URL": settings.job_agent_url,
         "KERUTA_ATTEMPT": attempt_id(specification.task, specification.attempt),
         "KERUTA_ATTEMPT_TOKEN_FILE": "/token/token",
+        "KERUTA_SCRIPT_IMAGE": _script_image(specification, settings),
         "KERUTA_RESULTS": "volume" if settings.job_results_claim else "upload",
         "KERUTA_RESULTS_DIR": "/results",
         "KERUTA_RESULTS_URL": settings.job_results_url,
@@ -268,7 +269,7 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
     limits, requests = _resources(specification, settings)
     return {
         "name": "script",
-        "image": placement.image or settings.job_image,
+        "image": _script_image(specification, settings),
         "imagePullPolicy": settings.job_pull_policy,
         "command": ["/bin/sh", "/job/given/start.sh", "/job/given", "/job/control", "script"],
         "env": [
@@ -294,6 +295,10 @@ def _script(specification: Specification, settings: ClusterSettings) -> dict[str
             *pod_options.volume_mounts(placement.pod),
         ],
     }
+
+
+def _script_image(specification: Specification, settings: ClusterSettings) -> str:
+    return specification.placement.image or settings.job_image
 
 
 def _resources(specification: Specification, settings: ClusterSettings) -> tuple[dict[str, str], dict[str, str]]:

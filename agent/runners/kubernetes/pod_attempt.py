@@ -21,13 +21,14 @@ from agent.runners.kubernetes.pod_status import (
     ended_before_check,
     job_failed,
     not_made,
+    script_image_id,
     stuck,
 )
 from agent.settings import ClusterSettings
 from keruta.domain.lifecycle import NOT_STARTED, Status
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.naming import attempt_id
-from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, Input, Lost, ScriptEnded
+from keruta.domain.reports import AnyEntry, Assigned, Ended, Held, ImageSeen, Input, Lost, ScriptEnded
 from keruta.domain.specification import Specification
 from keruta.errors import KerutaError
 
@@ -77,6 +78,7 @@ class PodJob:
         self._heard_at = 0.0
         self._stop_at: float | None = None
         self._script_end_at: float | None = None
+        self._image_told = False
 
     # ------------------------------------------------------------ what the worker asks of every job
 
@@ -184,6 +186,17 @@ class PodJob:
         # What its agent said last may be on its way: keruta's word of after that is waited for, and may end it here.
         if self._heard_at > self._over_at + (SETTLE_SECONDS if pod is not None else 0):
             self._tell(verdict)
+
+    @property
+    def owes_image(self) -> bool:
+        """Return whether the image that the script runs in is still to be reported, also after the attempt's end."""
+        return self._assigned.wants_image and not self._image_told
+
+    def tell_image(self, pod: dict[str, Any] | None) -> None:
+        """Report the image that the script runs in, once the Pod's status names it."""
+        if pod is not None and self.owes_image and (image_id := script_image_id(pod)) is not None:
+            self._image_told = True
+            self._send(ImageSeen(task=self._task, attempt=self._number, image_id=image_id))
 
     def _release_check(self, pod: dict[str, Any], now: float) -> None:
         """Report that the script's container has ended, which the agent beside it can't see; until keruta knows it."""

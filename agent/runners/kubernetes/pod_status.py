@@ -203,6 +203,14 @@ def terminated(pod: dict[str, Any], name: str) -> dict[str, Any] | None:
     return None
 
 
+def script_image_id(pod: dict[str, Any]) -> str | None:
+    """Return what the script's image was resolved to on its node; None while its container is not there."""
+    for container in _containers(pod.get("status", {})):
+        if container["name"] == SCRIPT:
+            return container.get("imageID") or None
+    return None
+
+
 def ended_before_check(pod: dict[str, Any]) -> int | None:
     """Return the exit code of the script's container, where it has ended and a check waits for that; else None.
 

@@ -31,6 +31,7 @@ AGAIN_SECONDS = 2.0
 SYNC_SECONDS = 30.0
 SWEEP_SECONDS = 60.0
 SWEEP_AFTER_SECONDS = 120.0
+OWED_SECONDS = 10.0  # as long as the image of an attempt that is over is looked for
 LEFT_AFTER_SECONDS = 3.0  # as long as a Pod whose attempt is over may take to end by itself
 MAKING_SECONDS = 15.0  # as long as a worker that ends waits for what it is making
 MADE_AT_ONCE = 4  # the client library keeps as many connections
@@ -72,6 +73,7 @@ class ClusterJobs:
         self._swept_at = time.monotonic()
         self._looking: threading.Thread | None = None
         self._left: dict[str, float] = {}
+        self._owing: dict[str, tuple[PodJob, float]] = {}
         self._makers = ThreadPoolExecutor(MADE_AT_ONCE, thread_name_prefix="make")
 
     def start(self) -> Iterable[PodJob]:
@@ -172,8 +174,11 @@ class ClusterJobs:
                 log.exception("look failed", extra={"action": "look_failed"})
 
     def _look(self) -> None:
+        now = time.monotonic()
         with self._lock:
-            self._left |= {name: time.monotonic() for name, job in self._mine.items() if job.ended.is_set()}
+            over = {name: job for name, job in self._mine.items() if job.ended.is_set()}
+            self._left |= dict.fromkeys(over, now)
+            self._owing |= {name: (job, now) for name, job in over.items() if job.owes_image}
             self._mine = {name: job for name, job in self._mine.items() if not job.ended.is_set()}
             known = set(self._mine)
             self._gone = {name: pod for name, pod in self._gone.items() if name in known}
@@ -184,9 +189,18 @@ class ClusterJobs:
             ]
         # A burst of attempts is asked for and made several at a time: each is a few requests that are waited for.
         list(self._makers.map(self._make, [job for job, *_ in looked if not job.made]))
+        self._tell_owed(now)
         self._clear_left()
         for job, manifest, pod, gone in looked:
+            job.tell_image(pod)
             job.look(manifest, pod, gone=gone)
+
+    def _tell_owed(self, now: float) -> None:
+        """Report the images of attempts that were over before their Pod's status named one."""
+        for name, (job, since) in list(self._owing.items()):
+            job.tell_image(self._pods.get(name))
+            if not job.owes_image or now - since > OWED_SECONDS:
+                del self._owing[name]
 
     def _make(self, job: PodJob) -> None:
         from keruta.adapters.kube import ClusterRefusedError

@@ -53,6 +53,9 @@ class SidecarSettings(msgspec.Struct, frozen=True, kw_only=True):
     pod_uid: str = ""
     """The Pod's UID: part of the execution's id."""
 
+    script_image: str = ""
+    """The image that the script's container is made from."""
+
     job_dir: Path = Path("/job")
     """The directory that both containers mount."""
 
@@ -199,6 +202,7 @@ def run(settings: WorkerSettings, own: SidecarSettings, over: threading.Event) -
         boot=own.pod_uid or "pod",
         isolation="pod",
         in_pod=True,
+        image=own.script_image or specification.placement.image or "",
         requests=transport.to(settings.results_url),
     )
     job = Job(world, directory, specification)

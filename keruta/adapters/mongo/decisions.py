@@ -110,6 +110,7 @@ def _attempt(document: Mapping[str, Any]) -> Attempt:
         pushes=document.get("pushes"),
         resumes=document.get("resumes"),
         script_exit_code=document.get("script_exit_code"),
+        image_id=document.get("image_id"),
     )
 
 

@@ -15,7 +15,7 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.tasks import to_view
 from keruta.domain.lifecycle import ENDED
 from keruta.domain.naming import attempt_id
-from keruta.domain.provenance import Envelope, PublicKey
+from keruta.domain.provenance import Envelope, PublicKey, awaits_image
 from keruta.ports import Document, DueProvenance
 
 AT_ONCE = 100
@@ -30,15 +30,22 @@ class MongoProvenance:
         self._keys = database["provenance_keys"]
 
     def due(self) -> list[DueProvenance]:
-        """Return tasks that await statements, each with its attempts that have ended and have none yet."""
+        """Return tasks that await statements, each with its attempts that have ended and have none yet.
+
+        Tasks with an attempt whose image may still be reported are left for the next time.
+        """
+        pipeline: list[Document] = [
+            {"$match": {"provenance_due": {"$exists": True}}},
+            {"$sort": {"provenance_due": 1}},
+            {"$limit": AT_ONCE},
+            {"$set": {"now": "$$NOW"}},
+        ]
         with translated():
-            rows = list(
-                self._tasks.find({"provenance_due": {"$exists": True}})
-                .sort("provenance_due", 1).hint("provenance_due").limit(AT_ONCE)
-            )  # fmt: skip
+            rows = list(self._tasks.aggregate(pipeline, hint="provenance_due"))
             ids = [attempt_id(row["_id"], n) for row in rows for n in range(1, row["attempt_count"] + 1)]
             signed = {one["_id"] for one in self._statements.find({"_id": {"$in": ids}}, ["_id"])} if ids else set()
-        return [self._due(row, signed) for row in rows]
+        found = [(row["now"], self._due(row, signed)) for row in rows]
+        return [due for now, due in found if not any(awaits_image(attempt, now) for attempt in due.attempts)]
 
     @staticmethod
     def _due(row: Document, signed: Container[str]) -> DueProvenance:

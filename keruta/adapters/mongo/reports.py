@@ -129,6 +129,7 @@ def _to_assigned(document: Document, acknowledged: dict[str, int], specification
         status=document["status"],
         execution=attempt.get("execution"),
         script_exit_code=attempt.get("script_exit_code"),
+        wants_image=document["spec"].get("provenance") is True and attempt.get("image_id") is None,
         stop=document.get("cancel_requested_at") is not None,
         input=[Input(number=i["number"], text=i["text"]) for i in document["input"] if i["number"] > passed],
         specification=specification,

@@ -35,6 +35,7 @@ from keruta.domain.reports import (
     AnyEntry,
     Ended,
     Held,
+    ImageSeen,
     Left,
     LogChunk,
     Lost,
@@ -107,6 +108,8 @@ def on_report(task: Standing | None, entry: AnyEntry, sender: Sender, now: Circu
             return _pushing(task, task.attempt, entry)
         case ScriptEnded():
             return script_ended(task, task.attempt, entry, sender)
+        case ImageSeen():
+            return _image_seen(task.attempt, entry, sender)
         case Left():
             return left(task, task.attempt, entry)
         case Ended():
@@ -166,6 +169,19 @@ def _running(task: Standing, attempt: Attempt, entry: Running, lease: dict[str, 
             "noted": [fields_of(note) for note in entry.said],
         },
     )
+
+
+def _image_seen(attempt: Attempt, entry: ImageSeen, sender: Sender) -> Decision | Outcome:
+    """The first word on the image stays, also after the end: a short script is over before the cluster shows it.
+
+    Its worker's alone counts, as the agent does not see its own Pod.
+    """
+    if sender.worker is None:
+        return refused("NotYours", message("attempt_not_senders"))
+    if attempt.image_id is not None:
+        return REPEAT
+    guard = Guard(statuses=frozenset(Status), attempt=attempt.number)
+    return Decision(change=None, guard=guard, attempt={"image_id": entry.image_id})
 
 
 def _waiting(task: Standing, attempt: Attempt, entry: Waiting, lease: dict[str, Any]) -> Decision | Outcome:

@@ -73,6 +73,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         pushes: the earlier attempt whose kept work it pushes; it runs no script then.
         resumes: the earlier attempt whose coding agent's session it resumes.
         script_exit_code: how its script's container ended, where its worker reported that.
+        image_id: what the cluster has resolved its script's image to, where its worker reported that.
     """
 
     number: int
@@ -86,6 +87,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     pushes: int | None = None
     resumes: int | None = None
     script_exit_code: int | None = None
+    image_id: str | None = None
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
