@@ -1,4 +1,4 @@
-"""The web admin: pages over a million tasks, a hundred followers of one log, and five hundred open tails."""
+"""The web admin: pages over a million tasks, a hundred followers of one log, and as many open tails as it allows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from urllib.parse import urlencode, urlsplit
 
 import psutil
 import pymongo
+import pytest
 import urllib3
 
 from bench.figure import Figure, percentile
@@ -22,14 +24,15 @@ from tests.support.world import closed
 
 TASKS = 1_000_000
 ASKED = 80
-FOLLOWERS, TAILS = 100, 500
+FOLLOWERS, TAILS = 100, 360  # of 400 for each process
+OF_ONE_PERSON = 15  # of 20
 PAGES = {"list": "/tasks", "failed": "/tasks?status=failed", "words": "/tasks?q=alpha", "task": "/tasks/{id}"}
 
 
 def measure(machine: Machine) -> dict[str, Figure]:
     machine.system.ended(machine.system.submit(machine.repository, "echo alpha", name="alpha one"))
     cookie = _signed_in(machine)
-    figures = _tails(machine, cookie)
+    figures = _tails(machine)
     figures |= _first_page(machine)
     shown = _fill(machine)
     figures |= _pages(machine, cookie, shown)
@@ -91,16 +94,22 @@ def _pages(machine: Machine, cookie: str, shown: str) -> dict[str, Figure]:
 
 
 @contextmanager
-def _open(machine: Machine, cookie: str, path: str, count: int) -> Iterator[list[socket.socket]]:
-    """So many streams, each on a connection of its own."""
+def _open(machine: Machine, task: str, count: int) -> Iterator[list[socket.socket]]:
+    """So many streams of a task's log, each on a connection of its own, of several people."""
     where = urlsplit(machine.system.running.url)
-    request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\nCookie: {cookie}\r\nAccept: text/event-stream\r\n\r\n"
+    issuer = machine.system.state.issuer()
     sockets = []
     try:
-        for _ in range(count):
-            opened = socket.create_connection((where.hostname, where.port), timeout=30)
-            opened.sendall(request.encode())
-            sockets.append(opened)
+        for first in range(0, count, OF_ONE_PERSON):
+            token = issuer.issue(f"reader-{first}-of-{count}", ["admin"], lifetime=timedelta(hours=1))
+            request = (
+                f"GET /api/v1/tasks/{task}/logs HTTP/1.1\r\nHost: {where.netloc}\r\n"
+                f"Authorization: Bearer {token}\r\nAccept: text/event-stream\r\n\r\n"
+            )
+            for _ in range(min(OF_ONE_PERSON, count - first)):
+                opened = socket.create_connection((where.hostname, where.port), timeout=30)
+                opened.sendall(request.encode())
+                sockets.append(opened)
         for opened in sockets:
             head = opened.recv(4096)
             assert b" 200 " in head, head[:200]
@@ -110,14 +119,15 @@ def _open(machine: Machine, cookie: str, path: str, count: int) -> Iterator[list
             opened.close()
 
 
-def _tails(machine: Machine, cookie: str) -> dict[str, Figure]:
+def _tails(machine: Machine) -> dict[str, Figure]:
     script = "for i in $(seq 240); do echo at $(date +%s%N); sleep 0.25; done"
     task = machine.system.submit(machine.repository, script)
     machine.system.reaches(task, "running")
     before = _memory(machine)
-    with _open(machine, cookie, f"/tasks/{task}/log", FOLLOWERS) as sockets:
+    with _open(machine, task, FOLLOWERS) as sockets:
         delays = _delays(sockets, 15)
-    with _open(machine, cookie, f"/tasks/{task}/log", TAILS) as sockets:
+    time.sleep(2)  # until those are known to be closed
+    with _open(machine, task, TAILS) as sockets:
         time.sleep(2)
         after = _memory(machine)
         many = _delays(sockets, 8)
@@ -167,7 +177,11 @@ def _delays(sockets: list[socket.socket], seconds: float) -> list[float]:
 
 def _first_page(machine: Machine) -> dict[str, Figure]:
     """On a cold cache: what goes over the wire, and until it can be used."""
-    chromium()
+    try:
+        chromium()
+    except pytest.skip.Exception as skipped:
+        print(f"  first page not measured: {skipped}", flush=True)
+        return {}
     took, sizes = [], []
     with running_browser() as browser:
         code = machine.system.state.sign_in_code_file.read_text().strip()
