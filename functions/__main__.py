@@ -21,6 +21,8 @@ from functions_framework._http import gunicorn as framework  # imported by the f
 os.register_at_fork(before=gc.freeze, after_in_parent=gc.enable, after_in_child=gc.enable)
 takes_files = any("report_status" in argument for argument in sys.argv)
 framework.GunicornApplication = functools.partial(  # type: ignore[assignment,misc]
-    framework.GunicornApplication, worker_class=f"keruta.http.serving.{'UploadWorker' if takes_files else 'Worker'}"
+    framework.GunicornApplication,
+    worker_class=f"keruta.http.serving.{'UploadWorker' if takes_files else 'Worker'}",
+    control_socket_disable=True,  # it would be a file in the user's home, of all functions together
 )
 runpy.run_module("functions_framework", run_name="__main__")

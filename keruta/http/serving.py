@@ -15,6 +15,7 @@ from gunicorn.workers.gthread import TConn, ThreadWorker
 QUIET_SECONDS = 60.0  # without a byte of a request; and until a part of an answer has been taken
 REQUEST_SECONDS = 180.0  # for a whole request, with its body
 UPLOAD_SECONDS = 3600.0
+LOOK_SECONDS = 1.0  # between two signs of life to the process that started this one; it waits for 30 seconds
 
 
 class BoundedSocket:
@@ -68,6 +69,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's worker with threads, on bounded connections."""
 
     request_seconds: float | None = None  # None: REQUEST_SECONDS
+    _notified_at = -LOOK_SECONDS
+
+    def notify(self) -> None:
+        """Give a sign of life, at most once in a second: gunicorn calls this for each event of a connection."""
+        now = time.monotonic()
+        if now - self._notified_at >= LOOK_SECONDS:
+            self._notified_at = now
+            super().notify()
 
     def handle(self, conn: TConn) -> Any:
         if not isinstance(conn.sock, BoundedSocket):

@@ -26,16 +26,19 @@ SERVERS = {
 
 
 @pytest.fixture(scope="module", params=list(SERVERS))
-def port(request: pytest.FixtureRequest) -> Iterator[int]:
-    """A server with two threads."""
+def port(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """A server with two threads, which leaves nothing in the user's directories."""
     port = free_port()
+    home = tmp_path_factory.mktemp("home")
+    environ = {**os.environ, "THREADS": "2", "HOME": str(home), "XDG_RUNTIME_DIR": str(home)}
     command = [sys.executable, "-m", *(part.format(port=port) for part in SERVERS[request.param])]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "THREADS": "2"}) as server:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environ) as server:
         try:
             until = time.monotonic() + 20
             while asked(port) is None:
                 assert time.monotonic() < until
             yield port
+            assert not list(home.iterdir())
         finally:
             server.terminate()
 
