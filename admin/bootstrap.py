@@ -17,6 +17,7 @@ from keruta.adapters.identity.events import delivery_verifier
 from keruta.adapters.identity.keycloak_roles import KeycloakRoles
 from keruta.adapters.identity.provider import Provider
 from keruta.adapters.identity.service_account import ClientCredentials
+from keruta.adapters.mail_sender import MailSender
 from keruta.adapters.mongo.access_propagation import Spreading
 from keruta.adapters.mongo.accounts import MongoAccounts
 from keruta.adapters.mongo.activity import MongoActivity
@@ -36,6 +37,7 @@ from keruta.adapters.mongo.forge_reports import MongoReports
 from keruta.adapters.mongo.log_tail import MongoTail
 from keruta.adapters.mongo.metrics import Figures
 from keruta.adapters.mongo.model_check import MongoModelCheck
+from keruta.adapters.mongo.notice_mails import MongoNoticeMails
 from keruta.adapters.mongo.notices import MongoNotices
 from keruta.adapters.mongo.outbox import MongoOutbox
 from keruta.adapters.mongo.overview import MongoOverview
@@ -51,15 +53,18 @@ from keruta.adapters.mongo.users import MongoKeyStore, editors, make_verifier
 from keruta.adapters.mongo.webhooks import MongoWebhooks
 from keruta.adapters.nudges import HttpNudges
 from keruta.adapters.results import Results
+from keruta.adapters.smtp import SmtpMailer
 from keruta.adapters.tracing import tracing
 from keruta.adapters.webhooks import WebhookSender
 from keruta.services.changes import TaskPorts
 from keruta.services.deliveries import DeliveryPorts, process_due
 from keruta.services.forge_recovery import recover
 from keruta.services.forge_reports import ReportPorts, tell_due
+from keruta.services.notice_mails import MailPorts, send_due
 from keruta.services.skipped_reports import report_skipped
 from keruta.services.task_commands import CommandPorts
 from keruta.settings import Settings, load
+from keruta.translations import render
 
 
 def create_app(settings: Settings | None = None) -> flask.Flask:
@@ -101,6 +106,12 @@ def make_ports(settings: Settings) -> Ports:
         recover(compared, taken, forges, datetime.now(UTC), settings.public_url)
 
     ForgeSender(at_forges).start()
+    if settings.smtp_url:
+        mails = MailPorts(
+            record=MongoNoticeMails(database), people=editors(database, settings), mailer=SmtpMailer(settings),
+            render=render, public_url=settings.public_url, per_hour=settings.mails_per_hour,
+        )  # fmt: skip
+        MailSender(lambda: send_due(mails)).start()
     return Ports(
         settings=settings,
         check=lambda: ping(database),
@@ -134,6 +145,7 @@ def make_ports(settings: Settings) -> Ports:
         accounts=MongoAccounts(database),
         favourites=MongoFavourites(database),
         notices=MongoNotices(database),
+        notice_mails=MongoNoticeMails(database),
         provider=Provider(
             settings.issuer,
             settings.admin_client_id,

@@ -18,6 +18,7 @@ from keruta.ports.people import (
     Accounts,
     Favourites,
     IdentityProvider,
+    NoticeMails,
     Notices,
     Rates,
     RoleStore,
@@ -75,6 +76,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     accounts: Accounts
     favourites: Favourites
     notices: Notices
+    notice_mails: NoticeMails
     provider: IdentityProvider
     keycloak_roles: RoleStore | None
     browsers: Sessions

@@ -53,6 +53,7 @@ DEPENDENCY_CACHE_SECONDS = Histogram(
 DELIVERIES = Counter(
     "keruta_deliveries", "Deliveries of forges, by outcome: stored, repeated, or why they were refused.", ["outcome"]
 )
+MAILS = Counter("keruta_notice_mails", "E-mails with notices, by outcome: sent, refused, waits.", ["outcome"])
 DEAD_LETTERS = Counter("keruta_events_dead_lettered", "Events that could not be delivered.")
 
 

@@ -5,12 +5,14 @@ Each setting's docstring states its meaning, its unit and the reason for its def
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
+from urllib.parse import urlsplit
 
 import msgspec
 
+from keruta.domain.mail_addresses import split_sender
 from keruta.domain.repository import DEFAULT_TRANSPORTS, TRANSPORTS
 from keruta.domain.scaling import Bounds
 from keruta.errors import SettingsError
@@ -170,6 +172,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_networks: tuple[str, ...] = ()
     """Private networks that webhooks may be sent to, also over http. Empty: public addresses only."""
 
+    smtp_url: str = ""
+    """Server that notices are mailed by: `smtps://HOST:PORT` (TLS), or `smtp://HOST:PORT` (STARTTLS, which it must
+    offer). Its certificate is verified. Empty: no e-mails are sent."""
+
+    smtp_login_file: Path | None = None
+    """File with `USER:PASSWORD` for that server; it may be replaced at any time. Not set: no login."""
+
+    smtp_sender: str = ""
+    """Sender of the e-mails, as an address or as `Name <address>`."""
+
+    mails_per_hour: int = 10
+    """E-mails to one person in an hour. What ends beyond them stands together in the next one."""
+
     worker_addresses: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
     """Networks that `task.assigned` may be sent to, since workers choose the address."""
 
@@ -194,8 +209,26 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             faults.append("KERUTA_API_KEY_OWNER_DAYS must be 0 or more")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             faults.append("KERUTA_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
+        faults += self._mail_faults()
         if faults:
             raise SettingsError("; ".join(faults))
+
+    def _mail_faults(self) -> Iterator[str]:
+        if not self.smtp_url:
+            return
+        try:
+            parts = urlsplit(self.smtp_url)
+            usable = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable or parts.path.strip("/") or parts.query or parts.username is not None:
+            yield "KERUTA_SMTP_URL must be smtps://HOST:PORT or smtp://HOST:PORT; a login is in KERUTA_SMTP_LOGIN_FILE"
+        if split_sender(self.smtp_sender) is None:
+            yield "KERUTA_SMTP_SENDER must be an address, or Name <address>"
+        if not self.public_url:
+            yield "KERUTA_SMTP_URL needs KERUTA_PUBLIC_URL, since each e-mail has a link"
+        if self.mails_per_hour < 1:
+            yield "KERUTA_MAILS_PER_HOUR must be 1 or more"
 
     @property
     def heartbeat(self) -> float:

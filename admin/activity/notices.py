@@ -10,10 +10,14 @@ import contextlib
 from typing import Any
 
 import flask
+import msgspec
 
 from admin.auth import principal
 from admin.ports import ports
+from admin.site.language import language
 from admin.site.pages import go, page, shows
+from keruta.domain.mail_addresses import is_address
+from keruta.domain.messages import Message
 from keruta.domain.notices import NoticeChoice
 from keruta.domain.principal import Principal
 from keruta.errors import Unavailable
@@ -45,6 +49,26 @@ def _facets(who: Principal, choice: NoticeChoice) -> list[str]:
     return choice.facets(who.subject, favourites)
 
 
+class MailState(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether a person can be told by e-mail.
+
+    Args:
+        address: theirs; empty where the identity provider does not say that it is.
+        fault: why the last e-mail to them was not sent.
+    """
+
+    address: str
+    fault: Message | None = None
+
+
+def _mail(who: Principal) -> MailState | None:
+    """Return how it stands with a person's e-mails; None where no server for them is set."""
+    if not ports().settings.smtp_url:
+        return None
+    address = who.mail if who.mail_verified and is_address(who.mail) else ""
+    return MailState(address=address, fault=ports().notice_mails.last_fault(who.subject))
+
+
 @shows(blueprint, "list_tasks", "/notices")
 def notices() -> flask.Response:
     who = principal()
@@ -53,7 +77,7 @@ def notices() -> flask.Response:
     part = flask.request.headers.get("X-Part") == "notices"
     return page(
         "activity/notices_rows.html" if part else "activity/notices.html", choice=choice, tasks=found,
-        seen_at=ports().notices.seen_at(who.subject),
+        seen_at=ports().notices.seen_at(who.subject), mail=_mail(who),
         names=ports().accounts.names([task.owner for task in found]),
     )  # fmt: skip
 
@@ -65,7 +89,10 @@ def choose_notices() -> flask.Response:
     if form.get("do") == "seen":
         ports().notices.see(who.subject)
     else:
-        choice = NoticeChoice(mine="mine" in form, watched="watched" in form, failures_only="failures_only" in form)
+        choice = NoticeChoice(
+            mine="mine" in form, watched="watched" in form, failures_only="failures_only" in form,
+            mail="mail" in form, language="ja" if language() == "ja" else "en",
+        )  # fmt: skip
         ports().notices.choose(who.subject, choice)
     _counts().forget(who.subject)
     return go("/notices", "notices_seen" if form.get("do") == "seen" else "notices_chosen")

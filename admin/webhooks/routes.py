@@ -11,6 +11,7 @@ from keruta.domain.webhooks import WebhookRequest
 from keruta.http.answers import json_answer
 from keruta.http.requests import read_body
 from keruta.services import webhooks as service
+from keruta.services.notice_mails import note as note_mails
 
 blueprint = flask.Blueprint("webhooks", __name__)
 
@@ -51,4 +52,6 @@ def send_delivery_again(id: str) -> flask.Response:
 def tell_webhooks() -> flask.Response:
     event = ports().decode_event(dict(flask.request.headers), flask.request.get_data()[:EVENT_LIMIT_BYTES])
     service.tell(event, webhooks=ports().webhooks, alarm=ports().webhook_sender)
+    if ports().settings.smtp_url:
+        note_mails(event, record=ports().notice_mails)
     return flask.Response(status=204)

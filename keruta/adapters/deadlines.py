@@ -141,6 +141,12 @@ def addresses_of(host: str, port: int, seconds: float) -> list[str]:
     return found
 
 
+def watch(connection: socket.socket) -> None:
+    """Shut a connection down at this thread's deadline, if it has one."""
+    if (current := _current.get()) is not None:
+        current.uses(connection)
+
+
 def time_left(most: float) -> float:
     """Return the seconds left of this thread's deadline, at most the given number."""
     current = _current.get()

@@ -53,12 +53,12 @@ def notice(task: TaskSummary, status: str, url: str, render: Callable[[Message],
     """
     said = read_message(task.message, task.message_code, task.message_arguments)
     repository = task.repository.name or task.repository.url
-    heading = message("chat_heading", status=status_word(status), name=_plain(task.name or task.id, NAME_LETTERS))
-    place = message("chat_place", repository=_plain(repository, NAME_LETTERS), queue=task.queue, owner=task.owner)
+    heading = message("chat_heading", status=status_word(status), name=one_line(task.name or task.id, NAME_LETTERS))
+    place = message("chat_place", repository=one_line(repository, NAME_LETTERS), queue=task.queue, owner=task.owner)
     return Notice(
         heading=render(heading),
-        sentence=_plain(render(said), MESSAGE_LETTERS) if task.status == status else "",
-        place=_plain(render(place), 3 * NAME_LETTERS),
+        sentence=one_line(render(said), MESSAGE_LETTERS) if task.status == status else "",
+        place=one_line(render(place), 3 * NAME_LETTERS),
         link=render(message("chat_open_task")),
         url=url,
     )
@@ -110,7 +110,7 @@ def _discord(said: Notice) -> dict[str, Any]:
     return {"content": "\n".join(lines), "allowed_mentions": {"parse": []}, "flags": SUPPRESS_EMBEDS}
 
 
-def _plain(text: str, letters: int) -> str:
+def one_line(text: str, letters: int) -> str:
     """Return a text on one line, without control and direction characters, and at most so long."""
     shown = "".join(" " if unicodedata.category(one) in ("Cc", "Cf", "Cs", "Zl", "Zp") else one for one in text)
     line = " ".join(shown.split())

@@ -1,14 +1,17 @@
-"""What a person wants to be told of: a choice of their own, by which the page of notices is filled. Pure."""
+"""What a person wants to be told of: a choice of their own, for the page of notices and for e-mails. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import msgspec
 
 from keruta.domain.favourites import Favourite
 
 FACETS_MOST = 60
+# How favourites are named among a task's facets.
+_WATCHED = {"repository=": "repository", "queue=": "queue", "label=template=": "template"}
 
 
 class NoticeChoice(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,11 +21,15 @@ class NoticeChoice(msgspec.Struct, frozen=True, kw_only=True):
         mine: those that they submitted.
         watched: those on their favourite repositories and queues, and of their favourite templates.
         failures_only: of these, the ones that failed or whose end is not known.
+        mail: whether they are told by e-mail, too.
+        language: of the e-mails.
     """
 
     mine: bool = False
     watched: bool = False
     failures_only: bool = False
+    mail: bool = False
+    language: Literal["en", "ja"] = "en"
 
     @property
     def statuses(self) -> list[str]:
@@ -32,6 +39,19 @@ class NoticeChoice(msgspec.Struct, frozen=True, kw_only=True):
         """Return the facets of the tasks that are meant; none where nothing was chosen."""
         found = [f"owner={subject}"] if self.mine else []
         if self.watched:
-            found += [f"{one.kind}={one.name}" for one in favourites if one.kind in ("repository", "queue")]
-            found += [f"label=template={one.name}" for one in favourites if one.kind == "template"]
+            found += [
+                f"{begin}{one.name}" for begin, kind in _WATCHED.items() for one in favourites if one.kind == kind
+            ]
         return found[:FACETS_MOST]
+
+    def means(self, subject: str, favourites: Sequence[Favourite], facets: Iterable[str], status: str) -> bool:
+        """Return whether a task of these facets that ended so is one of those that are meant."""
+        return status in self.statuses and not set(facets).isdisjoint(self.facets(subject, favourites))
+
+
+def watched_by(facets: Iterable[str]) -> list[Favourite]:
+    """Return the favourites by which a task of these facets is watched."""
+    return [
+        Favourite(kind=kind, name=facet.removeprefix(begin))
+        for facet in facets for begin, kind in _WATCHED.items() if facet.startswith(begin)
+    ]  # fmt: skip

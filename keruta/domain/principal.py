@@ -19,6 +19,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     Args:
         subject: who it is for good, as the issuer says.
         name: what people call it.
+        mail_verified: whether the issuer says that the address is theirs.
         client: the program that the token was given to.
         offline: its token has run out while the issuer could not be reached: it may read, and nothing more.
         key: the API key that it came with.
@@ -27,6 +28,7 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     name: str
     mail: str = ""
+    mail_verified: bool = False
     roles: frozenset[str] = frozenset()
     groups: frozenset[str] = frozenset()
     client: str = ""

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from keruta.domain.catalog.common import Page
     from keruta.domain.favourites import Favourite
+    from keruta.domain.messages import Message
+    from keruta.domain.notice_mails import Follower, Mail, MailChange, MailDue, NoticeDue, Sent
     from keruta.domain.notices import NoticeChoice
     from keruta.domain.principal import Principal
     from keruta.domain.sign_in import BrowserSession, Tokens
@@ -76,6 +78,44 @@ class Notices(Protocol):
     ) -> list[TaskSummary]: ...
 
     def unseen(self, who: Principal, facets: Sequence[str], statuses: Sequence[str]) -> int: ...
+
+
+class NoticeMails(Protocol):
+    """The record of what people are to be told by e-mail."""
+
+    def facets(self, task: str) -> list[str] | None:
+        """Return the facets of a task; None where there is none."""
+        ...
+
+    def followers(self, facets: Sequence[str]) -> list[Follower]:
+        """Return those who have chosen e-mails and submitted or watch a task of these facets, up to a fixed number."""
+        ...
+
+    def follower(self, subject: str) -> Follower: ...
+
+    def add(self, subject: str, due: NoticeDue) -> bool:
+        """Put an end on record. Return False where the same event is on record already."""
+        ...
+
+    def take(self) -> MailDue | None:
+        """Return an e-mail that is due, for this process alone for a while."""
+        ...
+
+    def settle(self, due: MailDue, change: MailChange) -> None: ...
+
+    def readable(self, who: Principal, tasks: Sequence[str]) -> dict[str, tuple[TaskSummary, list[str]]]:
+        """Return those of the tasks that a person may read, each with its facets."""
+        ...
+
+    def last_fault(self, subject: str) -> Message | None:
+        """Return why the last e-mail to a person was not sent; None where it was."""
+        ...
+
+
+class Mailer(Protocol):
+    """The server that sends e-mails."""
+
+    def send(self, mail: Mail) -> Sent: ...
 
 
 class Sessions(Protocol):

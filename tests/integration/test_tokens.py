@@ -388,6 +388,30 @@ ANN = Principal(subject="s-1", name="ann", roles=frozenset({"developer", "viewer
 ADA = Principal(subject="s-2", name="ada", roles=frozenset({"admin"}))
 
 
+@pytest.mark.parametrize(
+    ("claims", "verified"),
+    [
+        ({"email_verified": True}, True),
+        ({"email_verified": False}, False),
+        ({}, False),
+        ({"email_verified": "false"}, False),
+        ({"email_verified": "true"}, True),
+        ({"email_verified": 1}, False),
+    ],
+)
+def test_whether_an_address_is_verified_is_as_the_issuer_said_last(
+    own: Settings, database: Database, provider: Provider, claims: dict[str, object], verified: bool
+) -> None:
+    """Also for who is not here now."""
+    MongoPeople(database).seen(Principal(subject="s-1", name="ann", roles=frozenset({"viewer"}), mail_verified=True))
+    who = verifier(own, database).verify(provider.token(email="ann@example.com", **claims))
+    person = MongoPeople(database).person("s-1")
+
+    assert who.mail_verified is verified
+    assert person is not None
+    assert person.mail_verified is verified
+
+
 def test_who_is_disabled_is_let_in_no_more_at_once(own: Settings, database: Database, provider: Provider) -> None:
     it, accounts = verifier(own, database), MongoAccounts(database)
     token = provider.token()

@@ -229,10 +229,12 @@ class Verifier:
         settings = self._settings
         if str(claims["sub"]).startswith(SERVICE):
             raise refusal("sub")
+        verified = claims.get("email_verified")
         return Principal(
             subject=str(claims["sub"]),
             name=str(claims.get("preferred_username") or claims.get("name") or claims["sub"])[:200],
             mail=str(claims.get("email") or "")[:320],
+            mail_verified=verified is True or verified == "true",  # some providers send a text
             roles=at_path(claims, settings.roles_claim),
             groups=without_slash(at_path(claims, settings.groups_claim)),
             client=client,
@@ -245,7 +247,8 @@ class Verifier:
         if late > self._settings.offline_grace_seconds or not principal.is_person or self._keys.away_since() is None:
             raise refusal("expired")
         return Principal(
-            subject=principal.subject, name=principal.name, mail=principal.mail, groups=principal.groups,
+            subject=principal.subject, name=principal.name, mail=principal.mail,
+            mail_verified=principal.mail_verified, groups=principal.groups,
             roles=reading_only(principal.roles), client=principal.client, offline=True,
         )  # fmt: skip
 

@@ -348,6 +348,12 @@ def _badges(database: Database[dict[str, Any]]) -> None:
     database["badges"].create_index("repository", name="repository")
 
 
+def _notice_mails(database: Database[dict[str, Any]]) -> None:
+    """Find whom an e-mail is due to, and who watches a repository, a queue or a template."""
+    database["notice_mails"].create_index("due_at", name="due_at", **_there("due_at"))
+    database["favourites"].create_index("entries", name="entries")
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -381,6 +387,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _service_accounts,
     _badges,
     _spending,
+    _notice_mails,
 )
 
 

@@ -74,6 +74,7 @@ class MongoPeople:
         said = {
             "name": principal.name,
             "mail": principal.mail,
+            "mail_verified": principal.mail_verified,
             "roles": sorted(principal.roles),
             "groups": sorted(principal.groups),
         }
@@ -126,7 +127,8 @@ class MongoPeople:
             return None
         self._check_owner_came(row)
         return Principal(
-            subject=row["_id"], name=row["name"], mail=row["mail"], roles=frozenset(row["roles"]),
+            subject=row["_id"], name=row["name"], mail=row["mail"],
+            mail_verified=row.get("mail_verified", False), roles=frozenset(row["roles"]),
             groups=frozenset(row["groups"]),
         )  # fmt: skip
 

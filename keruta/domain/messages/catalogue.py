@@ -16,6 +16,7 @@ from keruta.domain.messages.texts import (
     fields,
     git,
     http,
+    mails,
     permissions,
     tasks,
     templates,
@@ -36,6 +37,7 @@ CATALOGUE: dict[str, str] = {
     **connections.TEXTS,
     **fields.TEXTS,
     **http.TEXTS,
+    **mails.TEXTS,
     **permissions.TEXTS,
     **audit.TEXTS,
 }
