@@ -62,7 +62,10 @@ class Collector:
         self._masker = masker
         self._agent = agent
         self._transcript = transcript
-        self.result = AttemptResult(directory, specification, repository, self._store, say=self._say, announce=announce)
+        self.result = AttemptResult(
+            directory, specification, repository, self._store, say=self._say, announce=announce,
+            script_root=world.script_root,
+        )  # fmt: skip
 
     def finish(self, verdict: Verdict, commit: str | None) -> tuple[Verdict, Collected]:
         """Keep everything and push the result branch.

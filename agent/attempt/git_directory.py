@@ -21,6 +21,14 @@ PACKED_LIMIT_BYTES = 64 << 20
 TEXT_LIMIT_BYTES = 1 << 20
 SYMREF_DEPTH = 5
 _HEX = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
+_NOT_OWN = (b"refs/remotes/", b"refs/bisect/", b"refs/rewritten/")  # the server's, and marks of what is not finished
+_UNFINISHED = {
+    b"rebase-merge": "a rebase",
+    b"rebase-apply": "a rebase or git am",
+    b"CHERRY_PICK_HEAD": "a cherry-pick",
+    b"REVERT_HEAD": "a revert",
+    b"BISECT_START": "a bisection",
+}
 _NOT_IN_REF = re.compile(rb"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{")
 
 
@@ -66,6 +74,8 @@ class GitDirectory:
         branch = None
         for _ in range(SYMREF_DEPTH):
             text = self._text(name, 4096).strip()
+            if not text and (target := self._files.link(self._in(name))) is not None and _is_ref(target):
+                text = b"ref: " + target  # as Git wrote HEAD long ago, and does with core.preferSymlinkRefs
             if _HEX.fullmatch(text):
                 return text.decode(), branch
             if not text.startswith(b"ref:"):
@@ -81,11 +91,18 @@ class GitDirectory:
         rows = (line.partition(b" ") for line in self._text(b"packed-refs", PACKED_LIMIT_BYTES).splitlines())
         return {name: commit.decode() for commit, _, name in rows if _HEX.fullmatch(commit) and _is_ref(name)}
 
-    def branches(self) -> dict[str, str]:
-        """Return the commits of the local branches, by their full names; the first of very many."""
-        packed = self._packed.items()
-        found = {os.fsdecode(name): commit for name, commit in packed if name.startswith(b"refs/heads/")}
-        waiting = [b"refs/heads"]
+    def refs(self) -> dict[str, str]:
+        """Return what the refs of this repository itself name, by their full names; the first of very many.
+
+        A tag may name an object of its own. What the checkout of the server's branches left is not among them.
+        """
+        found = self._refs_in(b"refs/heads")  # first, since there may be very many tags
+        return found | self._refs_in(b"refs") if len(found) < REFS_LIMIT else found
+
+    def _refs_in(self, space: bytes) -> dict[str, str]:
+        packed = ((name, commit) for name, commit in self._packed.items() if name.startswith(space + b"/"))
+        found = {os.fsdecode(name): commit for name, commit in packed if not name.startswith(_NOT_OWN)}
+        waiting = [space]
         while waiting and len(found) < REFS_LIMIT:
             directory = waiting.pop()
             try:
@@ -94,6 +111,8 @@ class GitDirectory:
                 continue
             for name, kind in entries:
                 path = _join(directory, name)
+                if (path + b"/").startswith(_NOT_OWN):
+                    continue
                 if stat.S_ISDIR(kind.st_mode):
                     waiting.append(path)
                 elif _is_ref(path) and (commit := self._follow(path)[0]):
@@ -104,6 +123,10 @@ class GitDirectory:
         """Return the commit ids that a file such as `shallow` or `MERGE_HEAD` lists."""
         lines = self._text(name).splitlines()
         return [line.strip().decode() for line in lines if _HEX.fullmatch(line.strip())][:REFS_LIMIT]
+
+    def unfinished(self) -> list[str]:
+        """Return what the script began in Git and did not end, beside a merge."""
+        return [what for name, what in _UNFINISHED.items() if self._files.stat(self._in(name)) is not None]
 
     def amended(self) -> set[str]:
         """Return the commits that HEAD's log says were made by amending another."""

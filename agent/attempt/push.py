@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 import msgspec
 import tenacity
@@ -70,6 +71,12 @@ class _Moved(Exception):  # noqa: N818  no error: what the server has is looked 
         self.clash = clash
 
 
+class _NothingNew(Exception):  # noqa: N818  no error: the branch has the work already, or there is none
+    def __init__(self, pushed: Pushed | None) -> None:
+        super().__init__()
+        self.pushed = pushed
+
+
 class Pusher:
     """Pushes work to one server.
 
@@ -95,8 +102,10 @@ class Pusher:
         self._sleep = sleep or self._wait
         self._moved = 0
 
-    def push(self, work: Work, target: ResultBranch, ours: Collection[tuple[str, str]] = ()) -> Pushed:
+    def push(self, work: Work, target: ResultBranch, ours: Collection[tuple[str, str]] = ()) -> Pushed | None:
         """Push the work; return the branch and commit that are on the server then.
+
+        None where nothing was made that could be added to the branch (`update`): it stays as it is.
 
         Args:
             ours: what earlier attempts of the same task pushed or may have pushed, as branches and commits.
@@ -115,6 +124,9 @@ class Pusher:
         )
         try:
             return again(self._once, work, target, ours)
+        except _NothingNew as found:
+            self._say(f"nothing new for the branch {target.branch}: it stays as it is")
+            return found.pushed
         except _Moved as error:
             raise error.clash or PhaseError("BranchExists", message("branch_busy", branch=target.branch)) from error
 
@@ -133,7 +145,7 @@ class Pusher:
 
     # ------------------------------------------------------------ one try
 
-    def _once(self, work: Work, target: ResultBranch, ours: Collection[tuple[str, str]]) -> Pushed:
+    def _once(self, work: Work, target: ResultBranch, ours: Collection[tuple[str, str]]) -> Pushed | None:
         there = self._branches()
         branch = target.branch.removeprefix(_HEADS)
         name, lease = self._place(work, target, branch, there, ours)
@@ -193,6 +205,10 @@ class Pusher:
         if target.if_exists == "update":
             if self._leads_to(work, tip):
                 return branch, tip
+            if work.head == work.base:
+                raise _NothingNew(None)
+            if self._is_in(work.head, tip):
+                raise _NothingNew(Pushed(branch, work.head))
             raise PhaseError("BranchExists", message("branch_not_forward", branch=branch))
         raise PhaseError("BranchExists", message("branch_exists", branch=branch))
 
@@ -206,14 +222,24 @@ class Pusher:
         ends = [one for one in work.commits.reachable([work.head]) if one in set(work.commits.shallow)]
         if not ends:
             return False
+        with self._history([tip, *ends]) as git:
+            return any(git.run("merge-base", "--is-ancestor", tip, end).exit_code == 0 for end in ends)
+
+    def _is_in(self, commit: str, tip: str) -> bool:
+        """Return whether the history of a branch contains a commit."""
+        with self._history([tip]) as git:
+            return git.run("merge-base", "--is-ancestor", commit, tip).exit_code == 0
+
+    @contextlib.contextmanager
+    def _history(self, tips: Sequence[str]) -> Iterator[Git]:
+        """Give Git in a repository that has the commits of these histories, from the server."""
         scratch = self._repository.directory / "history.git"
-        algorithm = "sha256" if len(tip) == 64 else "sha1"
+        algorithm = "sha256" if len(tips[0]) == 64 else "sha1"
         self._repository.git("init", "-q", "--bare", "--template=", f"--object-format={algorithm}", str(scratch))
         try:
             git = self._git.with_env({**self._git.env, "GIT_DIR": str(scratch)}, scratch)
-            wanted = [tip, *ends]
-            git(*_QUIET, "fetch", "-q", "--filter=tree:0", "--no-tags", "--", self._url, *wanted, reason="PushFailed")
-            return any(git.run("merge-base", "--is-ancestor", tip, end).exit_code == 0 for end in ends)
+            git(*_QUIET, "fetch", "-q", "--filter=tree:0", "--no-tags", "--", self._url, *tips, reason="PushFailed")
+            yield git
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

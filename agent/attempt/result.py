@@ -9,6 +9,7 @@ from pathlib import Path
 
 from agent.attempt.checkout import three_tries
 from agent.attempt.directory import JobDir
+from agent.attempt.git_settings import Home
 from agent.attempt.kept_work import read_kept_work
 from agent.attempt.push import Pushed, Pusher
 from agent.attempt.repository import AttemptRepository
@@ -36,13 +37,16 @@ class AttemptResult:
         store: where earlier attempts' work is.
         say: writes a line to the log.
         announce: tells keruta of a push before it is made.
+        script_root: where the script finds its directories, if that is not where the agent has them.
     """
 
     def __init__(
         self, directory: JobDir, specification: Specification, access: AttemptRepository, store: ResultStore, *,
-        say: Callable[[str], None], announce: Callable[[str, str], None],
+        say: Callable[[str], None], announce: Callable[[str, str], None], script_root: Path | None = None,
     ) -> None:  # fmt: skip
         self._dir = directory
+        seen = directory.seen_at(script_root)
+        self._home = Home(path=directory.home, seen=seen.home, workspace_seen=seen.workspace)
         self._spec = specification
         self._access = access
         self._store = store
@@ -73,7 +77,7 @@ class AttemptResult:
             return self._failed(verdict, _late())
         finally:
             repository.remove()
-        if self.pushed is None or kept.status == "succeeded" or kept.reason in REASONS_OF_A_PUSH:
+        if verdict.status != "succeeded" or kept.status == "succeeded" or kept.reason in REASONS_OF_A_PUSH:
             return verdict
         return Verdict(status=kept.status, reason=kept.reason, message=kept.said, exit_code=kept.exit_code)
 
@@ -149,7 +153,7 @@ class AttemptResult:
         git = Git(self._dir.root, {}, threading.Event(), time.monotonic() + seconds)
         repository = ResultRepository(
             self._dir.root / "result", self._dir.workspace, base=base, git=git, index=self._dir.root / "index",
-            lfs=self._spec.lfs, say=self._say, excluded=_own_files(self._spec),
+            lfs=self._spec.lfs, say=self._say, excluded=_own_files(self._spec), home=self._home,
         )  # fmt: skip
         return git, repository
 
@@ -183,7 +187,8 @@ class AttemptResult:
             return self._failed(verdict, error)
         except Interrupted:
             return self._failed(verdict, _late())
-        self._say(f"pushed {self.pushed.commit} to {self.pushed.branch}")
+        if self.pushed is not None:
+            self._say(f"pushed {self.pushed.commit} to {self.pushed.branch}")
         return verdict
 
     def _keep(

@@ -20,6 +20,7 @@ from agent.attempt.copies import shown
 from agent.attempt.git_directory import GitDirectory
 from agent.attempt.git_index import IndexUnreadableError, parse
 from agent.attempt.git_objects import take_objects, tree_rows
+from agent.attempt.git_settings import Home, read_settings
 from agent.attempt.snapshot import SHOWN_PATHS, Baseline, Snapshot
 from agent.attempt.workspace_files import Beneath
 from keruta.adapters.git.command import Git
@@ -39,7 +40,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         base: the commit that was checked out.
         head: the commit to push; `base` where nothing was made.
         commits: all that the repository has.
-        others: new commits that HEAD does not lead to, by their branches.
+        others: new commits that HEAD does not lead to, by the refs that name them.
         committed: the script's own last commit, below the one for what it did not commit; None where there is none.
         branch: the full name of the branch that HEAD was on.
     """
@@ -65,12 +66,13 @@ class ResultRepository:
         git: gives Git its time limit; its environment is replaced.
         index: the copy of the workspace's index that was made after the checkout.
         excluded: patterns, as in gitignore(5), of untracked files that are left out beside the workspace's own.
+        home: the script's, whose Git configuration counts beside the workspace's.
         say: told what a person should know.
     """
 
     def __init__(
         self, directory: Path, workspace: Path, *, base: str, git: Git, index: Path | None = None, lfs: bool = False,
-        excluded: Sequence[str] = (), say: Callable[[str], None] = lambda _: None,
+        excluded: Sequence[str] = (), home: Home | None = None, say: Callable[[str], None] = lambda _: None,
     ) -> None:  # fmt: skip
         self.directory = directory
         self.bare = directory / "repository.git"
@@ -81,6 +83,7 @@ class ResultRepository:
         self._index = index
         self._lfs = lfs
         self._excluded = excluded
+        self._home = home
         self._say = say
         self._signed: dict[str, str] = {}
         self.git = git.with_env(own_environment(self.bare), self.bare)
@@ -159,6 +162,8 @@ class ResultRepository:
     def _read(self, files: Beneath, text: str, fetch_base: Callable[[Git], object] | None) -> Work:
         directory = GitDirectory(files)
         commits = self._objects(files, fetch_base)
+        for what in directory.unfinished():
+            self._say(f"{what} was not finished in the workspace: HEAD and the files count as they are")
         head, branch = directory.head()
         parent = self._parent(directory, commits, head, branch)
         commits = self.end_history(commits)
@@ -197,13 +202,11 @@ class ResultRepository:
         return commits
 
     def _commit(self, files: Beneath, directory: GitDirectory, commits: Commits, parent: str | None, text: str) -> str:
-        (self.bare / "info").mkdir(exist_ok=True)
-        (self.bare / "info" / "exclude").write_bytes(
-            b"\n".join((directory.exclude, *(one.encode() for one in self._excluded), b""))
-        )
-        (self.bare / "info" / "attributes").write_bytes(directory.attributes)
+        modes = self._heed_settings(files, directory).get("core.filemode") != "false"
         listed = b"" if parent is None else self._tree(parent)
-        snapshot = Snapshot(files, self.git, self.directory / "files", self._baseline(tree_rows(listed)), lfs=self._lfs)
+        snapshot = Snapshot(
+            files, self.git, self.directory / "files", self._baseline(tree_rows(listed)), lfs=self._lfs, modes=modes
+        )
         tracked = directory.tracked(len(self.base) // 2)
         tree = snapshot.tree(tracked)
         for unmerged in sorted({entry.path for entry in tracked or () if entry.stage})[:SHOWN_PATHS]:
@@ -211,6 +214,23 @@ class ResultRepository:
         self._tell_left_out(snapshot)
         merged = [one for one in directory.commits_in(b"MERGE_HEAD") if one in commits and one != parent]
         return self._on_top(parent, tree, merged, text)
+
+    def _heed_settings(self, files: Beneath, directory: GitDirectory) -> Mapping[str, str]:
+        """Settings, ignored files and attributes that lie outside the tree count as in the workspace.
+
+        Return the settings.
+        """
+        found = read_settings(files, self._home, self._say)
+        for name, value in found.values.items():
+            self.git("config", name, value, reason="PushFailed")
+        info, own = self.bare / "info", [one.encode() for one in self._excluded]
+        info.mkdir(exist_ok=True)
+        (info / "exclude").write_bytes(b"\n".join((found.ignored, directory.exclude, *own, b"")))
+        (info / "attributes").write_bytes(directory.attributes)
+        if found.attributes:
+            (info / "users-attributes").write_bytes(found.attributes)
+            self.git("config", "core.attributesFile", str(info / "users-attributes"), reason="PushFailed")
+        return found.values
 
     def _tell_left_out(self, snapshot: Snapshot) -> None:
         for path in sorted(snapshot.left_out)[:SHOWN_PATHS]:
@@ -244,19 +264,29 @@ class ResultRepository:
         return Baseline(head=head, checked_out={entry.path: entry for entry in entries}, checked_out_at=written_at)
 
     def _others(self, directory: GitDirectory, commits: Commits, head: str, branch: str | None) -> dict[str, str]:
-        """New commits of other branches: not pushed, but said and kept."""
+        """New commits of other branches, of tags and of the stash: not pushed, but said and kept."""
         led_to = set(commits.reachable([head, self.base]))
         found: dict[str, str] = {}
-        for name, commit in sorted(directory.branches().items()):
-            if name == branch or commit not in commits or commit in led_to or len(found) >= OTHER_BRANCHES_LIMIT:
+        for name, commit in sorted(self._peeled(directory.refs(), commits).items()):
+            if name == branch or commit in led_to or len(found) >= OTHER_BRANCHES_LIMIT:
+                continue
+            if name.startswith("refs/tags/") and commit in found.values():
                 continue
             found[name] = commit
             count = len(commits.new(commit, [head, self.base]))
-            short = shown(os.fsencode(name.removeprefix("refs/heads/")))
-            self._say(
-                f"not in the result: {count} commits of the branch {short}; HEAD is where the result is taken from"
-            )
+            what = f"{count} {'commit' if count == 1 else 'commits'} of {_called(name)}"
+            what = "what is stashed" if name == "refs/stash" else what
+            self._say(f"not in the result: {what}; HEAD is where the result is taken from")
         return found
+
+    def _peeled(self, refs: Mapping[str, str], commits: Commits) -> dict[str, str]:
+        """Return the commits that refs lead to, without those that are not here."""
+        tags = sorted({one for one in refs.values() if one not in commits})
+        asked = "".join(f"{one}^{{commit}}\n" for one in tags).encode()
+        lines = self.git("cat-file", "--batch-check=%(objectname)", stdin=asked, reason="PushFailed").splitlines()
+        led_to = dict(zip(tags, lines, strict=True)) if tags else {}
+        peeled = {name: led_to.get(one, one) for name, one in refs.items()}
+        return {name: commit for name, commit in peeled.items() if commit in commits}
 
     # ------------------------------------------------------------ kept as files
 
@@ -307,6 +337,15 @@ class ResultRepository:
             if done.exit_code == 0 and 0 < patch.stat().st_size <= PATCH_LIMIT_BYTES:
                 kept.append(patch)
         return kept
+
+
+def _called(ref: str) -> str:
+    """A ref as a person calls it."""
+    name = shown(os.fsencode(ref))
+    for space, kind in (("refs/heads/", "the branch "), ("refs/tags/", "the tag ")):
+        if name.startswith(space):
+            return kind + name.removeprefix(space)
+    return name
 
 
 def _beside(own: str, other: str) -> str:

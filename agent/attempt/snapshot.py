@@ -50,12 +50,14 @@ class Snapshot:
         git: in the agent's own bare repository, which has the objects of HEAD.
         directory: where copies are made; must not exist.
         lfs: whether files that `filter=lfs` names become pointers.
+        modes: whether a file's own mode counts; otherwise the index has it (`core.fileMode`).
         lenient: whether what can't be read is left out, or stays as it is committed, and named in `left_out`.
     """
 
     def __init__(
-        self, files: Beneath, git: Git, directory: Path, baseline: Baseline, *, lfs: bool, lenient: bool = False
-    ) -> None:
+        self, files: Beneath, git: Git, directory: Path, baseline: Baseline, *, lfs: bool, lenient: bool = False,
+        modes: bool = True,
+    ) -> None:  # fmt: skip
         self._files = files
         self._directory = directory
         self._copies = Copies(files, directory)
@@ -63,6 +65,7 @@ class Snapshot:
         self._base = baseline
         self._filters = large_files.options(git) if lfs else ()
         self._lenient = lenient
+        self._modes = modes
         self._entries: dict[bytes, tuple[int, str]] = {}
         self._modules = submodule_paths(files.read(b".gitmodules", RULES_LIMIT_BYTES) or b"")
         self.left_out: list[str] = []
@@ -153,7 +156,8 @@ class Snapshot:
             return
         if self._unchanged(entry.path, found):
             before = self._base.checked_out[entry.path]
-            self._entries[entry.path] = (before.mode, before.object_id)
+            mode = entry.mode if entry.mode in (0o100644, 0o100755) and not self._modes else before.mode
+            self._entries[entry.path] = (mode, before.object_id)
         elif self._copied(descriptor, entry.path, found) and entry.mode != GITLINK:
             self._entries[entry.path] = (entry.mode, entry.object_id)  # whether its lines ended in CRLF counts
 
@@ -242,6 +246,8 @@ class Snapshot:
         for name, kind in entries:
             path = directory + b"/" + name if directory else name
             if name.lower() == b".git":
+                if name != b".git":
+                    self.left_out.append(f"{shown(path)}: Git takes no file of this name")
                 continue
             if len(path) > 4000:
                 self.left_out.append(f"{shown(path)}: its path is too long")
@@ -280,12 +286,21 @@ class Snapshot:
                 rows.append(b"%o %s\t%s" % (mode, oid.encode(), path))
         self._git("update-index", "-z", "--index-info", stdin=_lines(rows), reason="PushFailed")
         if changed:
-            self._git(
-                *self._filters, "update-index", "--add", "--replace", "-z", "--stdin",
-                stdin=_lines(sorted(changed)), reason="PushFailed",
-            )  # fmt: skip
+            self._make_objects(_lines(sorted(changed)))
             added = set(self._git.read("ls-files", "-z", reason="PushFailed").split(b"\0"))
             self.left_out += [f"{shown(path)}: Git takes no file of this name" for path in changed - added]
+
+    def _make_objects(self, paths: bytes) -> None:
+        """Git makes objects of the copies; of one that is not in its `working-tree-encoding` as it is, if lenient."""
+        command = (*self._filters, "update-index", "--add", "--replace", "-z", "--stdin")
+        try:
+            self._git(*command, stdin=paths, reason="PushFailed")
+        except PhaseError:
+            if not self._lenient:
+                raise
+            with Path(self._git.env["GIT_DIR"], "info", "attributes").open("ab") as file:
+                file.write(b"\n* !working-tree-encoding\n")
+            self._git(*command, stdin=paths, reason="PushFailed")
 
     def _present(self, object_ids: Iterable[str]) -> set[str]:
         wanted = sorted(set(object_ids))

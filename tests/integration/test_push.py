@@ -243,6 +243,36 @@ SCRIPTS = {
         git config core.autocrlf false
         echo x > new
     """,
+    "line ends by configuration": r"""
+        git config core.autocrlf input
+        printf 'a\r\nb\r\n' > new.md
+        printf 'a\r\nb\r\n' > crlf.txt
+    """,
+    "modes of the index alone": r"""
+        git config core.fileMode false
+        chmod +x README.md
+        git update-index --chmod=+x src/a.txt
+    """,
+    "lists beside the repository": r"""
+        printf '[core]\nexcludesFile = "lists/ignored" ; mine\n' >> .git/config
+        printf '\tattributesFile=lists\\\n/attributes\n' >> .git/config
+        mkdir lists
+        echo '*.key' > lists/ignored
+        echo '*.x text' > lists/attributes
+        echo secret > a.key
+        printf 'a\r\n' > a.x
+    """,
+    "a case-only rename, and files that become links": r"""
+        mv README.md readme.md
+        rm src/a.txt
+        ln -s run.sh src/a.txt
+    """,
+    "HEAD as a link": r"""
+        echo 1 > 1
+        git add .
+        git commit -qm 1
+        ln -sf refs/heads/main .git/HEAD
+    """,
     "an orphan branch without commit": r"""
         git checkout -q --orphan fresh
         git rm -rfq .
@@ -374,6 +404,44 @@ def test_a_commit_on_another_branch_is_named_and_kept(workspace: Workspace, serv
 
     assert git(served, "diff", "--name-only", workspace.base, "result") == "2"
     assert any("the branch side" in line for line in workspace.said)
+
+
+@pytest.mark.parametrize(
+    ("script", "named"),
+    [
+        (
+            "git checkout -q --detach; git commit -qm t; git tag -am t v9; git checkout -q main",
+            "1 commit of the tag v9",
+        ),
+        ("git stash -q", "what is stashed"),
+        ("git commit -qm n; git notes add -m note", "1 commit of refs/notes/commits"),
+    ],
+)
+def test_what_only_another_ref_leads_to_is_named_and_kept(
+    workspace: Workspace, tmp_path: Path, script: str, named: str
+) -> None:
+    """A tag, the stash, a note: in the bundle, by its name."""
+    workspace.run(f"echo 1 > 1; git add .; {script}")
+
+    files = workspace.keep()
+
+    assert f"not in the result: {named}; HEAD is where the result is taken from" in workspace.said
+    ref = {"1 commit of the tag v9": "refs/tags/v9", "what is stashed": "refs/stash"}.get(named, "refs/notes/commits")
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", workspace.url, str(clone))
+    git(clone, "fetch", "-q", str(files[0]), f"{ref}:refs/heads/found")
+
+
+def test_what_was_begun_and_not_finished_is_named(workspace: Workspace, served: Path) -> None:
+    """A rebase that stopped: HEAD and the files count, and the log says what they are."""
+    workspace.run("git checkout -qb s; echo s > README.md; git commit -qam s; git checkout -q main")
+    workspace.run("echo m > README.md; git commit -qam m; git rebase -q s || true")
+
+    workspace.push()
+
+    assert git(served, "log", "--format=%s", "result").splitlines()[:2] == ["The result", "s"]
+    assert any(line.startswith("a rebase was not finished in the workspace") for line in workspace.said)
+    assert any("1 commit of the branch main" in line for line in workspace.said)
 
 
 def test_an_amended_base_has_the_parents_of_the_base(tmp_path: Path, served: Path) -> None:
@@ -571,6 +639,35 @@ def test_update_takes_no_commit_away(workspace: Workspace, served: Path) -> None
     error = refused(workspace.push, "result", "update")
 
     assert (error.reason, git(served, "rev-parse", "result")) == ("BranchExists", theirs)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_update_without_changes_leaves_the_branch(tmp_path: Path, served: Path, *, ahead: bool) -> None:
+    """A nightly task that found nothing to do succeeds, also where main went on meanwhile."""
+    theirs = commit_on(served, "out", "theirs")
+    if not ahead:
+        commit_on(served, "main", "more")
+
+    end, kept = ended(tmp_path, served, "script 0\n", "true", if_exists="update")
+
+    assert (end.status, end.result_branch) == ("succeeded", None)
+    assert git(served, "rev-parse", "out") == theirs
+    assert not (kept / "result.bundle").exists()
+
+
+def test_update_with_commits_that_the_branch_has_leaves_it(workspace: Workspace, served: Path) -> None:
+    """The script merged an earlier state of the branch, and added nothing."""
+    earlier = commit_on(served, "nightly", "theirs")
+    workspace.run("git fetch -q origin nightly; git merge -q --ff-only FETCH_HEAD")
+    work = served.with_name("a.git.work")
+    later = add_commit(work, {"later": "x"}, "later")
+    git(work, "push", "-q", str(served), "HEAD:refs/heads/nightly")
+
+    pushed = workspace.push("nightly", "update")
+
+    assert pushed.commit == earlier
+    assert git(served, "rev-parse", "nightly") == later
+    assert "nothing new for the branch nightly: it stays as it is" in workspace.said
 
 
 def test_replace_takes_the_branch_as_it_was_seen(workspace: Workspace, served: Path) -> None:
@@ -962,6 +1059,17 @@ def test_work_is_kept_when_its_check_failed(tmp_path: Path, served: Path) -> Non
     assert {"result.bundle", "result.patch"} <= {one.path for one in end.artifacts}
     assert git(kept, "bundle", "list-heads", "result.bundle").endswith("refs/heads/out")
     assert git(served, "for-each-ref", "refs/heads/out") == ""
+
+
+def test_a_file_that_is_not_in_its_encoding_is_kept_as_it_is(tmp_path: Path, served: Path) -> None:
+    """`git add` refuses it; the attempt fails, and its work is there."""
+    script = "echo '*.sj text working-tree-encoding=SHIFT_JIS' > .gitattributes; printf '\\377\\n' > a.sj; echo x > x"
+
+    end, kept = ended(tmp_path, served, "script 0\n", script)
+
+    assert (end.status, end.reason) == ("failed", "PushFailed")
+    git(served, "fetch", "-q", str(kept / "result.bundle"), "HEAD:refs/heads/out")
+    assert git(served, "diff", "--name-only", "main", "out").split() == [".gitattributes", "a.sj", "x"]
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,9 @@ class Workspace:
                 say=self.said.append,
                 sleep=self.slept.append,
             )
-            return pusher.push(work, target, ours)
+            pushed = pusher.push(work, target, ours)
+        assert pushed is not None
+        return pushed
 
     def keep(self, branch: str = "result") -> list[Path]:
         repository, work = self.read()

@@ -49,7 +49,7 @@ def test_a_branch_is_found_by_any_name_that_git_takes(tmp_path: Path, name: byte
         found = GitDirectory(files)
 
         assert found.head() == ("a" * 40, "refs/heads/" + os.fsdecode(name))
-        assert found.branches() == {"refs/heads/" + os.fsdecode(name): "a" * 40}
+        assert found.refs() == {"refs/heads/" + os.fsdecode(name): "a" * 40}
 
 
 @pytest.mark.parametrize("name", [b"refs/../x", b"refs/heads/.x", b"refs/a.lock", b"refs//x", b"HEAD", b"refs/a b"])
@@ -73,8 +73,8 @@ def test_many_refs_that_lead_to_packed_ones_cost_one_reading(tmp_path: Path) -> 
     began = time.process_time()
 
     with Beneath(tmp_path) as files:
-        found = GitDirectory(files).branches()
+        found = GitDirectory(files).refs()
 
-    assert len(found) == 500
+    assert len([name for name in found if name.startswith("refs/heads/")]) == 500
     assert set(found.values()) == {"a" * 40}
     assert time.process_time() - began < 5
