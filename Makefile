@@ -80,9 +80,8 @@ images: ## the images keruta-functions and keruta-agent, by buildah, podman or d
 	PREFIX=$(or $(PREFIX),dev.local/) knative/images.sh $(or $(TAG),$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
 
 .PHONY: release
-release: sbom ## the images of a release (as `images`; PUSH=1 pushes them), and what the lock and each image hold: build/sbom*.json
-	SBOM=build PYTHON=$(BIN)/python PREFIX=$(or $(PREFIX),dev.local/) \
-	  knative/images.sh $(or $(TAG),$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
+release: sbom ## into build/release: wheel, images, what they hold, manifests; PREFIX=… PUSH=1 pushes the images and pins their digests
+	PREFIX=$(or $(PREFIX),dev.local/) TAG=$(TAG) PUSH=$(PUSH) $(BIN)/python knative/release.py
 
 .PHONY: cluster-trial
 cluster-trial: $(STAMP) ## keruta on the cluster that kubectl speaks to, for trying out, with a first task; see knative/trial.sh

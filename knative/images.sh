@@ -3,6 +3,7 @@
 # (a registry's, to push them there with PUSH=1; dev.local/ is what Knative takes without asking a registry). LOAD=1 loads them
 # into the node of kind or k3s. BUILD="…" are more arguments of the build, for example a volume with the authorities of a proxy
 # that inspects TLS: BUILD="--volume /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro". SBOM=DIRECTORY writes there what each image holds, as CycloneDX documents.
+# DIGESTS=FILE takes a line for each pushed image: its target and its digest.
 set -eu
 cd "$(dirname "$0")/.."
 for tool in buildah podman docker; do command -v "$tool" >/dev/null && break; tool=; done
@@ -28,7 +29,17 @@ for target in functions agent; do
     "${PYTHON:-python3}" knative/sbom.py "$SBOM/keruta-$target.tar" >"$SBOM/sbom-$target.json"
     rm -f "$SBOM/keruta-$target.tar"
   fi
-  [ "${PUSH:-}" = 1 ] && { "$tool" push ${INSECURE:+--tls-verify=false} "$name" >&2 || exit 1; }
+  if [ "${PUSH:-}" = 1 ]; then
+    if [ "$tool" = docker ]; then
+      docker push "$name" >&2
+      digest=$(docker inspect --format '{{index .RepoDigests 0}}' "$name" | sed 's/.*@//')
+    else
+      said=$(mktemp)
+      "$tool" push ${INSECURE:+--tls-verify=false} --digestfile "$said" "$name" >&2
+      digest=$(cat "$said"); rm -f "$said"
+    fi
+    [ -z "${DIGESTS:-}" ] || echo "$target $digest" >>"$DIGESTS"
+  fi
   [ "${LOAD:-}" = 1 ] || continue
   archive=$(mktemp)
   save "$name" "$archive"
