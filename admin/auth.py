@@ -38,7 +38,7 @@ class Paging(TypedDict):
 
 
 def paging() -> Paging:
-    """Of the query. Raises InvalidRequest."""
+    """Return the page that the query asks for. Raises InvalidRequest."""
     return Paging(limit=number("limit", LIMIT_DEFAULT, LIMIT_MOST), cursor=flask.request.args.get("cursor"))
 
 

@@ -101,5 +101,5 @@ class Lazily:
 
 
 def ports() -> Ports:
-    """In this process; made when they are first asked for."""
+    """Return this process's ports, made when they are first asked for."""
     return cast("Lazily", flask.current_app.extensions["keruta"])()

@@ -1,4 +1,4 @@
-"""From a submit to the first line of a script in a repository of 20,000 files and 200 MB, beside a shallow clone of it.
+"""Time from a submit to a script's first line in a repository of 20,000 files and 200 MB, beside a shallow clone of it.
 
 `python -m bench.big_repository`. Cold is with an empty clone cache, warm with a filled one; the clone is never warm.
 """

@@ -69,7 +69,7 @@ def _fill(machine: Machine) -> str:
 
 
 def _pages(machine: Machine, cookie: str, shown: str) -> dict[str, Figure]:
-    """From the request to the whole answer, on loopback; the worst page is the figure."""
+    """Time each page from the request to the whole answer, on loopback; the worst page is the figure."""
     machine.settle()
     pool = urllib3.PoolManager()
     found = {}
@@ -95,7 +95,7 @@ def _pages(machine: Machine, cookie: str, shown: str) -> dict[str, Figure]:
 
 @contextmanager
 def _open(machine: Machine, task: str, count: int) -> Iterator[list[socket.socket]]:
-    """So many streams of a task's log, each on a connection of its own, of several people."""
+    """Open so many streams of a task's log, each on a connection of its own, for several people."""
     where = urlsplit(machine.system.running.url)
     issuer = machine.system.state.issuer()
     sockets = []
@@ -152,13 +152,13 @@ def _tails(machine: Machine) -> dict[str, Figure]:
 
 
 def _memory(machine: Machine) -> int:
-    """Of admin's processes, in bytes."""
+    """Return the memory of admin's processes, in bytes."""
     main = psutil.Process(machine.system.pid_of("admin"))
     return sum(process.memory_info().rss for process in (main, *main.children(recursive=True)))
 
 
 def _delays(sockets: list[socket.socket], seconds: float) -> list[float]:
-    """In ms, of every line at every follower, but for those that were there before."""
+    """Return the delay of every new line at every follower, in ms."""
     selector = selectors.DefaultSelector()
     for opened in sockets:
         opened.setblocking(False)
@@ -176,7 +176,7 @@ def _delays(sockets: list[socket.socket], seconds: float) -> list[float]:
 
 
 def _first_page(machine: Machine) -> dict[str, Figure]:
-    """On a cold cache: what goes over the wire, and until it can be used."""
+    """Measure the first page on a cold cache: bytes over the wire, and the time until it can be used."""
     try:
         chromium()
     except pytest.skip.Exception as skipped:

@@ -1,4 +1,4 @@
-"""On a real cluster: how soon Jobs are there, how long a submit takes from nothing, and what an idle cluster costs.
+"""Figures of a real cluster: how soon Jobs are there, how long a submit takes from nothing, what an idle cluster costs.
 
 These are not ratios: there is no bare loop of a cluster. Each figure is beside what is asked of it.
 """

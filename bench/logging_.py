@@ -36,7 +36,7 @@ def _delay(machine: Machine) -> float:
 
 
 def _ingest(machine: Machine) -> float:
-    """From the script's start to its end on record, with every line in MongoDB (the limit is over 15 MB)."""
+    """Time a script from its start to its end on record, with every line in MongoDB (the limit is over 15 MB)."""
     line = "x" * 99
     task_id = machine.system.submit(machine.repository, f"yes {line} | head -n {INGEST_LINES}")
     task = machine.system.ended(task_id)

@@ -110,7 +110,7 @@ def _children() -> float:
 
 
 def first_line_bare(machine: Machine, repository: str) -> float:
-    """From nothing to the script's first line, as the loop does it: milliseconds."""
+    """Return the milliseconds from nothing to the script's first line, as the loop does it."""
     target = machine.directory / "first"
     shutil.rmtree(target, ignore_errors=True)
     script = machine.directory / "stamped.sh"
@@ -123,7 +123,7 @@ def first_line_bare(machine: Machine, repository: str) -> float:
 
 
 def first_line(machine: Machine, repository: str) -> float:
-    """From the submit to the script's first line on an idle system: milliseconds."""
+    """Return the milliseconds from the submit to the script's first line on an idle system."""
     began = time.time_ns()
     task_id = machine.system.submit(repository, STAMPED)
     machine.system.ended(task_id)

@@ -37,7 +37,7 @@ def name_of(rng: random.Random) -> str:
 
 
 def fill(world: World, count: int) -> str:
-    """So many finished tasks of random names; returns one's id."""
+    """Store so many finished tasks of random names; return the id of one."""
     rng = random.Random(1)
     model = closed(world.document(world.submit(name="model"))) | {"status": "succeeded"}
     tasks = world.database["tasks"]

@@ -89,7 +89,7 @@ class InvalidRequest(Problem):
 
     @classmethod
     def of(cls, faults: Sequence[Fault]) -> Self:
-        """With these faults, the first of them as its sentence."""
+        """Make an error of these faults, the first of them as its sentence."""
         first = read_message(faults[0]["message"], faults[0].get("message_code"), faults[0].get("message_arguments"))
         at: Argument = faults[0]["at"] or message("http_the_body")
         more = len(faults) - 1
@@ -99,7 +99,7 @@ class InvalidRequest(Problem):
 
     @classmethod
     def cursor(cls) -> Self:
-        """For a page of a list that nobody was given the cursor of."""
+        """Make the error for a cursor that no list gave out."""
         return cls(message("http_cursor"), faults=[fault("?cursor", message("http_cursor_next"))])
 
 

@@ -218,7 +218,7 @@ class Pools:
 
 
 def context(of: Network) -> ssl.SSLContext:
-    """For TLS to other servers: the machine's own authorities and the company's."""
+    """Return the TLS context for other servers: the machine's own authorities and the company's."""
     made = ssl.create_default_context()
     if of.trusts_more:
         made.load_verify_locations(cadata="\n".join(of.own_certificates()))

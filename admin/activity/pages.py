@@ -44,7 +44,7 @@ def queue_activity(name: str) -> flask.Response:
 
 @shows(blueprint, "list_workers", "/workers/<id>")
 def worker_activity(id: str) -> flask.Response:
-    """Of a worker that has reported within a day."""
+    """Show a worker that has reported within a day."""
     worker = next((one for one in ports().overview.workers() if one.id == id), None)
     if worker is None:
         raise NotFound(message("worker_missing"), reason="WorkerNotFound")

@@ -30,7 +30,7 @@ _LETTER, _ROOM, _HEIGHT = 6.6, 6, 20
 
 @blueprint.get("/badges/<id>.svg", provide_automatic_options=False)
 def badge(id: str) -> flask.Response:
-    """Without signing in."""
+    """Draw a badge, for anybody who has its address."""
     shown = ports().badges.shown(id)
     response = flask.Response(picture(shown), 404 if shown is UNKNOWN else 200, content_type="image/svg+xml")
     response.headers["Cache-Control"] = f"public, max-age={CACHED_SECONDS}"

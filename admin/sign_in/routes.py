@@ -52,7 +52,7 @@ def sign_in() -> flask.Response:
 
 @blueprint.get("/auth/start", provide_automatic_options=False)
 def start() -> flask.Response:
-    """To the identity provider, to come back to `callback`."""
+    """Redirect to the identity provider, which redirects back to `callback`."""
     _count_attempt()
     under_way = UnderWay(
         state=secrets.token_urlsafe(24), nonce=secrets.token_urlsafe(24), verifier=secrets.token_urlsafe(48),
@@ -97,7 +97,7 @@ def callback() -> flask.Response:
 
 @blueprint.post("/auth/code", provide_automatic_options=False)
 def by_code() -> flask.Response:
-    """On one machine: by the code that it shows where it was started, or by a token of its issuer's."""
+    """Sign in on one machine: by the code that it shows where it was started, or by a token of its issuer's."""
     _count_attempt()
     settings = ports().settings
     flask.request.max_content_length = FORM_LIMIT_BYTES

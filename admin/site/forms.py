@@ -57,7 +57,7 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
 
 @functools.cache
 def fields(spec: type[msgspec.Struct]) -> tuple[Field, ...]:
-    """Of a type that the API takes."""
+    """Return the fields of a type that the API takes."""
     found = inspect.type_info(spec)
     assert isinstance(found, inspect.StructType)
     return tuple(sorted(_fields(found, ""), key=lambda field: FIRST.index(field.name) if field.name in FIRST else 9))
@@ -99,7 +99,7 @@ def _field(path: str, kind: inspect.Type, *, required: bool, default: Any) -> Fi
 
 
 def _plain(kind: inspect.Type) -> tuple[inspect.Type, bool]:
-    """Without what only describes it; and whether it may be null. Of several types, the string."""
+    """Return a type without its description, and whether it may be null; of several types, the string."""
     while isinstance(kind, inspect.Metadata):
         kind = kind.type
     if isinstance(kind, inspect.UnionType):

@@ -109,7 +109,7 @@ def _behind(needs: Ports, session: BrowserSession) -> None:
 
 
 def _renewed(needs: Ports, session: BrowserSession) -> BrowserSession | None:
-    """With tokens that are good, by this request or by another one that is at it."""
+    """Return a session with valid tokens, renewed by this request or by another one at the same time."""
     if needs.browsers.take_turn(session.secret):
         _renew(needs, session.secret)
         return needs.browsers.find(session.secret)

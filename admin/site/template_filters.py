@@ -61,7 +61,7 @@ def exact(at: datetime, shape: str = "yyyy-MM-dd HH:mm") -> str:
 
 
 def duration(begun: datetime | None, ended: datetime | None) -> Markup:
-    """From one time to another; one that goes on is counted up in the browser."""
+    """Return the time between two; one that goes on is counted up in the browser."""
     if begun is None:
         return Markup("–")
     if ended is None:

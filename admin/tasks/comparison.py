@@ -66,14 +66,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def longer_by(self) -> float | None:
-        """By how many seconds the newer one took longer."""
+        """Return how many seconds longer the newer one took."""
         old, new = ran_seconds(self.old), ran_seconds(self.new)
         return None if old is None or new is None else new - old
 
 
 @shows(blueprint, "show_task", "/tasks/<id>/compare")
 def compare(id: str) -> flask.Response:
-    """With the run that `with` names, or with the one before it."""
+    """Compare a task with the run that `with` names, or with the one before it."""
     task, asked = task_asked(id), flask.request.args.get("with", "").strip()
     around = runs.around(task)
     other, wrong = None, None

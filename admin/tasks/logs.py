@@ -157,7 +157,7 @@ def _since(ports: Ports, told: Follower, task: str, attempt: int, after: int) ->
 
 
 def resumed(seen: str, attempt: int, *, pinned: bool) -> tuple[int, int]:
-    """From which attempt and after which chunk a client goes on that has seen an event of that identity."""
+    """Return the attempt and the chunk after which a client goes on that has seen an event of that identity."""
     last = _EVENT_ID.fullmatch(seen)
     if last is not None and int(last[1]) == attempt:
         return attempt, int(last[2])

@@ -18,7 +18,7 @@ FACETS = ("queue", "repository", "profile", "owner")
 
 
 def task_filter(zone: tzinfo = UTC) -> TaskFilter:
-    """Of the query. Raises InvalidRequest.
+    """Return the filter that the query asks for. Raises InvalidRequest.
 
     Args:
         zone: of times that name none.

@@ -90,7 +90,7 @@ class _Buffer:
         return self._at
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: nothing is held back."""
 
     def take(self) -> bytes:
         parts, self._parts = self._parts, []

@@ -56,7 +56,7 @@ def walk(root: Path) -> Iterator[Found]:
 
 
 def walk_directory(directory: int) -> Iterator[Found]:
-    """As `walk`, of a directory that is open; closes it."""
+    """Walk a directory that is open, as `walk` does, and close it."""
     yield from _walk(directory, b"")
 
 

@@ -36,7 +36,7 @@ class Commits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def shallow(self) -> list[str]:
-        """Those with a parent that is not there: where history ends."""
+        """Return the commits with a parent that is not there: where history ends."""
         return [one for one, commit in self.by_id.items() if any(above not in self.by_id for above in commit.parents)]
 
     def reachable(self, tips: Iterable[str]) -> Iterator[str]:

@@ -23,7 +23,7 @@ QUESTION_CHARACTERS = 1000
 
 
 class Withdrawn(Exception):  # noqa: N818  nothing failed
-    """Nobody waits for the answer any more: the script has ended."""
+    """Raised where nobody waits for the answer any more: the script has ended."""
 
 
 class _Question:

@@ -164,7 +164,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         os.mkfifo(stdin, mode & 0o660)
 
     def make_shared(self) -> None:
-        """In a Pod: what the script's container mounts is there before it starts.
+        """Make what the script's container mounts in a Pod, before it starts.
 
         The script may write into these and can't replace them: each is a mount of its own there, and where the agent's
         files lie among the script's, the sticky bit keeps them from being renamed or removed.
@@ -297,7 +297,7 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def script_exit_code(self) -> int | None:
-        """In a Pod with a check: how the script's container ended, as the cluster has it; None until it has."""
+        """Return how the script's container ended in a Pod with a check, as the cluster says; None until it has."""
         try:
             return int((self.root / "script-ended").read_text())
         except (OSError, ValueError):
@@ -317,13 +317,13 @@ class JobDir(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     @property
     def container_is_up(self) -> bool:
-        """In a Pod: whether the containers of script and check have started, so their image was pulled."""
+        """Return whether the containers of script and check have started in a Pod, so their image was pulled."""
         up = is_beneath(self._open, "control/here")
         return up and (not self._check_is_apart or is_beneath(self._open, "check-control/here"))
 
     @property
     def terminated(self) -> bool:
-        """In a Pod: whether the container of the script, or of the check after it, was told to end from outside."""
+        """Return whether the script's container in a Pod, or the check's after it, was told to end from outside."""
         checking = self._check_is_apart and self.script_exit_code == 0
         return is_beneath(self._open, f"{'check-control' if checking else 'control'}/terminated")
 

@@ -1,4 +1,4 @@
-"""From exit codes to how an attempt ended: pure. A true end that came first wins over a wish to stop."""
+"""How an attempt ended, from its exit codes: pure. A true end that came first wins over a wish to stop."""
 
 from __future__ import annotations
 

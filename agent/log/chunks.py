@@ -1,4 +1,4 @@
-"""From the growing log file to numbered chunks.
+"""Numbered chunks of the growing log file.
 
 The file is the spool: what keruta has not taken yet is still there, and a restarted agent cuts the same chunks again,
 because each cut is on record before it is sent. A chunk never splits a secret; it splits a line or a character only if

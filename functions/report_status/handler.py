@@ -70,7 +70,7 @@ def leave_worker(ports: Ports, asked: AgentRequest) -> flask.Response:
 
 
 def check_attempts(ports: Ports, asked: AgentRequest) -> flask.Response:
-    """Those of the attempts that are over."""
+    """Answer which of the attempts are over."""
     ports.access.check_session(asked.sender)
     wanted = read_batch(asked.request, Attempts, REPORT_LIMIT_BYTES)
     return json_answer(Attempts(attempts=reports.over(ports.reports, asked.sender, wanted.attempts)))

@@ -115,7 +115,7 @@ class HttpEvents:
 
 
 def event_sender(settings: Settings) -> HttpEvents:
-    """To the broker that is set, as the service account that is set."""
+    """Make a sender to the broker that is set, as the service account that is set."""
     url = settings.issuer_url or settings.issuer
     account = service_account(url, settings.client_id, settings.client_secret_file, settings.event_token_file)
     return HttpEvents(settings.broker_url, account, settings.event_types)

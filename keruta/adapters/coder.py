@@ -124,7 +124,7 @@ class CoderPool:
                 self._build(one, "delete")
 
     def _grow(self, more: int, workspaces: Sequence[Workspace]) -> None:
-        """Those that are down are started again first; then new ones are made, under the lowest numbers free."""
+        """Start workspaces that are down again first, then make new ones, under the lowest numbers free."""
         for one in [one for one in workspaces if one.state == DOWN][:more]:
             self._build(one, "start")
             more -= 1

@@ -1,4 +1,4 @@
-"""Where dependency caches' entries are kept: a directory that no script can write to, one for each repository.
+"""Storage of dependency caches' entries: a directory that no script can write to, one for each repository.
 
 An entry is a directory with an archive and its record. It is made beside its place and renamed there, so it is whole or
 absent, and of two that are made at once the first stays. An entry never changes; what was used least recently goes.

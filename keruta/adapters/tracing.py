@@ -134,5 +134,5 @@ def _nanoseconds(at: datetime) -> int:
 
 
 def tracing(settings: Settings, part: str) -> Tracing:
-    """To the endpoint that is set, if one is."""
+    """Make the tracing to the endpoint that is set, if one is."""
     return OpenTelemetry(settings.otlp_endpoint, part) if settings.otlp_endpoint else SILENT

@@ -91,7 +91,7 @@ def _passed_over() -> Iterator[Finding]:
 
 
 def _isolation(state: State) -> Iterator[Finding]:
-    """By what the worker that runs has tried; where none runs, by what is installed."""
+    """Report the isolation of scripts, as the running worker has tried it; where none runs, by what is installed."""
     found = state.isolation()
     if found is not None and found.kind == "bubblewrap":
         yield Finding(state="ok", what="the worker puts a fence around each script")

@@ -1,4 +1,4 @@
-"""What goes on at one repository, queue or worker. Pure."""
+"""Activity of one repository, queue or worker. Pure."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Activity(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes on at a place, of what one reader may see.
+    """Activity of one repository, queue or worker, of what one reader may see.
 
     Args:
         at_work: tasks that have begun and not ended, newest first.

@@ -47,7 +47,7 @@ class Badge(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BadgeState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a badge shows."""
+    """Text and colour of a badge."""
 
     label: str
     state: State

@@ -1,4 +1,4 @@
-"""From untrusted JSON to a typed value, with its faults reported at once: at most 20 of a kind in one object.
+"""Decoding of untrusted JSON to a typed value, with all faults reported: at most 20 of a kind in one object.
 
 msgspec stops at the first fault; a person who mends a document wants to see them all. So a struct is taken field by
 field, and whatever msgspec says of each is collected with a JSON pointer (RFC 6901).

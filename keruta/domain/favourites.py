@@ -1,4 +1,4 @@
-"""What a person may have as a favourite. Pure."""
+"""Favourites of a person. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person wants to be told of: a choice of their own, for the page of notices and for e-mails. Pure."""
+"""Notices that a person wants: a choice of their own, for the page of notices and for e-mails. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WATCHED = {"repository=": "repository", "queue=": "queue", "label=template=": "
 
 
 class NoticeChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """Of which tasks' ends a person wants to be told.
+    """A person's choice of the tasks of whose ends they are notified.
 
     Args:
         mine: those that they submitted.

@@ -31,7 +31,7 @@ def may_read(who: Principal, readers: Iterable[str]) -> bool:
 
 
 def change_refusal(who: Principal, kind: str, name: str, managers: Iterable[str]) -> Message | None:
-    """For changing an entry of the catalog."""
+    """Return the refusal, if any, of a change of an entry of the catalog."""
     if not set(managers).isdisjoint(who.names):
         return None
     return message("catalog_not_yours", kind=kind, name=name)
@@ -43,7 +43,7 @@ def sees_all_keys(who: Principal) -> bool:
 
 
 def key_refusal(who: Principal, wanted: ApiKeyRequest) -> tuple[str, Message] | None:
-    """For making an API key: the reason and the message."""
+    """Return the refusal, if any, of making an API key: the reason and the message."""
     if who.key is not None:
         return "KeyNotAllowed", message("identity_key_makes_no_key")
     if missing := sorted(set(wanted.roles) - who.roles):
@@ -52,12 +52,12 @@ def key_refusal(who: Principal, wanted: ApiKeyRequest) -> tuple[str, Message] | 
 
 
 def disable_refusal(who: Principal, subject: str) -> Message | None:
-    """For shutting someone out."""
+    """Return the refusal, if any, of shutting someone out."""
     return message("identity_disable_self") if subject == who.subject else None
 
 
 def roles_refusal(who: Principal, subject: str, roles: Iterable[str]) -> Message | None:
-    """For giving someone these roles and no others."""
+    """Return the refusal, if any, of giving someone these roles and no others."""
     if subject == who.subject and ADMIN not in roles:
         return message("identity_own_role")
     return None
@@ -72,7 +72,7 @@ def may_see_circuit(who: Principal, name: str, *, reads_entry: bool, reads_task:
 
 
 def close_refusal(who: Principal, kind: str, name: str, granted: Access | None) -> Message | None:
-    """For closing a circuit of what these grants are on."""
+    """Return the refusal, if any, of closing a circuit of what these grants are on."""
     if access.may_run(granted, who.names):
         return None
     return message("submission_not_permitted", kind=kind, name=name)
@@ -91,7 +91,7 @@ Fields = Mapping[str, Any]  # an entry's spec as it is stored
 def naming_refusal(
     who: Principal, kind: str, before: Fields | None, after: Fields, credentials: Mapping[str, Fields]
 ) -> Message | None:
-    """For an entry of the catalog that names credentials: naming one, or changing the address it is sent to.
+    """Return the refusal, if any, of naming a credential in an entry, or of changing its address.
 
     Args:
         before: the entry as it was; None for a new one.
@@ -134,7 +134,7 @@ def _forge_faults(after: Fields, credentials: Mapping[str, Fields]) -> list[Faul
 def account_refusal(
     who: Principal, kind: str, before: Fields | None, after: Fields, accounts: Mapping[str, Fields]
 ) -> Message | None:
-    """For any change of a trigger that runs as a service account, and for changing such an account's groups.
+    """Return the refusal, if any, of changing a trigger that runs as a service account, or its groups.
 
     Args:
         accounts: the service accounts that the entry names now, by name.
@@ -151,7 +151,7 @@ def account_refusal(
 def forge_refusal(
     who: Principal, before: Fields | None, after: Fields, named: Mapping[str, Mapping[str, Fields]]
 ) -> Fault | None:
-    """For a trigger that newly names a forge, or another repository: it reports there in the forge's own name.
+    """Return the refusal, if any, of a trigger that newly names a forge or another repository, where it will report.
 
     Args:
         named: the entries that it names now, by kind and name.
@@ -169,7 +169,10 @@ def forge_refusal(
 
 
 def sending_refusal(credential: Fields, url: str) -> Message | None:
-    """For sending a credential to an address. One without hosts is sent wherever an administrator has named it."""
+    """Return the refusal, if any, of sending a credential to an address.
+
+    One without hosts goes wherever an administrator named it.
+    """
     hosts = hosts_of(credential)
     if not hosts or may_be_sent(hosts, url):
         return None

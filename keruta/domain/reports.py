@@ -135,7 +135,7 @@ class Left(ScriptResults, frozen=True, kw_only=True, tag="left"):
 
 
 class Suspended(ScriptResults, frozen=True, kw_only=True, tag="suspended"):
-    """Nobody has answered for a while; the coding agent's session is stored, and its processes stand still.
+    """A suspension: nobody has answered for a while, the coding agent's session is stored, its processes stand still.
 
     Once this is accepted they are ended, and the attempt is over; refused, they go on.
 

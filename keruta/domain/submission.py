@@ -1,4 +1,4 @@
-"""From what a person asks for to the task that is stored: names looked up, defaults filled in, all faults told."""
+"""Making of the stored task from what a person asks for: names looked up, defaults filled in, all faults told."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def narrower(self) -> Access | None:
-        """By which grants the task is visible: the repository's, else the queue's."""
+        """Return the grants by which the task is visible: the repository's, else the queue's."""
         repository, queue = self.granted
         return repository if repository is not None else queue
 

@@ -56,7 +56,7 @@ def terms(text: str) -> list[str]:
 
 
 def parts(*texts: str) -> list[str]:
-    """By what a thing of these names is found, each once: what begins at each of their letters, cut after some.
+    """Return the parts by which names are found, each once: what begins at each of their letters, cut after some.
 
     A part of a word is the beginning of one of these, so a range of an index finds it.
     """

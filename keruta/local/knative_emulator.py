@@ -140,7 +140,7 @@ class StandIn:
     # ------------------------------------------------------------ ticks
 
     async def _tick(self, ping: Ping) -> None:
-        """On the clock's own multiples, as cron does. A tick that is late is left out: the next one does its work."""
+        """Send ticks at the clock's own multiples, as cron does. A late tick is left out: the next does its work."""
         busy: asyncio.Task[None] | None = None
         while True:
             now = time.time()

@@ -231,7 +231,7 @@ def _request_headers(request: web.BaseRequest, rule: Rule, host: str) -> list[tu
 
 
 def _end_to_end(headers: Any) -> Iterable[tuple[str, str]]:
-    """Those headers that are not of one connection only (RFC 9110, 7.6.1)."""
+    """Return the headers that are not of one connection only (RFC 9110, 7.6.1)."""
     listed = {name.strip().lower() for value in headers.getall("Connection", ()) for name in value.split(",")}
     return [(name, value) for name, value in headers.items() if name.lower() not in _HOP | listed]
 

@@ -60,7 +60,7 @@ class Circuits(Protocol):
     """Open circuits, and closing them."""
 
     def page(self, who: Principal) -> list[CircuitView]:
-        """Those of what someone may read."""
+        """Return the circuits of what someone may read."""
         ...
 
     def close(self, who: Principal, identity: str) -> CircuitView:

@@ -53,7 +53,7 @@ class IdentityProvider(Protocol):
 
 
 class Favourites(Protocol):
-    """What people have as their favourites."""
+    """Favourites of people."""
 
     def of(self, subject: str) -> list[Favourite]: ...
 
@@ -63,7 +63,7 @@ class Favourites(Protocol):
 
 
 class Notices(Protocol):
-    """Of what people want to be told, and up to when they have seen it."""
+    """People's choices of notices, and up to when they have seen them."""
 
     def choice(self, subject: str) -> NoticeChoice: ...
 

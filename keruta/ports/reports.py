@@ -64,7 +64,7 @@ class LogStore(Protocol):
         ...
 
     def known(self, chunks: Sequence[LogChunk]) -> list[LogChunk]:
-        """Those of the chunks that are stored already."""
+        """Return which of the chunks are stored already."""
         ...
 
     def note(self, task_id: str, attempt: int, summary: LogSummary) -> None:

@@ -106,7 +106,7 @@ class Badges(Protocol):
 
 
 class Activities(Protocol):
-    """What goes on at one repository, queue or worker."""
+    """Activity of one repository, queue or worker."""
 
     def of(self, who: Principal, place: Place, zone: tzinfo = UTC) -> Activity: ...
 

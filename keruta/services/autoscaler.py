@@ -22,7 +22,7 @@ class WorkerProvider(Protocol):
     """Provider that starts and ends workers."""
 
     def resize(self, wanted: int, workers: Mapping[str, WorkerState]) -> Collection[str]:
-        """So many workers are there, or on their way; none that holds a task is ended where others can be.
+        """Bring the pool to so many workers; none that holds a task is ended where others can be.
 
         Args:
             workers: those that have registered and are not gone, by id.

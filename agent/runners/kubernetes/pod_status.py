@@ -1,4 +1,4 @@
-"""From what the cluster says of a Job and its Pod to a reason and a sentence: pure.
+"""Reasons and sentences for what the cluster says of a Job and its Pod: pure.
 
 Source: https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/,
 https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions

@@ -91,7 +91,7 @@ class Rest:
 
 
 def unreadable() -> ForgeError:
-    """For an answer that is not what the forge's documentation says."""
+    """Return the error for an answer that is not what the forge's documentation says."""
     return ForgeError(message("forge_unreadable"), "away", uncertain=True)
 
 

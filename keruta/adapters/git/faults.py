@@ -1,4 +1,4 @@
-"""From what Git says when it fails to a reason and a sentence.
+"""Reasons and sentences for what Git says when it fails.
 
 Only Git's and ssh's own lines are read. What a server, its hooks or a script print (`remote: …`) decides nothing.
 """

@@ -33,7 +33,7 @@ class DeliveryVerifier:
 
 
 def delivery_verifier(settings: Settings, people: Verifier, store: KeyStore) -> Verifier | DeliveryVerifier:
-    """By the issuer of events where one is set, else by the people's."""
+    """Verify by the issuer of events where one is set, else by the people's."""
     if settings.event_keys is not None:
         own = replace(settings, issuer=settings.event_issuer)
         return Verifier(own, FileKeys(settings.event_keys))

@@ -107,5 +107,5 @@ class ClientCredentials:
 
 
 def service_account(url: str, client: str, secret_file: Path | None, token_file: Path) -> ServiceAccount:
-    """By client credentials where a secret is given, else by a file with a token."""
+    """Authenticate by client credentials where a secret is given, else by a file with a token."""
     return ClientCredentials(url, client, secret_file) if secret_file is not None else TokenFile(token_file)

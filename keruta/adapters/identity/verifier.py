@@ -260,7 +260,7 @@ def refusal(why: str) -> Unauthenticated:
 
 
 def key_source(settings: Settings, store: KeyStore) -> KeySource:
-    """From the file of trusted keys where one is set, else from the issuer."""
+    """Read keys from the file of trusted keys where one is set, else from the issuer."""
     if settings.trusted_keys is not None:
         return FileKeys(settings.trusted_keys)
     return IssuerKeys(settings.issuer, settings.issuer_url or settings.issuer, store)

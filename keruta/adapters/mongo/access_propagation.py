@@ -21,7 +21,7 @@ COLLECTIONS = {"repository": "repositories", "queue": "queues"}
 
 
 class Spreading:
-    """Of one database."""
+    """Propagation of changed grants in one database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

@@ -28,7 +28,7 @@ KEYS_OF_ONE = 50
 
 
 class MongoAccounts:
-    """Of one database."""
+    """Accounts in one database."""
 
     def __init__(self, database: Database) -> None:
         self._users = database["users"]
@@ -38,7 +38,7 @@ class MongoAccounts:
     # ------------------------------------------------------------ people
 
     def users(self, *, search: str | None, limit: int, cursor: str | None) -> Page[UserView]:
-        """By name; `search` is what the name begins with."""
+        """Return a page of users by name; `search` is what the name begins with."""
         match: Document = {}
         if search:
             match["name"] = {"$gte": search, "$lt": search + "\U0010ffff"}

@@ -1,4 +1,4 @@
-"""What goes on at one repository, queue or worker: read by indexes, up to a fixed number of documents.
+"""Activity of one repository, queue or worker: read by indexes, up to a fixed number of documents.
 
 A repository's and a queue's tasks are found by their facet. A worker's have none: the newest tasks are looked through.
 """
@@ -28,7 +28,7 @@ REMEMBERED = 200
 
 
 class _Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """What ended within the week, whatever the reader's zone."""
+    """Counts of what ended within the week, in any reader's zone."""
 
     rows: list[dict[str, Any]]
     looked_at: int

@@ -81,7 +81,7 @@ class BrowserSessions:
             self._sessions.delete_one({"_id": _identity(secret)})
 
     def end_all(self, *, subject: str, provider_session: str) -> int:
-        """Those of one sign-in, or where that is not named, of a person; returns how many there were."""
+        """End the sessions of one sign-in or, where that is not named, of a person; return how many there were."""
         match = {"sid": provider_session} if provider_session else {"subject": subject}
         with translated():
             return self._sessions.delete_many(match).deleted_count

@@ -65,7 +65,7 @@ class Extras:
         return {}
 
     def adopts(self, row: Document) -> bool:
-        """Whether saving an entry as it is makes the person its last editor."""
+        """Return whether saving an entry as it is makes the person its last editor."""
         return False
 
     def hidden(self) -> Document:

@@ -10,7 +10,7 @@ from keruta.ports import Document
 
 
 def seen_by(kind: Kind, readers: Sequence[str], spec: Any) -> list[str]:
-    """By what an entry is found in lists: each reader, alone and with each value that a list can be narrowed to.
+    """Return the keys that lists find an entry by: each reader, alone and with each value that narrows a list.
 
     One array, since no index takes two.
     """

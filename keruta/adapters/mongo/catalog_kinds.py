@@ -133,7 +133,7 @@ class Credentials(Extras):
         ]
 
     def also(self, entry: Document, session: ClientSession) -> None:
-        """What was refused may be taken now."""
+        """Close the circuit of a changed entry: what was refused may be taken now."""
         self._circuits.mended("credential", entry["_id"], session)
 
     def hidden(self) -> Document:

@@ -73,5 +73,5 @@ class MongoLookup:
 
 
 def _remembered_seconds(kind: Kind, spec: Any) -> float:
-    """From when it was asked. What is not there is remembered only where a change waits for it."""
+    """Return how long an answer holds. What is not there is remembered only where a change waits for it."""
     return kind.settle_seconds or (REMEMBERED_SECONDS if spec is not None else 0.0)

@@ -105,7 +105,7 @@ class MongoCircuits:
         return list(self._circuits.find({"open": True}, {"kind": 1, "name": 1, "due": due}).hint("open"))
 
     def page(self, who: Principal) -> list[CircuitView]:
-        """Those of what someone may read; there are few, or everything is on fire."""
+        """Return the circuits of what someone may read; there are few, or everything is on fire."""
         with translated():
             rows = list(self._circuits.find().sort([("open", -1), ("_id", 1)]).limit(500))
             return self._shown(who, rows)
@@ -177,7 +177,7 @@ class MongoCircuits:
         return shown
 
     def _readable_tasks(self, readers: Sequence[str], rows: Sequence[Document]) -> set[str]:
-        """Those of the circuits' last tasks that someone may read."""
+        """Return which of the circuits' last tasks someone may read."""
         match = {"_id": {"$in": [row["last_task"] for row in rows]}, "readers": {"$in": list(readers)}}
         return {row["_id"] for row in self._database["tasks"].find(match, ["_id"])} if rows else set()
 

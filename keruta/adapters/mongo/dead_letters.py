@@ -18,7 +18,7 @@ from keruta.errors import NotFound, Unavailable
 
 
 class MongoDeadLetters:
-    """For 14 days each.
+    """Dead letters, kept for 14 days each.
 
     Args:
         send: gives an event to the broker; returns whether the broker took it.

@@ -36,7 +36,7 @@ class Figures(Collector):
             return  # the rest of the page is there all the same
 
     def _tasks(self) -> Iterator[GaugeMetricFamily]:
-        """Of those that have not ended; each count is by an index that holds no others."""
+        """Count the tasks that have not ended; each count is by an index that holds no others."""
         tasks = self._database["tasks"]
         counts = {
             row["_id"]: row["count"]

@@ -31,7 +31,7 @@ GONE_SECONDS = 86_400.0  # a worker that left is shown for a day
 
 
 class _Counted(msgspec.Struct, frozen=True, kw_only=True):
-    """What was counted for one reader, whatever their zone. `rows`: ends by the quarter of an hour, in UTC."""
+    """Counts for one reader, in any zone. `rows`: ends by the quarter of an hour, in UTC."""
 
     at: datetime
     counts: dict[str, int]
@@ -41,7 +41,7 @@ class _Counted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MongoOverview:
-    """Of one database.
+    """The overview of one database.
 
     Args:
         lease_seconds: a worker that was not heard of for so long is not there.
@@ -59,7 +59,7 @@ class MongoOverview:
         self._lock = threading.Lock()
 
     def of(self, who: Principal, zone: tzinfo = UTC) -> Overview:
-        """For someone, with the hours and days of a zone; ten seconds old at most."""
+        """Return someone's overview, with the hours and days of a zone; ten seconds old at most."""
         found = self._counted(who)
         hours = spans(found.rows, last_hours(found.at, zone, HOURS))
         return Overview(
@@ -87,7 +87,7 @@ class MongoOverview:
         return _Counted(at=now, counts=counts, rows=rows, workers=self.workers(), troubles=list(self._troubles(who)))
 
     def _ended(self, mine: Mapping[str, Any], since: datetime) -> list[dict[str, Any]]:
-        """By the quarter of an hour in which they ended: of the newest that were submitted since."""
+        """Count the newest tasks submitted since, by the quarter of an hour in which they ended."""
         ended = {**mine, "status": {"$in": sorted(ENDED)}, "_id": {"$gte": earliest_id(since)}}
         stages: list[dict[str, Any]] = [
             {"$match": ended},
@@ -100,7 +100,7 @@ class MongoOverview:
     # ------------------------------------------------------------ workers
 
     def workers(self) -> list[WorkerView]:
-        """Those that are there, and those that left within a day."""
+        """Return the workers that are there, and those that left within a day."""
         recent = {"seen_at": {"$gt": datetime.now(UTC) - timedelta(seconds=GONE_SECONDS)}}
         with translated():
             there = {row["_id"] for row in self._workers.find({"$expr": seen_within(self._lease_seconds)}, ["_id"])}

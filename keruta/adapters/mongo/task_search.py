@@ -102,7 +102,7 @@ def _pieces(term: str) -> list[str]:
 
 
 def _ids(tasks: Collection, index: str, begin: Sequence[Any], end: Sequence[Any]) -> set[str]:
-    """By an index alone and its own bounds: two conditions on a field with many values may hold for two of them.
+    """Return ids by an index alone and its own bounds: two conditions on an array may hold for two of its values.
 
     Raises _CommonError.
     """

@@ -40,7 +40,7 @@ SENDING_SECONDS = 60  # a try that was begun so long ago is nobody's any more
 
 
 class MongoWebhooks:
-    """Of one database.
+    """Webhooks in one database.
 
     Args:
         sealer: encrypts secrets, and the addresses of chats.

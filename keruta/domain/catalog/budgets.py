@@ -94,7 +94,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class SpentToday(msgspec.Struct, frozen=True, kw_only=True):
-    """What a queue has spent of its budget today (UTC), with what is reserved for tasks that run.
+    """Spending of a queue's budget today (UTC), with what is reserved for tasks that run.
 
     Args:
         used: the share of its limits, the larger of tokens and money.

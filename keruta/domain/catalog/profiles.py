@@ -65,7 +65,7 @@ class PromptCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Amounts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """So much of a machine."""
+    """Amounts of a machine's resources."""
 
     cpu: Quantity | None = None
     memory: Quantity | None = None

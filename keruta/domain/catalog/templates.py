@@ -153,7 +153,7 @@ class TemplateRun(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run of a template asks for.
+    """Values that a run of a template asks for.
 
     Args:
         secrets: names of credentials by the parameters that are of the type secret.

@@ -174,7 +174,7 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Stopped(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a trigger starts nothing, until its last editor has the right again or somebody who has it saves it."""
+    """The reason why a trigger starts nothing, until its last editor, or another who saves it, has the right."""
 
     message: str
     message_code: str | None = None
