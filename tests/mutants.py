@@ -43,10 +43,17 @@ TIMEOUT_SECONDS = 300.0
 TARGETS: dict[str, list[str]] = {
     "keruta/domain/decisions/commands.py": [
         "tests/unit/test_command_decisions.py", "tests/unit/test_results_room.py",
+        "tests/unit/test_suspended_decisions.py",
     ],
-    "keruta/domain/decisions/leases.py": ["tests/unit/test_lease_decisions.py"],
-    "keruta/domain/decisions/ends.py": ["tests/unit/test_report_decisions.py"],
-    "keruta/domain/decisions/reports.py": ["tests/unit/test_report_decisions.py"],
+    "keruta/domain/decisions/leases.py": [
+        "tests/unit/test_lease_decisions.py", "tests/unit/test_suspended_decisions.py",
+    ],
+    "keruta/domain/decisions/ends.py": [
+        "tests/unit/test_report_decisions.py", "tests/unit/test_suspended_decisions.py",
+    ],
+    "keruta/domain/decisions/reports.py": [
+        "tests/unit/test_report_decisions.py", "tests/unit/test_suspended_decisions.py",
+    ],
     "keruta/domain/decisions/values.py": [
         "tests/unit/test_command_decisions.py", "tests/unit/test_lease_decisions.py",
         "tests/unit/test_report_decisions.py",

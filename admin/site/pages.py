@@ -39,35 +39,49 @@ POLICY = (
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """An entry of the navigation, for those who may use a route."""
+    """An entry of the navigation, for those who may use a route; `group` is the heading that it stands below."""
 
     address: str
     name: str
     route: str
+    group: str = ""
 
 
+_CATALOG, _OPERATIONS = marked("Catalog"), marked("Operations")
 NAVIGATION = (
     Place(address="/", name=marked("Overview"), route="overview"),
     Place(address="/tasks", name=marked("Tasks"), route="list_tasks"),
     Place(address="/needs-you", name=marked("Needs you"), route="list_tasks"),
     Place(address="/notices", name=marked("Notices"), route="list_tasks"),
-    Place(address="/repositories", name=marked("Repositories"), route="list_repositories"),
-    Place(address="/templates", name=marked("Templates"), route="list_templates"),
-    Place(address="/triggers", name=marked("Triggers"), route="list_triggers"),
-    Place(address="/forges", name=marked("Forges"), route="list_forges"),
-    Place(address="/queues", name=marked("Queues"), route="list_queues"),
-    Place(address="/profiles", name=marked("Profiles"), route="list_profiles"),
-    Place(address="/documents", name=marked("Documents"), route="list_documents"),
-    Place(address="/credentials", name=marked("Credentials"), route="list_credentials"),
-    Place(address="/service-accounts", name=marked("Service accounts"), route="list_service_accounts"),
-    Place(address="/workers", name=marked("Workers"), route="list_workers"),
-    Place(address="/users", name=marked("Users"), route="list_users"),
-    Place(address="/audit", name=marked("Audit"), route="list_audit"),
-    Place(address="/dead-letters", name=marked("Dead letters"), route="list_dead_letters"),
-    Place(address="/webhooks", name=marked("Webhooks"), route="list_webhooks"),
-    Place(address="/api-keys", name=marked("API keys"), route="list_api_keys"),
-    Place(address="/api/docs", name=marked("API"), route="me"),
-    Place(address="/settings", name=marked("Settings"), route="list_settings"),
+    Place(
+        address="/repositories", name=marked("Repositories", group=_CATALOG), route="list_repositories", group=_CATALOG
+    ),
+    Place(address="/templates", name=marked("Templates", group=_CATALOG), route="list_templates", group=_CATALOG),
+    Place(address="/triggers", name=marked("Triggers", group=_CATALOG), route="list_triggers", group=_CATALOG),
+    Place(address="/forges", name=marked("Forges", group=_CATALOG), route="list_forges", group=_CATALOG),
+    Place(address="/queues", name=marked("Queues", group=_CATALOG), route="list_queues", group=_CATALOG),
+    Place(address="/profiles", name=marked("Profiles", group=_CATALOG), route="list_profiles", group=_CATALOG),
+    Place(address="/documents", name=marked("Documents", group=_CATALOG), route="list_documents", group=_CATALOG),
+    Place(address="/credentials", name=marked("Credentials", group=_CATALOG), route="list_credentials", group=_CATALOG),
+    Place(
+        address="/service-accounts",
+        name=marked("Service accounts", group=_CATALOG),
+        route="list_service_accounts",
+        group=_CATALOG,
+    ),
+    Place(address="/workers", name=marked("Workers", group=_OPERATIONS), route="list_workers", group=_OPERATIONS),
+    Place(address="/users", name=marked("Users", group=_OPERATIONS), route="list_users", group=_OPERATIONS),
+    Place(address="/audit", name=marked("Audit", group=_OPERATIONS), route="list_audit", group=_OPERATIONS),
+    Place(
+        address="/dead-letters",
+        name=marked("Dead letters", group=_OPERATIONS),
+        route="list_dead_letters",
+        group=_OPERATIONS,
+    ),
+    Place(address="/webhooks", name=marked("Webhooks", group=_OPERATIONS), route="list_webhooks", group=_OPERATIONS),
+    Place(address="/api-keys", name=marked("API keys", group=_OPERATIONS), route="list_api_keys", group=_OPERATIONS),
+    Place(address="/api/docs", name=marked("API", group=_OPERATIONS), route="me", group=_OPERATIONS),
+    Place(address="/settings", name=marked("Settings", group=_OPERATIONS), route="list_settings", group=_OPERATIONS),
 )
 
 
