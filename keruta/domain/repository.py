@@ -31,6 +31,8 @@ DEFAULT_TRANSPORTS = frozenset({"https", "http", "ssh"})
 _UNSEEN = re.compile(r"[\x00-\x20\x7f]")
 _SCP = re.compile(r"(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9.-]*:(?!/?/)[^\s:][^\s]*")
 _REF = re.compile(r"(?!-)(?!/)(?!.*(?:\.\.|//|@\{|\.lock(?:/|$)))[^\x00-\x20\x7f~^:?*\[\\]{1,255}(?<![./])")
+# A revision of Git's that only a clone can resolve, such as main~1, v1^{} or main@{yesterday}. Source: gitrevisions(7)
+_EXPRESSION = re.compile(r"(?!-)[^\x00-\x20\x7f:?*\[\\~^@]{1,200}(?:@?[~^]|@\{)[^\x00-\x1f\x7f]{0,50}")
 _NOT_IN_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\\ud800-\udfff]|\.\.|@\{")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _COMMIT = re.compile(r"[0-9a-fA-F]{40}|[0-9a-fA-F]{64}")
@@ -76,7 +78,11 @@ def ref_fault(ref: str) -> Message | None:
 
     Source: git-check-ref-format(1).
     """
-    return None if _REF.fullmatch(ref) and ref != "@" else message("field_ref")
+    if _REF.fullmatch(ref) and ref != "@":
+        return None
+    if _EXPRESSION.fullmatch(ref):
+        return message("field_ref_expression", ref=ref)
+    return message("field_ref")
 
 
 def branch_fault(branch: str) -> Message | None:
@@ -120,14 +126,16 @@ _SHORTENED = {
     "tags/": "refs/tags/",
     "remotes/origin/": "refs/heads/",
     "origin/": "refs/heads/",
+    "pull/": "refs/pull/",
+    "merge-requests/": "refs/merge-requests/",
 }
 
 
 def ref_names(ref: str) -> list[str]:
     """Lists the full names that a ref may stand for on the server, the first that is there counts.
 
-    As Git does in a clone, `heads/main`, `tags/v1`, `origin/main` and `remotes/origin/main` name what they name there;
-    a branch or tag that is really called so goes first.
+    As Git does in a clone, `heads/main`, `tags/v1`, `origin/main` and `remotes/origin/main` name what they name there,
+    and `pull/7/head` what `git fetch` takes it for; a branch or tag that is really called so goes first.
     """
     found = [ref] if ref.startswith("refs/") else [f"refs/heads/{ref}", f"refs/tags/{ref}"]
     bare = ref.removeprefix("refs/")

@@ -308,6 +308,30 @@ def test_a_branch_that_is_really_called_so_goes_first(place: Place, http: GitHtt
     assert place.checkout(http.url("a.git"), reader(http), ref="origin/main") == commit
 
 
+def test_a_pull_request_by_the_name_that_git_fetch_takes(place: Place, http: GitHttp) -> None:
+    """GitHub's own instructions write `pull/7/head`."""
+    commit = make_repository(http.root / "a.git")
+    git(http.root / "a.git", "update-ref", "refs/pull/7/head", commit)
+
+    assert place.checkout(http.url("a.git"), reader(http), ref="pull/7/head") == commit
+
+
+@pytest.mark.parametrize(
+    ("ref", "expected"),
+    [("file", "The ref names no commit"), ("tree", "The ref names no commit"), ("f" * 64, "have 40 digits")],
+)
+def test_a_ref_that_names_no_commit_is_told_so(place: Place, http: GitHttp, ref: str, expected: str) -> None:
+    """A tag may name a file or a directory; an id of SHA-256 is none of this repository's."""
+    make_repository(http.root / "a.git")
+    git(http.root / "a.git", "tag", "file", "main:README.md")
+    git(http.root / "a.git", "tag", "tree", "main^{tree}")
+
+    with pytest.raises(PhaseError) as caught:
+        place.checkout(http.url("a.git"), reader(http), ref=ref)
+
+    assert (caught.value.reason, expected in caught.value.message.text) == ("RefNotFound", True)
+
+
 def test_a_commit_by_a_part_of_its_id_is_told_what_to_write(place: Place, http: GitHttp) -> None:
     """No server finds it by that; the whole id in capitals is taken."""
     commit = make_repository(http.root / "a.git")

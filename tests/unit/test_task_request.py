@@ -211,6 +211,8 @@ def test_limits_count_bytes_where_the_system_does(changes: dict[str, Any], at: s
         ("main", ["main"], True),
         ("origin/main", ["main", "origin/main"], True),
         ("origin/secret", ["origin/*"], False),
+        ("pull/7/head", ["pull/*", "refs/pull/*"], True),
+        ("merge-requests/7/head", ["merge-*"], False),
         ("heads/secret", ["heads/*"], False),
         ("refs/remotes/origin/secret", ["refs/remotes/*"], False),
         ("A" * 40, ["main", "AAA*"], False),

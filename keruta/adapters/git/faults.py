@@ -52,12 +52,14 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     (r"fatal: repository '.*' not found|error: repository not found", "RepositoryNotFound", "git_no_repository"),
     (r"fatal: '.*' does not appear to be a git repository", "RepositoryNotFound", "git_no_repository_here"),
     (r"fatal: (repository )?'.*' does not exist", "RepositoryNotFound", "git_no_repository_here"),
+    (r"fatal: reference is not a tree|fatal: cannot switch branch to a non-commit", "RefNotFound", "git_no_tree"),
     (r"(error|fatal): invalid path", "CheckoutRefused", "git_path_outside"),
     (r"(error|fatal): .*beyond a symbolic link", "CheckoutRefused", "git_path_outside"),
     (r"fatal: .*(unknown repository extension|expected git repo version)", "CloneFailed", "git_format_unknown"),
     (r"fatal: detected dubious ownership", "RepositoryNotFound", "git_other_owner"),
     (r"(error|fatal): .*no space left on device", "WorkspaceFailed", "git_disk_full"),
 )
+_OTHER_HASH = re.compile(r"fatal: mismatched algorithms: client \w+; server (sha1|sha256)")
 _KILLED = re.compile(r"(fatal|error): .*died of signal 9|(fatal|error): out of memory", re.IGNORECASE)
 _KNOWN = [(re.compile(pattern, re.IGNORECASE), reason, code) for pattern, reason, code in _SAID]
 
@@ -90,6 +92,8 @@ def fault(said: str, reason: str) -> PhaseError:
     own = own_lines(said)
     if any(_KILLED.match(line) for line in own):
         return killed()
+    if other := next(filter(None, map(_OTHER_HASH.match, own)), None):
+        return PhaseError("RefNotFound", message("git_other_hash", digits=64 if other[1] == "sha256" else 40))
     for pattern, known, code in _KNOWN:
         if any(pattern.match(line) for line in own):
             refused = reason.startswith("Push") and known in ("CloneAuthFailed", "RepositoryNotFound")

@@ -65,6 +65,9 @@ TEXTS = {
     "field_name_nul": "A name contains no NUL character.",
     "field_repository_address": "This is not a repository's address: use https://, ssh:// or user@host:path.",
     "field_ref": "This is not a branch, tag or commit.",
+    "field_ref_expression": (
+        "A branch, a tag or a commit's full id is wanted here, not an expression; `git rev-parse` shows the id of {ref}."
+    ),
     "field_repository_host": "This is not a repository's address: it names no host.",
     "field_repository_host_unclear": (
         "Programs take this host for different servers, or for none; write it in the form that begins with xn--."

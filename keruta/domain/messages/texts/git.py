@@ -30,6 +30,8 @@ TEXTS = {
     "git_no_write_right": "The push credential may only read this repository; give it the right to write.",
     "git_no_ref": "The repository has no such branch or tag.",
     "git_no_commit": "The repository has no such commit, or does not allow fetching it.",
+    "git_no_tree": "The ref names no commit, but a single file or a directory; name a branch, a tag of a commit, or a commit.",
+    "git_other_hash": "No commit here has an id of this length: the repository's ids have {digits} digits.",
     "git_transport_refused": "The address, or a submodule's, uses a transport that is not allowed.",
     "git_no_repository": "There is no such repository, or these credentials can't see it.",
     "git_no_repository_here": "There is no repository at this address.",
