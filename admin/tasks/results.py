@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
@@ -31,6 +32,7 @@ blueprint = flask.Blueprint("tasks_results", __name__)
 REPORTS_READ, REPORTS_BYTES = 20, 1024 * 1024  # on a task's page: the rest is on pages of its own
 CASES_SHOWN = 100
 BLOCK_BYTES = 256 * 1024
+_OF_WINDOWS = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)  # names of its devices
 
 
 class Tests(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,14 +100,18 @@ class _Buffer:
 
 
 def name_in_archive(path: str, taken: set[str]) -> str:
-    """Return a name that leads no program out of the directory where it unpacks, and that is there once."""
+    """Return a name that leads no program out of the directory where it unpacks, and that is there once.
+
+    Windows and macOS take names for one that differ in case or in how a letter is composed.
+    """
     parts = [part.rstrip(" .") or "_" for part in re.split(r"[/\\]", re.sub(r"[\x00-\x1f:*?\"<>|]", "_", path))]
+    parts = [f"_{part}" if _OF_WINDOWS.fullmatch(part) else part for part in parts]
     name = wanted = "/".join(part if part not in (".", "..") else "_" for part in parts)
     number = 1
-    while name.lower() in taken:
+    while (known := unicodedata.normalize("NFC", name).casefold()) in taken:
         number += 1
         name = f"{wanted}~{number}"
-    taken.add(name.lower())
+    taken.add(known)
     return name
 
 

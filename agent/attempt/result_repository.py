@@ -247,7 +247,7 @@ class ResultRepository:
             return parent
         parents = [word for one in (parent, *merged) if one is not None for word in ("-p", one)]
         git = self.git.with_env({**self.git.env, **self._signed})
-        given = text.encode("utf-8", "replace")
+        given = text.encode("utf-8", "replace").replace(b"\0", b"")  # Git refuses a message with one
         return git("commit-tree", tree, *parents, "-F", "-", stdin=given, reason="PushFailed").strip()
 
     def _tree(self, commit: str) -> bytes:
