@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import os
 import re
 import ssl
@@ -50,7 +51,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     """The same in a file."""
 
     no_proxy: tuple[str, ...] = ()
-    """Hosts and domains that are asked directly, beside this machine and a cluster's own services."""
+    """What is asked directly, beside this machine and a cluster's own services: hosts, domains, `10.0.0.0/8`, `*`."""
 
     def __post_init__(self) -> None:
         faults = []
@@ -123,9 +124,9 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
     def direct(self, host: str) -> bool:
         """Says whether a host is asked without the proxy."""
-        name = host.lower().rstrip(".")
-        listed = [one.lower().lstrip("*").lstrip(".") for one in (*ALWAYS_DIRECT, *self.no_proxy)]
-        return not self.https_proxy or any(name == one or name.endswith(f".{one}") or not one for one in listed)
+        name = host.lower().strip("[]").rstrip(".")
+        listed = (*ALWAYS_DIRECT, *self.no_proxy)
+        return not self.https_proxy or any(_covers(_without_port(one.lower()), name) for one in listed)
 
     def variables(self, bundle: Path | None) -> dict[str, str]:
         """The conventional variables by which other programs learn the same.
@@ -135,7 +136,8 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         """
         found = dict.fromkeys(CA_VARIABLES, str(bundle)) if bundle is not None else {}
         if self.https_proxy:
-            listed = ",".join((*ALWAYS_DIRECT, *self.no_proxy))
+            listed = ",".join((*ALWAYS_DIRECT, *map(_for_programs, self.no_proxy)))
+            listed = "*" if "*" in self.no_proxy else listed  # libcurl and Python know it by itself alone
             found |= {"HTTPS_PROXY": self.https_proxy, "https_proxy": self.https_proxy}
             found |= {"NO_PROXY": listed, "no_proxy": listed}
         return found
@@ -159,6 +161,37 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
             "KERUTA_NO_PROXY": ",".join(self.no_proxy),
         }
         return {name: value for name, value in given.items() if value}
+
+
+def _without_port(entry: str) -> str:
+    """An entry of a no-proxy list for the host's every port: libcurl, and so Git, knows none with a port."""
+    named, colon, digits = entry.rpartition(":")
+    return named if colon and digits.isdigit() and (":" not in named or named.endswith("]")) else entry
+
+
+def _covers(entry: str, host: str) -> bool:
+    """Say whether an entry of a no-proxy list means a host: by a name, a domain, an address or a network.
+
+    Args:
+        host: a name or an address, without brackets.
+    """
+    if entry == "*":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        domain = entry.removeprefix("*").strip(".")
+        return bool(domain) and (host == domain or host.endswith(f".{domain}"))
+    try:
+        return address in ipaddress.ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return False
+
+
+def _for_programs(entry: str) -> str:
+    """An entry as every program reads it: libcurl, and so Git, knows no `*.example.com`."""
+    entry = _without_port(entry)
+    return entry.removeprefix("*") if entry.startswith("*.") else entry
 
 
 def network(environ: Mapping[str, str] | None = None) -> Network:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from agent.attempt.checkout import checkout
@@ -120,6 +121,35 @@ def test_what_is_excepted_is_asked_directly(company: Company) -> None:
               "mongo.keruta.svc.cluster.local"]  # fmt: skip
     assert [name for name in direct if not listed.direct(name)] == []
     assert [name for name in ("notcompany.test", "example.org", "10.0.0.10") if listed.direct(name)] == []
+
+
+@pytest.mark.parametrize("entry", ["*.company.test", ".company.test", "{host}:443", "*"])
+def test_git_and_keruta_read_exceptions_alike(company: Company, tmp_path: Path, entry: str) -> None:
+    """Also in forms that libcurl itself does not know."""
+    reach = msgspec.structs.replace(company.reach, no_proxy=(entry.format(host=HOST),))
+    credential = Credential(name="a", username="a+b", token="the-token")
+    resolved = {
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "http.curloptResolve",
+        "GIT_CONFIG_VALUE_0": f"{HOST}:{company.server.port}:127.0.0.1",
+    }  # fmt: skip
+    transports = DEFAULT_TRANSPORTS
+
+    with environment(
+        credential, tmp_path / "private", url=company.url, transports=transports, own=False, reach=reach
+    ) as env:
+        said = Git(tmp_path, {**env, **resolved}, threading.Event(), time.monotonic() + 60)("ls-remote", company.url)
+
+    assert "refs/heads/main" in said
+    assert reach.direct(HOST)
+    assert company.proxy.tunnels == []
+
+
+def test_networks_are_exceptions() -> None:
+    """As programs take them, of both versions of IP."""
+    listed = Network(https_proxy="http://proxy:3128", no_proxy=("10.0.0.0/8", "fd00::/8", "[fe80::1]:8443"))
+
+    assert all(listed.direct(one) for one in ("10.1.2.3", "fd00::1", "[fd00::2]", "fe80::1"))
+    assert not any(listed.direct(one) for one in ("11.0.0.1", "10.example.com", "fe80::2"))
 
 
 def test_an_unknown_authority_is_told_and_not_tried_again(company: Company) -> None:
