@@ -109,6 +109,47 @@ def test_a_place_costs_the_same_with_any_history(world: World) -> None:
     assert (found.recent, found.waiting, found.at_work) == ([], [], [])
 
 
+def test_the_tasks_that_ended_last_are_found_among_few(world: World) -> None:
+    """Where there are thousands, also if the newest ones still wait."""
+    world.worker("w1", slots=1)
+    task = world.submit(url=URL, name="one")
+    world.assign()
+    world.start(task)
+    world.end(task)
+    model = closed(world.document(task))
+    tasks = world.database["tasks"]
+    tasks.delete_one({"_id": task})
+    tasks.insert_many([{**model, "_id": f"{number:026d}"} for number in range(2500)])
+    tasks.insert_many([{**model, "_id": f"{number:026d}", "status": "assigned"} for number in range(2500, 2700)])
+    places = [Place(kind="queue", name="default"), Place(kind="worker", name="w1")]
+    activity = MongoActivity(world.database)
+    first = [activity.of(ANN, place) for place in places]  # the charts are remembered from now on
+
+    before = scanned(world)
+    found = [activity.of(ANN, place) for place in places]
+
+    assert [[task.id for task in one.recent] for one in (*first, *found)] == 4 * [
+        [f"{number:026d}" for number in range(2499, 2489, -1)]
+    ]
+    assert scanned(world) - before < 2 * 500
+
+
+def test_the_tasks_that_ended_last_are_looked_for_among_the_newest(world: World) -> None:
+    """Not through all that anyone ever submitted there."""
+    model = closed(world.document(world.submit(url=URL, name="one")))
+    rows = [{**model, "_id": f"{number:026d}"} for number in range(2100)]
+    world.database["tasks"].insert_many([{**rows[0], "status": "succeeded"}, *rows[1:]])
+    before = scanned(world)
+
+    assert MongoActivity(world.database).of(ANN, Place(kind="queue", name="default")).recent == []
+    assert scanned(world) - before < 3 * 2000 + 100
+
+
+def scanned(world: World) -> int:
+    """How many documents mongod has read."""
+    return int(world.database.client.admin.command("serverStatus")["metrics"]["queryExecutor"]["scannedObjects"])
+
+
 # ---------------------------------------------------------------- favourites
 
 

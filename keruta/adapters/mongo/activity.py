@@ -89,12 +89,17 @@ class MongoActivity:
         return [to_summary(row) for row in rows["there"]], more
 
     def _recent(self, who: Principal, place: Place) -> list[TaskSummary]:
-        stages: list[dict[str, Any]] = [
-            {"$match": _seen(who, place)}, {"$sort": {"_id": -1}}, {"$limit": LOOKED_AT},
-            {"$match": {**_on(place), "status": {"$in": sorted(ENDED)}}}, {"$limit": RECENT},
-            {"$project": SUMMARY_PROJECTION},
-        ]  # fmt: skip
-        return [to_summary(row) for row in self._tasks.aggregate(stages, hint="seen_by")]
+        """Return the tasks that ended last, of the newest ones.
+
+        How far back these go is read from the index alone. An aggregation with a limit before the condition would
+        read all of them, however soon enough are found.
+        """
+        seen = _seen(who, place)
+        newest = self._tasks.find(seen, ["_id"]).sort("_id", -1).hint("seen_by")
+        oldest = next(newest.skip(LOOKED_AT - 1).limit(1), {"_id": ""})
+        ended = {**seen, "_id": {"$gte": oldest["_id"]}, **_on(place), "status": {"$in": sorted(ENDED)}}
+        found = self._tasks.find(ended, SUMMARY_PROJECTION).sort("_id", -1).hint("seen_by").limit(RECENT)
+        return [to_summary(row) for row in found]
 
 
 def _seen(who: Principal, place: Place) -> dict[str, Any]:
