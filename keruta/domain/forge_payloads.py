@@ -39,7 +39,7 @@ FAILED = frozenset({"failure", "failed", "error", "timed_out", "action_required"
 # The forges' own words for what happened, in one word for all of them; others are as they are.
 CHANGES = {
     "open": "opened", "reopen": "reopened", "synchronize": "synchronized", "close": "closed", "merge": "closed",
-    "reviewed": "submitted",
+    "reviewed": "created",
     "label_updated": "labeled", "label_cleared": "unlabeled", "ready_for_review": "ready", "create": "created",
 }  # fmt: skip
 
@@ -74,7 +74,7 @@ def _github(provider: Provider, name: str, payload: Mapping[str, Any]) -> ForgeE
     if name in ("pull_request", "pull_request_label", "pull_request_sync"):
         return _pull_request(payload, {**common, "added": _added(provider, payload, common["action"])})
     if name in REVIEWS and "pull_request" in payload:
-        return _review(payload, common)
+        return _review(name, payload, common)
     if name == "merge_group":
         return _merge_group(payload, common)
     if name in ("check_run", "status"):
@@ -136,19 +136,22 @@ REVIEWS = frozenset({
 })  # fmt: skip
 
 
-def _review(payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEvent:
+def _review(name: str, payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEvent:
     """Read a review of a pull request, or one comment on a line of it; Gitea's review has no number of its own."""
     of = "comment" if "comment" in payload else "review"
     text = "content" if isinstance(part(payload, of, "content"), str) else "body"
     at = text_at(payload, of, "updated_at") or text_at(payload, of, "submitted_at")
     number = number_at(payload, of, "id")
     found = _pull_request(payload, {**common, "added": None})
-    # GitHub tells of a review's comments one by one beside it: a review without words of its own adds nothing.
-    silent = of == "review" and not (part(payload, of, text) or "").strip() if number is not None else False
+    # GitHub tells of a review's comments one by one beside it: a review without words of its own adds nothing. Gitea
+    # does not, so it adds nothing there if it approves.
+    told = number is not None or common["action"] != "reviewed" or name == "pull_request_approved"
+    silent = of == "review" and told and not (part(payload, of, text) or "").strip()
     return msgspec.structs.replace(
         found, kind="review_comment", at=moment_of(at) or found.at, url=link_at(payload, of, "html_url") or found.url,
         change="silent" if silent else {"submitted": "created"}.get(common["action"] or ""),
-        identity=f"review {comment_identity(payload, of, common['action'], at)}" if number is not None else "",
+        # A review and a comment may have the same number.
+        identity=f"review {comment_identity(payload, of, common['action'], at, of)}" if number is not None else "",
         **written_at(payload, of, text),
     )  # fmt: skip
 

@@ -54,11 +54,13 @@ def has_mark(payload: Any, *path: str) -> bool:
     return isinstance(found, str) and MARK in found
 
 
-def comment_identity(payload: Mapping[str, Any], of: str, action: str | None, at: str | None) -> str:
+def comment_identity(
+    payload: Mapping[str, Any], of: str, action: str | None, at: str | None, kind: str = "comment"
+) -> str:
     """Return the identity of what was done to a comment: it is written once, and changed at a time."""
     number = number_at(payload, of, "id")
     created = action in ("created", "create", "submitted")
-    return f"comment {number} created" if created else f"comment {number} {action} {at}"
+    return f"{kind} {number} created" if created else f"{kind} {number} {action} {at}"
 
 
 def written_at(payload: Any, *path: str) -> dict[str, Any]:

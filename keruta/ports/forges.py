@@ -16,6 +16,8 @@ from keruta.domain.messages import Message
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
 
+NamedPayload = tuple[str, dict[str, Any]]  # an event's name, in the forge's own word, and its payload
+
 
 class ForgeApi(Protocol):
     """A forge, for one account. Every method raises ForgeError."""
@@ -62,8 +64,16 @@ class ForgeApi(Protocol):
         """Return the commit of each branch; None where they are too many to list."""
         ...
 
-    def push_payload(self, repository: str, branch: str, before: str, after: str) -> dict[str, Any]:
-        """Return the payload that the forge would have sent of a push."""
+    def tags(self, repository: str) -> dict[str, str] | None:
+        """Return the commit that each tag is on; None where they are too many to list."""
+        ...
+
+    def push_payload(self, repository: str, ref: str, before: str, after: str) -> dict[str, Any]:
+        """Return the payload that the forge would have sent of a push.
+
+        Args:
+            ref: with `refs/heads/` or `refs/tags/`.
+        """
         ...
 
     def open_pull_requests(self, repository: str) -> list[tuple[int, str, dict[str, Any]]] | None:
@@ -78,6 +88,16 @@ class ForgeApi(Protocol):
 
     def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
         """Return the payloads that the forge would have sent of comments that are new."""
+        ...
+
+    def issues_since(self, repository: str, since: datetime) -> list[NamedPayload]:
+        """Return the events that the forge would have sent of issues: opened, reopened, labelled, assigned."""
+        ...
+
+    def reviews_since(self, repository: str, since: datetime) -> list[NamedPayload]:
+        """Return the events that the forge would have sent of new reviews of open pull requests, and of comments on
+        their lines, as far as they are not among its comments.
+        """
         ...
 
     def redeliver(self, repository: str, address: str, since: datetime) -> int:

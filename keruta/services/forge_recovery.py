@@ -1,5 +1,5 @@
-"""Finds what a forge did not deliver, or keruta did not take: compares branches, open pull requests and new comments
-with the records.
+"""Finds what a forge did not deliver, or keruta did not take: compares branches, tags and open pull requests with the
+records, and what was done to issues, said in comments and in reviews since.
 
 What is found becomes a delivery as the forge would have sent it, under the event's own identity, so the event itself
 still makes no second task when it comes late. A difference counts when it is there for a while: its delivery may be on
@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Literal
 
 import msgspec
 
@@ -22,7 +22,7 @@ from keruta.domain.forge_payloads import read_event
 from keruta.domain.forges import ForgeEvent
 from keruta.errors import Conflict, NotFound
 from keruta.ports.deliveries import DeliveryStore
-from keruta.ports.forges import ForgeApi, Forges
+from keruta.ports.forges import ForgeApi, Forges, NamedPayload
 from keruta.ports.recovery import Compared, RecoveryStore
 
 log = logging.getLogger(__name__)
@@ -49,46 +49,71 @@ def recover(store: RecoveryStore, deliveries: DeliveryStore, forges: Forges, now
         return 0
     except (NotFound, Conflict):
         return 0
-    provider = deliveries.provider(due.spec)
-    for key, name, payload in missed:
+    provider, count = deliveries.provider(due.spec), 0
+    for name, payload in missed:
         event = read_event(provider, name, payload)
-        if event.kind is None:
+        if event.kind is None or store.heard(due.spec.name, event):
             continue
-        _add(deliveries, store, due.spec, key, event, msgspec.json.encode(payload))
+        count += _add(deliveries, store, due.spec, event, msgspec.json.encode(payload))
     store.compared(due, now)
-    return len(missed)
+    return count
 
 
-def _add(
-    deliveries: DeliveryStore, store: RecoveryStore, spec: TriggerSpec, key: str, event: ForgeEvent, body: bytes
-) -> None:
-    """Store what was missed, once; then note it, so that the event itself counts as a repeat if it comes late."""
-    if key:
-        store.recovering(spec.name, key, event.commit)
-    _, new = deliveries.add(spec.name, f"recovered-{event.identity}"[:200].replace(" ", "-"), event, body)
+def _add(deliveries: DeliveryStore, store: RecoveryStore, spec: TriggerSpec, event: ForgeEvent, body: bytes) -> bool:
+    """Note what was missed, so that the event itself counts as a repeat if it comes late; then store it, once.
+
+    Returns:
+        Whether it was not found before.
+    """
+    store.recovering(spec.name, event)
+    try:
+        _, new = deliveries.add(spec.name, f"recovered-{event.identity}"[:200].replace(" ", "-"), event, body)
+    except Conflict:
+        new = False  # it was found before, and its text was changed since
     metrics.DELIVERIES.labels(outcome="recovered" if new else "repeated").inc()
     log.warning("delivery recovered", extra={"action": "delivery_recovered", "trigger": spec.name, "event": event.name})
+    return new
 
 
-Missed = tuple[str, str, Mapping[str, Any]]
-
-
-def _missed(api: ForgeApi, repository: str, due: Compared, store: RecoveryStore, now: datetime) -> Iterator[Missed]:
-    """Yield what there is and no delivery told of: the record's key, the event's name, and its payload."""
+def _missed(
+    api: ForgeApi, repository: str, due: Compared, store: RecoveryStore, now: datetime
+) -> Iterator[NamedPayload]:
+    """Yield what there is and no delivery told of: the event's name, and its payload."""
     events = set(due.spec.events)
-    if "push" in events and (heads := api.branches(repository)) is not None:
-        for branch, commit in heads.items():
-            before = store.changed(due, f"branch {branch}", commit, now)
-            if before is not None:
-                yield f"branch {branch}", "push", api.push_payload(repository, branch, before, commit)
+    if "push" in events:
+        yield from _moved(api, repository, due, store, now, "branch", api.branches(repository))
+    if "tag" in events:
+        yield from _moved(api, repository, due, store, now, "tag", api.tags(repository))
     if "pull_request" in events and (pulls := api.open_pull_requests(repository)) is not None:
         open_now = set()
         for number, commit, payload in pulls:
             open_now.add(f"pull {number}")
             if store.changed(due, f"pull {number}", commit, now) is not None:
-                yield f"pull {number}", api.pull_request_event, payload
+                yield api.pull_request_event, payload
         for key in store.gone(due, "pull ", open_now, now):
-            yield "", api.pull_request_event, api.closed_payload(repository, int(key.removeprefix("pull ")), now)
-    if events & {"comment", "review_comment"} and due.since is not None:
-        for payload in api.comments_since(repository, due.since - OVERLAP):
-            yield "", api.comment_event, payload
+            yield api.pull_request_event, api.closed_payload(repository, int(key.removeprefix("pull ")), now)
+    if due.since is None:
+        return
+    since = due.since - OVERLAP
+    if events & {"comment", "review_comment"}:
+        for payload in api.comments_since(repository, since):
+            yield api.comment_event, payload
+    if "issue" in events:
+        yield from api.issues_since(repository, since)
+    if "review_comment" in events:
+        yield from api.reviews_since(repository, since)
+
+
+def _moved(
+    api: ForgeApi, repository: str, due: Compared, store: RecoveryStore, now: datetime, kind: Literal["branch", "tag"],
+    found: Mapping[str, str] | None,
+) -> Iterator[NamedPayload]:  # fmt: skip
+    """Yield the pushes of branches or tags; None are too many to compare."""
+    if found is None:
+        return
+    ref = "refs/heads/" if kind == "branch" else "refs/tags/"
+    for name, commit in found.items():
+        before = store.changed(due, f"{kind} {name}", commit, now)
+        if before is not None:
+            yield "push", api.push_payload(repository, f"{ref}{name}", before, commit)
+    store.gone(due, f"{kind} ", {f"{kind} {name}" for name in found}, now)

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from keruta.adapters.forges.gitea import Gitea
 from keruta.adapters.forges.github import GitHub
 from keruta.adapters.forges.github_app import app
 from keruta.adapters.forges.gitlab import GitLab
@@ -206,7 +207,7 @@ def test_gitlab_is_asked_in_its_own_words() -> None:
 def test_what_there_is_at_gitlab_is_read_as_if_it_had_been_delivered() -> None:
     with GitLabApi() as server:
         api = GitLab(server.url, lambda _: "token")
-        pushed = read_event("gitlab", "Push Hook", api.push_payload("team/app", "main", "0" * 40, COMMIT))
+        pushed = read_event("gitlab", "Push Hook", api.push_payload("team/app", "refs/heads/main", "0" * 40, COMMIT))
         ((number, commit, payload),) = api.open_pull_requests("team/app") or []
         opened = read_event("gitlab", api.pull_request_event, payload)
         closed = read_event("gitlab", api.pull_request_event, api.closed_payload("team/app", 4, datetime.now(UTC)))
@@ -246,6 +247,63 @@ def test_new_comments_at_gitlab_are_read_as_if_they_had_been_delivered() -> None
     assert (review.ref, review.base, review.labels) == ("fix", "main", ["bug"])
     assert (review.sender, review.sender_id, review.change, review.commands) == ("dana", 9, "created", ["/keruta fix"])
     assert review.identity == "comment 8 created"
+
+
+def test_what_was_done_to_issues_at_gitlab_is_read_as_if_it_had_been_delivered() -> None:
+    """Labels that an issue was opened with are among its own; others that were put on at once are one event."""
+    since, user = datetime(2026, 1, 2, 12, tzinfo=UTC), {"id": 9, "username": "dana"}
+    events = [
+        {"action": action, "label": {"name": name}, "user": user, "created_at": f"2026-01-02T{at}Z"}
+        for action, name, at in (("add", "bug", "12:00:01"), ("add", "a", "12:05:00"), ("add", "b", "12:05:00"),
+                                 ("remove", "bug", "12:06:00"))
+    ]  # fmt: skip
+    issue = {"iid": 3, "title": "I", "labels": ["bug", "a", "b"], "author": user, "created_at": "2026-01-02T12:00:00Z"}
+    with GitLabApi() as server:
+        lists = {
+            "/issues": [issue],
+            "/resource_label_events": events,
+            "/tags": [{"name": "v1", "commit": {"id": COMMIT}}],
+        }
+        server.reply = lambda method, path: (200, lists["/" + path.rpartition("/")[2]])  # type: ignore[method-assign]
+        api = GitLab(server.url, lambda _: "token")
+        tags = api.tags("team/app")
+        opened, put = (read_event("gitlab", name, one) for name, one in api.issues_since("team/app", since))
+
+    assert (opened.change, opened.labels, opened.sender_id) == ("opened", ["bug"], 9)
+    assert (put.change, put.added, put.number) == ("labeled", ["a", "b"], 3)
+    assert tags == {"v1": COMMIT}
+
+
+def test_what_was_done_at_gitea_is_read_as_if_it_had_been_delivered() -> None:
+    """An issue with its timeline, and a pull request with its reviews; times may be in any zone."""
+    since, user = datetime(2026, 1, 2, 12, tzinfo=UTC), {"id": 9, "login": "dana"}
+
+    def done(kind: str, minute: int, **more: Any) -> dict[str, Any]:
+        return {"type": kind, "user": user, "created_at": f"2026-01-02T07:{minute:02}:00-05:00", **more}
+
+    log = [done("label", 0, label={"name": "bug"}, body="1"), done("label", 5, label={"name": "late"}, body="1"),
+           done("assignees", 6, assignee=user), done("assignees", 7, assignee=user, removed_assignee=True),
+           done("label", 8, label={"name": "bug"}, body=""), done("reopen", 9),
+           done("comment", 9, body="1")]  # fmt: skip
+    issue = {**done("", 0), "number": 3, "labels": [{"name": "bug"}, {"name": "late"}]}
+    pull = {"number": 7, "updated_at": "2026-01-02T07:10:00-05:00", "head": {"sha": COMMIT, "repo": {"id": 1}},
+            "base": {"repo": {"id": 1}}}  # fmt: skip
+    reviews = [{"id": 1, "state": state, "body": state, "user": user, "submitted_at": "2026-01-02T07:10:00-05:00"}
+               for state in ("APPROVED", "COMMENT", "PENDING", "REQUEST_REVIEW")]  # fmt: skip
+    with GitLabApi() as server:
+        lists = {"issues": [issue], "timeline": log, "pulls": [pull], "reviews": reviews}
+        server.reply = lambda method, path: (200, lists[path.rpartition("/")[2]])  # type: ignore[method-assign]
+        api = Gitea(server.url, lambda _: "token")
+        issues = [read_event("gitea", name, one) for name, one in api.issues_since("team/app", since)]
+        said = [read_event("gitea", name, one) for name, one in api.reviews_since("team/app", since)]
+
+    assert [(one.change, one.number, one.sender_id) for one in issues] == [
+        ("opened", 3, 9), ("labeled", 3, 9), ("assigned", 3, 9), ("reopened", 3, 9)
+    ]  # fmt: skip
+    assert issues[0].labels == ["bug"]
+    assert [(one.kind, one.change, one.comment, one.commit) for one in said] == [
+        ("review_comment", "created", state, COMMIT) for state in ("APPROVED", "COMMENT")
+    ]
 
 
 def test_the_same_status_once_more_is_no_fault_at_gitlab() -> None:

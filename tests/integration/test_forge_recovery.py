@@ -26,6 +26,9 @@ class Compared(Town):
         self.heads(main=OLD)
         self.pulls()
         self.comments()
+        self.tags()
+        self.issues()
+        self.reviews()
         github.answers["GET", f"/repos/{NAME}/hooks"] = (200, [], {})
 
     def heads(self, **commits: str) -> None:
@@ -47,6 +50,24 @@ class Compared(Town):
         } for number, text in enumerate(texts, 1)]  # fmt: skip
         self.github.answers["GET", f"/repos/{NAME}/issues/comments"] = (200, found, {})
 
+    def tags(self, **commits: str) -> None:
+        found = [{"name": name, "commit": {"sha": commit}} for name, commit in commits.items()]
+        self.github.answers["GET", f"/repos/{NAME}/tags"] = (200, found, {})
+
+    def issues(self, *changes: dict[str, Any]) -> None:
+        """One issue, opened now if there is one, and what was done to it."""
+        opened = {"number": 3, "title": "Fault", "labels": [], "created_at": self.now.isoformat(), "user": {"id": 5}}
+        self.github.answers["GET", f"/repos/{NAME}/issues"] = (200, [opened] if changes else [], {})
+        done = [{"created_at": self.now.isoformat(), "issue": opened, "actor": {"login": "dana", "id": 5}, **one}
+                for one in changes]  # fmt: skip
+        self.github.answers["GET", f"/repos/{NAME}/issues/events"] = (200, done, {})
+
+    def reviews(self, *, reviews: tuple[str, ...] = (), comments: tuple[str, ...] = ()) -> None:
+        at, user = self.now.isoformat(), {"login": "dana", "id": 5}
+        for kind, texts, field in (("reviews", reviews, "submitted_at"), ("comments", comments, "created_at")):
+            found = [{"id": number, "body": text, "user": user, field: at} for number, text in enumerate(texts, 1)]
+            self.github.answers["GET", f"/repos/{NAME}/pulls/7/{kind}"] = (200, found, {})
+
     def compare(self, after: timedelta = EVERY) -> int:
         self.now += after
         forges = self.asking.forges
@@ -54,6 +75,11 @@ class Compared(Town):
         count = recover(MongoRecovery(self.world.database), self.world.deliveries, forges, self.now, PUBLIC)
         self.process()
         return count
+
+    def compare_soon(self) -> int:
+        """Compare once more within the time of which everything is read twice."""
+        self.world.database["triggers"].update_one({"_id": "t"}, {"$set": {"compare_at": self.now}})
+        return self.compare(timedelta(minutes=1))
 
     def push_event(self, before: str, after: str, ref: str = "main") -> None:
         self.deliver("push", ref=f"refs/heads/{ref}", before=before, after=after, commits=[], total_commits=0)
@@ -193,3 +219,100 @@ def test_a_forge_that_can_not_be_compared_is_left_alone_for_a_while(town: Compar
     town.compare()
 
     assert [task["status"] for task in town.tasks()] == ["queued"]
+
+
+def test_a_tag_that_was_not_delivered_is_found(town: Compared) -> None:
+    """Once, though an annotated one's delivery names another object. Those from before are not missed."""
+    town.trigger(events=["tag"], command=None)
+    town.tags(v1=OLD)
+    town.compare()
+    town.tags(v1=OLD, v2=HEAD)
+    town.compare()
+    assert town.compare(GRACE) == 1
+    town.deliver("push", ref="refs/tags/v2", before="0" * 40, after="c" * 40, head_commit={"id": HEAD}, commits=[])
+    town.process()
+
+    assert (commits(town), town.last().state) == ([HEAD], "repeated")
+    assert town.github.faults == []
+
+
+def test_tags_from_before_they_were_compared_are_not_missed(town: Compared) -> None:
+    """As where an older version has compared the branches alone."""
+    town.trigger(events=["push", "tag"], command=None)
+    town.compare()
+    town.world.database["triggers"].update_one({"_id": "t"}, {"$unset": {"compared_tags": ""}})
+    town.tags(v1=OLD)
+
+    assert [town.compare() for _ in range(3)] == [0, 0, 0]
+
+
+def test_a_branch_that_is_gone_is_missed_when_it_is_there_again(town: Compared) -> None:
+    """At the same commit. What was seen once, and then no more, has the forge asked no oftener."""
+    town.trigger(events=["push"], command=None)
+    town.heads(main=OLD, topic=HEAD)
+    town.compare()
+    town.heads(main=OLD, brief=HEAD)
+    town.compare()
+    town.heads(main=OLD)
+    town.compare()
+    due = town.world.database["triggers"].find_one({"_id": "t"}) or {}
+    assert due["compare_at"] - due["compared_at"] == EVERY
+    town.heads(main=OLD, topic=HEAD)
+    town.compare()
+    assert town.compare(GRACE) == 1
+    assert commits(town) == [HEAD]
+
+
+def test_what_was_done_to_an_issue_is_found(town: Compared) -> None:
+    """Once each; also if its delivery comes late, of which the time differs by a second."""
+    town.trigger(events=["issue"], command=None, actions=["opened", "labeled", "assigned"])
+    town.compare(timedelta())
+    at = (town.now + timedelta(seconds=1)).isoformat()
+    town.issues(
+        {"event": "labeled", "label": {"name": "bug"}}, {"event": "assigned", "assignee": {"id": 1}},
+        {"event": "locked"}, {"event": "labeled", "issue": {"number": 4, "pull_request": {}}},
+    )  # fmt: skip
+    assert [town.compare_soon(), town.compare_soon()] == [3, 0]
+    for action in ("labeled", "assigned", "opened"):
+        town.deliver("issues", action=action, issue={"number": 3, "updated_at": at}, label={"name": "bug"})
+        town.process()
+        assert town.last().state == "repeated"
+    town.deliver("issues", action="labeled", issue={"number": 3, "updated_at": at}, label={"name": "urgent"})
+    town.process()
+
+    assert [task["spec"]["env"]["KERUTA_PARAM_ACTION"] for task in town.tasks()] == [
+        "opened", "labeled", "assigned", "labeled",
+    ]  # fmt: skip
+    assert town.github.faults == []
+
+
+def test_what_was_told_of_an_issue_is_not_missed(town: Compared) -> None:
+    town.trigger(events=["issue"], command=None, labels=["bug"])
+    town.compare(timedelta())
+    town.issues({"event": "labeled", "label": {"name": "bug"}})
+    at = (town.now + timedelta(seconds=1)).isoformat()
+    town.deliver("issues", action="labeled", issue={"number": 3, "updated_at": at}, label={"name": "bug"})
+    town.deliver("issues", action="opened", issue={"number": 3, "updated_at": at})
+
+    assert town.compare_soon() == 0
+    assert len(town.tasks()) == 1
+
+
+def test_reviews_and_their_comments_that_were_not_delivered_are_found(town: Compared) -> None:
+    """Once each, though both have the same number; also if their deliveries come late, and if one is edited."""
+    town.trigger(events=["review_comment"], command=None)
+    town.compare(timedelta())
+    town.pulls(7)
+    town.reviews(reviews=("Please fix it.", ""), comments=("Here.",))
+    town.compare_soon()
+    town.reviews(reviews=("Please fix it!", ""), comments=("Here.",))
+    town.compare_soon()
+    pull = {"number": 7, "head": {"sha": HEAD, "ref": "fix", "repo": {"id": 1}}, "base": {"repo": {"id": 1}}}
+    town.deliver("pull_request_review", action="submitted", review={"id": 1, "body": "Please fix it."},
+                 pull_request=pull)  # fmt: skip
+    town.deliver("pull_request_review_comment", action="created", comment={"id": 1, "body": "Here."},
+                 pull_request=pull)  # fmt: skip
+    town.process()
+
+    assert [task["spec"]["env"]["KERUTA_PARAM_COMMENT"] for task in town.tasks()] == ["Please fix it.", "Here."]
+    assert town.github.faults == []

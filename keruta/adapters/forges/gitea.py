@@ -9,12 +9,29 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 from keruta.adapters.forges.github import GitHub
-from keruta.adapters.forges.rest import commit_of, list_of, named, segment
+from keruta.adapters.forges.rest import (
+    commit_of,
+    is_since,
+    list_of,
+    named,
+    number_of,
+    segment,
+    set_later,
+    stamp,
+    text_of,
+)
 from keruta.domain.catalog.forges import ForgeRepository
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import Posted, PullRequestText, Thread
+from keruta.ports.forges import NamedPayload
 
 PAGE = 50  # the most that it gives by default
+# What its timeline calls what was done to an issue, and a review, in the words of its events.
+CHANGES = {"label": "label_updated", "assignees": "assigned", "reopen": "reopened"}
+REVIEWS = {
+    "APPROVED": "pull_request_approved", "REQUEST_CHANGES": "pull_request_rejected",
+    "COMMENT": "pull_request_comment",
+}  # fmt: skip
 
 
 class Gitea(GitHub):
@@ -26,7 +43,7 @@ class Gitea(GitHub):
     hook_events: ClassVar[dict[str, tuple[str, ...]]] = {
         "push": ("push",), "tag": ("push",),
         "pull_request": ("pull_request", "pull_request_sync", "pull_request_label"),
-        "comment": ("issue_comment", "pull_request_comment"), "issue": ("issues", "issue_label"),
+        "comment": ("issue_comment", "pull_request_comment"), "issue": ("issues", "issue_label", "issue_assign"),
         "review_comment": ("pull_request_review",), "check_failed": ("status",),
     }  # fmt: skip
 
@@ -58,6 +75,39 @@ class Gitea(GitHub):
     def _branch_commit(self, branch: Any) -> str | None:
         return commit_of(branch, "commit", "id")
 
+    def issues_since(self, repository: str, since: datetime) -> list[NamedPayload]:
+        path, found = f"/repos/{named(repository)}/issues", []
+        changed: dict[str, str | int] = {"since": stamp(since), "state": "all", "type": "issues"}
+        for issue in self.pages(path, changed, of=repository) or []:
+            log = self.pages(f"{path}/{number_of(issue, 'number')}/timeline", {}, of=repository) or []
+            done = [(CHANGES.get(text_of(one, "type"), ""), one) for one in log if isinstance(one, dict)]
+            put = [(text_of(one, "label", "name"), one) for change, one in done if change and one.get("body") == "1"]
+            later = set_later(issue, put)
+            if is_since(issue, "created_at", since):
+                first = [one for one in issue.get("labels") or () if text_of(one, "name") not in later]
+                found.append(_issue(repository, "opened", {**issue, "labels": first}, issue))
+            found += [
+                _issue(repository, change, issue, one) for change, one in done
+                if is_since(one, "created_at", since) and _starts(change, one, later)
+            ]  # fmt: skip
+        return [("issues", one) for one in found]
+
+    def reviews_since(self, repository: str, since: datetime) -> list[NamedPayload]:
+        path, found = f"/repos/{named(repository)}/pulls", []
+        recent: dict[str, str | int] = {"state": "open", "sort": "recentupdate"}
+        for pull in self.newest(path, recent, "updated_at", since, of=repository):
+            reviews = self.pages(f"{path}/{number_of(pull, 'number')}/reviews", {}, of=repository) or []
+            for one in reviews:
+                name = REVIEWS.get(text_of(one, "state"))
+                if name is not None and is_since(one, "submitted_at", since):
+                    of_then = {**pull, "updated_at": text_of(one, "submitted_at")}
+                    said = {"type": name, "content": text_of(one, "body")}
+                    found.append((name, {
+                        "action": "reviewed", "repository": {"full_name": repository}, "pull_request": of_then,
+                        "review": said, "sender": one.get("user"),
+                    }))  # fmt: skip
+        return found
+
     def redeliver(self, repository: str, address: str, since: datetime) -> int:
         return 0  # Gitea's API lists no deliveries
 
@@ -82,3 +132,18 @@ class Gitea(GitHub):
 
     def _draft(self, wanted: PullRequestText) -> dict[str, Any]:
         return {}
+
+
+def _starts(change: str, done: dict[str, Any], put: dict[str, dict[str, Any]]) -> bool:
+    """Say whether an entry of an issue's timeline is an event that may start a task."""
+    if change == "label_updated":
+        return put.get(text_of(done, "label", "name")) is done
+    return change == "reopened" or (change == "assigned" and done.get("removed_assignee") is not True)
+
+
+def _issue(repository: str, action: str, issue: Any, done: dict[str, Any]) -> dict[str, Any]:
+    """Return the payload that is sent of an issue to which something was done."""
+    return {
+        "action": action, "repository": {"full_name": repository}, "sender": done.get("user"),
+        "issue": {**issue, "updated_at": text_of(done, "created_at")},
+    }  # fmt: skip

@@ -5,10 +5,10 @@ Source: https://docs.github.com/en/rest (2022-11-28)
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from keruta.adapters.forges.rest import PAGE, Rest, commit_of, list_of, named, number_of, segment, text_of
+from keruta.adapters.forges.github_found import GitHubFound
+from keruta.adapters.forges.rest import PAGE, commit_of, list_of, named, number_of, segment, text_of
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
 from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
 
@@ -23,7 +23,7 @@ PERMISSIONS: dict[str, Permission] = {
 }  # fmt: skip
 
 
-class GitHub(Rest):
+class GitHub(GitHubFound):
     """`keruta.ports.forges.ForgeApi` on GitHub, for a token."""
 
     accept = "application/vnd.github+json"
@@ -75,66 +75,6 @@ class GitHub(Rest):
         path = f"/repos/{named(repository)}/commits/{segment(commit)}/branches-where-head"
         found = self.found(path, of=repository)
         return [text_of(one, "name") for one in list_of(found or []) if text_of(one, "name")]
-
-    # ------------------------------------------------------------ what there is, as it would have been delivered
-
-    pull_request_event = "pull_request"
-    comment_event = "issue_comment"
-
-    def branches(self, repository: str) -> dict[str, str] | None:
-        found = self.pages(f"/repos/{named(repository)}/branches", {}, of=repository)
-        if found is None:
-            return None
-        commit = {text_of(one, "name"): self._branch_commit(one) for one in found}
-        return {name: head for name, head in commit.items() if name and head is not None}
-
-    def _branch_commit(self, branch: Any) -> str | None:
-        return commit_of(branch, "commit", "sha")
-
-    def push_payload(self, repository: str, branch: str, before: str, after: str) -> dict[str, Any]:
-        # Which files it changed is not known: it is let through by paths.
-        return {
-            "ref": f"refs/heads/{branch}", "before": before, "after": after, "total_commits": 1, "commits": [],
-            "repository": {"full_name": repository},
-        }  # fmt: skip
-
-    def open_pull_requests(self, repository: str) -> list[tuple[int, str, dict[str, Any]]] | None:
-        found = self.pages(f"/repos/{named(repository)}/pulls", {"state": "open"}, of=repository)
-        if found is None:
-            return None
-        whole = {"repository": {"full_name": repository}, "action": "synchronize"}
-        return [
-            (number_of(one, "number"), commit, {**whole, "pull_request": one, "sender": one.get("user")})
-            for one in found
-            if isinstance(one, dict) and (commit := commit_of(one, "head", "sha")) is not None
-        ]
-
-    def closed_payload(self, repository: str, number: int, at: datetime) -> dict[str, Any]:
-        pull = {"number": number, "updated_at": at.astimezone(UTC).isoformat()}
-        return {"action": "closed", "pull_request": pull, "repository": {"full_name": repository}}
-
-    def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
-        at = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        found = self.pages(f"/repos/{named(repository)}/issues/comments", {"since": at}, of=repository) or []
-        return [
-            _comment(repository, one) for one in found if isinstance(one, dict) and text_of(one, "created_at") >= at
-        ]
-
-    def redeliver(self, repository: str, address: str, since: datetime) -> int:
-        hooks = f"/repos/{named(repository)}/hooks"
-        own = [one for one in list_of(self.ask("GET", hooks, of=repository, query=self._hooks_query()))
-               if text_of(one, "config", "url") == address]  # fmt: skip
-        count, at = 0, since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for hook in own[:1]:
-            path = f"{hooks}/{number_of(hook, 'id')}/deliveries"
-            found = list_of(self.ask("GET", path, of=repository, query={"per_page": PAGE}))
-            taken = {text_of(one, "guid") for one in found if 200 <= number_of(one, "status_code") < 300}
-            failed = {text_of(one, "guid"): number_of(one, "id") for one in found
-                      if text_of(one, "delivered_at") >= at and text_of(one, "guid") not in taken}  # fmt: skip
-            for identity in failed.values():
-                self.ask("POST", f"{path}/{identity}/attempts", of=repository)
-                count += 1
-        return count
 
     # ------------------------------------------------------------ webhooks
 
@@ -248,19 +188,3 @@ class GitHubApp(GitHub):
     def repositories(self, page: int) -> list[ForgeRepository]:
         found = self.ask("GET", "/installation/repositories", query={"per_page": PAGE, "page": page})
         return [self._repository(one) for one in list_of(found.get("repositories"))]
-
-
-def _comment(repository: str, comment: dict[str, Any]) -> dict[str, Any]:
-    """Return the payload that is sent of a new comment."""
-    link = text_of(comment, "issue_url") or text_of(comment, "pull_request_url")
-    number = link.rpartition("/")[2]
-    # .../OWNER/NAME/pull/7#issuecomment-1 at GitHub, and .../pulls/7#… at Gitea.
-    kind = text_of(comment, "html_url").partition("#")[0].rsplit("/", 2)
-    on_pull = len(kind) == 3 and kind[1] in ("pull", "pulls")
-    issue: dict[str, Any] = {"number": int(number) if number.isascii() and number.isdigit() else None}
-    if on_pull:
-        issue["pull_request"] = {}
-    return {
-        "action": "created", "repository": {"full_name": repository}, "issue": issue, "comment": comment,
-        "sender": comment.get("user"),
-    }  # fmt: skip

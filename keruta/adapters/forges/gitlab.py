@@ -5,10 +5,10 @@ Source: https://docs.gitlab.com/api/rest/
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
-from keruta.adapters.forges.rest import PAGE, Rest, commit_of, list_of, number_of, segment, text_of
+from keruta.adapters.forges.gitlab_found import GitLabFound, project
+from keruta.adapters.forges.rest import PAGE, commit_of, list_of, number_of, segment, text_of
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
@@ -26,7 +26,7 @@ HOOK_EVENTS = {
 }  # fmt: skip
 
 
-class GitLab(Rest):
+class GitLab(GitLabFound):
     """`keruta.ports.forges.ForgeApi` on GitLab."""
 
     def account(self) -> ForgeAccount:
@@ -39,7 +39,7 @@ class GitLab(Rest):
         return [_repository(one) for one in list_of(self.ask("GET", "/projects", query=query))]
 
     def repository(self, name: str) -> ForgeRepository:
-        return _repository(self.ask("GET", _project(name)))
+        return _repository(self.ask("GET", project(name)))
 
     def permission(self, repository: str, login: str, identity: int | None) -> Permission:
         if identity is None:
@@ -47,14 +47,14 @@ class GitLab(Rest):
             if not people:
                 return "none"
             identity = number_of(people[0], "id")
-        found = self.found(f"{_project(repository)}/members/all/{identity}")
+        found = self.found(f"{project(repository)}/members/all/{identity}")
         if found is None or found.get("state", "active") != "active":
             return "none"
         level = number_of(found, "access_level")
         return next((permission for least, permission in LEVELS if level >= least), "none")
 
     def pull_request_head(self, repository: str, number: int) -> PullRequestHead | None:
-        found = self.found(f"{_project(repository)}/merge_requests/{number}")
+        found = self.found(f"{project(repository)}/merge_requests/{number}")
         if found is None:
             return None
         return PullRequestHead(
@@ -67,65 +67,11 @@ class GitLab(Rest):
     def branches_at(self, repository: str, commit: str, ref: str | None) -> list[str]:
         if ref is None:
             return []
-        found = self.found(f"{_project(repository)}/repository/branches/{segment(ref)}")
+        found = self.found(f"{project(repository)}/repository/branches/{segment(ref)}")
         return [ref] if found is not None and text_of(found, "commit", "id") == commit else []
 
-    pull_request_event = "Merge Request Hook"
-    comment_event = "Note Hook"
-
-    def branches(self, repository: str) -> dict[str, str] | None:
-        found = self.pages(f"{_project(repository)}/repository/branches", {})
-        if found is None:
-            return None
-        commits = {text_of(one, "name"): commit_of(one, "commit", "id") for one in found}
-        return {name: commit for name, commit in commits.items() if name and commit is not None}
-
-    def push_payload(self, repository: str, branch: str, before: str, after: str) -> dict[str, Any]:
-        # Which files it changed is not known: it is let through by paths.
-        return {
-            "object_kind": "push", "ref": f"refs/heads/{branch}", "before": before, "after": after, "commits": [],
-            "total_commits_count": 1, "checkout_sha": after, "project": {"path_with_namespace": repository},
-        }  # fmt: skip
-
-    def open_pull_requests(self, repository: str) -> list[tuple[int, str, dict[str, Any]]] | None:
-        found = self.pages(f"{_project(repository)}/merge_requests", {"state": "opened"})
-        if found is None:
-            return None
-        return [
-            (number_of(one, "iid"), commit, _merge_request_payload(repository, one, commit))
-            for one in found
-            if (commit := commit_of(one, "sha")) is not None
-        ]
-
-    def closed_payload(self, repository: str, number: int, at: datetime) -> dict[str, Any]:
-        own = {"iid": number, "action": "close", "updated_at": at.astimezone(UTC).isoformat()}
-        return {
-            "object_kind": "merge_request", "project": {"path_with_namespace": repository}, "object_attributes": own
-        }  # fmt: skip
-
-    def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
-        """GitLab lists comments of one issue or merge request alone: of those that were changed since."""
-        found: list[dict[str, Any]] = []
-        changed: dict[str, str | int] = {
-            "updated_after": since.astimezone(UTC).isoformat(),
-            "order_by": "updated_at",
-            "sort": "desc",
-        }
-        for kind, subject in (("issues", "issue"), ("merge_requests", "merge_request")):
-            path = f"{_project(repository)}/{kind}"
-            threads = list_of(self.ask("GET", path, query={**changed, "per_page": PAGE}))
-            for thread in (one for one in threads if isinstance(one, dict)):
-                query: dict[str, str | int] = {"order_by": "created_at", "sort": "desc", "per_page": PAGE}
-                for note in list_of(self.ask("GET", f"{path}/{number_of(thread, 'iid')}/notes", query=query)):
-                    if isinstance(note, dict) and _is_public(note) and _written_since(note, since):
-                        found.append(_note_payload(repository, subject, thread, note))
-        return found
-
-    def redeliver(self, repository: str, address: str, since: datetime) -> int:
-        return 0
-
     def put_hook(self, repository: str, hook: Hook) -> bool:
-        path = f"{_project(repository)}/hooks"
+        path = f"{project(repository)}/hooks"
         wanted: dict[str, Any] = dict.fromkeys(HOOK_EVENTS.values(), False)
         wanted |= {HOOK_EVENTS[event]: True for event in hook.events if event in HOOK_EVENTS}
         wanted |= {"url": hook.address, "token": hook.secret, "enable_ssl_verification": True}
@@ -142,7 +88,7 @@ class GitLab(Rest):
             "description": status.description[:DESCRIPTION_LETTERS],
         }  # fmt: skip
         try:
-            self.ask("POST", f"{_project(repository)}/statuses/{commit}", body)
+            self.ask("POST", f"{project(repository)}/statuses/{commit}", body)
         except ForgeError as error:
             # The same state once more is refused: what was wanted is there.
             if "Cannot transition status" not in str(error):
@@ -168,15 +114,15 @@ class GitLab(Rest):
 
     def find_pull_request(self, repository: str, head: str, base: str) -> Posted | None:
         query = {"source_branch": head, "target_branch": base, "state": "opened"}
-        found = list_of(self.ask("GET", f"{_project(repository)}/merge_requests", query=query))
+        found = list_of(self.ask("GET", f"{project(repository)}/merge_requests", query=query))
         return _merge_request(found[0]) if found else None
 
     def add_pull_request(self, repository: str, wanted: PullRequestText) -> Posted:
         body = {**_words(wanted), "source_branch": wanted.head, "target_branch": wanted.base}
-        return _merge_request(self.ask("POST", f"{_project(repository)}/merge_requests", body))
+        return _merge_request(self.ask("POST", f"{project(repository)}/merge_requests", body))
 
     def change_pull_request(self, repository: str, number: int, wanted: PullRequestText) -> None:
-        self.ask("PUT", f"{_project(repository)}/merge_requests/{number}", _words(wanted))
+        self.ask("PUT", f"{project(repository)}/merge_requests/{number}", _words(wanted))
 
     def dress_pull_request(self, repository: str, number: int, wanted: PullRequestText) -> None:
         dress: dict[str, Any] = {"add_labels": ",".join(wanted.labels)} if wanted.labels else {}
@@ -184,16 +130,12 @@ class GitLab(Rest):
             found = [list_of(self.ask("GET", "/users", query={"username": name})) for name in wanted.reviewers]
             dress["reviewer_ids"] = [number_of(people[0], "id") for people in found if people]
         if dress:
-            self.ask("PUT", f"{_project(repository)}/merge_requests/{number}", dress)
-
-
-def _project(name: str) -> str:
-    return f"/projects/{segment(name)}"
+            self.ask("PUT", f"{project(repository)}/merge_requests/{number}", dress)
 
 
 def _notes(thread: Thread) -> str:
     kind = "merge_requests" if thread.pull_request else "issues"
-    return f"{_project(thread.repository)}/{kind}/{thread.number}/notes"
+    return f"{project(thread.repository)}/{kind}/{thread.number}/notes"
 
 
 def _words(wanted: PullRequestText) -> dict[str, Any]:
@@ -209,47 +151,3 @@ def _repository(found: Any) -> ForgeRepository:
 
 def _merge_request(found: Any) -> Posted:
     return Posted(id=number_of(found, "iid"), url=text_of(found, "web_url"), text=text_of(found, "description"))
-
-
-def _is_public(note: dict[str, Any]) -> bool:
-    """Say whether a person wrote a note for all who see the thread: of others no event is sent that keruta takes."""
-    return not (note.get("system") or note.get("internal") or note.get("confidential"))
-
-
-def _written_since(note: dict[str, Any], since: datetime) -> bool:
-    try:
-        return datetime.fromisoformat(text_of(note, "created_at")) >= since
-    except (ValueError, TypeError):  # a time without a zone can't be compared
-        return False
-
-
-def _note_payload(repository: str, subject: str, thread: dict[str, Any], note: dict[str, Any]) -> dict[str, Any]:
-    """Return the payload that is sent of a new comment on an issue or a merge request.
-
-    Source: https://docs.gitlab.com/user/project/integrations/webhook_events/#comment-events
-    """
-    kept = ("iid", "title", "source_branch", "target_branch", "source_project_id", "target_project_id")
-    of = {name: thread[name] for name in kept if name in thread}
-    labels = [{"title": name} for name in thread.get("labels") or () if isinstance(name, str)]
-    last = {"last_commit": {"id": thread.get("sha")}} if subject == "merge_request" else {}
-    own = {
-        "id": note.get("id"), "note": note.get("body"), "type": note.get("type"), "action": "create",
-        "created_at": note.get("created_at"), "updated_at": note.get("updated_at"),
-        "url": f"{text_of(thread, 'web_url')}#note_{number_of(note, 'id')}",
-    }  # fmt: skip
-    return {
-        "object_kind": "note", "project": {"path_with_namespace": repository}, "user": note.get("author"),
-        "object_attributes": own, subject: {**of, **last, "labels": labels},
-    }  # fmt: skip
-
-
-def _merge_request_payload(repository: str, found: Any, commit: str) -> dict[str, Any]:
-    """Return the payload that is sent of an open merge request."""
-    kept = ("iid", "title", "source_branch", "target_branch", "source_project_id", "target_project_id", "updated_at",
-            "description")  # fmt: skip
-    own = {name: found.get(name) for name in kept}
-    return {
-        "object_kind": "merge_request", "project": {"path_with_namespace": repository}, "user": found.get("author"),
-        "labels": [{"title": name} for name in found.get("labels") or () if isinstance(name, str)],
-        "object_attributes": {**own, "action": "open", "last_commit": {"id": commit}, "url": found.get("web_url")},
-    }  # fmt: skip

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -13,9 +13,11 @@ from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.domain.forge_answers import ForgeError, error_of, no_answer
 from keruta.domain.messages import message
 from keruta.domain.naming import COMMIT
+from keruta.domain.payload_parts import moment_of
 
 PAGE = 100
 LIST_PAGES = 20
+AT_ONCE = timedelta(seconds=2)  # an issue that is opened with labels has them so soon
 REQUEST_SECONDS = 10.0
 _http = Http(REQUEST_SECONDS, connect_seconds=3, connections=2, limit_bytes=8 * 1024 * 1024)
 
@@ -83,6 +85,22 @@ class Rest:
                 return whole
         return None
 
+    def newest(
+        self, path: str, query: Mapping[str, str | int], field: str, since: datetime, *, of: str | None = None
+    ) -> list[Any]:
+        """Return the beginning of a list whose newest come first: those of which a field's time is not before `since`.
+
+        Raises ForgeError.
+        """
+        whole: list[Any] = []
+        for page in range(1, LIST_PAGES + 1):
+            found = list_of(self.ask("GET", path, of=of, query={**query, **self.page(page)}))
+            new = [one for one in found if is_since(one, field, since)]
+            whole += new
+            if len(found) < self.page_size or not new:
+                break
+        return whole
+
     page_size = PAGE
 
     def page(self, page: int) -> dict[str, str | int]:
@@ -109,6 +127,27 @@ def text_of(found: Any, *path: str) -> str:
     for part in path:
         found = found.get(part) if isinstance(found, dict) else None
     return found if isinstance(found, str) else ""
+
+
+def is_since(found: Any, field: str, since: datetime) -> bool:
+    """Say whether a field of an answer is a time that is not before another one."""
+    at = moment_of(text_of(found, field))
+    return at is not None and at >= since
+
+
+def set_later(issue: Any, put: Sequence[tuple[str, dict[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return which labels were put on an issue after it was opened, each with the last time that it was.
+
+    Args:
+        put: each time that a label was put on it, oldest first.
+    """
+    opened = moment_of(text_of(issue, "created_at"))
+    since = opened + AT_ONCE if opened is not None else None
+    return {name: one for name, one in put if since is None or is_since(one, "created_at", since)}
+
+
+def stamp(at: datetime) -> str:
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def commit_of(found: Any, *path: str) -> str | None:

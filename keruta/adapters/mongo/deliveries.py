@@ -114,6 +114,8 @@ class MongoDeliveries(ForgeMemory):
                 known = self._deliveries.find_one(
                     {"trigger": trigger, "delivery": delivery, "replay": 0}, ["digest"], hint="once"
                 )
+                if compared and delivery.startswith("recovered-"):  # else it would be found for ever
+                    self._told.told(trigger, delivery, event)
                 if known is not None and known["digest"] != digest:
                     raise Conflict(message("forge_reused"), reason="DeliveryReused") from None
                 return (str(known["_id"]) if known is not None else identity), False
