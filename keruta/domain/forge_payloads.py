@@ -72,7 +72,9 @@ def _github(provider: Provider, name: str, payload: Mapping[str, Any]) -> ForgeE
         tagged = commit_of(text_at(payload, "head_commit", "id"))
         return _push(payload, common, commits if whole else None, tagged)
     if name in ("pull_request", "pull_request_label", "pull_request_sync"):
-        return _pull_request(payload, {**common, "added": _added(provider, payload, common["action"])})
+        added = _added(provider, payload, common["action"])
+        done = _done(provider, payload, "pull_request", common["action"], added)
+        return _pull_request(payload, {**common, "added": added}, done)
     if name in REVIEWS and "pull_request" in payload:
         return _review(name, payload, common)
     if name == "merge_group":
@@ -97,9 +99,22 @@ def _github(provider: Provider, name: str, payload: Mapping[str, Any]) -> ForgeE
             **common, kind="issue", number=number, title=text_at(payload, "issue", "title"), added=added,
             labels=labels_of(part(payload, "issue", "labels")), at=moment_of(at),
             url=link_at(payload, "issue", "html_url"),
-            identity=f"issue {number} {common['action']} {','.join(added or ())} {at}",
+            identity=f"issue {number} {_done(provider, payload, 'issue', common['action'], added)} {at}",
         )  # fmt: skip
     return ForgeEvent(**common)
+
+
+def _done(provider: Provider, payload: Mapping[str, Any], of: str, action: str | None, added: list[str] | None) -> str:
+    """Return what was done to an issue or a pull request, as a part of the event's identity.
+
+    Gitea tells of the labels that one was opened with a second time. Of others it names all that are there now, and
+    two may come in one second.
+    """
+    if provider == "gitea" and action == "label_updated":
+        if text_at(payload, of, "created_at") == text_at(payload, of, "updated_at"):
+            return "opened "
+        added = labels_of(part(payload, of, "labels"))
+    return f"{action} {','.join(added or ())}"
 
 
 def _added(provider: Provider, payload: Mapping[str, Any], action: str | None) -> list[str] | None:
@@ -112,9 +127,9 @@ def _added(provider: Provider, payload: Mapping[str, Any], action: str | None) -
     return labels_of([payload.get("label")]) if action == "labeled" else []
 
 
-def _pull_request(payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEvent:
+def _pull_request(payload: Mapping[str, Any], common: dict[str, Any], done: str) -> ForgeEvent:
     head, base = ("pull_request", "head"), ("pull_request", "base")
-    commit, added = commit_of(text_at(payload, *head, "sha")), common["added"]
+    commit = commit_of(text_at(payload, *head, "sha"))
     at, number = text_at(payload, "pull_request", "updated_at"), number_at(payload, "pull_request", "number")
     # A head without a repository is a fork that was deleted.
     return ForgeEvent(
@@ -126,7 +141,7 @@ def _pull_request(payload: Mapping[str, Any], common: dict[str, Any]) -> ForgeEv
         at=moment_of(at), pull_request=True, url=link_at(payload, "pull_request", "html_url"),
         own=common["action"] == "opened" and has_mark(payload, "pull_request", "body"),
         task=task_at(payload, "pull_request", "body"),
-        identity=f"pull_request {number} {common['action']} {','.join(added or ())} {commit} {at}",
+        identity=f"pull_request {number} {done} {commit} {at}",
     )  # fmt: skip
 
 
@@ -142,7 +157,7 @@ def _review(name: str, payload: Mapping[str, Any], common: dict[str, Any]) -> Fo
     text = "content" if isinstance(part(payload, of, "content"), str) else "body"
     at = text_at(payload, of, "updated_at") or text_at(payload, of, "submitted_at")
     number = number_at(payload, of, "id")
-    found = _pull_request(payload, {**common, "added": None})
+    found = _pull_request(payload, {**common, "added": None}, "")
     # GitHub tells of a review's comments one by one beside it: a review without words of its own adds nothing. Gitea
     # does not, so it adds nothing there if it approves.
     told = number is not None or common["action"] != "reviewed" or name == "pull_request_approved"

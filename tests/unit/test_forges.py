@@ -266,6 +266,39 @@ def test_the_same_event_has_the_same_identity_and_another_one_has_not() -> None:
     assert first != read_event("github", "push", push("refs/heads/other")).identity
 
 
+def test_labels_that_an_issue_is_opened_with_at_gitea_are_no_second_event() -> None:
+    """Gitea tells of them twice. Two that are put on later are two events, within one second too."""
+
+    def labelled(action: str, at: str, *labels: str) -> ForgeEvent:
+        issue = {"number": 3, "created_at": "2026-01-02T03:04:05Z", "updated_at": f"2026-01-02T03:04:{at}Z",
+                 "labels": [{"name": name} for name in labels]}  # fmt: skip
+        return read_event(
+            "gitea", "issues", {"action": action, "repository": {"full_name": "team/app"}, "issue": issue}
+        )
+
+    opened, again = labelled("opened", "05", "bug"), labelled("label_updated", "05", "bug")
+    one, two = labelled("label_updated", "09", "bug", "a"), labelled("label_updated", "09", "bug", "a", "b")
+
+    assert outcome(trigger(provider="gitea", events=["issue"], labels=["bug"]), again) == "start"
+    assert opened.identity == again.identity
+    assert len({opened.identity, one.identity, two.identity}) == 3
+
+
+@pytest.mark.parametrize(("name", "text", "change"), [
+    ("pull_request_approved", "", "silent"), ("pull_request_approved", "Well.", "created"),
+    ("pull_request_comment", "", "created"), ("pull_request_rejected", "No.", "created"),
+])  # fmt: skip
+def test_a_review_at_gitea_starts_what_waits_for_review_comments(name: str, text: str, change: str) -> None:
+    """One without words that approves adds nothing; another one has comments on lines, of which Gitea does not tell."""
+    event = read_event(
+        "gitea", name, {**pull_request(), "action": "reviewed", "review": {"type": name, "content": text}}
+    )
+
+    assert (event.kind, event.change) == ("review_comment", change)
+    said = outcome(trigger(provider="gitea", events=["review_comment"]), event)
+    assert said == ("start" if change == "created" else "delivery_action")
+
+
 def test_an_event_from_before_what_is_remembered_is_too_old() -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     event = read_event("github", "pull_request", pull_request())
