@@ -134,7 +134,7 @@ class GitLabApi(Serving):
                 api.asked.append((self.command, path, json.loads(text) if text else None))
                 self.answer(*api.reply(self.command, path))
 
-            do_GET = do_POST = do_PUT = _handle  # noqa: N815
+            do_GET = do_POST = do_PUT = do_DELETE = _handle  # noqa: N815
 
         super().__init__(Handler)
 
@@ -272,6 +272,19 @@ def test_what_was_done_to_issues_at_gitlab_is_read_as_if_it_had_been_delivered()
     assert (opened.change, opened.labels, opened.sender_id) == ("opened", ["bug"], 9)
     assert (put.change, put.added, put.number) == ("labeled", ["a", "b"], 3)
     assert tags == {"v1": COMMIT}
+
+
+def test_a_webhook_at_gitea_is_replaced() -> None:
+    """Gitea's request for a change leaves the secret as it was."""
+    hook = Hook(address="https://k.example.com/events/v1/t", secret="new", events=["push"])
+    with GitLabApi() as server:
+        there = [{"id": 7, "config": {"url": hook.address}}, {"id": 8, "config": {"url": "https://other.example.com"}}]
+        server.reply = lambda method, path: (200, there if method == "GET" else None)  # type: ignore[method-assign]
+        made = Gitea(server.url, lambda _: "token").put_hook("team/app", hook)
+        asked = [(method, path, (body or {}).get("config", {}).get("secret")) for method, path, body in server.asked]
+
+    assert made is False
+    assert asked[1:] == [("POST", "/repos/team/app/hooks", "new"), ("DELETE", "/repos/team/app/hooks/7", None)]
 
 
 def test_what_was_done_at_gitea_is_read_as_if_it_had_been_delivered() -> None:

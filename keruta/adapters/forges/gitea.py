@@ -22,7 +22,7 @@ from keruta.adapters.forges.rest import (
 )
 from keruta.domain.catalog.forges import ForgeRepository
 from keruta.domain.forge_answers import ForgeError
-from keruta.domain.forge_posts import Posted, PullRequestText, Thread
+from keruta.domain.forge_posts import Hook, Posted, PullRequestText, Thread
 from keruta.ports.forges import NamedPayload
 
 PAGE = 50  # the most that it gives by default
@@ -50,6 +50,16 @@ class Gitea(GitHub):
     def repositories(self, page: int) -> list[ForgeRepository]:
         found = self.ask("GET", "/user/repos", query={"limit": PAGE, "page": page})
         return [self._repository(one) for one in list_of(found)]
+
+    def put_hook(self, repository: str, hook: Hook) -> bool:
+        """Replace what is there: Gitea changes a webhook, but leaves it the secret that it had."""
+        path = f"/repos/{named(repository)}/hooks"
+        found = list_of(self.ask("GET", path, of=repository, query=self._hooks_query()))
+        earlier = [number_of(one, "id") for one in found if text_of(one, "config", "url") == hook.address]
+        self.ask("POST", path, {self._hook_field(): self.hook_type, **self._hook(hook)}, of=repository)
+        for identity in earlier:
+            self.ask("DELETE", f"{path}/{identity}", of=repository)
+        return not earlier
 
     def _hook_field(self) -> str:
         return "type"

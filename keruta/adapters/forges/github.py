@@ -80,14 +80,17 @@ class GitHub(GitHubFound):
 
     def put_hook(self, repository: str, hook: Hook) -> bool:
         path = f"/repos/{named(repository)}/hooks"
-        config = {"url": hook.address, "content_type": "json", "secret": hook.secret}
-        wanted = {"config": config, "events": self._hook_events(hook), "active": True}
+        wanted = self._hook(hook)
         for one in list_of(self.ask("GET", path, of=repository, query=self._hooks_query())):
             if text_of(one, "config", "url") == hook.address:
                 self.ask("PATCH", f"{path}/{number_of(one, 'id')}", wanted, of=repository)
                 return False
         self.ask("POST", path, {self._hook_field(): self.hook_type, **wanted}, of=repository)
         return True
+
+    def _hook(self, hook: Hook) -> dict[str, Any]:
+        config = {"url": hook.address, "content_type": "json", "secret": hook.secret}
+        return {"config": config, "events": self._hook_events(hook), "active": True}
 
     def _hook_events(self, hook: Hook) -> list[str]:
         return list(dict.fromkeys(name for event in hook.events for name in self.hook_events.get(event, ())))
