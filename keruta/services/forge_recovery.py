@@ -45,7 +45,7 @@ def recover(store: RecoveryStore, deliveries: DeliveryStore, forges: Forges, now
         missed = list(_missed(api, repository, due, store, now))
     except ForgeError as error:
         deliveries.rest(due.spec.forge, error.again_seconds or REST_SECONDS)
-        log.warning("forge not compared", extra={"action": "forge_not_compared", "trigger": due.spec.name})
+        log.warning("forge not compared: %s", error, extra={"action": "forge_not_compared", "trigger": due.spec.name})
         return 0
     except (NotFound, Conflict):
         return 0
