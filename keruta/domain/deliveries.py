@@ -95,7 +95,7 @@ def is_of(event: ForgeEvent, url: str) -> bool:
     path = url.partition("://")[2].partition("/")[2] if "://" in url else url.partition(":")[2]
     path = path.strip("/").removesuffix(".git").lower()
     name = event.repository.lower()
-    return bool(name) and (path == name or path.endswith(f"/{name}"))
+    return "/" in name and (path == name or path.endswith(f"/{name}"))
 
 
 def too_old(event: ForgeEvent, now: datetime) -> bool:

@@ -199,6 +199,7 @@ def test_another_repositorys_event_starts_nothing() -> None:
     for url in (URL, "git@git.example.com:team/app.git", "ssh://git@h:22/Team/App", "https://h/git/team/app/"):
         assert is_of(read_event("github", "push", push()), url), url
     assert not is_of(ForgeEvent(), URL)
+    assert not is_of(ForgeEvent(repository="app"), URL)
 
 
 @pytest.mark.parametrize("name", ["deployment", "workflow_run", "star", "check_suite", "ping"])
