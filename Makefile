@@ -76,7 +76,7 @@ mutants-unit: $(STAMP) ## how many mutants of keruta/domain and keruta/services 
 	$(BIN)/python -m tests.mutants --unit $(if $(SAMPLE),--sample $(SAMPLE))
 
 .PHONY: images
-images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag, PREFIX=… for their names
+images: ## the images keruta-functions and keruta-agent, by buildah, podman or docker; TAG=… for their tag, PREFIX=… for their names; CODING_AGENTS="claude-code codex aider" for theirs, too
 	PREFIX=$(or $(PREFIX),dev.local/) knative/images.sh $(or $(TAG),$(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml))
 
 .PHONY: release

@@ -4,6 +4,7 @@
 # into the node of kind or k3s. BUILD="…" are more arguments of the build, for example a volume with the authorities of a proxy
 # that inspects TLS: BUILD="--volume /etc/ssl/certs/ca-certificates.crt:/etc/ssl/certs/ca-certificates.crt:ro". SBOM=DIRECTORY writes there what each image holds, as CycloneDX documents.
 # DIGESTS=FILE takes a line for each pushed image: its target and its digest.
+# CODING_AGENTS="claude-code codex aider" makes an image of each of these, too.
 set -eu
 cd "$(dirname "$0")/.."
 for tool in buildah podman docker; do command -v "$tool" >/dev/null && break; tool=; done
@@ -18,10 +19,16 @@ esac
 save() { # save NAME FILE: the image as an archive
   if [ "$tool" = buildah ]; then buildah push "$1" "docker-archive:$2:$1" >&2; else "$tool" save -o "$2" "$1"; fi
 }
-for target in functions agent; do
+for target in functions agent ${CODING_AGENTS:-}; do
+  case $target in
+    functions | agent) file=knative/Dockerfile bases=BASE ;;
+    *) file=knative/coding-agents.Dockerfile bases="NODE PYTHON" ;;
+  esac
+  arguments=
+  for one in ${base:+$bases}; do arguments="$arguments --build-arg $one=$base"; done
   name="${PREFIX:-}keruta-$target:$1"
   # shellcheck disable=SC2086  (several words)
-  "$tool" build $dated ${BUILD:-} ${base:+--build-arg "BASE=$base"} --target "$target" -t "$name" -f knative/Dockerfile .
+  "$tool" build $dated ${BUILD:-} $arguments --target "$target" -t "$name" -f "$file" .
   echo "$name: $("$tool" inspect --type image --format '{{.Size}}' "$name" 2>/dev/null || "$tool" images --format '{{.Size}}' "$name")"
   if [ -n "${SBOM:-}" ]; then
     mkdir -p "$SBOM"

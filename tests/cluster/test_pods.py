@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from tests.support.cluster import Cluster
+from tests.support.cluster import NODE, Cluster
 from tests.support.expectations import script, table, untrue
+from tests.support.gitservers import GitHttp
+from tests.support.repositories import add_commit, git, make_repository
 
 SERVER = "import http.server as h; h.HTTPServer(('127.0.0.1', 8000), h.SimpleHTTPRequestHandler).serve_forever()"
 READY = "import urllib.request as r; r.urlopen('http://127.0.0.1:8000')"
@@ -50,3 +52,38 @@ def test_a_check_that_runs_out_of_memory_is_told_as_such(cluster: Cluster, repos
 
     assert (ended.reason, ended.exit_code) == ("OutOfMemory", 137)
     assert "check" in (ended.message or "")
+
+
+def test_a_dependency_cache_is_stored_by_the_default_branch_and_only_read_by_another(
+    cluster: Cluster, git_server: GitHttp
+) -> None:
+    """The first task stores, and the next one has it; another branch begins with it, and stores nothing of its own."""
+    work = git_server.root / "cached.git.work"
+    make_repository(git_server.root / "cached.git", {"lock": "one\n", ".gitignore": "/target/\n"})
+    git(work, "checkout", "-q", "-b", "other")
+    add_commit(work, {"lock": "two\n"}, "Another lock")
+    git(work, "push", "-q", "origin", "other")
+    where = {"name": "cached", "url": f"http://{NODE}:{git_server.port}/cached.git", "read_credential": "git"}
+    cache = {"paths": ["~/.cache/tool", "target"], "key": ["lock"], "restore_keys": [""]}
+    cluster.client.create("repository", {**where, "cache": [cache]})
+    script = """
+cat ~/.cache/tool/made target/made || echo nothing
+mkdir -p ~/.cache/tool target; umask 077; ln -sf made ~/.cache/tool/link
+echo "kept by $KERUTA_TASK" | tee ~/.cache/tool/made target/made
+"""
+
+    first = cluster.submit("cached", script)
+    assert cluster.ended(first).status == "succeeded"
+    second = cluster.submit("cached", script)
+    other = cluster.client.submit({"repository": {"name": "cached", "ref": "other"}, "script": script}).id
+    assert [cluster.ended(one).status for one in (second, other)] == ["succeeded", "succeeded"]
+
+    said = {one: cluster.text(one).splitlines() for one in (first, second, other)}
+    lines = {one: [line.partition(": ")[2] for line in said[one] if line.startswith("[keruta] cache")] for one in said}
+    assert "nothing" in said[first]
+    assert [line.split()[0] for line in lines[first]] == ["miss", "saved"], lines
+    assert [line.split()[0] for line in lines[second]] == ["hit"], lines
+    assert "restored from" in lines[other][0], lines
+    assert lines[other][1] == "not saved: only tasks at the tip of the default branch save"
+    for one in (second, other):
+        assert said[one].count(f"kept by {first}") == 2

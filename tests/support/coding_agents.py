@@ -18,7 +18,7 @@ import pytest
 from agent.coding_agents.adapter import versions
 
 NPM = {"claude": ("@anthropic-ai/claude-code", "CLAUDE_CODE_VERSION"), "codex": ("@openai/codex", "CODEX_VERSION")}
-LOCK = Path(__file__).parent / "aider.lock"
+LOCK = Path(__file__).parents[2] / "knative/aider.lock"
 
 
 def cache() -> Path:

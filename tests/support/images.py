@@ -10,10 +10,11 @@ import contextlib
 import fcntl
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -66,16 +67,24 @@ def build() -> None:
         _run(["buildah", "build", "-t", NO_SHELL, directory], env)
 
 
-def load() -> None:
-    """Put the suite's images into the cluster's node: each layer once, and not compressed on the way."""
+def load(names: Sequence[str] = OF_THE_SUITE) -> None:
+    """Put images into the cluster's node: each layer once, and not compressed on the way."""
     with locked(".images"), tempfile.TemporaryDirectory(dir=LAB_DIRECTORY) as directory:
         env = environment()
-        for name in OF_THE_SUITE:
+        for name in names:
             copy = ["skopeo", "copy", "-q", "--dest-oci-accept-uncompressed-layers"]
             _run([*copy, f"containers-storage:{name}", f"oci:{directory}:{name}"], env)
         with subprocess.Popen(["tar", "-C", directory, "-cf", "-", "."], stdout=subprocess.PIPE) as archive:
             subprocess.run([*_NODE, "images", "import", "-"], stdin=archive.stdout, capture_output=True, check=True)
-    _node_had.update(OF_THE_SUITE)
+    _node_had.update(names)
+
+
+def build_with(program: Path, name: str) -> None:
+    """Build an image that has a program of this machine beside what the base has."""
+    with locked(".images"), tempfile.TemporaryDirectory(dir=LAB_DIRECTORY) as directory:
+        shutil.copy2(program, directory)
+        Path(directory, "Dockerfile").write_text(f"FROM {BASE}\nCOPY --chmod=755 {program.name} /usr/local/bin/\n")
+        _run(["buildah", "build", "-t", name, directory], environment())
 
 
 def are_loaded() -> bool:

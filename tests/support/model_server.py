@@ -1,4 +1,4 @@
-"""A scripted model server on loopback: Anthropic Messages, OpenAI Responses and OpenAI Chat Completions, streamed.
+"""A scripted model server: Anthropic Messages, OpenAI Responses and OpenAI Chat Completions, streamed.
 
 It answers each request of a conversation with the next step of its script: a text, a tool's use, or a failure. No model
 is behind it, so the tokens that it names are made up.
@@ -50,11 +50,14 @@ USAGE = {"input": 100, "output": 20, "cache_read": 1000, "cache_write": 50}
 class ModelServer:
     """Serves until `close`. After its script's last step that step is repeated.
 
+    Args:
+        host: the address that it listens at.
+
     Attributes:
         requests: each request's path, headers (lower case) and body.
     """
 
-    def __init__(self, steps: Sequence[Step]) -> None:
+    def __init__(self, steps: Sequence[Step], host: str = "127.0.0.1") -> None:
         self.steps = list(steps)
         self.requests: list[tuple[str, dict[str, str], dict[str, Any]]] = []
         self._numbers = itertools.count()
@@ -64,14 +67,15 @@ class ModelServer:
         class Handler(_Handler):
             server_of = served
 
-        self._http = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = http.server.ThreadingHTTPServer((host, 0), Handler)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._http.server_address[1]}"
+        host, port = self._http.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     def close(self) -> None:
         self._http.shutdown()
