@@ -28,6 +28,7 @@ from tests.support.waiting import reached
 
 NAMESPACE = "keruta"
 NODE = "10.244.0.1"
+BRIDGE_ADDRESS = "0a:58:0a:f4:00:01"  # local, and of no port
 GATEWAY = f"http://{NODE}:8080"
 HOST = "keruta.example.com"
 GIT_TOKEN = "g1t-t0ken-of-the-cluster-tests"
@@ -207,7 +208,20 @@ def is_ready(document: dict[str, Any]) -> bool:
 def knative_up() -> None:
     """A cluster with Knative and a gateway; at once where it is up."""
     if not (is_up("kubelet") and is_up("gateway") and is_up("envoy")):
+        lab("cluster", "up", "api")
+        keep_bridge_address()
         lab("cluster", "up", "knative")
+
+
+def keep_bridge_address() -> None:
+    """Give the bridge of the node's Pods a hardware address of its own, before there are any.
+
+    Without one it takes that of one of its ports, and another when a Pod comes or goes. Pods that know the old one do
+    not reach the node until they have noticed: for up to a minute, which is longer than a task's lease.
+    """
+    show = ["ip", "-json", "address", "show", "to", NODE]
+    for link in json.loads(subprocess.run(show, capture_output=True, check=True).stdout):
+        subprocess.run(["ip", "link", "set", "dev", link["ifname"], "address", BRIDGE_ADDRESS], check=True)
 
 
 @contextlib.contextmanager
