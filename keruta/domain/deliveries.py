@@ -90,8 +90,15 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     editor: str | None = None
 
 
-def is_of(event: ForgeEvent, url: str) -> bool:
-    """Say whether an event is about the repository at an address, by its owner and name."""
+def is_of(event: ForgeEvent, url: str, at_forge: str | None = None) -> bool:
+    """Say whether an event is about the repository at an address, by its owner and name.
+
+    Args:
+        at_forge: its owner and name at the trigger's forge; None where they are not known, for then a forge may have
+            its repositories below a path of its address.
+    """
+    if at_forge is not None:
+        return event.repository.lower() == at_forge.removesuffix(".git").lower()
     path = url.partition("://")[2].partition("/")[2] if "://" in url else url.partition(":")[2]
     path = path.strip("/").removesuffix(".git").lower()
     name = event.repository.lower()
@@ -170,7 +177,7 @@ def _task_name(spec: TriggerSpec, event: ForgeEvent) -> str:
 
 def verdict(
     spec: TriggerSpec, event: ForgeEvent, *, url: str, approved: bool, replayed: bool = False,
-    facts: Facts | None = None,
+    facts: Facts | None = None, at_forge: str | None = None,
 ) -> Verdict:  # fmt: skip
     """Decide what a trigger does with an event.
 
@@ -179,19 +186,20 @@ def verdict(
         approved: whether someone has approved this delivery's commit.
         replayed: whether someone wants it processed once more.
         facts: what the forge answered, where it was asked.
+        at_forge: the owner and name of that repository at the trigger's forge, where they are known.
     """
     if event.kind == "run":
         return Verdict(state="start")
     if event.kind == "schedule":
         return _timed(spec, event, replayed)
-    if against := _mismatch(spec, event, url):
+    if against := _mismatch(spec, event, url, at_forge):
         return Verdict(state="ignored", said=against)
     asked = questions(spec, event)
     if asked.any:
         if facts is None:
             return Verdict(state="ask")
         event = completed(event, asked, facts)
-        against = refusal(spec, event, asked, facts) or _branch_mismatch(spec, event)
+        against = refusal(spec, event, asked, facts) or _branch_mismatch(spec, event) or _like_option(event)
         if against is not None:
             return Verdict(state="ignored", said=against)
     if event.fork and spec.forks == "ignore":
@@ -225,17 +233,19 @@ def _timed(spec: TriggerSpec, event: ForgeEvent, replayed: bool) -> Verdict:
     return Verdict(state="start")
 
 
-def _mismatch(spec: TriggerSpec, event: ForgeEvent, url: str) -> Message | None:
+def _mismatch(spec: TriggerSpec, event: ForgeEvent, url: str, at_forge: str | None) -> Message | None:
     if spec.paused:
         return message("delivery_paused")
     if event.kind is None:
         return message("delivery_unknown_event", event=event.name)
-    if event.kind != "event" and not is_of(event, url):
+    if event.kind != "event" and not is_of(event, url, at_forge):
         return message("delivery_other_repository", repository=event.repository)
     if event.kind not in spec.events:
         return message("delivery_not_wanted", event=event.name)
     if event.deleted:
         return message("delivery_deleted", ref=event.ref or "")
+    if like_option := _like_option(event):
+        return like_option
     if event.kind in ("comment", "review_comment") and spec.command is not None:
         # Whoever changes somebody else's comment speaks in their name.
         if event.change != "created" or command_in(spec, event) is None:
@@ -244,6 +254,12 @@ def _mismatch(spec: TriggerSpec, event: ForgeEvent, url: str) -> Message | None:
     if not _counts(spec, event):
         return message("delivery_action", action=event.action or "")
     return _own(spec, event) or _filtered(spec, event)
+
+
+def _like_option(event: ForgeEvent) -> Message | None:
+    """Return the reason against a branch or tag whose name a script's programs would read as an option."""
+    names = [name for name in (event.ref, event.base) if name is not None and name.startswith("-")]
+    return message("delivery_ref_like_option", ref=names[0]) if names else None
 
 
 def _own(spec: TriggerSpec, event: ForgeEvent) -> Message | None:

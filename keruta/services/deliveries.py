@@ -108,7 +108,7 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
     if due.late and due.replay == 0:
         store.finish(due, "repeated", message("delivery_late"))
         return
-    ended = _end_closed(ports, due) if closes(due.event) and is_of(due.event, url) else 0
+    ended = _end_closed(ports, due) if closes(due.event) and is_of(due.event, url, store.at_forge(spec)) else 0
     asked = partial(_asked, ports, ports.forges) if ports.forges is not None else None
     due, found = decide(store, due, url, asked)
     if found is None:
@@ -147,7 +147,10 @@ def decide(store: DeliveryStore, due: Due, url: str, asked: Asked | None) -> tup
     assert spec is not None
     account = store.account(spec)
     due = _known_by(due, account.id)
-    found = verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0)
+    decided = partial(
+        verdict, spec, url=url, approved=due.approved, replayed=due.replay > 0, at_forge=store.at_forge(spec)
+    )
+    found = decided(due.event)
     if not must_ask(found, due.event, account):
         return due, found
     if asked is None:
@@ -156,7 +159,7 @@ def decide(store: DeliveryStore, due: Due, url: str, asked: Asked | None) -> tup
     if facts is None:
         return due, None
     due = _known_by(due, identity)
-    return due, verdict(spec, due.event, url=url, approved=due.approved, replayed=due.replay > 0, facts=facts)
+    return due, decided(due.event, facts=facts)
 
 
 def _known_by(due: Due, account: int | None) -> Due:

@@ -140,6 +140,23 @@ def test_a_push_whose_files_are_not_all_named_is_let_through_by_paths() -> None:
     assert outcome(trigger(paths=["src/*"]), event) == "start"
 
 
+@pytest.mark.parametrize("name", ["refs/heads/-x", "refs/heads/--upload-pack=touch a", "refs/tags/-1"])
+def test_a_branch_or_tag_that_looks_like_an_option_starts_nothing(name: str) -> None:
+    """A script that hands it to git or another program would give that program an option."""
+    event = read_event("github", "push", push(ref=name))
+
+    assert outcome(trigger(events=["push", "tag"]), event) == "delivery_ref_like_option"
+
+
+def test_a_pull_request_from_a_branch_that_looks_like_an_option_starts_nothing() -> None:
+    opened = pull_request()
+    opened["pull_request"]["head"]["ref"] = "-x"
+
+    assert outcome(trigger(events=["pull_request"]), read_event("github", "pull_request", opened)) == (
+        "delivery_ref_like_option"
+    )
+
+
 def test_what_was_deleted_starts_nothing() -> None:
     assert outcome(trigger(), read_event("github", "push", push(after=NONE))) == "delivery_deleted"
 
@@ -198,6 +215,8 @@ def test_another_repositorys_event_starts_nothing() -> None:
     assert outcome(trigger(), event) == "delivery_other_repository"
     for url in (URL, "git@git.example.com:team/app.git", "ssh://git@h:22/Team/App", "https://h/git/team/app/"):
         assert is_of(read_event("github", "push", push()), url), url
+    assert is_of(read_event("github", "push", push()), URL, "Team/App")
+    assert not is_of(read_event("github", "push", push()), URL, "group/team/app"), "another one, of a similar address"
     assert not is_of(ForgeEvent(), URL)
     assert not is_of(ForgeEvent(repository="app"), URL)
 

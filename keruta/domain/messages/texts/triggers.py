@@ -66,6 +66,10 @@ TEXTS = {
     "delivery_paths": "No pattern of the trigger fits a file that was changed.",
     "delivery_labels": "None of the trigger's labels is on it.",
     "delivery_deleted": "{ref} was deleted, so there is nothing to check out.",
+    "delivery_ref_like_option": (
+        "The name {ref} begins with a hyphen, so programs in the script would take it for an option. Give the branch or tag "
+        "another name."
+    ),
     "delivery_commit": "The event names no commit that could be checked out.",
     "delivery_own": "keruta's own account at the forge did this, or it is on the trigger's result branch, and the trigger "
     "does not say from_keruta.",
