@@ -50,7 +50,7 @@ def _facets(who: Principal, choice: NoticeChoice) -> list[str]:
 
 
 class MailState(msgspec.Struct, frozen=True, kw_only=True):
-    """Whether a person can be told by e-mail.
+    """State of a person's notices by e-mail: whether they can be sent.
 
     Args:
         address: theirs; empty where the identity provider does not say that it is.

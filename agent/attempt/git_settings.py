@@ -1,4 +1,4 @@
-"""What the script's own Git configuration says of its files: line ends, modes, and lists of ignored files.
+"""Settings of files in the script's own Git configuration: line ends, modes, and lists of ignored files.
 
 Configuration is read as data, without what it includes. Of what it says, only values that are known here have an
 effect, and of files that it names, only those beneath the script's workspace and home are opened.

@@ -66,7 +66,7 @@ class MailDue(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MailChange(msgspec.Struct, frozen=True, kw_only=True):
-    """What becomes of a person's e-mail after a turn.
+    """Change of a person's record of e-mails after a turn.
 
     Args:
         over: the events that they are not told of any more, sent or not.
@@ -93,7 +93,7 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """How the server took an e-mail: `refused` is about this e-mail or its address, `away` about the server."""
+    """The server's answer to an e-mail: `refused` is about this e-mail or its address, `away` about the server."""
 
     outcome: Literal["sent", "refused", "away"]
     said: Message | None = None

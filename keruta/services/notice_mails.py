@@ -31,7 +31,7 @@ from keruta.ports.people import Mailer, NoticeMails
 
 
 class MailPorts(msgspec.Struct, frozen=True, kw_only=True):
-    """What sending e-mails needs.
+    """Ports and settings that sending e-mails needs.
 
     Args:
         people: finds a person as they were last seen; None for one who is unknown or disabled. Raises Unauthenticated

@@ -1,4 +1,4 @@
-"""What there is at GitHub, and what was done there lately, as it would have been delivered.
+"""Recent events at GitHub, read from its lists as they would have been delivered.
 
 Sources: https://docs.github.com/en/rest (2022-11-28), https://docs.github.com/en/webhooks/webhook-events-and-payloads
 """

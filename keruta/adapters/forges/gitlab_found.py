@@ -1,4 +1,4 @@
-"""What there is at GitLab, and what was done there lately, as it would have been delivered.
+"""Recent events at GitLab, read from its lists as they would have been delivered.
 
 Sources: https://docs.gitlab.com/api/rest/, https://docs.gitlab.com/user/project/integrations/webhook_events/
 """
