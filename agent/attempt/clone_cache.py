@@ -244,10 +244,12 @@ def prune(root: Path, limit_bytes: int) -> None:
 
 def _entries(root: Path) -> Iterator[tuple[float, int, Path]]:
     """Return each file's time of last use, size and path. Links are listed as links and not followed."""
-    for directory in os.scandir(root):
-        if not directory.is_dir(follow_symlinks=False):
-            continue
-        for entry in os.scandir(directory):
+    with os.scandir(root) as entries:
+        directories = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    for directory in directories:
+        with os.scandir(directory) as entries:
+            files = list(entries)
+        for entry in files:
             try:
                 found = entry.stat(follow_symlinks=False)
             except FileNotFoundError:

@@ -400,9 +400,8 @@ def remove_tree(root: Path) -> None:
             continue
         try:
             os.chmod(f"/proc/self/fd/{descriptor}", 0o700)
-            pending += [
-                directory / entry.name for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)
-            ]
+            with os.scandir(directory) as entries:
+                pending += [directory / entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
         except OSError:
             pass
         finally:

@@ -212,7 +212,8 @@ def _entries(root: Path) -> Iterator[tuple[float, int, Path]]:
 
 def _measured(directory: Path) -> Iterator[tuple[float, int, Path]]:
     try:
-        found = {one.name: one.stat(follow_symlinks=False) for one in os.scandir(directory)}
+        with os.scandir(directory) as files:
+            found = {one.name: one.stat(follow_symlinks=False) for one in files}
         used_at = found[RECORD] if RECORD in found else directory.stat(follow_symlinks=False)
     except FileNotFoundError:
         return
@@ -221,7 +222,8 @@ def _measured(directory: Path) -> Iterator[tuple[float, int, Path]]:
 
 def _directories(root: Path) -> Iterator[Path]:
     try:
-        found = [Path(entry.path) for entry in os.scandir(root) if entry.is_dir(follow_symlinks=False)]
+        with os.scandir(root) as entries:
+            found = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
     except FileNotFoundError:
         return
     yield from found
