@@ -81,7 +81,10 @@ class Sender:
 
 
 def test_each_event_of_a_storm_makes_its_task_once(storm: RunningSystem) -> None:
-    """1,000 deliveries in 10 s: 500 events, each a second time, under the same id or another one."""
+    """1,000 deliveries in 10 s: 500 events, each a second time, under the same id or another one.
+
+    The standin is the gateway and the broker.
+    """
     sender = Sender(f"{storm.running.url}/events/v1/storm")
     with ThreadPoolExecutor(40) as pool:
         sent = [
@@ -91,8 +94,8 @@ def test_each_event_of_a_storm_makes_its_task_once(storm: RunningSystem) -> None
             for number in range(EVENTS)
             for again in (0, 1)
         ]
-        for part in ("receive-event", "mongod", "dispatch", "receive-event", "mongod"):
-            time.sleep(SECONDS / 6)
+        for part in ("receive-event", "mongod", "standin", "dispatch", "receive-event", "mongod"):
+            time.sleep(SECONDS / 7)
             storm.kill(part)
         for one in sent:
             one.result()

@@ -57,3 +57,9 @@ class Mongod:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+    def kill(self) -> None:
+        """End it at once, as a crash does; enter it again to start it anew."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()

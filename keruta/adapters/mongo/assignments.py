@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,7 @@ from keruta.ports import PlanOutdated, WorkerSlots
 from keruta.settings import Settings
 
 ASSIGNER_SECONDS = 3.0
+EPOCH_BITS = 62
 _LIVE_LEASES = 1.0  # a worker not seen for one lease is given nothing
 
 
@@ -47,8 +49,9 @@ class MongoAssignment:
         self._settings = settings
 
     def take_assigner(self) -> int | None:
+        """Take the lease under an epoch that nobody else has had, also if a crash loses who had it before."""
         free = {"$or": [{"until": None}, {"$expr": {"$lte": ["$until", "$$NOW"]}}]}
-        taken = {"epoch": {"$add": ["$epoch", 1]}, "until": after(ASSIGNER_SECONDS)}
+        taken = {"epoch": secrets.randbits(EPOCH_BITS), "until": after(ASSIGNER_SECONDS)}
         with translated():
             document = self._quick.find_one_and_update(
                 {"_id": "assigner", **free}, [{"$set": taken}], return_document=ReturnDocument.AFTER

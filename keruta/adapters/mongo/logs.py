@@ -29,7 +29,9 @@ class MongoLogs:
 
     def __init__(self, database: Database, days: float) -> None:
         self._tasks = database["tasks"]
-        self._logs = database["logs"].with_options(write_concern=WriteConcern(w=1))
+        # On record before its sender is answered, and before the end of the attempt is written: the driver repeats a
+        # write on a database that was started anew and may have lost what was not.
+        self._logs = database["logs"].with_options(write_concern=WriteConcern("majority"))
         self._days = days
 
     def store(self, chunks: Sequence[LogChunk]) -> list[LogChunk]:
