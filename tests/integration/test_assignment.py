@@ -133,7 +133,7 @@ def test_an_assigner_that_was_frozen_writes_nothing(world: World) -> None:
     assert world.store.take_assigner() is None
     world.database["control"].update_one({"_id": "assigner"}, [{"$set": {"until": {"$subtract": ["$$NOW", 1]}}}])
     other = world.store.take_assigner()
-    assert other == frozen + 1
+    assert other not in (None, frozen)
 
     with pytest.raises(PlanOutdated):
         world.store.write(frozen, [Choice(task=task_id, worker="w1")])
