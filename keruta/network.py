@@ -51,7 +51,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     """The same in a file."""
 
     no_proxy: tuple[str, ...] = ()
-    """What is asked directly, beside this machine and a cluster's own services: hosts, domains, `10.0.0.0/8`, `*`."""
+    """Places asked directly, beside this machine and a cluster's own services: hosts, domains, `10.0.0.0/8`, `*`."""
 
     def __post_init__(self) -> None:
         faults = []

@@ -1,4 +1,4 @@
-"""How an attempt ended, from its exit codes: pure. A true end that came first wins over a wish to stop."""
+"""Verdicts on attempts, from their exit codes: pure. A true end that came first wins over a wish to stop."""
 
 from __future__ import annotations
 

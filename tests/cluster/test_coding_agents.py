@@ -30,7 +30,7 @@ def image(cluster: Cluster) -> str:
 
 @pytest.fixture
 def server() -> Iterator[ModelServer]:
-    """It changes a file, asks, and goes on with what it finds in the next Pod."""
+    """A coding agent changes a file, asks, and goes on in the next Pod with the files that it left."""
     write = Use("Bash", {"command": "echo so far >draft.txt; env | grep -c made-up-model-key", "description": "write"})
     look = Use("Bash", {"command": "mv draft.txt painted.txt; echo blue >>painted.txt", "description": "paint"})
     asks = Use("mcp__keruta__ask_human", {"question": QUESTION})

@@ -110,7 +110,7 @@ def test_a_place_costs_the_same_with_any_history(world: World) -> None:
 
 
 def test_the_tasks_that_ended_last_are_found_among_few(world: World) -> None:
-    """Where there are thousands, also if the newest ones still wait."""
+    """Few documents are read among thousands of tasks, also if the newest ones still wait."""
     world.worker("w1", slots=1)
     task = world.submit(url=URL, name="one")
     world.assign()
@@ -146,7 +146,7 @@ def test_the_tasks_that_ended_last_are_looked_for_among_the_newest(world: World)
 
 
 def scanned(world: World) -> int:
-    """How many documents mongod has read."""
+    """Return the number of documents that mongod has read."""
     return int(world.database.client.admin.command("serverStatus")["metrics"]["queryExecutor"]["scannedObjects"])
 
 

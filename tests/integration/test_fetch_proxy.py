@@ -184,7 +184,7 @@ def test_it_can_be_turned_off(http: Served, off: dict[str, Any]) -> None:
 
 
 def test_a_script_fetches_more_of_a_repository_of_this_machine(tmp_path: Path) -> None:
-    """Its path is not in the fence, and it may have spaces and signs; allowed_refs count here, too."""
+    """A path that is not in the fence may have spaces and signs; allowed_refs count here, too."""
     if find_fence(WorkerSettings(worker_dir=tmp_path / "worker"))[0] is None:
         pytest.skip("bubblewrap does not work here")
     served = tmp_path / "who's 100% + one"

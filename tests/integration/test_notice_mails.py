@@ -73,7 +73,7 @@ def mailer(url: str, login: Path | None, authority: Authority | None) -> SmtpMai
 def test_an_e_mail_is_sent_over_tls_with_a_login(
     certificate: ssl.SSLContext, login: Path, authority: Authority, starttls: bool
 ) -> None:
-    """Which the company's own authority vouches for."""
+    """The server's certificate is signed by the company's own authority."""
     with MailServer(certificate, starttls=starttls) as server:
         sent = mailer(server.url, login, authority).send(MAIL)
 
@@ -259,7 +259,7 @@ def test_the_moment_of_sending_decides_who_gets_it(mails: Mails, change: Callabl
 
 
 def test_an_hours_e_mails_to_a_person_are_bounded(mails: Mails) -> None:
-    """What ends beyond them comes together, later; others are not held up."""
+    """Ends beyond the limit come together, later; other people's e-mails are not held up."""
     mails.person("ann", "developer")
     mails.person("bob", "developer")
     for _ in range(3):

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from keruta.adapters.forges.github import GitHub
 from keruta.adapters.forges.rest import (
-    commit_of,
     is_since,
     list_of,
     named,
@@ -38,6 +37,7 @@ class Gitea(GitHub):
     """`keruta.ports.forges.ForgeApi` on Gitea."""
 
     accept = "application/json"
+    branch_commit = ("commit", "id")
     scheme = "token"
     hook_type = "gitea"
     hook_events: ClassVar[dict[str, tuple[str, ...]]] = {
@@ -81,9 +81,6 @@ class Gitea(GitHub):
 
     def page(self, page: int) -> dict[str, str | int]:
         return {"limit": PAGE, "page": page}
-
-    def _branch_commit(self, branch: Any) -> str | None:
-        return commit_of(branch, "commit", "id")
 
     def issues_since(self, repository: str, since: datetime) -> list[NamedPayload]:
         path, found = f"/repos/{named(repository)}/issues", []

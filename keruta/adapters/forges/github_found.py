@@ -12,6 +12,7 @@ from keruta.adapters.forges.rest import (
     PAGE,
     Rest,
     commit_of,
+    commits_by_name,
     is_since,
     list_of,
     named,
@@ -29,23 +30,14 @@ class GitHubFound(Rest):
 
     pull_request_event = "pull_request"
     comment_event = "issue_comment"
+    branch_commit = ("commit", "sha")  # where a branch of its list has the commit's id
 
     def branches(self, repository: str) -> dict[str, str] | None:
         found = self.pages(f"/repos/{named(repository)}/branches", {}, of=repository)
-        if found is None:
-            return None
-        commit = {text_of(one, "name"): self._branch_commit(one) for one in found}
-        return {name: head for name, head in commit.items() if name and head is not None}
-
-    def _branch_commit(self, branch: Any) -> str | None:
-        return commit_of(branch, "commit", "sha")
+        return commits_by_name(found, *self.branch_commit)
 
     def tags(self, repository: str) -> dict[str, str] | None:
-        found = self.pages(f"/repos/{named(repository)}/tags", {}, of=repository)
-        if found is None:
-            return None
-        commits = {text_of(one, "name"): commit_of(one, "commit", "sha") for one in found}
-        return {name: commit for name, commit in commits.items() if name and commit is not None}
+        return commits_by_name(self.pages(f"/repos/{named(repository)}/tags", {}, of=repository), "commit", "sha")
 
     def push_payload(self, repository: str, ref: str, before: str, after: str) -> dict[str, Any]:
         # Which files it changed is not known: it is let through by paths.

@@ -9,7 +9,18 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from keruta.adapters.forges.rest import PAGE, Rest, commit_of, is_since, list_of, number_of, segment, set_later, text_of
+from keruta.adapters.forges.rest import (
+    PAGE,
+    Rest,
+    commit_of,
+    commits_by_name,
+    is_since,
+    list_of,
+    number_of,
+    segment,
+    set_later,
+    text_of,
+)
 from keruta.ports.forges import NamedPayload
 
 
@@ -20,18 +31,10 @@ class GitLabFound(Rest):
     comment_event = "Note Hook"
 
     def branches(self, repository: str) -> dict[str, str] | None:
-        found = self.pages(f"{project(repository)}/repository/branches", {})
-        if found is None:
-            return None
-        commits = {text_of(one, "name"): commit_of(one, "commit", "id") for one in found}
-        return {name: commit for name, commit in commits.items() if name and commit is not None}
+        return commits_by_name(self.pages(f"{project(repository)}/repository/branches", {}), "commit", "id")
 
     def tags(self, repository: str) -> dict[str, str] | None:
-        found = self.pages(f"{project(repository)}/repository/tags", {})
-        if found is None:
-            return None
-        commits = {text_of(one, "name"): commit_of(one, "commit", "id") for one in found}
-        return {name: commit for name, commit in commits.items() if name and commit is not None}
+        return commits_by_name(self.pages(f"{project(repository)}/repository/tags", {}), "commit", "id")
 
     def push_payload(self, repository: str, ref: str, before: str, after: str) -> dict[str, Any]:
         # Which files it changed is not known: it is let through by paths.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -153,6 +153,18 @@ def stamp(at: datetime) -> str:
 def commit_of(found: Any, *path: str) -> str | None:
     text = text_of(found, *path)
     return text if COMMIT.fullmatch(text) else None
+
+
+def commits_by_name(found: Iterable[Any] | None, *path: str) -> dict[str, str] | None:
+    """Return the commits of a list's branches or tags, by their names; None where the whole list is not known.
+
+    Args:
+        path: to the commit's id in each.
+    """
+    if found is None:
+        return None
+    commits = {text_of(one, "name"): commit_of(one, *path) for one in found}
+    return {name: commit for name, commit in commits.items() if name and commit is not None}
 
 
 def number_of(found: Any, field: str) -> int:
