@@ -106,9 +106,10 @@ def make_ports(settings: Settings) -> Ports:
         recover(compared, taken, forges, datetime.now(UTC), settings.public_url)
 
     ForgeSender(at_forges).start()
-    if settings.smtp_url:
+    mailer = SmtpMailer(settings) if settings.smtp_url else None
+    if mailer is not None:
         mails = MailPorts(
-            record=MongoNoticeMails(database), people=editors(database, settings), mailer=SmtpMailer(settings),
+            record=MongoNoticeMails(database), people=editors(database, settings), mailer=mailer,
             render=render, public_url=settings.public_url, per_hour=settings.mails_per_hour,
         )  # fmt: skip
         MailSender(lambda: send_due(mails)).start()
@@ -146,6 +147,7 @@ def make_ports(settings: Settings) -> Ports:
         favourites=MongoFavourites(database),
         notices=MongoNotices(database),
         notice_mails=MongoNoticeMails(database),
+        mailer=mailer,
         provider=Provider(
             settings.issuer,
             settings.admin_client_id,

@@ -18,6 +18,7 @@ from keruta.ports.people import (
     Accounts,
     Favourites,
     IdentityProvider,
+    Mailer,
     NoticeMails,
     Notices,
     Rates,
@@ -77,6 +78,7 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
     favourites: Favourites
     notices: Notices
     notice_mails: NoticeMails
+    mailer: Mailer | None
     provider: IdentityProvider
     keycloak_roles: RoleStore | None
     browsers: Sessions

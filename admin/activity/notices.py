@@ -22,6 +22,8 @@ from keruta.domain.notices import NoticeChoice
 from keruta.domain.principal import Principal
 from keruta.errors import Unavailable
 from keruta.remembered import Remembered
+from keruta.services.notice_mails import send_trial
+from keruta.translations import render
 
 blueprint = flask.Blueprint("notices", __name__)
 
@@ -96,6 +98,14 @@ def choose_notices() -> flask.Response:
         ports().notices.choose(who.subject, choice)
     _counts().forget(who.subject)
     return go("/notices", "notices_seen" if form.get("do") == "seen" else "notices_chosen")
+
+
+@shows(blueprint, "list_settings", "/notices/test-mail", "POST")
+def send_test_mail() -> flask.Response:
+    """Send an administrator an e-mail, to their own address alone."""
+    own = ports()
+    send_trial(principal(), language(), mailer=own.mailer, render=render, public_url=own.settings.public_url)
+    return go("/notices", "notices_tried")
 
 
 def prepare(state: flask.blueprints.BlueprintSetupState) -> None:

@@ -174,6 +174,7 @@ SAID = {
     "badge_made": marked("The badge is there."),
     "badge_revoked": marked("Badge revoked: its address shows nothing any more."),
     "notices_chosen": marked("Your choice of notices is kept."),
+    "notices_tried": marked("The test e-mail was sent: look into your mailbox."),
     "notices_seen": marked("All notices are marked as seen."),
     "favourite_added": marked("Added to your favourites."),
     "favourite_removed": marked("Removed from your favourites."),

@@ -14,8 +14,8 @@ _SENDER = re.compile(r'(?:"?(?P<name>[^<>"@,;\\]*?)"? *<(?P<angled>[^<>]+)>|(?P<
 
 
 def is_address(text: str) -> bool:
-    """Return whether a text is one address, in ASCII, and nothing besides."""
-    return len(text) <= ADDRESS_LETTERS and _ADDRESS.fullmatch(text) is not None
+    """Return whether a text is one address, in ASCII, and nothing besides: no encoded word (RFC 2047) either."""
+    return len(text) <= ADDRESS_LETTERS and "=?" not in text and _ADDRESS.fullmatch(text) is not None
 
 
 def split_sender(text: str) -> tuple[str, str] | None:

@@ -93,9 +93,11 @@ class Mail(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's answer to an e-mail: `refused` is about this e-mail or its address, `away` about the server."""
+    """The server's answer to an e-mail: `refused` and `later` are about this e-mail or its address, `away` is about the
+    server.
+    """
 
-    outcome: Literal["sent", "refused", "away"]
+    outcome: Literal["sent", "refused", "later", "away"]
     said: Message | None = None
 
 
@@ -141,6 +143,12 @@ def make_mail(
         id=hashlib.sha256(f"{due.subject} {events}".encode()).hexdigest()[:32], to=to, subject=f"[keruta] {subject}",
         body="\n\n".join(parts) + "\n",
     )  # fmt: skip
+
+
+def make_trial(id: str, to: str, url: str, render: Callable[[Message], str]) -> Mail:
+    """Return the e-mail by which an administrator tries the settings."""
+    subject, body = render(message("mail_trial")), render(message("mail_trial_body", url=f"{url}/notices"))
+    return Mail(id=id, to=to, subject=f"[keruta] {subject}", body=f"{body}\n")
 
 
 def _unlinked(text: str) -> str:

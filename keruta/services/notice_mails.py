@@ -13,7 +13,8 @@ import msgspec
 from keruta import metrics
 from keruta.domain.events import Event
 from keruta.domain.mail_addresses import is_address
-from keruta.domain.messages import Message
+from keruta.domain.messages import Message, message
+from keruta.domain.naming import new_id
 from keruta.domain.notice_mails import (
     MAILED,
     Mail,
@@ -23,11 +24,14 @@ from keruta.domain.notice_mails import (
     after_try,
     free_at,
     make_mail,
+    make_trial,
 )
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskSummary
-from keruta.errors import Unauthenticated
+from keruta.errors import Conflict, Unauthenticated
 from keruta.ports.people import Mailer, NoticeMails
+
+Render = Callable[[Message, str], str]
 
 
 class MailPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +48,7 @@ class MailPorts(msgspec.Struct, frozen=True, kw_only=True):
     record: NoticeMails
     people: Callable[[str], Principal | None]
     mailer: Mailer
-    render: Callable[[Message, str], str]
+    render: Render
     public_url: str
     per_hour: int
 
@@ -77,11 +81,27 @@ def send_due(ports: MailPorts) -> bool:
             ports.record.settle(due, MailChange(over=[one.event for one in due.notices]))
             continue
         sent = ports.mailer.send(mail)
-        metrics.MAILS.labels(outcome="waits" if sent.outcome == "away" else sent.outcome).inc()
+        metrics.MAILS.labels(outcome="waits" if sent.outcome in ("later", "away") else sent.outcome).inc()
         ports.record.settle(due, after_try(due, sent, now))
         if sent.outcome == "away":
             return False
     return True
+
+
+def send_trial(who: Principal, language: str, *, mailer: Mailer | None, render: Render, public_url: str) -> None:
+    """Send an administrator an e-mail at once, to their own verified address.
+
+    Raises:
+        Conflict: it was not sent; the message says why.
+    """
+    if mailer is None:
+        raise Conflict(message("mail_no_server"), reason="MailNotSent")
+    if not who.mail_verified or not is_address(who.mail):
+        raise Conflict(message("mail_no_address"), reason="MailNotSent")
+    mail = make_trial(new_id(), who.mail, public_url.rstrip("/"), lambda said: render(said, language))
+    sent = mailer.send(mail)
+    if sent.said is not None:
+        raise Conflict(sent.said, reason="MailNotSent")
 
 
 def _mail(ports: MailPorts, due: MailDue) -> Mail | None:

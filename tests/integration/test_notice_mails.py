@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -23,7 +25,7 @@ from keruta.adapters.smtp import SmtpMailer
 from keruta.domain.catalog.queues import QueueSpec
 from keruta.domain.events import Event, task_event
 from keruta.domain.messages import message
-from keruta.domain.notice_mails import Mail, MailChange, NoticeDue
+from keruta.domain.notice_mails import Mail, MailChange, NoticeDue, Sent
 from keruta.network import Network
 from keruta.services.notice_mails import MailPorts, note, send_due
 from keruta.settings import Settings
@@ -121,7 +123,7 @@ def test_a_login_file_that_is_none_is_told(server: MailServer, tmp_path: Path, a
     assert sent.said.code == "mail_login_file"
 
 
-@pytest.mark.parametrize(("answer", "outcome"), [("550 no such person", "refused"), ("451 later", "away")])
+@pytest.mark.parametrize(("answer", "outcome"), [("550 no such person", "refused"), ("451 later", "later")])
 def test_an_answer_about_an_address_is_final_or_not(
     server: MailServer, login: Path, authority: Authority, answer: str, outcome: str
 ) -> None:
@@ -142,6 +144,68 @@ def test_a_server_that_is_silent_has_so_many_seconds(monkeypatch: pytest.MonkeyP
     assert time.monotonic() - began < 3
     assert sent.said is not None
     assert sent.said.code == "mail_timeout"
+
+
+def said_by(
+    lines: Iterator[bytes], authority: Authority, certificate: ssl.SSLContext | None, login: Path | None
+) -> Sent:
+    """Send to a server that says these lines, the first at once and one for each line that it is sent."""
+    with socket.create_server(("127.0.0.1", 0)) as hostile:
+
+        def serve() -> None:
+            plain = hostile.accept()[0]
+            with (
+                contextlib.suppress(OSError),
+                contextlib.closing(
+                    certificate.wrap_socket(plain, server_side=True) if certificate is not None else plain
+                ) as connection,
+            ):
+                asks = connection.makefile("rb")
+                for line in lines:
+                    connection.sendall(line)
+                    asks.readline()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        scheme = "smtps" if certificate is not None else "smtp"
+        sent = mailer(f"{scheme}://127.0.0.1:{hostile.getsockname()[1]}", login, authority).send(MAIL)
+        thread.join()
+    return sent
+
+
+def test_a_greeting_without_end_is_cut_off(authority: Authority) -> None:
+    """The server, or whoever sits before it, is not known yet: before STARTTLS anybody may have said it."""
+    began = time.monotonic()
+    endless = b"220-keruta\r\n" * 200_000
+    sent = said_by(iter([endless]), authority, None, None)
+
+    assert (sent.outcome, sent.said and sent.said.code) == ("away", "mail_cut")
+    assert time.monotonic() - began < 5
+
+
+def test_a_login_s_question_that_is_none_is_told(
+    authority: Authority, certificate: ssl.SSLContext, login: Path
+) -> None:
+    lines = [b"220 x\r\n", b"250-x\r\n250 AUTH CRAM-MD5\r\n", b"334 abc\r\n", b""]
+    sent = said_by(iter(lines), authority, certificate, login)
+
+    assert (sent.outcome, sent.said and sent.said.code) == ("away", "mail_unreadable")
+
+
+def test_a_password_that_smtp_has_no_letters_for_is_told(server: MailServer, login: Path, authority: Authority) -> None:
+    login.write_text("keruta:Schlüssel")
+    sent = mailer(server.url, login, authority).send(MAIL)
+
+    assert (sent.outcome, sent.said and sent.said.code) == ("away", "mail_login_file")
+    assert "Schl" not in (sent.said.text if sent.said else "")
+
+
+def test_what_can_not_be_written_is_given_up(server: MailServer, login: Path, authority: Authority) -> None:
+    """So that it is not tried for ever, before all others."""
+    sent = mailer(server.url, login, authority).send(msgspec.structs.replace(MAIL, to="ann@example.com, b@x.example"))
+
+    assert (sent.outcome, sent.said and sent.said.code) == ("refused", "mail_not_written")
+    assert server.logins == 0
 
 
 # ---------------------------------------------------------------- from the record
@@ -294,6 +358,19 @@ def test_what_a_server_did_not_take_is_tried_again(mails: Mails, login: Path) ->
     assert [mails.record.last_fault(name) for name in ("ann", "bob")] == [None, None]
 
 
+def test_an_address_that_is_to_be_tried_later_holds_up_no_other(mails: Mails) -> None:
+    """As a full mailbox, or a server that wants to be asked twice, answers."""
+    for name in ("ann", "bob"):
+        mails.person(name, "developer")
+        mails.ended(owner=name)
+    mails.server.refuses["ann@example.com"] = "450 try again later"
+
+    assert mails.send()
+    assert mails.recipients == ["bob@example.com"]
+    row = mails.world.database["notice_mails"].find_one({"_id": "ann"}) or {}
+    assert (len(row["waiting"]), row["tries"]) == (1, 1)
+
+
 def test_what_came_while_an_e_mail_was_sent_is_sent_after_it(mails: Mails) -> None:
     mails.person("ann", "developer")
     mails.ended()
@@ -424,3 +501,25 @@ def test_a_person_reads_why_an_e_mail_was_not_sent(with_mail: flask.Flask, world
     assert "not sent" in pages[1]
     token_of_an_administrator = token(with_mail, ANN.subject, "admin", email="ann@example.com", email_verified=True)
     assert "mail.internal" in Browser(with_mail, token_of_an_administrator, ANN).ask("GET", "/notices")[1]
+
+
+def test_an_administrator_tries_the_settings(
+    with_mail: flask.Flask, server: MailServer, login: Path, authority: Authority
+) -> None:
+    """By an e-mail to their own verified address; what the server says of it is on the page."""
+    made = with_mail.extensions["keruta"]
+    made._made = msgspec.structs.replace(made(), mailer=mailer(server.url, login, authority))
+    own = {"email": "ann@example.com", "email_verified": True}
+    ann = Browser(with_mail, token(with_mail, ANN.subject, "admin", **own), ANN)
+
+    assert 'action="/notices/test-mail"' in ann.ask("GET", "/notices")[1]
+    assert ann.ask("POST", "/notices/test-mail", {})[0] == 303
+    assert [taken[1] for taken in server.taken] == [["ann@example.com"]]
+    server.refuses["ann@example.com"] = "550 no such person"
+    status, page = ann.ask("POST", "/notices/test-mail", {})
+    assert (status, "550 no such person" in page) == (409, True)
+    other = Browser(with_mail, token(with_mail, ANN.subject, "admin", email="eve@example.com"), ANN)
+    assert other.ask("POST", "/notices/test-mail", {})[0] == 409
+    assert reader(with_mail, **own).ask("POST", "/notices/test-mail", {})[0] == 403
+    assert "test-mail" not in reader(with_mail, **own).ask("GET", "/notices")[1]
+    assert len(server.taken) == 1

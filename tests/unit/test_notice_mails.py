@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -194,7 +196,8 @@ def test_the_same_notices_are_the_same_message() -> None:
     [
         ("ann@example.com", True), ("ann.b+c@mail.example.co.jp", True), ("ann", False), ("ann@", False),
         ("@example.com", False), ("ann@exa mple.com", False), ("ann@example.com\n", False), ("a,b@example.com", False),
-        ("ann@-example.com", False), ("アン@example.com", False), ("a@" + "b" * 63 + ".example" * 30, False),
+        ("ann@-example.com", False), ("=?utf-8?q?=0AX:y?=@example.com", False),
+        ("アン@example.com", False), ("a@" + "b" * 63 + ".example" * 30, False),
     ],
 )  # fmt: skip
 def test_an_address_is_one_address(text: str, good: bool) -> None:
@@ -229,3 +232,21 @@ def test_the_settings_of_a_mail_server_are_taken() -> None:
 def test_faults_of_these_settings_are_told(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=name):
         load({**SMTP, name: value}, Settings)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "=?utf-8?q?a=0D=0ABcc:_eve@example.com=0D=0A=0D=0A<b>hi</b>?=", "=?utf-8?b?DQpYOiB5?=", "=?utf-8?q?=0A?=",
+        "=?utf-8?q?=00?=", "=?x?q?=ff?=", "=?utf-8?q?" + "a" * 100, "é" * 74 + " =?utf-8?q?=0d?=", "=?" * 90,
+    ],
+)  # fmt: skip
+def test_a_task_s_name_is_read_as_it_is_and_makes_no_header(name: str) -> None:
+    """A word that is encoded as RFC 2047 says is none: its line breaks would begin headers, or the body."""
+    made = written(mail(summary(name=name)), ("keruta", "k@example.com"), "keruta.example.com")
+    got = email.message_from_bytes(made.as_bytes(), policy=email.policy.default)
+
+    assert list(got.keys()) == list(made.keys())
+    assert got["Subject"].replace("\u2060", "") == mail(summary(name=name)).subject
+    assert b"\r\r" not in made.as_bytes()
+    assert got.get_content_type() == "text/plain"
