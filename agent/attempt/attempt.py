@@ -74,6 +74,8 @@ class Job:
         self._spec = specification
         self.attempt = attempt_id(specification.task, specification.attempt)
         self._stop = threading.Event()
+        self._late = threading.Event()  # set by a cancel, when the grace is over
+        self._grace: threading.Timer | None = None
         self._cause = ""  # why it is to stop: "" for a person's wish
         self._gone = False  # no longer ours: nothing is to be reported
         self.ended = threading.Event()
@@ -124,7 +126,11 @@ class Job:
         return self._conversation.waits or self._stop.is_set()
 
     def stop(self) -> None:
-        """A person has cancelled it."""
+        """A person has cancelled it. Called again with each answer of keruta's."""
+        if self._grace is None:
+            self._grace = threading.Timer(self._world.settings.grace_seconds, self._late.set)
+            self._grace.daemon = True
+            self._grace.start()
         self._stop.set()
 
     def shut_down(self) -> None:
@@ -135,6 +141,7 @@ class Job:
         """The attempt is no longer this worker's: it ends, and says nothing."""
         self._gone = True
         self._stop.set()
+        self._late.set()
 
     def told(self, assigned: Assigned) -> None:
         """Ignore the assignment: keruta's record of this attempt comes from this attempt's own reports."""
@@ -540,7 +547,7 @@ class Job:
         assert self._streamer is not None
         return Collector(
             self._world, self._dir, self._spec, self._streamer, masker=self._masker, repository=self._repository,
-            agent=self._agent, transcript=self._transcript, announce=self._announce,
+            agent=self._agent, transcript=self._transcript, announce=self._announce, late=self._late,
         )  # fmt: skip
 
     def _say(self, sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,13 @@ class Collector:
 
     Args:
         announce: puts a push on record before it is made: branch, commit.
+        late: see `AttemptResult`.
     """
 
     def __init__(
         self, world: World, directory: JobDir, specification: Specification, streamer: Streamer, *, masker: Masker,
         repository: AttemptRepository, agent: CodingAgent | None, transcript: Transcript | None,
-        announce: Callable[[str, str], None],
+        announce: Callable[[str, str], None], late: threading.Event,
     ) -> None:  # fmt: skip
         self._dir = directory
         self._spec = specification
@@ -64,7 +66,7 @@ class Collector:
         self._transcript = transcript
         self.result = AttemptResult(
             directory, specification, repository, self._store, say=self._say, announce=announce,
-            script_root=world.script_root,
+            late=late, script_root=world.script_root,
         )  # fmt: skip
 
     def finish(self, verdict: Verdict, commit: str | None) -> tuple[Verdict, Collected]:

@@ -101,6 +101,7 @@ class Pusher:
         self._announce = announce
         self._sleep = sleep or self._wait
         self._moved = 0
+        self._announced: Pushed | None = None
 
     def push(self, work: Work, target: ResultBranch, ours: Collection[tuple[str, str]] = ()) -> Pushed | None:
         """Push the work; return the branch and commit that are on the server then.
@@ -130,6 +131,21 @@ class Pusher:
         except _Moved as error:
             raise error.clash or PhaseError("BranchExists", message("branch_busy", branch=target.branch)) from error
 
+    def arrived(self, git: Git) -> Pushed | None:
+        """Return what a push that was ended before it was done has put on the server; None where that is nothing.
+
+        Args:
+            git: with what opens the server, and with time of its own.
+
+        Raises:
+            PhaseError, TimedOut: the server does not say, and may have it.
+        """
+        pushed = self._announced
+        if pushed is None:
+            return None
+        self._git = self._repository.over_network(git)
+        return pushed if self._branches().get(_HEADS + pushed.branch) == pushed.commit else None
+
     def _tell_again(self, state: tenacity.RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
         if isinstance(error, TransientError):
@@ -158,6 +174,7 @@ class Pusher:
         if self._lfs:
             self._push_large(work)
         self._announce(name, work.head)
+        self._announced = Pushed(name, work.head)
         # Where no branch of the server is at the base commit, it is asked what it has: the rest may not be here.
         negotiated = ("-c", "push.negotiate=true") if self._partial and work.base not in there.values() else ()
         done = self._git.run(

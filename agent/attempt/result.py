@@ -18,7 +18,7 @@ from agent.attempt.result_stores import ResultStore
 from agent.attempt.verdict import Verdict
 from agent.coding_agents.known import ADAPTERS
 from agent.settings import PUSH_SECONDS
-from keruta.adapters.git.command import Git, Interrupted
+from keruta.adapters.git.command import Git, Interrupted, Stopped
 from keruta.domain.messages import message
 from keruta.domain.reports import KEPT_WORK
 from keruta.domain.specification import KeptWork, Specification
@@ -27,6 +27,7 @@ from keruta.errors import PhaseError
 
 KEEP_SECONDS = 120.0
 REASONS_OF_A_PUSH = frozenset({"PushFailed", "PushRefused", "BranchExists", "BranchRefused", "WorkMissing"})
+ARRIVED_SECONDS = 3.0  # for a server's answer to what it has of a push that was ended
 RESCUE_SECONDS = 30.0  # of what a Pod has after its SIGTERM, beside the log and the artifacts
 
 
@@ -37,12 +38,14 @@ class AttemptResult:
         store: where earlier attempts' work is.
         say: writes a line to the log.
         announce: tells keruta of a push before it is made.
+        late: set when a push that is still under way is to end: the attempt was cancelled, and its grace is over.
         script_root: where the script finds its directories, if that is not where the agent has them.
     """
 
     def __init__(
         self, directory: JobDir, specification: Specification, access: AttemptRepository, store: ResultStore, *,
-        say: Callable[[str], None], announce: Callable[[str, str], None], script_root: Path | None = None,
+        say: Callable[[str], None], announce: Callable[[str, str], None], late: threading.Event,
+        script_root: Path | None = None,
     ) -> None:  # fmt: skip
         self._dir = directory
         seen = directory.seen_at(script_root)
@@ -52,6 +55,7 @@ class AttemptResult:
         self._store = store
         self._say = say
         self._announce = announce
+        self._late = late
         self.pushed: Pushed | None = None
         self.files: list[Path] = []
 
@@ -113,7 +117,7 @@ class AttemptResult:
     def finish(self, verdict: Verdict, base: str, target: ResultBranch) -> Verdict:
         """Return the verdict, changed where a success could not be pushed. Raises nothing of Git's.
 
-        A script that is done is pushed even if a cancel comes now.
+        A script that is done is pushed even if a cancel comes now, as far as that is done within the grace.
         """
         git, repository = self._opened(base, PUSH_SECONDS)
         try:
@@ -178,18 +182,37 @@ class AttemptResult:
         ours = [(one.branch, one.commit) for one in self._spec.pushed_earlier]
         try:
             with self._access.opened("push") as env:
+                opened = git.with_env(env)
                 pusher = Pusher(
-                    repository, self._url, git.with_env(env), lfs=self._spec.lfs, say=self._say,
+                    repository, self._url, opened.until(self._late), lfs=self._spec.lfs, say=self._say,
                     partial=bool(self._spec.repository.paths), announce=self._announce,
                 )  # fmt: skip
-                self.pushed = pusher.push(work, target, ours)
+                try:
+                    self.pushed = pusher.push(work, target, ours)
+                except Interrupted as interrupted:
+                    verdict = self._interrupted(verdict, interrupted, pusher, opened, target)
         except PhaseError as error:
             return self._failed(verdict, error)
-        except Interrupted:
-            return self._failed(verdict, _late())
         if self.pushed is not None:
             self._say(f"pushed {self.pushed.commit} to {self.pushed.branch}")
         return verdict
+
+    def _interrupted(
+        self, verdict: Verdict, interrupted: Interrupted, pusher: Pusher, git: Git, target: ResultBranch
+    ) -> Verdict:
+        """Ask the server whether it has what was being pushed; what it has is a success."""
+        code = "push_cancelled"
+        try:
+            self.pushed = pusher.arrived(git.within(ARRIVED_SECONDS))
+        except (PhaseError, Interrupted):
+            code = "push_cancelled_unknown"
+        if self.pushed is not None:
+            return verdict
+        if not isinstance(interrupted, Stopped):
+            return self._failed(verdict, _late())
+        said = message(code, branch=target.branch)
+        self._say(str(said))
+        return Verdict(status="cancelled", reason="Cancelled", message=said, exit_code=verdict.exit_code)
 
     def _keep(
         self, repository: ResultRepository, work: Work, target: ResultBranch, git: Git, seconds: float = KEEP_SECONDS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import flask
 import pytest
 
+from agent.attempt.attempt import Job
 from keruta.domain.messages import message
 from keruta.domain.naming import new_id
 from keruta.domain.reports import AnyEntry, Ended, Outcome, Pushing, refused
@@ -17,6 +19,7 @@ from keruta.services import task_commands
 from tests.support.admin import signed_in
 from tests.support.attempts import Recording
 from tests.support.ended_attempts import end_of
+from tests.support.gitservers import GitHttp
 from tests.support.repositories import commit_on, git, make_repository
 from tests.support.world import World, person
 
@@ -211,6 +214,45 @@ def test_a_tip_that_may_be_ours_is_replaced_and_no_other(task: Task, served: Pat
     assert (second.status, second.result_branch) == ("succeeded", "out")
     assert third.reason == "BranchExists"
     assert git(served, "rev-parse", "out") == theirs
+
+
+# ------------------------------------------------------------ a cancel while it is pushed
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        ("hold the pack", "cancelled", "push_cancelled"),
+        ("hold the pack and go away", "cancelled", "push_cancelled_unknown"),
+        ("hold the answer to the pack", "succeeded", None),
+    ],
+)
+def test_a_cancelled_push_ends_with_the_grace_and_says_what_the_server_has(
+    tmp_path: Path, fault: str, status: str, code: str | None
+) -> None:
+    """What it has counts; where it has nothing, or does not say, the work is kept."""
+    make_repository(tmp_path / "a.git")
+    reporting = Recording()
+    with GitHttp(tmp_path) as server:
+        repository = RepositoryRef(url=server.url("a.git"))
+        specification = Specification(
+            task=new_id(), attempt=1, repository=repository, script="x", result=ResultBranch(branch="out")
+        )
+
+        def cancel(job: Job) -> None:
+            threading.Thread(target=lambda: server.held.wait(30) and job.stop(), daemon=True).start()
+
+        server.faults = [fault]
+        try:
+            end = end_of(
+                tmp_path, specification, "echo new > new.txt", reporting=reporting, cancel=cancel, grace_seconds=0.1
+            )
+        finally:
+            server.released.set()
+
+    assert (end.status, end.said.code if end.said else None) == (status, code), reporting.log
+    assert (end.result_branch == "out") is (status == "succeeded")
+    assert ("result.bundle" in [one.path for one in end.artifacts]) is (status == "cancelled")
 
 
 # ------------------------------------------------------------ what keruta makes of it

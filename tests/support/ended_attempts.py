@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.attempt.attempt import Job
@@ -34,13 +35,14 @@ class EndedScript(ProcessScript):
 
 def end_of(
     root: Path, specification: Specification, script: str | None = None, *, exit_codes: str = "script 0\n",
-    reporting: Recording | None = None,
+    reporting: Recording | None = None, cancel: Callable[[Job], None] = lambda _: None, grace_seconds: float = 10.0,
 ) -> Ended:  # fmt: skip
     """Return the end that an attempt reports.
 
     Args:
         root: has the agent's directories; `results` among them.
         script: what was done in a checkout of the repository; None for an attempt that has no checkout.
+        cancel: called before the attempt goes on, with it.
     """
     directory = JobDir.of(root / "jobs", specification)
     commit = specification.kept_work.commit if specification.kept_work is not None else ""
@@ -59,14 +61,18 @@ def end_of(
     recording = reporting or Recording()
     transports = DEFAULT_TRANSPORTS | {"file"}
     world = World(
-        settings=WorkerSettings(results_dir=root / "results", worker_dir=root, transports=transports),
+        settings=WorkerSettings(
+            results_dir=root / "results", worker_dir=root, transports=transports, grace_seconds=grace_seconds
+        ),
         reporting=recording,
         asking=None,  # type: ignore[arg-type]  nothing is asked of it
         opener=Opener(root / "no-key", root),
         script=lambda job, env: EndedScript(job, env, None),
         boot="next",
     )
-    Job(world, directory, specification).run()
+    job = Job(world, directory, specification)
+    cancel(job)
+    job.run()
     end = recording.entries[-1]
     assert isinstance(end, Ended)
     return end

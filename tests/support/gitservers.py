@@ -11,6 +11,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +29,8 @@ class GitHttp(Serving):
     Args:
         users: by user name: (token, whether it may push); empty for a public server.
         slow_seconds: how long each answer is held back.
+        faults: one for each request that pushes, in order; `hold …` keeps the client waiting until `released` is set.
+        held: set when a client is kept waiting.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class GitHttp(Serving):
         self.host = host
         self.slow_seconds = 0.0
         self.faults: list[str] = []
+        self.held, self.released = threading.Event(), threading.Event()
         self.away = False
         self.old_protocol = False  # answers as a server that knows version 0 alone
         self.requests = 0
@@ -63,7 +67,8 @@ class GitHttp(Serving):
         """The next of `faults`, if it is meant for this request."""
         pushing = request.command == "POST" and "git-receive-pack" in request.path
         asked = pushing or "service=git-receive-pack" in request.path
-        if not self.faults or not (pushing if "pack" in self.faults[0] else asked) or self._user(request) is None:
+        known = not self.users or self._user(request) is not None
+        if not self.faults or not (pushing if "pack" in self.faults[0] else asked) or not known:
             return ""
         return self.faults.pop(0)
 
@@ -92,6 +97,10 @@ class GitHttp(Serving):
         path, _, query = request.path.partition("?")
         length = request.headers.get("Content-Length")
         body = request.rfile.read(int(length)) if length else self._chunks(request)
+        if fault.startswith("hold the pack"):
+            self.away = fault.endswith("and go away")
+            self._hold(request)
+            return
         pushing = "git-receive-pack" in request.path
         user = self._user(request)
         if self.users and (user is None or (pushing and not self.users[user][1])):
@@ -127,6 +136,9 @@ class GitHttp(Serving):
         if fault.startswith("lost answer"):
             request.close_connection = True
             return
+        if fault.startswith("hold the answer"):
+            self._hold(request)
+            return
         try:
             request.send_response(status)
             for name, value in headers:
@@ -137,6 +149,11 @@ class GitHttp(Serving):
             request.wfile.write(content)
         except ConnectionError:
             pass
+
+    def _hold(self, request: http.server.BaseHTTPRequestHandler) -> None:
+        self.held.set()
+        self.released.wait(30)
+        request.close_connection = True
 
     @staticmethod
     def _chunks(request: http.server.BaseHTTPRequestHandler) -> bytes:

@@ -75,6 +75,10 @@ class Git:
         """Return Git in another environment, with the same limits."""
         return Git(directory or self.directory, env, self._stop, self._deadline, self._most_bytes)
 
+    def until(self, stop: threading.Event) -> Git:
+        """Return Git that is ended by another event, with the same time limit."""
+        return Git(self.directory, self.env, stop, self._deadline, self._most_bytes)
+
     def within(self, seconds: float) -> Git:
         """Return Git with another time limit, from now."""
         return Git(self.directory, self.env, self._stop, time.monotonic() + seconds, self._most_bytes)

@@ -72,6 +72,11 @@ TEXTS = {
     "push_linked": "The workspace's Git directory is a link, so nothing is pushed from it.",
     "push_unreadable": "The result could not be read: {error}.",
     "push_timeout": "The branch could not be pushed within {seconds} s.",
+    "push_cancelled": "Cancelled while the result was pushed; the Git server did not have it on {branch} afterwards.",
+    "push_cancelled_unknown": (
+        "Cancelled while the result was pushed. The Git server did not say afterwards whether it has it; look at the "
+        "branch {branch} there."
+    ),
     "push_not_current": "keruta gave this attempt up meanwhile, so it pushes nothing.",
     "push_work_missing": "The work that attempt {attempt} kept is not there any more.",
     "push_work_unreadable": "The work that attempt {attempt} kept can't be read: {error}.",
