@@ -67,11 +67,16 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         faults += self._login_faults()
         try:
             if self.trusts_more and not self.own_certificates():
-                faults.append("KERUTA_CA_FILE or KERUTA_CA_CERTIFICATES holds no certificate in PEM")
+                faults.append(
+                    f"{self.ca_source} holds no certificate in PEM; `openssl x509 -inform der -in FILE` converts one "
+                    "from DER"
+                )
             elif self.trusts_more:
                 context(self)
-        except (OSError, ssl.SSLError) as error:
-            faults.append(f"KERUTA_CA_FILE or KERUTA_CA_CERTIFICATES can't be used: {error}")
+        except ssl.SSLError as error:
+            faults.append(f"{self.ca_source} holds what is no certificate: {error.reason or 'it is damaged'}")
+        except OSError as error:
+            faults.append(f"{self.ca_source} can't be read: {error.strerror or error}")
         if faults:
             raise SettingsError("; ".join(faults))
 
@@ -102,6 +107,12 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     def trusts_more(self) -> bool:
         """Return whether other authorities than the machine's own are trusted."""
         return self.ca_file is not None or bool(self.ca_certificates)
+
+    @property
+    def ca_source(self) -> str:
+        """Where the company's certificates come from, as a person set it."""
+        named = [] if self.ca_file is None else [f"KERUTA_CA_FILE ({self.ca_file})"]
+        return " or ".join([*named, *(["KERUTA_CA_CERTIFICATES"] if self.ca_certificates else [])])
 
     def own_certificates(self) -> list[str]:
         """The company's certificates, as PEM. Raises OSError."""

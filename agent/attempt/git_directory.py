@@ -10,6 +10,7 @@ import functools
 import os
 import re
 import stat
+from collections.abc import Iterator
 
 from agent.attempt.git_index import INDEX_LIMIT_BYTES, IndexEntry, IndexUnreadableError, parse
 from agent.attempt.workspace_files import PATH_LIMIT_BYTES, Beneath
@@ -130,13 +131,25 @@ class GitDirectory:
 
     def amended(self) -> set[str]:
         """Return the commits that HEAD's log says were made by amending another."""
-        found = set()
+        return {new for _, new, what in self._log() if b"(amend)" in what}
+
+    def left_behind(self) -> list[str]:
+        """Return the commits that were made here and that HEAD then left by a reset or checkout, the newest first."""
+        made, left = set[str](), dict[str, None]()
+        for old, new, what in self._log():
+            if what.startswith((b"reset:", b"checkout:")):
+                left |= {old: None} if old in made else {}
+            elif not what.startswith(b"clone:") and b"Fast-forward" not in what:
+                made.add(new)
+        return list(reversed(left))
+
+    def _log(self) -> Iterator[tuple[str, str, bytes]]:
+        """Yield HEAD's log: the commit before, the commit after, and what was done."""
         for line in self._text(b"logs/HEAD", 8 << 20).splitlines():
             told, _, what = line.partition(b"\t")
             words = told.split(b" ")
-            if b"(amend)" in what and len(words) > 1 and _HEX.fullmatch(words[1]):
-                found.add(words[1].decode())
-        return found
+            if len(words) > 1 and _HEX.fullmatch(words[0]) and _HEX.fullmatch(words[1]):
+                yield words[0].decode(), words[1].decode(), what
 
     # ------------------------------------------------------------ files
 

@@ -23,6 +23,9 @@ from keruta.errors import PhaseError
 FIRST_WAIT_SECONDS = 1.0
 MOST_WAIT_SECONDS = 30.0
 RETRY_SECONDS = 240.0
+# The server's hooks may be at work for so long without a word: behind an HTTP server that holds answers back, nothing
+# tells their silence from a stall. The rest of PUSH_SECONDS is for what comes before and after.
+ANSWER_SECONDS = 240
 SUFFIXES = 100
 LARGE_AT_ONCE = 500
 MOVES = 5  # so many times a branch may change between the look and the push
@@ -44,6 +47,7 @@ _UNABLE = re.compile(
     r"unable to (create temporary|write|migrate)|too many open files",
     re.IGNORECASE,
 )
+_SILENT = re.compile(r"(fatal|error): .*operation too slow", re.IGNORECASE)
 _QUIET = (
     "-c",
     "core.hooksPath=/dev/null",
@@ -85,12 +89,13 @@ class Pusher:
         say: told what the server says.
         partial: whether files outside the checkout may not be there.
         announce: told the branch and the commit before they are pushed; what it raises ends the push.
+        answer_seconds: how long the server may be silent in a push itself.
     """
 
     def __init__(
         self, repository: ResultRepository, url: str, git: Git, *, lfs: bool = False, partial: bool = False,
         say: Callable[[str], None] = lambda _: None, announce: Callable[[str, str], None] = lambda *_: None,
-        sleep: Callable[[float], None] | None = None,
+        sleep: Callable[[float], None] | None = None, answer_seconds: int = ANSWER_SECONDS,
     ) -> None:  # fmt: skip
         self._repository = repository
         self._url = url
@@ -100,6 +105,7 @@ class Pusher:
         self._say = say
         self._announce = announce
         self._sleep = sleep or self._wait
+        self._answer_seconds = answer_seconds
         self._moved = 0
         self._announced: Pushed | None = None
 
@@ -177,7 +183,8 @@ class Pusher:
         self._announced = Pushed(name, work.head)
         # Where no branch of the server is at the base commit, it is asked what it has: the rest may not be here.
         negotiated = ("-c", "push.negotiate=true") if self._partial and work.base not in there.values() else ()
-        done = self._git.run(
+        patient = self._git.with_env({**self._git.env, "GIT_HTTP_LOW_SPEED_TIME": str(self._answer_seconds)})
+        done = patient.run(
             *_QUIET, *negotiated, "push", "--porcelain", "--no-verify", "--no-follow-tags", "--recurse-submodules=no",
             f"--force-with-lease={_HEADS}{name}:{lease}", "--", self._url, f"{work.head}:{_HEADS}{name}",
         )  # fmt: skip
@@ -309,6 +316,9 @@ class Pusher:
                 self._partial = False
                 self._fetch_whole(work)
                 return _Moved()
+            if any(_SILENT.match(line) for line in own_lines(said)):
+                told = message("push_unanswered", seconds=self._answer_seconds, branch=branch)
+                return PhaseError("PushFailed", told)
             return fault(said, "PushFailed")
         self._say(f"! {status}")
         words = " ".join(line for line in remote_lines(said) if line != "error:")

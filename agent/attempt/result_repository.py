@@ -21,6 +21,7 @@ from agent.attempt.git_directory import GitDirectory
 from agent.attempt.git_index import IndexUnreadableError, parse
 from agent.attempt.git_objects import take_objects, tree_rows
 from agent.attempt.git_settings import Home, read_settings
+from agent.attempt.left_behind import left_behind
 from agent.attempt.snapshot import SHOWN_PATHS, Baseline, Snapshot
 from agent.attempt.workspace_files import Beneath
 from keruta.adapters.git.command import Git
@@ -277,7 +278,8 @@ class ResultRepository:
             what = f"{count} {'commit' if count == 1 else 'commits'} of {_called(name)}"
             what = "what is stashed" if name == "refs/stash" else what
             self._say(f"not in the result: {what}; HEAD is where the result is taken from")
-        return found
+        known = [head, self.base, *found.values()]
+        return found | left_behind(self.git, commits, directory.left_behind(), head, known, self._say)
 
     def _peeled(self, refs: Mapping[str, str], commits: Commits) -> dict[str, str]:
         """Return the commits that refs lead to, without those that are not here."""

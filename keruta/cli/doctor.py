@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ from keruta.local import mongod
 from keruta.local.installation import start_command
 from keruta.local.state import State, find, passed_over
 from keruta.local.system import mongo_answers
-from keruta.network import network
+from keruta.network import Network, network
 
 GIT_OLDEST = (2, 34)
 DISK_LEAST_BYTES = 2 * 1024**3
@@ -139,8 +140,7 @@ def _network() -> Iterator[Finding]:
         yield Finding(state="wrong", what=str(error), mend="set it to what your network's keepers say, or unset it")
         return
     if reach.trusts_more:
-        count = len(reach.own_certificates())
-        yield Finding(state="ok", what=f"authorities of your own are trusted: {count} of KERUTA_CA_FILE")
+        yield from _authorities(reach)
     if reach.https_proxy:
         parts = urlsplit(reach.https_proxy)
         try:
@@ -149,12 +149,37 @@ def _network() -> Iterator[Finding]:
         except OSError as error:
             what = f"the proxy {parts.netloc} can't be reached: {error.strerror or error}"
             yield Finding(state="wrong", what=what, mend="set KERUTA_HTTPS_PROXY to a proxy that is there, or unset it")
-    given = [name for name in ("HTTPS_PROXY", "https_proxy", "SSL_CERT_FILE") if os.environ.get(name)]
-    if given and not reach.trusts_more and not reach.https_proxy:
+    replaced = {
+        "HTTPS_PROXY": ("KERUTA_HTTPS_PROXY", reach.https_proxy),
+        "https_proxy": ("KERUTA_HTTPS_PROXY", reach.https_proxy),
+        "SSL_CERT_FILE": ("KERUTA_CA_FILE", reach.trusts_more),
+    }
+    given = [name for name, (_, is_set) in replaced.items() if os.environ.get(name) and not is_set]
+    if given:
         yield Finding(
             state="note",
-            what=f"{' and '.join(given)} in your environment are not used by keruta",
-            mend="set KERUTA_HTTPS_PROXY and KERUTA_CA_FILE",
+            what=f"only your own Git and this command use {' and '.join(given)} of your environment",
+            mend=f"set {' and '.join(sorted({replaced[name][0] for name in given}))} for checkouts with a credential, "
+            "scripts, forges and webhooks",
+        )
+
+
+def _authorities(reach: Network) -> Iterator[Finding]:
+    """Report how many certificates of a company's own are trusted, and which of them are not valid now."""
+    from cryptography import x509
+
+    found = [x509.load_pem_x509_certificate(one.encode()) for one in reach.own_certificates()]
+    yield Finding(state="ok", what=f"authorities of your own are trusted: {len(found)} of {reach.ca_source}")
+    now = datetime.now(UTC)
+    for one in found:
+        begins, ends = one.not_valid_before_utc, one.not_valid_after_utc
+        if begins <= now <= ends:
+            continue
+        when = f"ran out on {ends:%Y-%m-%d}" if ends < now else f"is valid from {begins:%Y-%m-%d} on"
+        yield Finding(
+            state="wrong",
+            what=f"a certificate of {reach.ca_source} {when}: {one.subject.rfc4514_string()}",
+            mend="ask your network's keepers for the new one, and put it into the same place",
         )
 
 

@@ -25,6 +25,7 @@ from tests.support.lfs import LfsStore
 from tests.support.processes import command_lines
 from tests.support.processes import environment as environment_of
 from tests.support.repositories import add_commit, git, make_repository
+from tests.support.serving import Quiet, Serving
 from tests.support.workspaces import Workspace
 
 TOKEN = "s3cr3t-t0ken-of-the-test"
@@ -227,6 +228,52 @@ def test_a_server_that_stalls_is_given_up(place: Place, http: GitHttp) -> None:
 
     assert error.reason == "CloneFailed"
     assert time.monotonic() - began < 20
+
+
+class Trickling(Quiet):
+    """Begins a list of refs, and goes on with a byte now and then."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/x-git-upload-pack-advertisement")
+        self.send_header("Content-Length", "10000")
+        self.end_headers()
+        for one in b"001e# service=git-upload-pack\n0000" + b"0" * 9000:
+            self.wfile.write(bytes([one]))
+            time.sleep(0.1)
+
+
+def test_a_server_that_sends_a_byte_now_and_then_is_given_up(tmp_path: Path) -> None:
+    """In ten times the time that it may be silent; it is never silent for libcurl."""
+    env = {"PATH": os.environ["PATH"], "GIT_HTTP_LOW_SPEED_LIMIT": "1", "GIT_HTTP_LOW_SPEED_TIME": "0.2"}
+    with Serving(Trickling) as server:
+        git = Git(tmp_path, env, threading.Event(), time.monotonic() + 60)
+        error = reason_of(git, "ls-remote", f"{server.url}/a.git", reason="PushFailed")
+
+    assert isinstance(error, TransientError)
+    assert (error.reason, error.message.code) == ("PushFailed", "git_trickles")
+
+
+@pytest.mark.parametrize("ref", ["main", "v1", None])
+def test_a_repository_without_commits_is_said_to_have_none(place: Place, http: GitHttp, ref: str | None) -> None:
+    """Whatever ref was asked for."""
+    git(http.root, "init", "-q", "--bare", "empty.git")
+
+    error = reason_of(place.checkout, http.url("empty.git"), reader(http), ref=ref)
+
+    assert (error.reason, error.message.code) == ("RepositoryEmpty", "git_repository_empty")
+
+
+def test_a_default_branch_that_is_not_there_is_told_with_those_that_are(place: Place, http: GitHttp) -> None:
+    """The repository is not empty: a server's HEAD may name a branch that nobody pushed."""
+    make_repository(http.root / "a.git")
+    git(http.root / "a.git", "symbolic-ref", "HEAD", "refs/heads/trunk")
+
+    error = reason_of(place.checkout, http.url("a.git"), reader(http))
+
+    assert (error.reason, error.message.code) == ("RefNotFound", "git_no_default_branch")
+    assert "main" in error.message.text
+    assert reason_of(place.checkout, http.url("a.git"), reader(http), ref="x").message.code == "git_ref_missing"
 
 
 def test_what_another_try_does_not_help_is_not_tried_again(place: Place, http: GitHttp) -> None:

@@ -16,6 +16,7 @@ from agent.attempt.checkout import checkout
 from keruta import network as module
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import Credential, environment
+from keruta.adapters.git.faults import fault
 from keruta.adapters.git.remote import look
 from keruta.adapters.http_client import Http, NoAnswerError
 from keruta.adapters.webhooks import Answered, Message, WebhookSender
@@ -173,6 +174,41 @@ def test_a_certificate_of_another_host_is_refused(company: Company) -> None:
     assert caught.value.reason == "CertificateRefused"
 
 
+@pytest.mark.parametrize("what", ["expired", "another host", "self-signed"])
+def test_a_bad_certificate_is_told_and_not_tried_again(company: Company, what: str) -> None:
+    """In a push as in a checkout; which Git's library says it decides how much the sentence can tell."""
+    own = company.authority
+    if what == "self-signed":
+        own = Authority(company.root / "another")
+    tls = own.server("192.0.2.1" if what == "another host" else "127.0.0.1", when=(-9, -8 if what == "expired" else 99))
+    with GitHttp(company.server.root, tls=tls) as server, pytest.raises(PhaseError) as caught:
+        company.checkout(server.url("a.git"), company.reach)
+
+    assert (caught.value.reason, type(caught.value)) == ("CertificateRefused", PhaseError)
+    assert "certificate" in caught.value.message.text
+    if what == "another host":
+        assert caught.value.message.code == "git_certificate_other_host"
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("SSL certificate problem: certificate has expired", "git_certificate_expired"),
+        ("SSL certificate problem: self-signed certificate", "git_certificate_self_signed"),
+        ("SSL certificate problem: self signed certificate", "git_certificate_self_signed"),
+        ("SSL certificate problem: self-signed certificate in certificate chain", "git_certificate_refused"),
+        ("SSL certificate problem: unable to get local issuer certificate", "git_certificate_refused"),
+        ("SSL: no alternative certificate subject name matches target host name 'a'", "git_certificate_other_host"),
+        ("server certificate verification failed. CAfile: none CRLfile: none", "git_certificate_refused"),
+    ],
+)
+def test_a_certificates_fault_has_its_sentence(said: str, code: str) -> None:
+    """As libcurl with OpenSSL and with GnuTLS writes it."""
+    error = fault(f"fatal: unable to access 'https://a/': {said}\n", "PushFailed")
+
+    assert (error.reason, type(error), error.message.code) == ("CertificateRefused", PhaseError, code)
+
+
 def test_a_look_at_a_repository_says_what_stands_in_the_way(company: Company, tmp_path: Path) -> None:
     """A proxy that does not lead there is named."""
     reach = Network(ca_file=company.authority.file, https_proxy=company.proxy.url)
@@ -233,6 +269,35 @@ def test_doctor_says_what_is_set_and_whether_it_works(company: Company, monkeypa
     assert [finding.state for finding in doctor._network()] == ["ok", "wrong"]
 
 
+def test_doctor_says_which_of_the_companys_certificates_ran_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be trusted by nobody, and each request would fail for it."""
+    old = Authority(tmp_path / "old", when=(-7200, -3600))
+    monkeypatch.setenv("KERUTA_CA_FILE", str(old.file))
+
+    (wrong,) = [finding for finding in doctor._network() if finding.state == "wrong"]
+
+    assert f"a certificate of KERUTA_CA_FILE ({old.file}) ran out on 20" in wrong.what
+    assert "The company" in wrong.what
+
+
+def test_doctor_names_only_the_variables_that_nothing_of_keruta_replaces(
+    company: Company, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A company's proxy in the environment, with its authority set for keruta."""
+    monkeypatch.setenv("KERUTA_CA_FILE", str(company.authority.file))
+    monkeypatch.setenv("SSL_CERT_FILE", str(company.authority.file))
+    monkeypatch.delenv("https_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", company.proxy.url)
+
+    (note,) = [finding for finding in doctor._network() if finding.state == "note"]
+
+    assert "HTTPS_PROXY" in note.what
+    assert "SSL_CERT_FILE" not in note.what
+    assert note.mend.startswith("set KERUTA_HTTPS_PROXY for")
+
+
 def test_a_script_finds_them_in_the_variables_that_its_tools_read(company: Company, tmp_path: Path) -> None:
     """Python's ssl and Git itself reach the company's server by them."""
     bundle = tmp_path / "ca.pem"
@@ -254,8 +319,8 @@ def test_settings_that_cannot_work_are_refused_at_the_start(tmp_path: Path) -> N
     broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"
     for variables, said in (
         ({"KERUTA_CA_FILE": str(empty)}, "holds no certificate"),
-        ({"KERUTA_CA_FILE": str(tmp_path / "none")}, "No such file"),
-        ({"KERUTA_CA_CERTIFICATES": broken}, "can't be used"),
+        ({"KERUTA_CA_FILE": str(tmp_path / "none")}, "none. can't be read: No such file"),
+        ({"KERUTA_CA_CERTIFICATES": broken}, "KERUTA_CA_CERTIFICATES holds what is no certificate"),
         ({"KERUTA_HTTPS_PROXY": "proxy:3128"}, "KERUTA_HTTPS_PROXY must be"),
         ({"KERUTA_HTTPS_PROXY": "http://user:secret@proxy:3128"}, "no user name or password"),
     ):

@@ -432,6 +432,45 @@ def test_what_only_another_ref_leads_to_is_named_and_kept(
     git(clone, "fetch", "-q", str(files[0]), f"{ref}:refs/heads/found")
 
 
+@pytest.mark.parametrize(
+    "leave", ["git reset -q --hard HEAD~2", "git checkout -q --detach; git branch -q -D main; git checkout -q HEAD~2"]
+)
+def test_commits_that_only_the_reflog_leads_to_are_named_and_kept(
+    workspace: Workspace, tmp_path: Path, leave: str
+) -> None:
+    """After a reset, or without their branch."""
+    workspace.run("for n in 1 2; do echo $n > lost$n; git add .; git commit -qm $n; done")
+    lost = workspace.run("git rev-parse HEAD")
+    workspace.run(leave)
+
+    files = workspace.keep()
+
+    assert any(f"2 commits up to {lost[:12]}, which no branch has" in line for line in workspace.said)
+    clone = tmp_path / "clone"
+    git(tmp_path, "clone", "-q", workspace.url, str(clone))
+    git(clone, "fetch", "-q", str(files[0]), f"refs/other/left-{lost[:12]}:refs/heads/found")
+    assert git(clone, "show", "found:lost1") == "1"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "git reset -q --soft HEAD~2; git commit -qm both",
+        "git reset -q HEAD~2",
+        "git commit -q --amend -m better",
+        "git checkout -q HEAD~1; git checkout -q main",
+    ],
+)
+def test_commits_whose_files_are_in_the_result_are_not_named(workspace: Workspace, script: str) -> None:
+    """Squashed, written anew, or looked at and left: nothing is lost."""
+    workspace.run("for n in 1 2; do echo $n > $n; git add .; git commit -qm $n; done")
+    workspace.run(script)
+
+    workspace.keep()
+
+    assert not any("not in the result" in line for line in workspace.said)
+
+
 def test_what_was_begun_and_not_finished_is_named(workspace: Workspace, served: Path) -> None:
     """A rebase that stopped: HEAD and the files count, and the log says what they are."""
     workspace.run("git checkout -qb s; echo s > README.md; git commit -qam s; git checkout -q main")
@@ -865,6 +904,33 @@ def test_a_server_that_fails_for_a_moment_is_asked_again(
     assert git(served, "rev-parse", "result") == pushed.commit
     assert http.faults == []
     assert over_http.slept
+
+
+def slow_hook(served: Path, seconds: int) -> None:
+    """A check of the server's that takes a while and then refuses."""
+    hook = served / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nsleep {seconds}\necho 'too many files'\nexit 1\n")
+    hook.chmod(0o755)
+
+
+def test_a_server_whose_checks_take_long_is_waited_for(over_http: Workspace, served: Path) -> None:
+    """Its silence in a push is no stall: the refusal is told as one, and not asked for again."""
+    slow_hook(served, 4)
+
+    error = refused(over_http.push, stall_seconds=1)
+
+    assert (error.reason, over_http.slept) == ("BranchRefused", [])
+    assert "too many files" in error.message.text
+
+
+def test_a_push_without_an_answer_is_told_as_that(over_http: Workspace, served: Path) -> None:
+    """It is not made again: the server may still be at work on it."""
+    slow_hook(served, 6)
+
+    error = refused(over_http.push, answer_seconds=1)
+
+    assert (error.reason, error.message.code, over_http.slept) == ("PushFailed", "push_unanswered", [])
 
 
 class Waits(list[float]):

@@ -19,14 +19,17 @@ class Authority:
 
     Args:
         directory: where its files are.
+        when: from and until when its own certificate is valid, in seconds from now.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, when: tuple[int, int] = (-3600, 3600)) -> None:
         directory.mkdir(exist_ok=True)
         self._directory = directory
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "The company's own authority")])
-        made = self._builder(self._name, self._key).add_extension(x509.BasicConstraints(True, None), critical=True)
+        made = self._builder(self._name, self._key, when).add_extension(
+            x509.BasicConstraints(True, None), critical=True
+        )
         self.pem = made.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
         self.file = directory / "company.pem"
         self.file.write_text(self.pem)

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from agent.attempt.checkout import checkout
-from agent.attempt.push import Pushed, Pusher
+from agent.attempt.push import ANSWER_SECONDS, Pushed, Pusher
 from agent.attempt.result_repository import ResultRepository, Work
 from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import Credential, environment
@@ -93,12 +93,15 @@ class Workspace:
         *,
         ours: Collection[tuple[str, str]] = (),
         credential: Credential | None = None,
+        stall_seconds: int = 60,
+        answer_seconds: int = ANSWER_SECONDS,
     ) -> Pushed:
         repository, work = self.read()
         target = msgspec.convert({"branch": branch, "if_exists": if_exists}, ResultBranch)
         with environment(
-            credential or self.credential, self.root / "private-push", url=self.url, transports=TRANSPORTS, own=False
-        ) as env:
+            credential or self.credential, self.root / "private-push", url=self.url, transports=TRANSPORTS, own=False,
+            stall_seconds=stall_seconds,
+        ) as env:  # fmt: skip
             pusher = Pusher(
                 repository,
                 self.url,
@@ -107,6 +110,7 @@ class Workspace:
                 partial=self.partial,
                 say=self.said.append,
                 sleep=self.slept.append,
+                answer_seconds=answer_seconds,
             )
             pushed = pusher.push(work, target, ours)
         assert pushed is not None

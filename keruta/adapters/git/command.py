@@ -19,13 +19,15 @@ import msgspec
 from git.cmd import safer_popen
 
 from keruta.adapters.git import memory
-from keruta.adapters.git.faults import fault, killed
+from keruta.adapters.git.faults import TransientError, fault, killed
+from keruta.adapters.git.slowness import Slowness, asks_a_server
 from keruta.domain.messages import message
 from keruta.errors import PhaseError
 
 LOOK_EVERY_SECONDS = 0.2
 OUT_LIMIT_BYTES = 256 << 20  # of what Git writes; a server decides how much of it that is
 ERROR_LIMIT_BYTES = 256 << 10  # of its words, the last ones
+SLOW_STALLS = 10  # so many times the time of silence may a server send next to nothing
 NOT_FOUND = 127  # a shell's exit code for a program that is not there
 _BLOCK_BYTES = 1 << 16
 QUIET = ("-c", "advice.detachedHead=false", "-c", "gc.auto=0", "-c", "maintenance.auto=false")
@@ -117,21 +119,21 @@ class Git:
         Args:
             allowed: exit codes besides 0 that are no failure.
         """
-        done = self.run(*arguments, stdin=stdin)
+        done = self.run(*arguments, stdin=stdin, reason=reason)
         if done.exit_code == -signal.SIGKILL:  # not by this process: `run` raises then
             raise killed()
         if done.exit_code != 0 and done.exit_code not in allowed:
             raise fault(done.err.decode("utf-8", "replace"), reason)
         return done.out
 
-    def run(self, *arguments: str, stdin: bytes | BinaryIO | None = None) -> Output:
+    def run(self, *arguments: str, stdin: bytes | BinaryIO | None = None, reason: str = "CloneFailed") -> Output:
         """Run Git to its end, whatever its exit code.
 
         Args:
             stdin: what it reads, or a file to read from.
 
         Raises:
-            PhaseError: CloneFailed: it wrote more than it may.
+            PhaseError: it wrote more than it may, or (TransientError) its server sent next to nothing.
             Stopped, TimedOut: see there.
         """
         self.check_time()
@@ -147,18 +149,31 @@ class Git:
             )  # fmt: skip
         except FileNotFoundError as error:
             return Output(out=b"", err=f"git: {error.strerror}".encode(), exit_code=NOT_FOUND)
+        slow = self._slowness(running.pid, arguments)
+        too_slow = False
         try:
             with _Exchange(running, stdin if isinstance(stdin, bytes) else b"", self._most_bytes) as exchange:
                 while not exchange.over(LOOK_EVERY_SECONDS):
-                    if self._stop.is_set() or time.monotonic() > self._deadline or exchange.too_much:
+                    too_slow = too_slow or (slow is not None and slow.reached())
+                    if self._stop.is_set() or time.monotonic() > self._deadline or exchange.too_much or too_slow:
                         _end(running)
         except BaseException:
             _end(running)
             raise
         self.check_time()
         if exchange.too_much:
-            raise PhaseError("CloneFailed", message("git_too_much", limit=self._most_bytes))
+            raise PhaseError(reason, message("git_too_much", limit=self._most_bytes))
+        if too_slow:
+            raise TransientError(reason, message("git_trickles", seconds=int(self._slow_seconds)))
         return Output(out=bytes(exchange.out), err=bytes(exchange.err), exit_code=running.returncode)
+
+    @property
+    def _slow_seconds(self) -> float:
+        """How long a server may send next to nothing; 0 where this environment names no limit for silence."""
+        return SLOW_STALLS * float(self.env.get("GIT_HTTP_LOW_SPEED_TIME", 0))
+
+    def _slowness(self, group: int, arguments: Collection[str]) -> Slowness | None:
+        return Slowness(group, self._slow_seconds) if self._slow_seconds and asks_a_server(arguments) else None
 
 
 class _Exchange:

@@ -19,7 +19,14 @@ _SAID: tuple[tuple[str, str, str], ...] = (
     (r"host key verification failed", "HostKeyUnknown", "git_host_key_unknown"),
     (r"@ +warning: remote host identification has changed", "HostKeyUnknown", "git_host_key_changed"),
     (
-        r"(fatal|error): .*(ssl certificate problem|certificate subject name)",
+        r"(fatal|error): .*certificate (has expired|is not yet valid)",
+        "CertificateRefused",
+        "git_certificate_expired",
+    ),
+    (r"(fatal|error): .*certificate subject name", "CertificateRefused", "git_certificate_other_host"),
+    (r"(fatal|error): .*self.signed certificate(?! in)", "CertificateRefused", "git_certificate_self_signed"),
+    (
+        r"(fatal|error): .*ssl certificate problem",
         "CertificateRefused",
         "git_certificate_refused",
     ),

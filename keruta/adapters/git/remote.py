@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,6 +19,7 @@ from keruta.errors import PhaseError
 # Gives what `git ls-remote --symref` prints for refs of these names, or None where Git must be asked.
 Ask = Callable[[Sequence[str]], str | None]
 SHOWN_REFS = 200
+SAID_REFS = 5  # in a sentence
 # A server that said one of these was reached, and one that said another let us in.
 _NOT_REACHED = frozenset({"CloneFailed", "HostKeyUnknown", "CertificateRefused", "TransportRefused"})
 _NOT_LET_IN = frozenset({"CloneAuthFailed"})
@@ -57,11 +58,22 @@ def resolve(repository: RepositoryRef, git: Git, ask: Ask | None = None) -> Reso
     said = git("ls-remote", "-q", "--symref", "--", repository.url, *dict.fromkeys((*names, *peeled)))
     if (resolved := _resolved(patterns, said)) is not None:
         return resolved
-    if ref == "HEAD":
-        raise PhaseError("RepositoryEmpty", message("git_repository_empty"))
+    if "HEAD" not in _listed(said):
+        branches = _branches(_listed(git("ls-remote", "-q", "--refs", "--heads", "--tags", "--", repository.url)))
+        if branches is None:
+            raise PhaseError("RepositoryEmpty", message("git_repository_empty"))
+        if ref == "HEAD":
+            raise PhaseError("RefNotFound", message("git_no_default_branch", branches=branches))
     if re.fullmatch("[0-9a-fA-F]{4,39}", ref):
         raise PhaseError("RefNotFound", message("git_ref_short_commit", ref=ref))
     raise PhaseError("RefNotFound", message("git_ref_missing", ref=ref))
+
+
+def _branches(refs: Iterable[str]) -> str | None:
+    """Return some names of branches and tags, as text for people; None where there are none."""
+    names = [name.removeprefix("refs/heads/").removeprefix("refs/") for name in refs]
+    more = ["…"] if len(names) > SAID_REFS else []
+    return ", ".join([*names[:SAID_REFS], *more]) or None
 
 
 def _resolved(patterns: Sequence[str], said: str) -> Resolved | None:
@@ -124,6 +136,8 @@ def _found(said: str, default_ref: str | None, seconds: float) -> Validation:
         there = any(name in refs for name in ref_names(default_ref))
         if not there:
             found, reason = message("git_answers_no_ref", ref=default_ref), "RefNotFound"
+    elif default_ref is None and "HEAD" not in _listed(said):
+        found, reason = message("git_no_default_branch", branches=_branches(refs) or ""), "RefNotFound"
     return Validation(
         reachable=True,
         authenticated=True,

@@ -17,6 +17,17 @@ TEXTS = {
         "The Git server's certificate is not trusted here: it may have run out, be of another host, or be signed by a "
         "company's authority that KERUTA_CA_FILE does not name."
     ),
+    "git_certificate_expired": (
+        "The Git server's certificate is not valid at this time: it has run out, or this machine's clock is wrong."
+    ),
+    "git_certificate_other_host": (
+        "The Git server's certificate is for another host: write the repository's address with the host that the "
+        "certificate names."
+    ),
+    "git_certificate_self_signed": (
+        "The Git server's certificate is signed by itself. If you know it to be right, add it to the file that "
+        "KERUTA_CA_FILE names."
+    ),
     "git_proxy_login": (
         "The proxy that KERUTA_HTTPS_PROXY names wants a user name and a password; see to KERUTA_HTTPS_PROXY_LOGIN_FILE."
     ),
@@ -58,6 +69,10 @@ TEXTS = {
         "repository or of its profile."
     ),
     "git_killed": "Git was killed, as a system does that runs out of memory; free some on the worker's machine.",
+    "git_no_default_branch": (
+        "The repository's default branch does not exist, so a task must name what to check out. There are: {branches}."
+    ),
+    "git_trickles": ("The Git server sent next to nothing for {seconds} s, so the connection was closed."),
     "git_too_much": "The Git server's answer has more than {limit} bytes.",
     "git_answers_no_ref": "The server answers, but the repository has no branch or tag '{ref}'.",
     "git_app_refused": "GitHub refused to give the App a token for {owner}/{repository} ({status}).",
@@ -71,6 +86,10 @@ TEXTS = {
     "checkout_no_lfs": "Git LFS is not installed on the worker; install git-lfs there.",
     "push_linked": "The workspace's Git directory is a link, so nothing is pushed from it.",
     "push_unreadable": "The result could not be read: {error}.",
+    "push_unanswered": (
+        "The Git server was silent for {seconds} s during the push. A hook there may still be at work: look whether "
+        "the branch {branch} is there."
+    ),
     "push_timeout": "The branch could not be pushed within {seconds} s.",
     "push_cancelled": "Cancelled while the result was pushed; the Git server did not have it on {branch} afterwards.",
     "push_cancelled_unknown": (
