@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from keruta.domain.events import Event
 from keruta.domain.naming import new_id
 from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
-from keruta.ports import PlanOutdated, WorkerSlots
+from keruta.ports import Assignments, PlanOutdated, WorkerSlots
 
 
 class RecordedOutbox:
@@ -40,34 +40,31 @@ class MemoryAssignment:
         self.choices: list[Choice] = []
         self.epoch = 0
         self.taken = False
-        self.seq = 0
+        self.wanted = False
         self.before_write: list[Exception] = []
         self._lane_of = {candidate.id: lane for lane, waiting in lanes.items() for candidate in waiting}
 
     def take_assigner(self) -> int | None:
         if self.taken:
+            self.wanted = True
             return None
-        self.taken = True
+        self.taken, self.wanted = True, False
         self.epoch += 1
         return self.epoch
 
-    def release_assigner(self, epoch: int) -> None:
-        if epoch == self.epoch:
-            self.taken = False
-
-    def wanted(self) -> int:
-        return self.seq
-
-    def want(self) -> None:
-        self.seq += 1
+    def release_assigner(self, epoch: int) -> bool:
+        if epoch != self.epoch:
+            return False
+        self.taken = False
+        return self.wanted
 
     def free_slots(self, worker: str | None) -> list[WorkerSlots]:
         used = [choice.worker for choice in self.choices]
         free = {name: count - used.count(name) for name, count in self.slots.items() if worker in (None, name)}
         return [WorkerSlots(id=name, address=None, free=count) for name, count in free.items() if count > 0]
 
-    def waiting_lanes(self) -> dict[Lane, list[Candidate]]:
-        return {lane: waiting[:1] for lane, waiting in self._waiting().items()}
+    def waiting(self, worker: str | None) -> tuple[dict[Lane, list[Candidate]], list[WorkerSlots]]:
+        return {lane: waiting[:1] for lane, waiting in self._waiting().items()}, self.free_slots(worker)
 
     def candidates(self, lane: Lane, most: int) -> list[Candidate]:
         return self._waiting().get(lane, [])[:most]
@@ -82,15 +79,14 @@ class MemoryAssignment:
     def limits(self, lanes: object) -> Limits:
         return self.fixed_limits
 
-    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> list[tuple[str, Event]]:
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Assignments:
         if self.before_write:
             raise self.before_write.pop(0)
         if epoch != self.epoch or not self.taken:
             raise PlanOutdated("another assigner has taken over")
         self.choices += choices
-        if release:
-            self.release_assigner(epoch)
-        return [(choice.task, Event(id=new_id(), type="assigned", subject=choice.task)) for choice in choices]
+        events = [(choice.task, Event(id=new_id(), type="assigned", subject=choice.task)) for choice in choices]
+        return Assignments(events=events, wanted=release and self.release_assigner(epoch))
 
     def _waiting(self) -> dict[Lane, list[Candidate]]:
         gone = {choice.task for choice in self.choices}

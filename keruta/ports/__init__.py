@@ -207,29 +207,38 @@ class SweptOutbox(Outbox, Protocol):
     def send_left(self) -> int: ...
 
 
+class Assignments(msgspec.Struct, frozen=True, kw_only=True):
+    """What was written.
+
+    Args:
+        events: those to send, each with its task.
+        wanted: whether another process wanted the assigner's lease, where that was given back.
+    """
+
+    events: Sequence[tuple[str, Event]]
+    wanted: bool = False
+
+
 class AssignmentStore(Protocol):
     """Reads and writes of the assigner. See `keruta.services.scheduler` for how they are used together."""
 
     def take_assigner(self) -> int | None:
-        """The epoch under which this process may assign for 3 s, or None when another one is at it."""
+        """Return the epoch under which this process may assign for 3 s.
+
+        None: another one is at it, and learns when it gives the lease back that this one wanted it.
+        """
         ...
 
-    def release_assigner(self, epoch: int) -> None: ...
-
-    def wanted(self) -> int:
-        """Number of times that an assigner found another one at work."""
-        ...
-
-    def want(self) -> None:
-        """Adds to it."""
+    def release_assigner(self, epoch: int) -> bool:
+        """Give the lease back. Returns whether another one wanted it meanwhile."""
         ...
 
     def free_slots(self, worker: str | None) -> list[WorkerSlots]:
         """Live workers with a free slot: all, or the one that is named."""
         ...
 
-    def waiting_lanes(self) -> Mapping[Lane, Sequence[Candidate]]:
-        """The head of each lane that waits."""
+    def waiting(self, worker: str | None) -> tuple[Mapping[Lane, Sequence[Candidate]], list[WorkerSlots]]:
+        """Return the head of each lane that waits, and the free slots."""
         ...
 
     def running(self, lanes: Iterable[Lane]) -> Mapping[Lane, int]:
@@ -240,8 +249,8 @@ class AssignmentStore(Protocol):
 
     def candidates(self, lane: Lane, most: int) -> Sequence[Candidate]: ...
 
-    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Sequence[tuple[str, Event]]:
-        """All of the choices are written, or none. Returns the events to send, by task.
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Assignments:
+        """Write all of the choices, or none.
 
         Args:
             release: the assigner's lease is given back with this write.

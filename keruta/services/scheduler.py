@@ -1,8 +1,8 @@
 """Assignment: who gets what, by one assigner at a time. Run by dispatch, and by report_status for a free slot.
 
-Any number of processes may call `assign` at once. One takes the assigner's lease and works; the others add to
-`assigner_wanted` and leave. Having given the lease back, it looks at that number again and takes it once more if it
-moved: so what made any of them call is seen by someone. The plan is pure (`keruta.domain.scheduling`); the write
+Any number of processes may call `assign` at once. One takes the assigner's lease and works; the others leave, and the
+same write that did not give them the lease says in it that they wanted it. Whoever gives it back learns that, and takes
+it once more: so what made any of them call is seen by someone. The plan is pure (`keruta.domain.scheduling`); the write
 holds under the lease's epoch only, so a process that was frozen in between writes nothing.
 """
 
@@ -32,36 +32,31 @@ def assign(store: AssignmentStore, outbox: Outbox, nudges: Nudges, *, only: str 
     Returns:
         How many tasks this call assigned.
     """
-    assigned = 0
-    while only is not None or store.free_slots(None):
+    assigned, wanted = 0, True
+    while wanted and (only is not None or store.free_slots(None)):
         epoch = store.take_assigner()
         if epoch is None:
-            store.want()
-            epoch = store.take_assigner()  # it may have let go before it could see that we want
-            if epoch is None:
-                break
-        seen = store.wanted()
-        released = False
+            break
+        given_back = None
         try:
-            written, released = _rounds(store, outbox, nudges, epoch, only)
+            written, given_back = _rounds(store, outbox, nudges, epoch, only)
             assigned += written
         finally:
-            if not released:
-                store.release_assigner(epoch)
-        if store.wanted() == seen:
-            break
+            wanted = store.release_assigner(epoch) if given_back is None else given_back
         only = None  # another called meanwhile; for whom is not known
     return assigned
 
 
-def _rounds(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, only: str | None) -> tuple[int, bool]:
-    """Return how many tasks were assigned, and whether the last write gave the assigner's lease back."""
+def _rounds(
+    store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, only: str | None
+) -> tuple[int, bool | None]:
+    """Return how many tasks were assigned, and, if the lease was given back, whether another one wanted it."""
     assigned = 0
     while True:
-        written = _PLAN_AGAIN(_round, store, outbox, nudges, epoch, only)
+        written, wanted = _PLAN_AGAIN(_round, store, outbox, nudges, epoch, only)
         assigned += written
         if written < BATCH:
-            return assigned, written > 0
+            return assigned, wanted
 
 
 def _note_outdated(state: RetryCallState) -> None:
@@ -73,15 +68,17 @@ _PLAN_AGAIN = Retrying(
     stop=stop_after_attempt(TRIES),
     retry=retry_if_exception_type(PlanOutdated),
     after=_note_outdated,
-    retry_error_callback=lambda state: 0,
+    retry_error_callback=lambda state: (0, None),
 )
 
 
-def _round(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, only: str | None) -> int:
-    heads = store.waiting_lanes()
-    workers = {worker.id: worker for worker in store.free_slots(only)} if heads else {}
-    if not workers:
-        return 0
+def _round(
+    store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, only: str | None
+) -> tuple[int, bool | None]:
+    heads, slots = store.waiting(only)
+    workers = {worker.id: worker for worker in slots}
+    if not heads or not workers:
+        return 0, None
     limits = store.limits(heads)
     competing = len(heads) > 1 or limits.counted
     by_lane = store.running(heads) if competing else {}
@@ -90,8 +87,10 @@ def _round(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, o
     lanes = _deepen(store, heads, by_lane, limits, most)
     choices = make_plan(lanes, free, Running(by_lane), limits, most)
     if not choices:
-        return 0
-    for task, event in store.write(epoch, choices, release=len(choices) < BATCH):
+        return 0, None
+    release = len(choices) < BATCH
+    written = store.write(epoch, choices, release=release)
+    for task, event in written.events:
         outbox.send(task, [event])
     told: dict[str, list[str]] = defaultdict(list)
     for choice in choices:
@@ -100,7 +99,7 @@ def _round(store: AssignmentStore, outbox: Outbox, nudges: Nudges, epoch: int, o
         if worker != only:
             nudges.nudge(workers[worker], tasks)
     log.info("assigned %d", len(choices), extra={"action": "tasks_assigned", "count": len(choices)})
-    return len(choices)
+    return len(choices), written.wanted if release else None
 
 
 def _deepen(

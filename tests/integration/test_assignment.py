@@ -139,7 +139,7 @@ def test_an_assigner_that_was_frozen_writes_nothing(world: World) -> None:
         world.store.write(frozen, [Choice(task=task_id, worker="w1")])
 
     assert world.task(task_id).status == "queued"
-    assert world.store.write(other, [Choice(task=task_id, worker="w1")])
+    assert world.store.write(other, [Choice(task=task_id, worker="w1")]).events
 
 
 def test_a_plan_with_a_task_that_has_moved_is_written_not_at_all(world: World) -> None:

@@ -55,7 +55,7 @@ def test_one_assigner_at_a_time(store: Callable[[int, int], Made]) -> None:
 def test_what_waits_is_told_by_lane_and_in_order(store: Callable[[int, int], Made]) -> None:
     made, ids = store(2, 3)
 
-    heads = made.waiting_lanes()
+    heads, _ = made.waiting(None)
 
     (lane,) = heads
     assert [one.id for one in heads[lane]] == ids[:1]
@@ -66,13 +66,15 @@ def test_what_is_assigned_waits_no_more_and_takes_a_slot(store: Callable[[int, i
     made, ids = store(2, 2)
     epoch = made.take_assigner()
     assert epoch is not None
-    (lane,) = made.waiting_lanes()
+    (lane,) = made.waiting(None)[0]
 
-    events = made.write(epoch, [Choice(task=ids[0], worker="w1")])
+    written = made.write(epoch, [Choice(task=ids[0], worker="w1")])
 
-    assert [task for task, _ in events] == ids[:1]
+    assert [task for task, _ in written.events] == ids[:1]
     assert [one.id for one in made.candidates(lane, 9)] == ids[1:]
-    assert [(worker.id, worker.free) for worker in made.free_slots(None)] == [("w1", 1)]
+    for free in (made.free_slots(None), made.free_slots("w1"), made.waiting(None)[1], made.waiting("w1")[1]):
+        assert [(worker.id, worker.free) for worker in free] == [("w1", 1)]
+    assert made.free_slots("w2") == made.waiting("w2")[1] == []
     assert made.running([lane]) == {lane: 1}
 
 
@@ -84,16 +86,26 @@ def test_an_epoch_that_is_over_writes_nothing(store: Callable[[int, int], Made])
     with pytest.raises(PlanOutdated):
         made.write(epoch - 1, [Choice(task=ids[0], worker="w1")])
 
-    assert len(made.waiting_lanes()) == 1
+    assert len(made.waiting(None)[0]) == 1
 
 
-def test_a_word_that_is_left_is_counted(store: Callable[[int, int], Made]) -> None:
-    made, _ = store(1, 0)
-    before = made.wanted()
+@pytest.mark.parametrize("writes", [False, True])
+def test_whoever_gives_the_lease_back_learns_that_another_wanted_it(
+    store: Callable[[int, int], Made], writes: bool
+) -> None:
+    """With the last write, or without one; and once."""
+    made, ids = store(2, 2)
 
-    made.want()
+    def give_back(number: int) -> bool:
+        epoch = made.take_assigner()
+        assert epoch is not None
+        if number == 0:
+            assert made.take_assigner() is None
+        if not writes:
+            return made.release_assigner(epoch)
+        return made.write(epoch, [Choice(task=ids[number], worker="w1")], release=True).wanted
 
-    assert made.wanted() == before + 1
+    assert [give_back(0), give_back(1)] == [True, False]
 
 
 def test_slots_are_filled_in_order(store: Callable[[int, int], Made]) -> None:
@@ -102,6 +114,6 @@ def test_slots_are_filled_in_order(store: Callable[[int, int], Made]) -> None:
 
     assert assign(made, RecordedOutbox(), RecordedNudges()) == 2
 
-    (lane,) = made.waiting_lanes()
+    (lane,) = made.waiting(None)[0]
     assert [one.id for one in made.candidates(lane, 9)] == ids[2:]
     assert made.free_slots(None) == []

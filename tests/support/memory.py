@@ -29,7 +29,6 @@ from keruta.domain.decisions.values import (
     NextNumber,
     Standing,
 )
-from keruta.domain.events import Event
 from keruta.domain.lifecycle import HELD, LEASED, Status, target
 from keruta.domain.messages import Message
 from keruta.domain.naming import attempt_id, new_id
@@ -37,7 +36,7 @@ from keruta.domain.principal import Sender
 from keruta.domain.reports import Assigned, Held, Input, LogChunk, Registration
 from keruta.domain.scheduling import Candidate, Choice, Lane
 from keruta.domain.specification import RepositoryRef, Specification
-from keruta.ports import Changed, ClusterWorker, Document, WorkerSlots
+from keruta.ports import Assignments, Changed, ClusterWorker, Document, WorkerSlots
 from keruta.testing import MemoryAssignment
 
 LANE = {"queue": "default", "submitter": "ann", "repository": "https://example.com/a.git", "profile": "shell"}
@@ -394,15 +393,15 @@ class TaskAssignment(MemoryAssignment):
         self._tasks = tasks
         self._lease_seconds = lease_seconds
 
-    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> list[tuple[str, Event]]:
-        super().write(epoch, choices, release=release)
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Assignments:
+        written = super().write(epoch, choices, release=release)
         events = []
         for choice in choices:
             made = self._tasks.write(choice.task, on_assign(choice.worker, self._lease_seconds))
             assert made is not None
             assert made.event is not None
             events.append((choice.task, made.event))
-        return events
+        return Assignments(events=events, wanted=written.wanted)
 
     def free_slots(self, worker: str | None) -> list[WorkerSlots]:
         used = [one.get("holder") for one in self._tasks.documents.values() if one["status"] in LEASED]

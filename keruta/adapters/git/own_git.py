@@ -10,7 +10,7 @@ import re
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 # Sections, and single settings, by which Git would ask otherwise; what is included elsewhere may change unnoticed.
@@ -31,7 +31,7 @@ SECONDS = 10
 KNOWN_SECONDS = 300  # Git may have been built with another place for the system's file
 
 _lock = threading.Lock()
-_known: dict[tuple[object, ...], bool] = {}
+_known: dict[tuple[object, ...], Sequence[str] | None] = {}
 
 
 def is_plain(scheme: str, environ: Mapping[str, str] = os.environ) -> bool:
@@ -45,13 +45,8 @@ def is_plain(scheme: str, environ: Mapping[str, str] = os.environ) -> bool:
         return False
     if scheme == "https" and any(environ.get(name) for name in _VARIABLES):
         return False
-    files = (Path("/etc/gitconfig"), Path(home, ".gitconfig"), Path(home, ".config/git/config"))
-    key = (home, time.monotonic() // KNOWN_SECONDS, *map(_state, files))
-    with _lock:
-        if key not in _known:
-            _known.clear()
-            _known[key] = _says_nothing(home, environ.get("PATH", os.defpath))
-        return _known[key]
+    names = _names(home, environ.get("PATH", os.defpath))
+    return names is not None and not any(name.startswith(_SAYS) for name in names)
 
 
 def has_login(environ: Mapping[str, str] = os.environ) -> bool:
@@ -71,15 +66,26 @@ def _state(path: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _says_nothing(home: str, path: str) -> bool:
-    """Return whether neither the system's configuration nor the user's has any of those settings."""
-    names = _names(home, path)
-    return names is not None and not any(name.startswith(_SAYS) for name in names)
+def _names(home: str, path: str) -> Sequence[str] | None:
+    """Return the names of the system's settings and the user's, in small letters; None where they can't be read.
+
+    They are known until a file changes, but where one includes others: those may change unnoticed.
+    """
+    files = (Path("/etc/gitconfig"), Path(home, ".gitconfig"), Path(home, ".config/git/config"))
+    key = (home, time.monotonic() // KNOWN_SECONDS, *map(_state, files))
+    with _lock:
+        if key not in _known:
+            _known.clear()
+            names = _read_names(home, path)
+            if any(name.startswith("include") for name in names or ()):
+                return names
+            _known[key] = names
+        return _known[key]
 
 
-def _names(home: str, path: str) -> list[str] | None:
-    """Return the names of the system's settings and the user's, in small letters; None where they can't be read."""
-    found = []
+def _read_names(home: str, path: str) -> Sequence[str] | None:
+    """Ask Git for the names of all settings."""
+    found: list[str] = []
     env = {"HOME": home, "PATH": path, "LC_ALL": "C"}
     for scope in ("--system", "--global"):
         try:

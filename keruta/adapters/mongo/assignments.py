@@ -12,9 +12,10 @@ from pymongo.errors import OperationFailure
 from pymongo.write_concern import WriteConcern
 
 from keruta import structs
-from keruta.adapters.mongo.circuits import MongoCircuits
+from keruta.adapters.mongo.circuits import OPEN_CIRCUITS, MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.decisions import update_of
+from keruta.adapters.mongo.joint_reads import Part, read_together
 from keruta.adapters.mongo.running import RUNNING, running_on
 from keruta.adapters.mongo.spending import MongoSpending
 from keruta.adapters.mongo.tasks import after, seen_within
@@ -24,7 +25,7 @@ from keruta.domain.events import Event, task_event
 from keruta.domain.lifecycle import Status
 from keruta.domain.naming import NAME, new_id
 from keruta.domain.scheduling import Candidate, Choice, Lane, Limits
-from keruta.ports import PlanOutdated, WorkerSlots
+from keruta.ports import Assignments, Document, PlanOutdated, WorkerSlots
 from keruta.settings import Settings
 
 ASSIGNER_SECONDS = 3.0
@@ -36,71 +37,62 @@ class MongoAssignment:
     """`keruta.ports.AssignmentStore` on MongoDB."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
         self._client = database.client
         self._tasks = database["tasks"]
-        self._workers = database["workers"]
         self._control = database["control"]
         # The lease of 3 s is a courtesy; what guards the data is the epoch in the transaction.
         self._quick = database["control"].with_options(write_concern=WriteConcern(w=1))
-        self._queues = database["queues"]
-        self._repositories = database["repositories"]
         self._circuits = MongoCircuits(database)
         self._spending = MongoSpending(database)
         self._settings = settings
 
     def take_assigner(self) -> int | None:
         """Take the lease under an epoch that nobody else has had, also if a crash loses who had it before."""
-        free = {"$or": [{"until": None}, {"$expr": {"$lte": ["$until", "$$NOW"]}}]}
-        taken = {"epoch": secrets.randbits(EPOCH_BITS), "until": after(ASSIGNER_SECONDS)}
+        epoch = secrets.randbits(EPOCH_BITS)
+        free = {"$lte": ["$until", "$$NOW"]}  # null comes before every time
+        taken = {
+            "epoch": {"$cond": [free, epoch, "$epoch"]},
+            "until": {"$cond": [free, after(ASSIGNER_SECONDS), "$until"]},
+            "wanted": {"$not": [free]},
+        }
         with translated():
             document = self._quick.find_one_and_update(
-                {"_id": "assigner", **free}, [{"$set": taken}], return_document=ReturnDocument.AFTER
+                {"_id": "assigner"}, [{"$set": taken}], ["epoch"], return_document=ReturnDocument.AFTER
             )
-        return document["epoch"] if document else None
+        return epoch if document and document["epoch"] == epoch else None
 
-    def release_assigner(self, epoch: int) -> None:
+    def release_assigner(self, epoch: int) -> bool:
+        own = {"_id": "assigner", "epoch": epoch}
         with translated():
-            self._quick.update_one({"_id": "assigner", "epoch": epoch}, {"$set": {"until": None}})
-
-    def wanted(self) -> int:
-        with translated():
-            document = self._control.find_one({"_id": "assigner_wanted"})
-        return int(document["seq"]) if document else 0
-
-    def want(self) -> None:
-        with translated():
-            self._quick.update_one({"_id": "assigner_wanted"}, {"$inc": {"seq": 1}}, upsert=True)
+            document = self._quick.find_one_and_update(own, {"$set": {"until": None}}, ["wanted"])
+        return bool(document and document["wanted"])
 
     def free_slots(self, worker: str | None) -> list[WorkerSlots]:
+        with translated():
+            return _free(read_together(self._database, self._slots(worker)))
+
+    def waiting(self, worker: str | None) -> tuple[Mapping[Lane, Sequence[Candidate]], list[WorkerSlots]]:
+        """One seek of the index for each lane (a distinct scan)."""
+        with translated():
+            rows = read_together(self._database, [_HEADS, *self._slots(worker)], hint="claim")
+        return _lanes(rows), _free(rows)
+
+    def waiting_lanes(self) -> Mapping[Lane, Sequence[Candidate]]:
+        with translated():
+            return _lanes(read_together(self._database, [_HEADS], hint="claim"))
+
+    def _slots(self, worker: str | None) -> list[Part]:
+        """Read the live workers, all or one, and how many tasks run on each."""
         live = seen_within(self._settings.lease_seconds * _LIVE_LEASES)
         match: dict[str, Any] = {"draining": False, "slots": {"$gt": 0}, "$expr": live}
         if worker is not None:
             match["_id"] = worker
-        with translated():
-            workers = list(self._workers.find(match, {"slots": 1, "address": 1}))
-            if not workers:
-                return []
-            held = running_on(found["_id"] for found in workers)
-            busy = self._tasks.aggregate([{"$match": held}, {"$group": {"_id": "$holder", "count": {"$sum": 1}}}])
-            counts = {row["_id"]: row["count"] for row in busy}
+        count = {"$group": {"_id": "$holder", "count": {"$sum": 1}}}
         return [
-            WorkerSlots(
-                id=found["_id"], address=found.get("address"), free=found["slots"] - counts.get(found["_id"], 0)
-            )
-            for found in workers
-            if found["slots"] > counts.get(found["_id"], 0)
+            Part("workers", [{"$match": match}, {"$project": {"slots": 1, "address": 1}}]),
+            Part("tasks", [{"$match": RUNNING if worker is None else running_on([worker])}, count], name="busy"),
         ]
-
-    def waiting_lanes(self) -> Mapping[Lane, Sequence[Candidate]]:
-        """One seek of the index for each lane (a distinct scan)."""
-        heads: list[dict[str, Any]] = [
-            {"$match": {"claim": {"$type": "object"}}},  # $exists would fetch each document
-            {"$sort": {"claim": 1, "priority": -1, "_id": 1}},
-            {"$group": {"_id": "$claim", "id": {"$first": "$_id"}, "priority": {"$first": "$priority"}}},
-        ]
-        with translated():
-            rows = list(self._tasks.aggregate(heads, hint="claim"))
-        return {Lane(**row["_id"]): [Candidate(rank=-row["priority"], id=row["id"])] for row in rows}
 
     def candidates(self, lane: Lane, most: int) -> Sequence[Candidate]:
         with translated():
@@ -124,27 +116,29 @@ class MongoAssignment:
         lanes = list(lanes)
         names = sorted({lane.queue for lane in lanes})
         known = sorted({lane.repository for lane in lanes if NAME.fullmatch(lane.repository)})
-        most: dict[str, dict[str, int]] = {"queue": {}, "repository": {}, "profile": {}, "credential": {}}
+        wanted = ["spec.max_running", "spec.weight", "spec.budget", "paused"]
+        limited = {"_id": {"$in": known}, "spec.max_running": {"$ne": None}}
+        parts = [
+            Part("queues", [{"$match": {"_id": {"$in": names}}}, {"$project": dict.fromkeys(wanted, 1)}]),
+            Part("repositories", [{"$match": limited}, {"$project": {"spec.max_running": 1}}]),
+            Part("circuits", OPEN_CIRCUITS),
+        ]
         with translated():
-            queues = list(
-                self._queues.find({"_id": {"$in": names}}, ["spec.max_running", "spec.weight", "spec.budget", "paused"])
-            )
-            limited = {"_id": {"$in": known}, "spec.max_running": {"$ne": None}}
-            repositories = list(self._repositories.find(limited, ["spec.max_running"])) if known else []
-            circuits = self._circuits.open_ones()
-        for row in queues:
+            rows = read_together(self._database, parts)
+        most: dict[str, dict[str, int]] = {"queue": {}, "repository": {}, "profile": {}, "credential": {}}
+        for row in rows["queues"]:
             if row.get("paused"):
                 most["queue"][row["_id"]] = 0
             elif row["spec"].get("max_running") is not None:
                 most["queue"][row["_id"]] = row["spec"]["max_running"]
-        for row in repositories:
+        for row in rows["repositories"]:
             most["repository"][row["_id"]] = row["spec"]["max_running"]
-        for row in circuits:
+        for row in rows["circuits"]:
             known_most = most[row["kind"]]
             known_most[row["name"]] = min(known_most.get(row["name"], 1), int(row["due"]))
         keys = self._circuits.keys(most["credential"]) if most["credential"] else {}
-        weights = {row["_id"]: row["spec"]["weight"] for row in queues if row["spec"].get("weight")}
-        budgets, metered = self._budgets(lanes, queues)
+        weights = {row["_id"]: row["spec"]["weight"] for row in rows["queues"] if row["spec"].get("weight")}
+        budgets, metered = self._budgets(lanes, rows["queues"])
         return Limits(
             queues=most["queue"], repositories=most["repository"], profiles=most["profile"], weights=weights,
             budgets=budgets, metered=metered, credentials=most["credential"], keys=keys,
@@ -169,7 +163,7 @@ class MongoAssignment:
                 rooms[lane.queue, submitter] = budgets[lane.queue].room(used, of_submitter=submitter != WHOLE)
         return rooms, metered
 
-    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Sequence[tuple[str, Event]]:
+    def write(self, epoch: int, choices: Sequence[Choice], *, release: bool = False) -> Assignments:
         events: list[tuple[str, Event]] = []
         updates = []
         for choice in choices:
@@ -185,7 +179,8 @@ class MongoAssignment:
                 with session.start_transaction(write_concern=WriteConcern("majority")):
                     own = {"_id": "assigner", "epoch": epoch}
                     held = [{"$set": {"until": None if release else after(ASSIGNER_SECONDS)}}]
-                    if self._control.update_one(own, held, session=session).matched_count != 1:
+                    lease = self._control.find_one_and_update(own, held, ["wanted"], session=session)
+                    if lease is None:
                         raise PlanOutdated("another assigner has taken over")
                     written = self._tasks.bulk_write(updates, ordered=False, session=session)
                     if written.modified_count != len(updates):
@@ -196,7 +191,31 @@ class MongoAssignment:
                 if error.has_error_label("TransientTransactionError"):
                     raise PlanOutdated(f"the database asks for another try: {error.code}") from error
                 raise
-        return events
+        return Assignments(events=events, wanted=bool(release and lease["wanted"]))
+
+
+# The head of each lane that waits.
+_HEADS = Part(
+    "tasks",
+    [
+        {"$match": {"claim": {"$type": "object"}}},  # $exists would fetch each document
+        {"$sort": {"claim": 1, "priority": -1, "_id": 1}},
+        {"$group": {"_id": "$claim", "id": {"$first": "$_id"}, "priority": {"$first": "$priority"}}},
+    ],
+)
+
+
+def _lanes(rows: Mapping[str, Sequence[Document]]) -> dict[Lane, list[Candidate]]:
+    return {Lane(**row["_id"]): [Candidate(rank=-row["priority"], id=row["id"])] for row in rows["tasks"]}
+
+
+def _free(rows: Mapping[str, Sequence[Document]]) -> list[WorkerSlots]:
+    busy = {row["_id"]: row["count"] for row in rows["busy"]}
+    return [
+        WorkerSlots(id=row["_id"], address=row.get("address"), free=row["slots"] - busy.get(row["_id"], 0))
+        for row in rows["workers"]
+        if row["slots"] > busy.get(row["_id"], 0)
+    ]
 
 
 def lane_key(lane: Lane) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pymongo.client_session import ClientSession
 
 from keruta import structs
 from keruta.adapters.mongo.client import Database, translated
-from keruta.adapters.mongo.tasks import literal, message_fields
+from keruta.adapters.mongo.tasks import Pipeline, literal, message_fields
 from keruta.domain import permissions
 from keruta.domain.catalog.access import Access, CredentialAccess
 from keruta.domain.catalog.circuits import (
@@ -33,6 +33,12 @@ from keruta.errors import Forbidden, NotFound
 from keruta.ports import Document
 
 KINDS: tuple[CircuitKind, ...] = ("repository", "profile", "credential", "queue")
+
+# Every open circuit, with whether it is time to try one task.
+OPEN_CIRCUITS: Pipeline = [
+    {"$match": {"open": True}},
+    {"$project": {"kind": 1, "name": 1, "due": {"$lte": ["$probe_at", "$$NOW"]}}},
+]
 
 
 def circuit_id(kind: str, name: str) -> str:
@@ -101,8 +107,7 @@ class MongoCircuits:
 
     def open_ones(self) -> list[Document]:
         """Every open circuit, with whether it is time to try one task."""
-        due = {"$lte": ["$probe_at", "$$NOW"]}
-        return list(self._circuits.find({"open": True}, {"kind": 1, "name": 1, "due": due}).hint("open"))
+        return list(self._circuits.aggregate(OPEN_CIRCUITS, hint="open"))
 
     def page(self, who: Principal) -> list[CircuitView]:
         """Return the circuits of what someone may read; there are few, or everything is on fire."""

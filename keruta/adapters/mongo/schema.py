@@ -63,7 +63,6 @@ def _first(database: Database[dict[str, Any]]) -> None:
     database["tasks"].create_indexes(TASK_INDEXES)
     database["keys"].create_index("until", name="until", expireAfterSeconds=0)
     database["control"].update_one({"_id": "assigner"}, {"$setOnInsert": {"epoch": 0, "until": None}}, upsert=True)
-    database["control"].update_one({"_id": "assigner_wanted"}, {"$setOnInsert": {"seq": 0}}, upsert=True)
 
 
 def _logs(database: Database[dict[str, Any]]) -> None:
