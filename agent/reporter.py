@@ -20,7 +20,7 @@ import msgspec
 import urllib3
 
 from keruta import structs
-from keruta.domain.reports import AnyEntry, Held, LogChunk, Outcome, Report, ReportAnswer
+from keruta.domain.reports import AnyEntry, Held, LogChunk, Outcome, Preparing, Report, ReportAnswer, Running
 from keruta.network import Pools
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 BATCH_ENTRIES = 1000
 BACKED_UP_BYTES = 8 * 1024 * 1024
 LINGER_SECONDS = 0.25  # what is not urgent may wait so long for company
-LOG_LINGER_SECONDS = 0.05  # as little as nobody sees who follows a log; a short script's output goes with its end
+QUIET_LOG_LINGER_SECONDS = 1.0  # lines of keruta's own, which go with the script's first output
+LOG_LINGER_SECONDS = 0.1  # as little as nobody sees who follows a log; a short script's output goes with its end
 AGAIN_FIRST_SECONDS, AGAIN_MOST_SECONDS = 0.1, 2.0
 
 
@@ -87,7 +88,10 @@ class Reporter:
     # ------------------------------------------------------------ for the jobs
 
     def send(self, entry: AnyEntry, *, urgent: bool = False) -> None:
-        seconds = LINGER_SECONDS if not urgent else LOG_LINGER_SECONDS if isinstance(entry, LogChunk) else 0.0
+        if isinstance(entry, LogChunk):
+            seconds = LOG_LINGER_SECONDS if urgent else QUIET_LOG_LINGER_SECONDS
+        else:
+            seconds = 0.0 if urgent else LINGER_SECONDS
         self._add(_Waiting(entry, _size(entry), time.monotonic() + seconds))
 
     def ask(self, entry: AnyEntry, stop: threading.Event) -> Outcome | None:
@@ -164,14 +168,22 @@ class Reporter:
             return self._batch(math.inf if everything else time.monotonic())
 
     def _batch(self, now: float) -> list[_Waiting]:
-        """Take the entries of every attempt of which one is due, in order; what follows in an attempt goes with it."""
+        """Take the entries of every attempt of which one is due, in order; what follows in an attempt goes with it.
+
+        A start alone does not take the log along: a script waits for its answer.
+        """
         due = {_attempt_of(waiting) for waiting in self._waiting if waiting.due_at <= now}
+        with_log = {
+            _attempt_of(waiting) for waiting in self._waiting
+            if waiting.due_at <= now and not isinstance(waiting.entry, Preparing | Running)
+        }  # fmt: skip
         batch: list[_Waiting] = []
         size, later = 0, math.inf
         full = False
         for waiting in self._waiting:
             full = full or bool(batch and (size + waiting.size > BATCH_BYTES or len(batch) >= BATCH_ENTRIES))
-            if full or _attempt_of(waiting) not in due:
+            ready = with_log if isinstance(waiting.entry, LogChunk) else due
+            if full or _attempt_of(waiting) not in ready:
                 later = min(later, waiting.due_at)
                 continue
             batch.append(waiting)

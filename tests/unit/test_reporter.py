@@ -94,15 +94,28 @@ def chunk(task: str) -> LogChunk:
     return LogChunk(task=task, attempt=1, sequence=0, offset_bytes=0, at=datetime.now(UTC), data=b"line\n")
 
 
-def test_what_is_urgent_takes_along_what_came_before_it_of_its_attempt() -> None:
-    """So a preparation and the first lines of a log need no report of their own."""
+def test_a_start_takes_its_preparation_along_and_leaves_the_log_waiting() -> None:
+    """A script waits for the answer to its start, and the answer to a log's chunk for the database's disk."""
     task = new_id()
     with Posted() as made:
         made.reporter.send(Preparing(task=task, attempt=1))
         made.reporter.send(chunk(task))
         assert made.reporter.ask(Running(task=task, attempt=1, execution="e"), threading.Event()) is not None
 
-        assert [type(one) for one in made.posted(1)[0]] == [Preparing, LogChunk, Running]
+        first, second = made.posted(2)[:2]
+        assert [type(one) for one in first] == [Preparing, Running]
+        assert [type(one) for one in second] == [LogChunk]
+
+
+def test_an_end_takes_along_what_came_before_it_of_its_attempt() -> None:
+    """So a short script needs two reports in all."""
+    task = new_id()
+    with Posted() as made:
+        made.reporter.send(chunk(task))
+        made.reporter.send(chunk(task), urgent=True)
+        made.reporter.ask(Ended(task=task, attempt=1, execution="e", status="succeeded"), threading.Event())
+
+        assert [type(one) for one in made.posted(1)[0]] == [LogChunk, LogChunk, Ended]
 
 
 def test_what_is_urgent_leaves_another_attempts_preparation_waiting() -> None:

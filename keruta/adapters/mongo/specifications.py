@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
 from keruta import structs
 from keruta.adapters.encryption import CannotOpenError, Sealer
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.joint_reads import Part, read_together
 from keruta.domain.catalog.budgets import Budget
 from keruta.domain.catalog.caches import CacheRule
 from keruta.domain.catalog.credentials import OWN_USE
@@ -70,10 +70,8 @@ class MongoSpecifications:
     """Specifications of tasks' current attempts."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
-        self._profiles = database["profiles"]
-        self._repositories = database["repositories"]
+        self._database = database
         self._credentials = database["credentials"]
-        self._queues = database["queues"]
         self._tasks = database["tasks"]
         self._settings = settings
         self._sealer = Sealer(settings.credentials_key)
@@ -82,13 +80,19 @@ class MongoSpecifications:
         """One for each task's document, in order; the catalog is asked once for all of them."""
         if not documents:
             return []
-        profiles = self._read(self._profiles, (d["spec"]["profile"] for d in documents))
-        repositories = self._read(self._repositories, (d["spec"]["repository"].get("name") for d in documents))
-        queues = self._read(self._queues, (d["queue"] for d in documents))
+        entries = read_together(
+            self._database,
+            [
+                _named("profiles", (d["spec"]["profile"] for d in documents)),
+                _named("queues", (d["queue"] for d in documents)),
+                _named("repositories", (d["spec"]["repository"].get("name") for d in documents)),
+            ],
+        )
+        profiles, queues, repositories = ({row["_id"]: row for row in rows} for rows in entries.values())
         named = {name for row in repositories.values() for name in _credentials_of_repository(row)}
         named |= {name for row in profiles.values() for name in named_credentials(row["spec"]).values()}
         named |= {name for document in documents for name in (document["spec"].get("secrets") or {}).values()}
-        credentials = self._read(self._credentials, named)
+        credentials = {row["_id"]: row for row in self._credentials.find(_is_named(named))} if named else {}
         return [
             anew
             or _within_budget(self._one(document, profiles, repositories, credentials), queues.get(document["queue"]))
@@ -126,10 +130,6 @@ class MongoSpecifications:
                 return _broken(specification, "CloneAuthFailed", f"The credential {access.name} gave no token. {error}")
             made[field] = msgspec.structs.replace(access, token=token)
         return msgspec.structs.replace(specification, **made)
-
-    def _read(self, collection: Any, names: Iterable[str | None]) -> dict[str, Document]:
-        wanted = sorted({name for name in names if name})
-        return {row["_id"]: row for row in collection.find({"_id": {"$in": wanted}})} if wanted else {}
 
     def _made_anew(self, document: Document, *entries: dict[str, Document]) -> Specification | None:
         """A specification with its fault, where an entry that the task named was deleted, and another has its name now:
@@ -198,6 +198,14 @@ class MongoSpecifications:
             return made
         resume = Resume(task=session["task"], attempt=session["attempt"], answers=[session["prompt"]])
         return within(msgspec.structs.replace(made, resume=resume), limit)
+
+
+def _is_named(names: Iterable[str | None]) -> Document:
+    return {"_id": {"$in": sorted({name for name in names if name})}}
+
+
+def _named(collection: str, names: Iterable[str | None]) -> Part:
+    return Part(collection, [{"$match": _is_named(names)}])
 
 
 def _within_budget(made: Specification, queue: Document | None) -> Specification:
