@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -27,8 +27,12 @@ class ReportStore(Protocol):
         """Take a worker's slots away for good. Raises Unauthenticated."""
         ...
 
-    def beat(self, sender: Sender) -> bool:
-        """Note that a report came. Returns whether leases are to be renewed, which is not done at every report.
+    def receive(self, sender: Sender, task_ids: Collection[str]) -> tuple[bool, Mapping[str, Standing]]:
+        """Note that a report came.
+
+        Returns:
+            Whether leases are to be renewed, which is not done at every report; and tasks' states by id, without
+            missing ones.
 
         Raises:
             Unauthenticated: another registration has taken this session's place.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -36,10 +36,6 @@ class TaskStore(Protocol):
 
     def standing(self, task_id: str, readers: Sequence[str] | None = None) -> Standing | None:
         """Return a task's state; None if it is missing or not visible to these names."""
-        ...
-
-    def standings(self, task_ids: Iterable[str]) -> Mapping[str, Standing]:
-        """Return tasks' states by id, without missing ones."""
         ...
 
     def write(self, task_id: str, decision: Decision, log: LogSummary | None = None) -> Changed | None:

@@ -139,9 +139,8 @@ def apply(ports: ReportPorts, sender: Sender, report: Report, *, fill: bool = Fa
     Args:
         fill: before the answer is made, assign what waits to the sender's free slots, if it is a worker.
     """
-    renew = ports.store.beat(sender)
     ids = {entry.task for entry in report.entries} | {held.task for held in report.held}
-    tasks = ports.changes.tasks.standings(ids) if report.entries or renew else {}
+    renew, tasks = ports.store.receive(sender, ids)
     outcomes: list[Outcome | None] = [None] * len(report.entries)
     by_task: dict[str, list[int]] = {}
     for number, entry in enumerate(report.entries):

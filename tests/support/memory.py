@@ -6,7 +6,7 @@ same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,9 +85,6 @@ class MemoryTasks:
         if found is None or (readers is not None and set(found["readers"]).isdisjoint(readers)):
             return None
         return _standing(found)
-
-    def standings(self, task_ids: Iterable[str]) -> Mapping[str, Standing]:
-        return {name: _standing(self.documents[name]) for name in task_ids if name in self.documents}
 
     def write(self, task_id: str, decision: Decision, log: LogSummary | None = None) -> Changed | None:
         if self.before_write:
@@ -247,8 +244,9 @@ class MemoryReports:
     def leave(self, sender: Sender) -> None:
         self.left.append(sender.worker)
 
-    def beat(self, sender: Sender) -> bool:
-        return self.renews
+    def receive(self, sender: Sender, task_ids: Collection[str]) -> tuple[bool, Mapping[str, Standing]]:
+        rows = self.tasks.documents
+        return self.renews, {name: _standing(rows[name]) for name in task_ids if name in rows}
 
     def renew(self, sender: Sender, attempts: Sequence[str]) -> None:
         self.renewed.append(list(attempts))

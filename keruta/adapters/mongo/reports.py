@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 from pymongo.write_concern import WriteConcern
 
 from keruta.adapters.mongo.client import Database, translated
+from keruta.adapters.mongo.decisions import STANDING, standing
+from keruta.adapters.mongo.joint_reads import Part, read_together
 from keruta.adapters.mongo.outage_guard import Pulse
 from keruta.adapters.mongo.running import IS_HELD, IS_LEASED
 from keruta.adapters.mongo.specifications import NEEDED, MongoSpecifications
 from keruta.adapters.mongo.tasks import IS_BLOCKED, after, literal
+from keruta.domain.decisions.values import Standing
 from keruta.domain.messages import message
 from keruta.domain.naming import attempt_id, new_id
 from keruta.domain.principal import Sender
@@ -30,6 +33,7 @@ class MongoReportStore:
     """`keruta.ports.ReportStore` on MongoDB."""
 
     def __init__(self, database: Database, settings: Settings) -> None:
+        self._database = database
         self._tasks = database["tasks"]
         self._hints = database["tasks"].with_options(write_concern=WriteConcern(w=1))
         self._workers = database["workers"]
@@ -55,24 +59,27 @@ class MongoReportStore:
 
     def leave(self, sender: Sender) -> None:
         with translated():
-            self._worker_beat(sender)
+            self._beat(sender, list(self._workers.find(_own(sender), ["seen_at"])))
             self._workers.update_one({"_id": sender.worker}, [{"$set": {"left_at": "$$NOW", "slots": 0}}])
 
-    def beat(self, sender: Sender) -> bool:
-        with translated():
-            renew = self._worker_beat(sender) if sender.worker else True
-            self._pulse.reported()
-        return renew
-
-    def _worker_beat(self, sender: Sender) -> bool:
+    def receive(self, sender: Sender, task_ids: Collection[str]) -> tuple[bool, dict[str, Standing]]:
         """The session is looked up for each report; that it was seen is written once in a second."""
-        own = {"_id": sender.worker, "session": sender.session}
-        before = self._workers.find_one(own, ["seen_at"])
-        if before is None:
+        parts = [Part("tasks", [{"$match": {"_id": {"$in": list(task_ids)}}}, {"$project": STANDING}])]
+        if sender.worker:
+            parts.append(Part("workers", [{"$match": _own(sender)}, {"$project": {"seen_at": 1}}]))
+        with translated():
+            rows = read_together(self._database, parts)
+            renew = self._beat(sender, rows["workers"]) if sender.worker else True
+            self._pulse.reported()
+        return renew, {row["_id"]: standing(row) for row in rows["tasks"]}
+
+    def _beat(self, sender: Sender, found: Sequence[Document]) -> bool:
+        """Return whether the session was not seen for a second; it is now. Raises Unauthenticated: it is void."""
+        if not found:
             raise Unauthenticated(message("worker_session_void"), reason="SessionVoid")
-        late = bool(datetime.now(UTC) - before["seen_at"] > timedelta(seconds=RENEW_SECONDS))
+        late = bool(datetime.now(UTC) - found[0]["seen_at"] > timedelta(seconds=RENEW_SECONDS))
         if late:
-            self._worker_beats.update_one(own, [{"$set": {"seen_at": "$$NOW"}}])
+            self._worker_beats.update_one(_own(sender), [{"$set": {"seen_at": "$$NOW"}}])
         return late
 
     # ------------------------------------------------------------ leases, and what is whose
@@ -118,6 +125,10 @@ class MongoReportStore:
             match = {"_id": task_id, "attempt.number": attempt}
             found = list(self._tasks.find(match, {**NEEDED, "status": 1}))
             return self._specifications.of(found)[0] if found else None
+
+
+def _own(sender: Sender) -> Document:
+    return {"_id": sender.worker, "session": sender.session}
 
 
 def _to_assigned(document: Document, acknowledged: dict[str, int], specification: Specification | None) -> Assigned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 from pymongo import ReturnDocument
@@ -33,11 +33,6 @@ class MongoTaskStore:
         with translated():
             document = self._tasks.find_one(match, STANDING)
         return standing(document) if document is not None else None
-
-    def standings(self, task_ids: Iterable[str]) -> dict[str, Standing]:
-        with translated():
-            found = self._tasks.find({"_id": {"$in": list(task_ids)}}, STANDING)
-            return {document["_id"]: standing(document) for document in found}
 
     def write(self, task_id: str, decision: Decision, log: LogSummary | None = None) -> Changed | None:
         event_id = new_id()
