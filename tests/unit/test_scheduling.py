@@ -101,14 +101,6 @@ def test_a_plan_that_is_outdated_is_made_anew() -> None:
     assert not store.taken
 
 
-def test_who_finds_another_at_work_leaves_word() -> None:
-    store = MemoryAssignment({"w": 1}, {lane(): tasks("t", 2)})
-    store.taken = True
-
-    assert assign(store, RecordedOutbox(), RecordedNudges()) == 0
-    assert store.seq == 1
-
-
 def test_the_worker_that_is_being_answered_is_not_nudged() -> None:
     nudges = RecordedNudges()
     store = MemoryAssignment({"w1": 1, "w2": 1}, {lane(): tasks("t", 5)})
