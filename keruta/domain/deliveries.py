@@ -77,6 +77,8 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
         asks: whether it was put aside for a process that asks the forge.
         late: whether what it tells was found at the forge before it came.
         editor: the subject of whoever saved the trigger last.
+        at_forge: the owner and name of the trigger's repository at its forge; None where they are not known, or not
+            read yet.
     """
 
     id: str
@@ -88,6 +90,7 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     late: bool = False
     spec: TriggerSpec | None
     editor: str | None = None
+    at_forge: str | None = None
 
 
 def is_of(event: ForgeEvent, url: str, at_forge: str | None = None) -> bool:

@@ -12,6 +12,15 @@ TELLING = frozenset({"opened", "reopened", "synchronized"})
 NEAR = timedelta(seconds=10)  # an event's own time and its record at the forge differ by less
 
 
+def delivery_name(event: ForgeEvent) -> str:
+    """Return what a delivery of an event is called that was found by comparison: events have names of their own.
+
+    Identities have names of branches and labels in them, which may be long.
+    """
+    digest = hashlib.sha256(event.identity.encode()).hexdigest()[:16]
+    return f"recovered-{event.identity[:150].replace(' ', '-')}-{digest}"
+
+
 def head_of(event: ForgeEvent) -> str | None:
     """Return the branch, tag or pull request that an event tells the commit of."""
     if event.commit is None:

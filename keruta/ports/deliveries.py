@@ -168,8 +168,12 @@ class DeliveryStore(Protocol):
 
     def repository_url(self, name: str) -> str | None: ...
 
-    def at_forge(self, spec: TriggerSpec) -> str | None:
-        """Return the owner and name of a trigger's repository at its forge; None where keruta reports nothing there."""
+    def at_forge(self, spec: TriggerSpec, url: str | None = None) -> str | None:
+        """Return the owner and name of a trigger's repository at its forge; None where keruta reports nothing there.
+
+        Args:
+            url: the repository's address, where it is known already.
+        """
         ...
 
 

@@ -16,6 +16,7 @@ from keruta.domain.messages import Message
 from keruta.domain.principal import Principal
 from keruta.domain.task import TaskView
 
+QUESTION_SECONDS = 40.0  # for what a delivery or a page needs of a forge; a delivery is one process's for a minute
 NamedPayload = tuple[str, dict[str, Any]]  # an event's name, in the forge's own word, and its payload
 
 
@@ -150,8 +151,15 @@ class Forges(Protocol):
         """Raises NotFound, Forbidden: they may not run what is at this forge."""
         ...
 
-    def open(self, name: str) -> ForgeApi:
-        """Raises NotFound, Conflict: the forge has no credential that can be opened."""
+    def open(self, name: str, seconds: float = QUESTION_SECONDS) -> ForgeApi:
+        """Sign in at a forge for some requests.
+
+        Args:
+            seconds: within which the last of them must begin; after them they fail as if it did not answer.
+
+        Raises:
+            NotFound, Conflict: the forge has no credential that can be opened.
+        """
         ...
 
     def names_of(self, who: Principal, urls: list[str]) -> dict[str, str]:

@@ -108,7 +108,8 @@ def _process(ports: DeliveryPorts, due: Due) -> None:
     if due.late and due.replay == 0:
         store.finish(due, "repeated", message("delivery_late"))
         return
-    ended = _end_closed(ports, due) if closes(due.event) and is_of(due.event, url, store.at_forge(spec)) else 0
+    due = msgspec.structs.replace(due, at_forge=store.at_forge(spec, url))
+    ended = _end_closed(ports, due) if closes(due.event) and is_of(due.event, url, due.at_forge) else 0
     asked = partial(_asked, ports, ports.forges) if ports.forges is not None else None
     due, found = decide(store, due, url, asked)
     if found is None:
@@ -136,6 +137,7 @@ def decide(store: DeliveryStore, due: Due, url: str, asked: Asked | None) -> tup
     """Decide what a trigger does with a delivery, with what its forge says.
 
     Args:
+        due: with what its repository is called at the forge.
         url: the address of the trigger's repository.
         asked: asks the forge; None in a process that asks none.
 
@@ -147,9 +149,7 @@ def decide(store: DeliveryStore, due: Due, url: str, asked: Asked | None) -> tup
     assert spec is not None
     account = store.account(spec)
     due = _known_by(due, account.id)
-    decided = partial(
-        verdict, spec, url=url, approved=due.approved, replayed=due.replay > 0, at_forge=store.at_forge(spec)
-    )
+    decided = partial(verdict, spec, url=url, approved=due.approved, replayed=due.replay > 0, at_forge=due.at_forge)
     found = decided(due.event)
     if not must_ask(found, due.event, account):
         return due, found
@@ -198,7 +198,9 @@ def _asked(ports: DeliveryPorts, forges: Forges, due: Due) -> tuple[Facts | None
 def _level(ports: DeliveryPorts, due: Due) -> int | None:
     """Return how many tasks of keruta's own lead to this one; None if there are too many, or that is not known yet."""
     store, event = ports.store, due.event
-    if not event.own and event.kind != "push":
+    # Who is named beside a pull request's new commit may be its author alone, where it was found by comparison.
+    pushed = event.kind == "push" or (event.kind == "pull_request" and event.change == "synchronized")
+    if not event.own and not pushed:
         return 0
     cause = store.level(event)
     if cause is None:
@@ -258,7 +260,7 @@ def _submit(
 ) -> None:  # fmt: skip
     """Make the task. If it can't be made, its group goes on without it."""
     assert due.spec is not None
-    origin = origin_of(due.spec, due.event, ports.store.at_forge(due.spec), level)
+    origin = origin_of(due.spec, due.event, due.at_forge, level)
     request, session = request_of(due.spec, due.event, without_secrets=without_secrets), None
     if due.event.kind == "review_comment" and due.spec.prompt is not None and not due.event.fork:
         earlier = ports.store.conversation(due.spec, due.event, who)

@@ -45,7 +45,7 @@ def ask(store: DeliveryStore, forges: Forges, spec: TriggerSpec, due: Due) -> tu
     wanted = questions(spec, due.event)
     if not wanted.any:
         return Facts(), identity
-    repository = store.at_forge(spec)
+    repository = due.at_forge
     if repository is None:
         raise Conflict(message("forge_no_credential", name=spec.forge), reason="CredentialMissing")
     return _facts(api or forges.open(spec.forge), repository, spec, due.event), identity

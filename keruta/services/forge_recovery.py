@@ -9,7 +9,7 @@ its way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -19,6 +19,7 @@ from keruta import metrics
 from keruta.domain.catalog.triggers import TriggerSpec
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_payloads import read_event
+from keruta.domain.forge_recovery import delivery_name
 from keruta.domain.forges import ForgeEvent
 from keruta.errors import Conflict, NotFound
 from keruta.ports.deliveries import DeliveryStore
@@ -29,6 +30,7 @@ log = logging.getLogger(__name__)
 
 OVERLAP = timedelta(minutes=10)
 REST_SECONDS = 60.0
+COMPARE_SECONDS = 180.0  # for all requests of one comparison
 
 
 def recover(store: RecoveryStore, deliveries: DeliveryStore, forges: Forges, now: datetime, public_url: str) -> int:
@@ -40,9 +42,8 @@ def recover(store: RecoveryStore, deliveries: DeliveryStore, forges: Forges, now
     if repository is None:
         return 0
     try:
-        api = forges.open(due.spec.forge)
-        api.redeliver(repository, f"{public_url}/events/v1/{due.spec.name}", due.since or now)
-        missed = list(_missed(api, repository, due, store, now))
+        api = forges.open(due.spec.forge, COMPARE_SECONDS)
+        missed = _missed(api, repository, due, store, now, f"{public_url}/events/v1/{due.spec.name}")
     except ForgeError as error:
         deliveries.rest(due.spec.forge, error.again_seconds or REST_SECONDS)
         log.warning("forge not compared: %s", error, extra={"action": "forge_not_compared", "trigger": due.spec.name})
@@ -67,7 +68,7 @@ def _add(deliveries: DeliveryStore, store: RecoveryStore, spec: TriggerSpec, eve
     """
     store.recovering(spec.name, event)
     try:
-        _, new = deliveries.add(spec.name, f"recovered-{event.identity}"[:200].replace(" ", "-"), event, body)
+        _, new = deliveries.add(spec.name, delivery_name(event), event, body)
     except Conflict:
         new = False  # it was found before, and its text was changed since
     metrics.DELIVERIES.labels(outcome="recovered" if new else "repeated").inc()
@@ -76,32 +77,65 @@ def _add(deliveries: DeliveryStore, store: RecoveryStore, spec: TriggerSpec, eve
 
 
 def _missed(
+    api: ForgeApi, repository: str, due: Compared, store: RecoveryStore, now: datetime, address: str
+) -> list[NamedPayload]:
+    """Return what there is and no delivery told of: each event's name, and its payload.
+
+    What the forge refuses for good is left out: its token may not be allowed to see the webhooks, or a repository may
+    have no issues. Raises ForgeError where it may answer later.
+    """
+    since = due.since - OVERLAP if due.since is not None else None
+    parts: list[tuple[set[str], Callable[[], Iterator[NamedPayload]]]] = [
+        (set(due.spec.events), lambda: _sent_again(api, repository, address, due.since or now)),
+        ({"push"}, lambda: _moved(api, repository, due, store, now, "branch", api.branches(repository))),
+        ({"tag"}, lambda: _moved(api, repository, due, store, now, "tag", api.tags(repository))),
+        ({"pull_request"}, lambda: _pull_requests(api, repository, due, store, now)),
+    ]
+    if since is not None:
+        parts += [
+            ({"comment", "review_comment"}, lambda: _comments(api, repository, since)),
+            ({"issue"}, lambda: iter(api.issues_since(repository, since))),
+            ({"review_comment"}, lambda: iter(api.reviews_since(repository, since))),
+        ]
+    found: list[NamedPayload] = []
+    for events, part in parts:
+        if not events & set(due.spec.events):
+            continue
+        try:
+            found += part()
+        except ForgeError as error:
+            if not error.lasting:
+                raise
+            said = str(error)
+            log.warning("forge not compared: %s", said, extra={"action": "part_not_compared", "trigger": due.spec.name})
+    return found
+
+
+def _sent_again(api: ForgeApi, repository: str, address: str, since: datetime) -> Iterator[NamedPayload]:
+    """Have the forge send again what failed; nothing of it is made here."""
+    api.redeliver(repository, address, since)
+    return iter(())
+
+
+def _comments(api: ForgeApi, repository: str, since: datetime) -> Iterator[NamedPayload]:
+    for payload in api.comments_since(repository, since):
+        yield api.comment_event, payload
+
+
+def _pull_requests(
     api: ForgeApi, repository: str, due: Compared, store: RecoveryStore, now: datetime
 ) -> Iterator[NamedPayload]:
-    """Yield what there is and no delivery told of: the event's name, and its payload."""
-    events = set(due.spec.events)
-    if "push" in events:
-        yield from _moved(api, repository, due, store, now, "branch", api.branches(repository))
-    if "tag" in events:
-        yield from _moved(api, repository, due, store, now, "tag", api.tags(repository))
-    if "pull_request" in events and (pulls := api.open_pull_requests(repository)) is not None:
-        open_now = set()
-        for number, commit, payload in pulls:
-            open_now.add(f"pull {number}")
-            if store.changed(due, f"pull {number}", commit, now) is not None:
-                yield api.pull_request_event, payload
-        for key in store.gone(due, "pull ", open_now, now):
-            yield api.pull_request_event, api.closed_payload(repository, int(key.removeprefix("pull ")), now)
-    if due.since is None:
+    """Yield those with a commit that was not told of, and the ends of those that are open no more."""
+    pulls = api.open_pull_requests(repository)
+    if pulls is None:
         return
-    since = due.since - OVERLAP
-    if events & {"comment", "review_comment"}:
-        for payload in api.comments_since(repository, since):
-            yield api.comment_event, payload
-    if "issue" in events:
-        yield from api.issues_since(repository, since)
-    if "review_comment" in events:
-        yield from api.reviews_since(repository, since)
+    open_now = set()
+    for number, commit, payload in pulls:
+        open_now.add(f"pull {number}")
+        if store.changed(due, f"pull {number}", commit, now) is not None:
+            yield api.pull_request_event, payload
+    for key in store.gone(due, "pull ", open_now, now):
+        yield api.pull_request_event, api.closed_payload(repository, int(key.removeprefix("pull ")), now)
 
 
 def _moved(

@@ -15,13 +15,14 @@ from keruta.domain.forge_posts import Posted
 from keruta.domain.forge_reports import AGAIN_SECONDS, Report, reports
 from keruta.domain.forges import MARK
 from keruta.domain.messages import Message, message
-from keruta.errors import Conflict, NotFound
+from keruta.errors import Conflict, NotFound, Unavailable
 from keruta.ports.forges import DueReport, ForgeApi, Forges, ReportStore
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 50  # tasks of one forge at a time
 REST_SECONDS = 10.0  # a forge that does not answer is left alone for so long
+TASK_SECONDS = 60.0  # for the requests of one task: its turn is twice as long
 
 
 class ReportPorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ def _tell(ports: ReportPorts, due: DueReport) -> None:
     """Tell a forge of one task. What can't be told now is told later."""
     wanted = list(reports(due.task, due.trigger, public_url=ports.public_url)) if due.trigger is not None else []
     again: float | None = None
+    api: ForgeApi | None = None
     for report in wanted:
         known = ports.store.known(due, report)
         if known.settled:
@@ -63,7 +65,7 @@ def _tell(ports: ReportPorts, due: DueReport) -> None:
             ports.store.superseded(due, report)
             continue
         try:
-            api = ports.forges.open(due.forge)
+            api = api or ports.forges.open(due.forge, TASK_SECONDS)
             posted, said = _post(api, due, report, known.remote)
         except (NotFound, Conflict) as error:  # the forge or its credential is not there any more
             later = _failed(ports, due, report, known.tries, error.message, lasting=False)
@@ -73,6 +75,11 @@ def _tell(ports: ReportPorts, due: DueReport) -> None:
                 wait = error.again_seconds or REST_SECONDS
                 ports.store.rest(due.forge, wait)
                 later = max(later, wait) if later is not None else None
+        except Unavailable:
+            raise
+        except Exception:  # an answer like no other: it holds up no other task, and no other forge
+            log.exception("forge not told", extra={"action": "forge_not_told", "task": due.task.id})
+            later = _failed(ports, due, report, known.tries, message("forge_unreadable"), lasting=False)
         else:
             ports.store.told(due, report, posted, said)
             continue

@@ -45,6 +45,7 @@ def _tried(due: Due, spec: TriggerSpec, now: datetime, store: DeliveryStore, for
     url = store.repository_url(spec.repository)
     if url is None:
         return _answer(due, "ignored", message("delivery_trigger_gone"))
+    due = msgspec.structs.replace(due, at_forge=store.at_forge(spec, url))
     if too_old(due.event, now):
         return _answer(due, "failed", message("forge_old"))
     try:
@@ -53,7 +54,7 @@ def _tried(due: Due, spec: TriggerSpec, now: datetime, store: DeliveryStore, for
         return _answer(due, "failed", message("delivery_not_asked", why=error.message))
     assert found is not None
     if found.state != "start":
-        if closes(due.event) and is_of(due.event, url):
+        if closes(due.event) and is_of(due.event, url, due.at_forge):
             return _answer(due, "ended", message("trigger_test_closes"))
         return _answer(due, found.state, found.said or message("delivery_paused"))
     due = msgspec.structs.replace(due, event=found.event or due.event)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 
@@ -317,6 +317,41 @@ def test_what_was_done_at_gitea_is_read_as_if_it_had_been_delivered() -> None:
     assert [(one.kind, one.change, one.comment, one.commit) for one in said] == [
         ("review_comment", "created", state, COMMIT) for state in ("APPROVED", "COMMENT")
     ]
+
+
+def test_a_forks_branch_of_the_same_name_at_gitlab_is_not_the_repositorys() -> None:
+    theirs = {"iid": 4, "source_project_id": 2, "target_project_id": 1}
+    with GitLabApi() as server:
+        server.reply = lambda method, path: (200, [theirs, {**theirs, "iid": 5, "source_project_id": 1}])  # type: ignore[method-assign]
+        found = GitLab(server.url, lambda _: "token").find_pull_request("team/app", "fix", "main")
+
+    assert found is not None
+    assert found.id == 5
+
+
+def test_a_gitea_that_gives_less_at_once_than_is_asked_for_is_read_whole() -> None:
+    """By the number that it says the list has; a list that has no pages is read once. Null is an empty page."""
+    branches = [{"name": f"b{number}", "commit": {"id": COMMIT, "sha": COMMIT}} for number in range(70)]
+    asked: list[str] = []
+
+    class Handler(Quiet):
+        def do_GET(self) -> None:
+            query = dict(parse_qsl(urlsplit(self.path).query))
+            asked.append(query["page"])
+            begin = (int(query["page"]) - 1) * 30
+            found: Any = branches[begin : begin + 30] if "tags" not in self.path else branches[:30]
+            if "issues" in self.path:
+                found = [{"number": 3}] if "timeline" not in self.path else [{}] * 50 if query["page"] == "1" else None
+            self.answer(200, found, {"X-Total-Count": "70" if "issues" not in self.path else "1"})
+
+    with Serving(Handler) as server:
+        api = Gitea(server.url, lambda _: "token")
+        assert len(api.branches("team/app") or {}) == 70
+        assert len(asked) == 3
+        assert len(api.tags("team/app") or {}) == 30
+        assert len(asked) == 5
+        assert api.issues_since("team/app", datetime(2026, 1, 1, tzinfo=UTC)) == []
+        assert asked[5:] == ["1", "1", "2"]
 
 
 def test_the_same_status_once_more_is_no_fault_at_gitlab() -> None:

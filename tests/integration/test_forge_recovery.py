@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keruta.adapters.mongo.forge_recovery import EVERY, GRACE, MongoRecovery
+from keruta.domain.task import ResultBranch
 from keruta.services.forge_recovery import recover
 from tests.integration.test_forge_questions import HEAD, NAME, OLD, Town
 from tests.support.github_api import DescribedGitHub
@@ -162,6 +163,49 @@ def test_a_pull_request_that_is_newer_than_the_list_is_not_taken_for_closed(town
     town.compare(timedelta())
 
     assert [task["status"] for task in town.tasks()] == ["queued"]
+
+
+def test_branches_with_long_names_are_told_apart(town: Compared) -> None:
+    """Each push to one is an event of its own, however long its name."""
+    town.trigger(events=["push"], command=None)
+    town.compare()
+    for commit in (HEAD, "c" * 40):
+        town.heads(main=OLD, **{"dependabot/" + "x" * 180: commit})
+        town.compare()
+        town.compare(GRACE)
+
+    assert commits(town) == [HEAD, "c" * 40]
+
+
+@pytest.mark.parametrize("path", ["hooks", "pulls", "issues/comments"])
+def test_what_a_token_may_not_see_hides_nothing_else(town: Compared, path: str) -> None:
+    """Such as the repository's webhooks, or issues that are switched off."""
+    town.trigger(events=["push", "pull_request", "comment"], command=None)
+    town.compare()
+    town.github.answers["GET", f"/repos/{NAME}/{path}"] = (404, {"message": "Not Found"}, {})
+    town.heads(main=HEAD)
+    town.compare()
+    town.compare(GRACE)
+
+    assert commits(town) == [HEAD]
+
+
+def test_what_keruta_has_pushed_to_a_pull_request_starts_nothing_when_it_is_found(town: Compared) -> None:
+    """The list names the pull request's author, who did not push it."""
+    town.trigger(events=["pull_request"], command=None, result=ResultBranch(branch="keruta/other"))
+    town.compare()
+    town.pulls(7)
+    town.compare()
+    town.compare(GRACE)
+    (task,) = town.tasks()
+    pushed = {"attempt.result_branch": "fix", "attempt.result_commit": "c" * 40, "status": "succeeded"}
+    town.world.database["tasks"].update_one({"_id": task["_id"]}, {"$set": pushed})
+    town.pulls(7, head="c" * 40)
+    town.compare()
+    town.compare(GRACE)
+
+    assert len(town.tasks()) == 1
+    assert town.said() == "delivery_own"
 
 
 def test_another_repositorys_branches_are_not_missed_pushes(town: Compared) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import flask
@@ -16,6 +17,7 @@ from keruta.domain.catalog.credentials import CredentialSpec
 from keruta.domain.catalog.forges import ForgeSpec
 from keruta.domain.catalog.repositories import RepositorySpec
 from keruta.domain.catalog.triggers import TriggerSpec
+from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_reports import AGAIN_SECONDS, PostView
 from keruta.domain.task import Origin, RepositoryAsk, ResultBranch, TaskRequest
 from keruta.services.forge_reports import ReportPorts, tell_due
@@ -50,10 +52,10 @@ class Town:
         given: dict[str, Any] = {"events": ["push"], "webhook_secret": None, "script": "true", **fields}
         self.world.catalogs["trigger"].create(ANN, TriggerSpec(name="t", repository="hello", forge="hub", **given))
 
-    def task(self, number: int | None = None, **fields: Any) -> str:
+    def task(self, number: int | None = None, base: str | None = "main", **fields: Any) -> str:
         origin = Origin(
             trigger="t", event="push", forge="hub", repository=NAME, commit=COMMIT, number=number, ref="topic",
-            base="main", sender="dana", url="https://git.example.com/x",
+            base=base, sender="dana", url="https://git.example.com/x",
         )  # fmt: skip
         request = TaskRequest(repository=RepositoryAsk(name="hello"), script="true", **fields)
         return submit(
@@ -207,6 +209,43 @@ def test_a_pull_request_that_is_there_is_updated_if_it_is_keruta_s(town: Town, w
     assert town.asked("POST", PULLS) == []
     assert len(town.asked("PATCH", f"{PULLS}/5")) == changes
     assert town.posts(task)["pull_request"].url == "https://x/pull/5"
+
+
+def test_a_forks_branch_of_the_same_name_is_not_keruta_s(town: Town) -> None:
+    """Else whoever opens one first has keruta's words on theirs, and its own is never opened."""
+    town.trigger(report=[], result=ResultBranch(branch="fix"), pull_request={})
+    theirs = {"number": 5, "body": "<!-- keruta: t -->", "head": {"repo": {"id": 2}}, "base": {"repo": {"id": 1}}}
+    town.github.answers["GET", PULLS] = (200, [theirs], {})
+    task = town.task(result=ResultBranch(branch="fix"))
+    town.run(task, result_branch="fix", result_commit="b" * 40)
+    town.tell()
+
+    assert (len(town.asked("POST", PULLS)), town.asked("PATCH", f"{PULLS}/5")) == (1, [])
+
+
+def test_an_answer_like_no_other_holds_up_no_other_task(town: Town) -> None:
+    """It is tried again, and shown in the end."""
+    town.trigger(result=ResultBranch(branch="fix"), pull_request={})
+    town.github.answers["GET", f"/repos/{NAME}"] = (200, [[]], {})
+    branch = {"result": ResultBranch(branch="fix")}
+    first, second = town.task(base=None, **branch), town.task(base=None, **branch)
+    for task in (first, second):
+        town.run(task, result_branch="fix", result_commit="b" * 40)
+    town.tell()
+
+    posts = town.posts(second)
+    assert (posts["status"].state, posts["pull_request"].state) == ("sent", "waiting")
+    assert town.world.database["tasks"].count_documents({"forge_due": {"$lte": datetime.now(UTC)}}) == 0
+
+
+def test_the_requests_of_one_task_have_one_time_for_all(town: Town) -> None:
+    """So that its turn, which another process takes then, is not over while they are still made."""
+    api = town.ports.forges.open("hub", 0.0)
+    with pytest.raises(ForgeError) as error:
+        api.branches(NAME)
+
+    assert error.value.kind == "away"
+    assert town.github.asked == []
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, ClassVar
 
-from keruta.adapters.forges.github import GitHub
+from keruta.adapters.forges.github import GitHub, is_own
 from keruta.adapters.forges.rest import (
     is_since,
     list_of,
@@ -73,7 +73,7 @@ class Gitea(GitHub):
     def find_comment(self, thread: Thread, marker: str) -> Posted | None:
         own = self.account().login
         for one in list_of(self.ask("GET", self._comments(thread), of=thread.repository)):
-            if isinstance(one, dict) and marker in str(one.get("body")) and (one.get("user") or {}).get("login") == own:
+            if marker in text_of(one, "body") and text_of(one, "user", "login") == own:
                 return self._posted(one, "id")
         return None
 
@@ -130,8 +130,7 @@ class Gitea(GitHub):
             if error.kind == "missing":
                 return None
             raise
-        is_open = isinstance(found, dict) and found.get("state") == "open"
-        return self._posted(found, "number") if is_open else None
+        return self._posted(found, "number") if text_of(found, "state") == "open" and is_own(found) else None
 
     def _words(self, wanted: PullRequestText) -> dict[str, Any]:
         title = f"WIP: {wanted.title}" if wanted.draft else wanted.title

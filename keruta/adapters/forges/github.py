@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from keruta.adapters.forges.github_found import GitHubFound
-from keruta.adapters.forges.rest import PAGE, commit_of, list_of, named, number_of, segment, text_of
+from keruta.adapters.forges.rest import PAGE, commit_of, list_of, named, number_of, part_of, segment, text_of
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
 from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
 
@@ -142,7 +142,7 @@ class GitHub(GitHubFound):
         owner = repository.partition("/")[0]
         query = {"head": f"{owner}:{head}", "base": base, "state": "open"}
         found = list_of(self.ask("GET", f"/repos/{named(repository)}/pulls", of=repository, query=query))
-        return self._posted(found[0], "number") if found else None
+        return next((self._posted(one, "number") for one in found if is_own(one)), None)
 
     def add_pull_request(self, repository: str, wanted: PullRequestText) -> Posted:
         body = {**self._words(wanted), "head": wanted.head, "base": wanted.base, **self._draft(wanted)}
@@ -167,6 +167,11 @@ class GitHub(GitHubFound):
 
     def _posted(self, found: Any, number: str) -> Posted:
         return Posted(id=number_of(found, number), url=text_of(found, "html_url"), text=text_of(found, "body"))
+
+
+def is_own(pull: Any) -> bool:
+    """Say whether a pull request's branch is the repository's own, and not of the same name in a fork."""
+    return bool(part_of(pull, "base", "repo", "id") == part_of(pull, "head", "repo", "id"))
 
 
 class GitHubApp(GitHub):

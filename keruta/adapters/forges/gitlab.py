@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from keruta.adapters.forges.gitlab_found import GitLabFound, project
-from keruta.adapters.forges.rest import PAGE, commit_of, list_of, number_of, segment, text_of
+from keruta.adapters.forges.rest import PAGE, commit_of, list_of, number_of, part_of, segment, text_of
 from keruta.domain.catalog.forges import ForgeAccount, ForgeRepository
 from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import CommitStatus, Hook, Permission, Posted, PullRequestHead, PullRequestText, Thread
@@ -115,7 +115,9 @@ class GitLab(GitLabFound):
     def find_pull_request(self, repository: str, head: str, base: str) -> Posted | None:
         query = {"source_branch": head, "target_branch": base, "state": "opened"}
         found = list_of(self.ask("GET", f"{project(repository)}/merge_requests", query=query))
-        return _merge_request(found[0]) if found else None
+        # A fork's branch of that name is not the repository's own.
+        own = [one for one in found if part_of(one, "source_project_id") == part_of(one, "target_project_id")]
+        return _merge_request(own[0]) if own else None
 
     def add_pull_request(self, repository: str, wanted: PullRequestText) -> Posted:
         body = {**_words(wanted), "source_branch": wanted.head, "target_branch": wanted.base}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -17,6 +18,7 @@ from keruta.domain.payload_parts import moment_of
 
 PAGE = 100
 LIST_PAGES = 20
+LIST_BYTES = 32 * 1024 * 1024  # of a list's answers
 AT_ONCE = timedelta(seconds=2)  # an issue that is opened with labels has them so soon
 REQUEST_SECONDS = 10.0
 _http = Http(REQUEST_SECONDS, connect_seconds=3, connections=2, limit_bytes=8 * 1024 * 1024)
@@ -39,6 +41,14 @@ class Rest:
     def __init__(self, api: str, token: Token) -> None:
         self._api = api
         self._token = token
+        self._ends_at: float | None = None
+        self._read_bytes = 0
+        self._in_all: int | None = None
+
+    def within(self, seconds: float) -> Self:
+        """Return the same, whose requests fail when these seconds are over: lists have many pages."""
+        self._ends_at = time.monotonic() + seconds
+        return self
 
     def ask(
         self, method: str, path: str, body: Any = None, *, of: str | None = None,
@@ -49,6 +59,8 @@ class Rest:
         Args:
             of: the repository that the request is about.
         """
+        if self._ends_at is not None and time.monotonic() >= self._ends_at:
+            raise no_answer("TimeoutError")
         url = f"{self._api}{path}" + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": self.accept, "User-Agent": "keruta", "Authorization": f"{self.scheme} {self._token(of)}"}
         data = None
@@ -59,6 +71,8 @@ class Rest:
             answer = _http.ask(method, url, headers=headers, body=data)
         except NoAnswerError as error:
             raise no_answer(str(error)) from error
+        self._read_bytes += len(answer.body)
+        self._in_all = _count_of(answer.headers.get("X-Total-Count"))
         if not 200 <= answer.status < 300:
             raise error_of(answer.status, answer.headers, answer.body, datetime.now(UTC))
         try:
@@ -76,13 +90,23 @@ class Rest:
             raise
 
     def pages(self, path: str, query: Mapping[str, str | int], *, of: str | None = None) -> list[Any] | None:
-        """Return the whole of a list; None if it has more pages than are read. Raises ForgeError."""
+        """Return the whole of a list; None if it has more pages, or is longer, than is read. Raises ForgeError."""
         whole: list[Any] = []
+        before: list[Any] = []
+        began = self._read_bytes
         for page in range(1, LIST_PAGES + 1):
-            found = list_of(self.ask("GET", path, of=of, query={**query, **self.page(page)}))
-            whole += found
-            if len(found) < self.page_size:
+            # Gitea's timeline has null in place of an empty page.
+            found = list_of(self.ask("GET", path, of=of, query={**query, **self.page(page)}) or [])
+            if found == before:  # it has no pages
                 return whole
+            whole += found
+            # A server may be set to give less at once than it is asked for. Gitea's timeline counts its page alone.
+            more = len(found) >= self.page_size or (self._in_all or 0) > len(whole)
+            if not found or not more:
+                return whole
+            if self._read_bytes - began > LIST_BYTES:
+                return None
+            before = found
         return None
 
     def newest(
@@ -93,11 +117,12 @@ class Rest:
         Raises ForgeError.
         """
         whole: list[Any] = []
+        began = self._read_bytes
         for page in range(1, LIST_PAGES + 1):
             found = list_of(self.ask("GET", path, of=of, query={**query, **self.page(page)}))
             new = [one for one in found if is_since(one, field, since)]
             whole += new
-            if len(found) < self.page_size or not new:
+            if len(found) < self.page_size or not new or self._read_bytes - began > LIST_BYTES:
                 break
         return whole
 
@@ -106,6 +131,10 @@ class Rest:
     def page(self, page: int) -> dict[str, str | int]:
         """Return what a list's query says of the page that is wanted."""
         return {"per_page": PAGE, "page": page}
+
+
+def _count_of(header: str | None) -> int | None:
+    return int(header) if header is not None and header.isascii() and header.isdigit() and len(header) < 10 else None
 
 
 def unreadable() -> ForgeError:
@@ -123,10 +152,15 @@ def named(repository: str) -> str:
     return "/".join(segment(part) for part in repository.split("/"))
 
 
-def text_of(found: Any, *path: str) -> str:
+def part_of(found: Any, *path: str) -> Any:
     for part in path:
         found = found.get(part) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else ""
+    return found
+
+
+def text_of(found: Any, *path: str) -> str:
+    text = part_of(found, *path)
+    return text if isinstance(text, str) else ""
 
 
 def is_since(found: Any, field: str, since: datetime) -> bool:

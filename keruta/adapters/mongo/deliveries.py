@@ -253,7 +253,7 @@ class MongoDeliveries(ForgeMemory):
             row = self._repositories.find_one({"_id": name}, ["spec.url"])
         return None if row is None else str(row["spec"]["url"])
 
-    def at_forge(self, spec: TriggerSpec) -> str | None:
+    def at_forge(self, spec: TriggerSpec, url: str | None = None) -> str | None:
         if spec.forge is None:
             return None
         with translated():
@@ -261,7 +261,7 @@ class MongoDeliveries(ForgeMemory):
         forge = structs.from_plain(row["spec"], ForgeSpec) if row is not None else None
         if forge is None or forge.credential is None:
             return None
-        return forge.repository_of(self.repository_url(spec.repository) or "")
+        return forge.repository_of(url or self.repository_url(spec.repository) or "")
 
 
 def _due(row: Mapping[str, Any], trigger: Mapping[str, Any] | None) -> Due:

@@ -24,7 +24,7 @@ from keruta.domain.permissions import sending_refusal
 from keruta.domain.principal import Principal
 from keruta.errors import Conflict, Forbidden, NotFound, SettingsError
 from keruta.ports import Document
-from keruta.ports.forges import ConnectedTrigger, ForgeApi
+from keruta.ports.forges import QUESTION_SECONDS, ConnectedTrigger, ForgeApi
 
 APIS: dict[str, Callable[[str, Callable[[str | None], str]], Any]] = {
     "github": GitHub, "gitlab": GitLab, "gitea": Gitea, "forgejo": Gitea,
@@ -45,7 +45,7 @@ class MongoForges:
             raise Forbidden(said, reason="GrantMissing")
         return spec
 
-    def open(self, name: str) -> ForgeApi:
+    def open(self, name: str, seconds: float = QUESTION_SECONDS) -> ForgeApi:
         with translated():
             row = self._database["forges"].find_one({"_id": name}, ["spec"])
         if row is None:
@@ -61,10 +61,10 @@ class MongoForges:
             raise Conflict(refusal, reason="CredentialMissing")
         values = self._opened(spec.credential, held)
         if held["spec"]["type"] == "github_app":
-            return app(spec.api, held["spec"], values["private_key"])
+            return app(spec.api, held["spec"], values["private_key"]).within(seconds)
         token = values["token"].strip()
         made: Rest = APIS[spec.type](spec.api, lambda _: token)
-        return made  # type: ignore[return-value]
+        return made.within(seconds)  # type: ignore[return-value]
 
     def names_of(self, who: Principal, urls: list[str]) -> dict[str, str]:
         by_address = {same_address(url): url for url in urls}
