@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from keruta import structs
-from keruta.domain.address import may_be_sent
+from keruta.domain.address import may_be_sent, same_address
 from keruta.domain.catalog import access
 from keruta.domain.catalog.access import Access, CredentialAccess
+from keruta.domain.catalog.coding_agents import CodingAgentOptions
 from keruta.domain.catalog.credentials import WITHOUT_HOSTS, allowed_hosts
 from keruta.domain.catalog.forges import ForgeSpec
 from keruta.domain.catalog.profiles import named_credentials
@@ -168,6 +169,23 @@ def forge_refusal(
     return None
 
 
+def moving_refusal(who: Principal, before: Fields | None, after: Fields, forges: Iterable[Fields]) -> Message | None:
+    """Return the refusal, if any, of giving a repository another address, for which triggers speak to its forge.
+
+    With the forge's credential keruta reads and writes what is at that address: its branches, pull requests and
+    comments. So it takes the same right as a trigger that names the forge.
+
+    Args:
+        forges: those that triggers of this repository name.
+    """
+    if before is None or same_address(before["url"]) == same_address(after["url"]):
+        return None
+    specs = [structs.from_plain(dict(one), ForgeSpec) for one in forges]
+    if all(access.may_run(spec.access, who.names) for spec in specs):
+        return None
+    return message("repository_of_forge")
+
+
 def sending_refusal(credential: Fields, url: str) -> Message | None:
     """Return the refusal, if any, of sending a credential to an address.
 
@@ -189,9 +207,21 @@ def _credential_access(credential: Fields) -> CredentialAccess | None:
     return structs.from_plain(found, CredentialAccess) if found is not None else None
 
 
+def _sends_to(kind: str, entry: Fields) -> str | None:
+    """Return the address that an entry's credentials are sent to, also where it is its kind's own and not written."""
+    url: str | None = entry.get("url")
+    if kind == "forge":
+        return f"{entry['type']} {url}"
+    if kind == "profile":
+        return CodingAgentOptions(
+            coding_agent=entry.get("coding_agent"), model=entry.get("model"), base_url=entry.get("base_url")
+        ).model_address
+    return url
+
+
 def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tuple[str, str]]:
     """Yield each place where an entry newly names a credential, or names it for a new address."""
-    moved = before is not None and before.get("url") != after.get("url")
+    moved = before is not None and _sends_to(kind, before) != _sends_to(kind, after)
     if kind == "repository":
         for field in ("read_credential", "push_credential"):
             name = after.get(field)
@@ -208,7 +238,6 @@ def _newly_named(kind: str, before: Fields | None, after: Fields) -> Iterator[tu
             yield "/webhook_secret", secret
     elif kind == "profile":
         was = named_credentials(before or {})
-        moved = before is not None and before.get("base_url") != after.get("base_url")
         for at, name in named_credentials(after).items():
             if was.get(at) != name or (moved and at == "/model_credential"):
                 yield at, name

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import flask
+import msgspec
 import pytest
 
 from keruta.adapters.mongo.forge_lookup import MongoForges
@@ -133,6 +134,23 @@ def test_a_trigger_names_a_forge_that_its_editor_may_use_and_its_repository_is_a
         with pytest.raises((InvalidRequest, Forbidden)):
             town.trigger(who, **fields)
     town.trigger()
+
+
+def test_a_repository_is_moved_at_its_forge_by_who_may_use_the_forge(town: Town) -> None:
+    """Else whoever manages it has keruta read, by the forge's token, the branches and comments of any other one."""
+    access = Access(manage=["name:dev", "name:stranger"])
+    spec = RepositorySpec(name="hello", url=f"{town.github.url}/octocat/Hello-World.git", access=access)
+    catalog = town.world.catalogs["repository"]
+    catalog.create(ANN, spec)
+    moved = msgspec.structs.replace(spec, url=f"{town.github.url}/octocat/secret.git")
+    assert catalog.replace(STRANGER, "hello", moved, None).url == moved.url, "no trigger speaks to a forge for it"
+    town.trigger()
+
+    with pytest.raises(Forbidden):
+        catalog.replace(STRANGER, "hello", spec, None)
+    other = msgspec.structs.replace(moved, url=moved.url.removesuffix(".git"), description="the same")
+    assert catalog.replace(STRANGER, "hello", other, None).description == "the same"
+    assert catalog.replace(DEV, "hello", spec, None).url == spec.url
 
 
 @pytest.mark.parametrize("kind", ["secret", "webhook_secret"])

@@ -87,6 +87,24 @@ def test_a_profile_names_only_credentials_that_its_writer_may_use() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "before", "after", "moved"),
+    [
+        ("forge", {"type": "github", "credential": "bot"}, {"type": "gitlab"}, True),
+        ("forge", {"type": "github", "credential": "bot"}, {"description": "x"}, False),
+        ("profile", {"coding_agent": "claude-code", "model_credential": "bot"}, {"coding_agent": "codex"}, True),
+        ("profile", {"coding_agent": "aider", "model_credential": "bot", "model": "opus"}, {"model": "gpt"}, True),
+        ("profile", {"coding_agent": "codex", "model_credential": "bot"}, {"model": "other"}, False),
+    ],
+)  # fmt: skip
+def test_a_credential_moves_with_what_chooses_its_server(kind: str, before: Any, after: Any, moved: bool) -> None:
+    """Also where no address is written: the forge's kind, or the coding agent, has one of its own."""
+    known = {"bot": credential(type="secret")}
+
+    for who, refusal in ((OTHER, moved), (DEV, False)):
+        assert (permissions.naming_refusal(who, kind, before, {**before, **after}, known) is not None) is refusal
+
+
+@pytest.mark.parametrize(
     ("who", "roles", "reason"),
     [
         (DEV, ["developer"], None),

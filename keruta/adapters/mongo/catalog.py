@@ -348,10 +348,20 @@ class MongoCatalog:
         accounts = {name: row["spec"] for name, row in there.get("service_account", {}).items()}
         if refusal := permissions.account_refusal(who, self.kind.name, before, written, accounts):
             raise Forbidden(refusal, reason="GrantMissing")
+        if self.kind.name == "repository" and (
+            refusal := permissions.moving_refusal(who, before, written, self._forges_for(spec.name, session))
+        ):
+            raise Forbidden(refusal, reason="GrantMissing")
         if self.kind.name == "trigger":
             named_here = {kind: {name: row["spec"] for name, row in rows.items()} for kind, rows in there.items()}
             if one := permissions.forge_refusal(who, before, written, named_here):
                 raise InvalidRequest.of([one])
+
+    def _forges_for(self, repository: str, session: ClientSession) -> list[Document]:
+        """Return the forges that triggers of a repository name."""
+        match = {"spec.repository": repository, "spec.forge": {"$type": "string"}}
+        names = self._database["triggers"].distinct("spec.forge", match, session=session)
+        return [row["spec"] for row in named(self._database, "forge", sorted(names), session).values()]
 
     def _outdated(self, row: Document, spec: Any) -> PreconditionFailed:
         """Names the differences between what was sent and what is there now."""

@@ -16,6 +16,7 @@ TEXTS = {
     ),
     "credential_hosts_needed": "A credential that others may use needs hosts: say where it may be sent.",
     "repository_address_of": "The repository {name} has this address already; an address belongs to one repository.",
+    "repository_of_forge": "Triggers of this repository speak to a forge for it; who may run what is at that forge changes its address.",
     "repository_address_taken": "Another repository has this address already; an address belongs to one repository.",
     "attempt_over": "This attempt has ended; nothing more is given out or stored for it.",
     "github_token_too_wide": "GitHub's token is not for {repository} alone, so it is not used.",
