@@ -32,6 +32,7 @@ from keruta.errors import KerutaError, SettingsError
 log = logging.getLogger(__name__)
 
 REGISTER_AGAIN_SECONDS = 1.0
+SAY_AGAIN_SECONDS = 60.0
 REPORT_SECONDS = 5.0
 NUDGE_SECONDS = 30  # how long who connects may say or take nothing
 
@@ -76,6 +77,7 @@ class Worker:
         self._lock = threading.Lock()
         self._ending = threading.Event()
         self._boot = new_id()
+        self._unregistered = ("", 0.0)  # why it was not registered, and when that was logged
         self._reporter = Reporter(self._transport, held=self._held, anxious=self._anxious, answered=self._reconcile)
         self._account = service_account(
             settings.issuer_url,
@@ -160,11 +162,21 @@ class Worker:
                 log.info("registered", extra={"action": "worker_registered", "slots": settings.worker_slots})
                 self._reporter.nudge()
                 return True
-            log.warning("not registered: answered %d", response.status, extra={"action": "not_registered"})
+            said = f"answered {response.status}"
+            if response.status == 401:
+                said += ": keruta does not accept the worker's token"
+            self.say_unregistered(said)
         except (OSError, msgspec.DecodeError) as error:
-            log.warning("not registered: %s", error, extra={"action": "not_registered"})
+            self.say_unregistered(str(error))
         self._ending.wait(REGISTER_AGAIN_SECONDS)
         return False
+
+    def say_unregistered(self, said: str) -> None:
+        """Log why it is not registered: once a minute while that stays the same."""
+        known, at = self._unregistered
+        if said != known or time.monotonic() - at > SAY_AGAIN_SECONDS:
+            self._unregistered = said, time.monotonic()
+            log.warning("not registered: %s", said, extra={"action": "not_registered"})
 
     def _take_session(self, session: Session) -> None:
         self._transport.token = session.token

@@ -21,9 +21,12 @@ say() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
 die() { say "$*"; exit 1; }
 has() { kubectl get "$@" >/dev/null 2>&1; }
 
-say "images $prefix...:$tag"
-[ -n "${NO_IMAGES:-}" ] || PREFIX=$prefix PUSH=${REGISTRY:+1} LOAD=${REGISTRY:-1} knative/images.sh "$tag"
-
+# What is missing is said before minutes go by.
+command -v kubectl >/dev/null || die "kubectl is not there: https://kubernetes.io/docs/tasks/tools/"
+said=$(kubectl version 2>&1) || die "the cluster does not answer: $(printf '%s\n' "$said" | tail -1)"
+for kind in services.serving.knative.dev brokers.eventing.knative.dev httproutes.gateway.networking.k8s.io; do
+  has crd "$kind" || { "$keruta" doctor --cluster >&2; die "the cluster lacks something, as it says above"; }
+done
 if has service -n kourier-system kourier-internal; then layer=kourier
 elif has service -n contour-internal envoy; then layer=contour
 elif has service -n istio-system knative-local-gateway; then layer=istio
@@ -32,6 +35,20 @@ else die "no networking layer of Knative was found: install Kourier, Contour or 
 fi
 gateway=$(kubectl get gateway -A -o jsonpath='{.items[0].metadata.namespace} {.items[0].metadata.name}' 2>/dev/null) ||
   die "there is no Gateway: install a Gateway API implementation and make one (https://gateway-api.sigs.k8s.io/)"
+
+if [ -z "${NO_IMAGES:-}${REGISTRY:-}" ] && ! command -v kind >/dev/null && ! command -v k3s >/dev/null; then
+  die "there is no kind and no k3s to load images with: set REGISTRY=host/path/ to push them to a registry that the nodes read"
+fi
+kubectl get storageclass -o yaml | grep -q 'is-default-class: "true"' || has pvc -n keruta keruta-shared ||
+  die "there is no default StorageClass: mark one (https://kubernetes.io/docs/tasks/administer-cluster/change-default-storage-class/)"
+
+say "images $prefix...:$tag"
+[ -n "${NO_IMAGES:-}" ] || PREFIX=$prefix PUSH=${REGISTRY:+1} LOAD=${REGISTRY:-1} knative/images.sh "$tag"
+
+# MongoDB goes on when the trial is repeated: its helper keeps the image that it has.
+helper=$(kubectl get statefulset -n keruta mongodb --ignore-not-found \
+  -o 'jsonpath={.spec.template.spec.containers[?(@.name=="replica-set")].image}' 2>/dev/null) || helper=
+helper=${helper:-${prefix}keruta-functions:$tag}
 
 trial=knative/overlays/.trial
 mkdir -p "$trial"
@@ -49,7 +66,7 @@ images:
   - {name: mongo, newName: ${MONGO%:*}, newTag: "${MONGO##*:}"}
   - {name: keruta-functions, newName: ${prefix}keruta-functions, newTag: "$tag"}
   - {name: keruta-agent, newName: ${prefix}keruta-agent, newTag: "$tag"}
-  - {name: keruta-replica-set, newName: ${prefix}keruta-functions, newTag: "$tag"}
+  - {name: keruta-replica-set, newName: ${helper%:*}, newTag: "${helper##*:}"}
 patches:
   - target: {kind: HTTPRoute, name: keruta}
     patch: |-
@@ -75,7 +92,8 @@ say "keruta"
 kubectl apply -k "$trial" >&2
 say "waiting until everything is ready"
 i=0
-until kubectl wait -n keruta --for=condition=Ready ksvc --all --timeout=5s >/dev/null 2>&1 &&
+until { ! has statefulset -n keruta mongodb || kubectl rollout status -n keruta statefulset/mongodb --timeout=5s >/dev/null 2>&1; } &&
+  kubectl wait -n keruta --for=condition=Ready ksvc --all --timeout=5s >/dev/null 2>&1 &&
   kubectl rollout status -n keruta deployment/admin --timeout=5s >/dev/null 2>&1 &&
   kubectl rollout status -n keruta deployment/worker --timeout=5s >/dev/null 2>&1; do
   i=$((i + 1))

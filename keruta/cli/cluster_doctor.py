@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator
 
+from keruta.cli.cluster_secrets import RESTART, SIGN_IN_AGAIN, missing_secrets, secret_findings
+from keruta.cli.kubectl import (
+    NAMESPACE,
+    ClusterAwayError,
+    Document,
+    Get,
+    Log,
+    items,
+    kubectl_get,
+    kubectl_log,
+    kubectl_version,
+    own,
+    settings,
+)
 from keruta.domain.doctor import Finding
 
-NAMESPACE = "keruta"
 OLDEST_MINOR = 30  # ValidatingAdmissionPolicy v1; native sidecars are older
-KUBECTL_SECONDS = 30
-Document = dict[str, Any]
-Get = Callable[..., Document | None]
-"""`kubectl get` with these arguments: the document, or None where there is no such thing."""
-
 TYPES = {
     "services.serving.knative.dev": "install Knative Serving: https://knative.dev/docs/install/",
     "brokers.eventing.knative.dev": "install Knative Eventing: https://knative.dev/docs/install/",
@@ -27,23 +33,25 @@ SIGNED = (
     '-p \'{"data":{"authentication-oidc":"enabled"}}\''
 )
 APPLY = "kubectl apply -k the overlay that you use, for example knative/overlays/kind"
+ISSUER_OF_CODES = "keruta-local"
+UNAUTHENTICATED = "answered 401"
 READY_KINDS = ("ksvc", "broker", "trigger", "pingsource")
 IMAGE_TROUBLES = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName")
 NOT_RESOLVED = "Unable to fetch image"
 
 
-class ClusterAwayError(Exception):
-    """kubectl is not there, or the cluster does not answer; the message says which."""
-
-
-def examine(get: Get | None = None, version: Callable[[], Document] | None = None) -> list[Finding]:
+def examine(
+    get: Get | None = None, version: Callable[[], Document] | None = None, log: Log | None = None
+) -> list[Finding]:
     """Look at everything; the wrong first.
 
     Args:
         get: `kubectl get`, unless something else is to stand for it; raises ClusterAwayError.
         version: `kubectl version`.
+        log: `kubectl logs` of the installation's namespace.
     """
     get = get or kubectl_get
+    log = log or _log
     try:
         found = [*_server((version or kubectl_version)()), *_types(get), *_signed_deliveries(get)]
         if get("namespace", NAMESPACE) is None:
@@ -52,7 +60,9 @@ def examine(get: Get | None = None, version: Callable[[], Document] | None = Non
             )
             found.append(gone)
         else:
-            found += [*_installation(get), *_secrets(get), *_volumes(get), *_pods(get), *_ready(get), *_route(get)]
+            missing = missing_secrets(get)
+            found += [*_installation(get), *secret_findings(get, missing), *_volumes(get), *_pods(get, set(missing))]
+            found += [*_ready(get, log), *_registration(log), *_route(get)]
     except ClusterAwayError as error:
         found = [Finding(state="wrong", what=str(error), mend="kubectl cluster-info says which cluster is meant")]
     return sorted(found, key=lambda finding: ("wrong", "note", "ok").index(finding.state))
@@ -88,56 +98,29 @@ def _signed_deliveries(get: Get) -> Iterator[Finding]:
 
 
 def _installation(get: Get) -> Iterator[Finding]:
-    config = next(
-        (one for one in _items(get("configmaps", "-n", NAMESPACE)) if "KERUTA_ISSUER" in one.get("data", {})), None
-    )
-    if config is None:
+    known = settings(get)
+    if "KERUTA_ISSUER" not in known:
         yield Finding(state="wrong", what="keruta is not installed: no ConfigMap has its settings", mend=APPLY)
         return
-    issuer = config["data"]["KERUTA_ISSUER"]
+    issuer = known["KERUTA_ISSUER"]
     if "example.com" in issuer:
         mend = (
             "set KERUTA_ISSUER to your provider (docs/identity.md), or use the component sign-in-by-code to try keruta"
         )
         yield Finding(state="wrong", what=f"The issuer {issuer} is an example", mend=mend)
+    if "KERUTA_SIGN_IN_CODE_FILE" in known and issuer != ISSUER_OF_CODES:
+        what = f"KERUTA_ISSUER is {issuer}, but the tokens of the component sign-in-by-code are of {ISSUER_OF_CODES}"
+        mend = f"set KERUTA_ISSUER to {ISSUER_OF_CODES}, or use your provider without that component: docs/identity.md"
+        yield Finding(state="wrong", what=what, mend=mend)
     for name in ("keruta-jobs", "keruta-job-secrets"):
         if get("validatingadmissionpolicybinding", name) is None:
             what = f"The admission policy {name} is missing: a worker's account may create more than it needs"
             yield Finding(state="wrong", what=what, mend=APPLY)
 
 
-def _secrets(get: Get) -> Iterator[Finding]:
-    """Every Secret that something mounts or takes its environment from, and can't start without."""
-    wanted: dict[str, set[str]] = {}
-    for kind in ("ksvc", "deployment", "statefulset"):
-        for one in _items(get(kind, "-n", NAMESPACE)):
-            for name in _needed(one["spec"]["template"]["spec"]):
-                wanted.setdefault(name, set()).add(one["metadata"]["name"])
-    for name, users in sorted(wanted.items()):
-        if get("secret", name, "-n", NAMESPACE) is None:
-            what = f"The Secret {name} is missing; {', '.join(sorted(users))} can't start without it"
-            yield Finding(state="wrong", what=what, mend="keruta secrets | kubectl create -f -")
-    if get("secret", "keruta-worker-token", "-n", NAMESPACE) is None:
-        what = "The Secret keruta-worker-token is missing: workers can't register"
-        mend = "keruta secrets | kubectl create -f -, or a token of your provider: docs/identity.md"
-        worker = get("deployment", "worker", "-n", NAMESPACE) or {}
-        if "KERUTA_WORKER_CLIENT_SECRET_FILE" not in json.dumps(worker):
-            yield Finding(state="wrong", what=what, mend=mend)
-
-
-def _needed(pod: Document) -> Iterator[str]:
-    for volume in pod.get("volumes", []):
-        if "secret" in volume and not volume["secret"].get("optional"):
-            yield volume["secret"]["secretName"]
-    for container in pod.get("containers", []):
-        for source in container.get("envFrom", []):
-            if "secretRef" in source and not source["secretRef"].get("optional"):
-                yield source["secretRef"]["name"]
-
-
 def _volumes(get: Get) -> Iterator[Finding]:
-    nodes = len(_items(get("nodes")))
-    for claim in _items(get("pvc", "-n", NAMESPACE)):
+    nodes = len(items(get("nodes")))
+    for claim in items(get("pvc", "-n", NAMESPACE)):
         name, modes = claim["metadata"]["name"], claim["spec"]["accessModes"]
         if claim.get("status", {}).get("phase") != "Bound":
             mend = f"kubectl describe pvc -n {NAMESPACE} {name}; without a default StorageClass, name one in the claim"
@@ -151,8 +134,8 @@ def _volumes(get: Get) -> Iterator[Finding]:
             yield Finding(state="note", what=what, mend=mend)
 
 
-def _pods(get: Get) -> Iterator[Finding]:
-    for pod in _items(get("pods", "-n", NAMESPACE)):
+def _pods(get: Get, missing: set[str]) -> Iterator[Finding]:
+    for pod in items(get("pods", "-n", NAMESPACE)):
         if pod["metadata"].get("labels", {}).get("app.kubernetes.io/component") == "job":
             continue  # a task says itself why it does not start
         status = pod.get("status", {})
@@ -164,46 +147,97 @@ def _pods(get: Get) -> Iterator[Finding]:
                 mend = "make images, then load them into the nodes (kind load docker-image) or push them to a registry"
                 yield Finding(state="wrong", what=what, mend=mend)
             elif reason not in ("", "ContainerCreating", "PodInitializing"):
+                if any(f'"{name}"' in said for name in missing):
+                    continue  # the missing Secret has been said
                 mend = f"kubectl logs -n {NAMESPACE} {pod['metadata']['name']} -c {container['name']} --previous"
+                if reason.startswith("Create"):  # nothing has run that could have a log
+                    mend = f"kubectl describe pod -n {NAMESPACE} {pod['metadata']['name']}"
                 what = f"{pod['metadata']['name']}: {container['name']} does not run: {reason} {said}".strip()
                 yield Finding(state="wrong", what=what, mend=mend)
         for condition in status.get("conditions", []):
             if condition["type"] == "PodScheduled" and condition["status"] == "False":
-                what = f"{pod['metadata']['name']} has no node: {condition.get('message', '')}"
-                yield Finding(state="wrong", what=what, mend="make room on a node, or ask for less in the overlay")
+                said = condition.get("message", "")
+                mend = "make room on a node, or ask for less in the overlay"
+                if "PersistentVolumeClaim" in said or "persistentvolumeclaim" in said:
+                    mend = f"kubectl describe pvc -n {NAMESPACE}; without a default StorageClass, name one in the claim"
+                yield Finding(state="wrong", what=f"{pod['metadata']['name']} has no node: {said}", mend=mend)
 
 
-def _ready(get: Get) -> Iterator[Finding]:
+def _ready(get: Get, log: Log) -> Iterator[Finding]:
     for kind in READY_KINDS:
-        for one in _items(get(kind, "-n", NAMESPACE)):
+        for one in items(get(kind, "-n", NAMESPACE)):
             condition: Document = next(
                 (c for c in one.get("status", {}).get("conditions", []) if c["type"] == "Ready"), {}
             )
             if condition.get("status") == "True":
                 continue
-            said = condition.get("message") or condition.get("reason") or "it says nothing yet"
-            mend = f"kubectl describe {kind} -n {NAMESPACE} {one['metadata']['name']}"
+            name = one["metadata"]["name"]
+            said = condition.get("message") or condition.get("reason") or "it is being started"
+            if kind == "ksvc" and (complaint := _complaint(log("-l", f"serving.knative.dev/service={name}"))):
+                said = f"{said}; its log says: {complaint}"
+            mend = f"kubectl describe {kind} -n {NAMESPACE} {name}"
             if NOT_RESOLVED in said:
                 mend = (
                     "Knative looks each image up in its registry: push it where the cluster can read it, "
                     "or load it into the nodes under the name dev.local/…"
                 )
-            yield Finding(
-                state="wrong", what=f"{one['kind']} {one['metadata']['name']} is not ready: {said}", mend=mend
-            )
+            mend = _mend_of(said) or mend
+            yield Finding(state="wrong", what=f"{one['kind']} {name} is not ready: {said}", mend=mend)
     for kind in ("deployment", "statefulset"):
-        for one in _items(get(kind, "-n", NAMESPACE)):
+        for one in own(get, kind):
             ready, wanted = one.get("status", {}).get("readyReplicas", 0), one["spec"].get("replicas", 1)
             name = one["metadata"]["name"]
             if ready < wanted:
-                mend = f"kubectl describe {kind} -n {NAMESPACE} {name}"
-                yield Finding(state="wrong", what=f"{one['kind']} {name}: {ready} of {wanted} are ready", mend=mend)
+                complaint = _complaint(log(f"{kind}/{name}"))
+                mend = _mend_of(complaint) or f"kubectl describe {kind} -n {NAMESPACE} {name}"
+                what = f"{one['kind']} {name}: {ready} of {wanted} are ready"
+                what = f"{what}; its log says: {complaint}" if complaint else what
+                yield Finding(state="wrong", what=what, mend=mend)
             else:
                 yield Finding(state="ok", what=f"{one['kind']} {name}: {ready} of {wanted} are ready")
 
 
+def _complaint(text: str) -> str:
+    """Return the last warning or error in a log of keruta's, or ""."""
+    for line in reversed(text.splitlines()):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("level") in ("WARNING", "ERROR"):
+            said = str(entry.get("message", "")).partition(", full error:")[0].partition(" (configured timeouts:")[0]
+            cause = str(entry.get("error", "")).strip().rpartition("\n")[2]
+            return f"{said}: {cause}" if cause else said
+    return ""
+
+
+def _mend_of(complaint: str) -> str:
+    """Say what helps where a log's words tell it, or ""."""
+    if "Authentication failed" in complaint:
+        return (
+            "the password in the Secret keruta-mongo is not the database's; where MongoDB is keruta's own: "
+            f"kubectl rollout restart -n {NAMESPACE} statefulset/mongodb; {RESTART}"
+        )
+    return ""
+
+
+def _registration(log: Log) -> Iterator[Finding]:
+    """A worker that is refused runs, and is ready for the cluster: its log alone says so."""
+    newest = max((line for line in log("-l", "app=worker").splitlines() if line.startswith('{"time":')), default="")
+    if '"action":"not_registered"' not in newest:
+        return
+    said = _complaint(newest)
+    mend = f"kubectl logs -n {NAMESPACE} deployment/worker"
+    if UNAUTHENTICATED in said:
+        mend = (
+            "the token in the Secret keruta-worker-token has expired, or is not of the issuer that keruta trusts. "
+            f"Of your provider: docs/identity.md. With sign-in-by-code: {SIGN_IN_AGAIN}; {RESTART}"
+        )
+    yield Finding(state="wrong", what=f"A worker can't register: {said}", mend=mend)
+
+
 def _route(get: Get) -> Iterator[Finding]:
-    for route in _items(get("httproute", "-n", NAMESPACE)):
+    for route in items(get("httproute", "-n", NAMESPACE)):
         name, parents = route["metadata"]["name"], route.get("status", {}).get("parents", [])
         if not parents:
             what = f"No Gateway has taken the HTTPRoute {name}"
@@ -218,35 +252,5 @@ def _route(get: Get) -> Iterator[Finding]:
                     yield Finding(state="wrong", what=what, mend=mend)
 
 
-def _items(document: Document | None) -> list[Document]:
-    return list((document or {}).get("items", []))
-
-
-def kubectl_get(*arguments: str) -> Document | None:
-    """Return what `kubectl get` says; None where there is no such thing, or no such kind. Raises ClusterAwayError."""
-    done = _kubectl("get", *arguments, "-o", "json")
-    if done.returncode == 0:
-        document: Document = json.loads(done.stdout)
-        return document
-    if "NotFound" in done.stderr or "the server doesn't have a resource type" in done.stderr:
-        return None
-    raise ClusterAwayError(f"kubectl get {' '.join(arguments)}: {done.stderr.strip()}")
-
-
-def kubectl_version() -> Document:
-    """Return what `kubectl version` says. Raises ClusterAwayError."""
-    done = _kubectl("version", "-o", "json")
-    if done.returncode != 0:
-        raise ClusterAwayError(f"The cluster does not answer: {done.stderr.strip()}")
-    document: Document = json.loads(done.stdout)
-    return document
-
-
-def _kubectl(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command: Sequence[str] = ("kubectl", *arguments)
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=KUBECTL_SECONDS)
-    except FileNotFoundError as error:
-        raise ClusterAwayError("kubectl is not there") from error
-    except subprocess.TimeoutExpired as error:
-        raise ClusterAwayError(f"The cluster did not answer within {KUBECTL_SECONDS} s") from error
+def _log(*selected: str) -> str:
+    return kubectl_log(NAMESPACE, *selected)

@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException
 from keruta import logs
 from keruta.domain.messages import Message, fields_of, message
 from keruta.domain.principal import Principal
-from keruta.errors import PreconditionFailed, Problem, TooManyRequests, Unavailable
+from keruta.errors import PreconditionFailed, Problem, SettingsError, TooManyRequests, Unavailable
 from keruta.http.answers import language_asked
 from keruta.ports import Refusals
 from keruta.translations import fault_in_language, render
@@ -77,6 +77,9 @@ def as_problem(error: Exception) -> Problem:
         problem = Problem(_sentence(error), reason=type(error).__name__)
         problem.status = error.code
         return problem
+    if isinstance(error, SettingsError):  # its sentence says it all
+        log.error("request failed: %s", error, extra={"action": "request_failed"})
+        return Problem(message("http_internal_error"))
     log.exception("request failed", exc_info=error, extra={"action": "request_failed"})
     return Problem(message("http_internal_error"))
 

@@ -14,15 +14,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.log.masking import Masker
-from agent.settings import WorkerSettings
+from agent.settings import ClusterSettings, WorkerSettings
+from agent.worker import Worker
 from keruta import logs
 from keruta.adapters.cloudevents import HttpEvents
 from keruta.adapters.identity.service_account import TokenFile
+from keruta.adapters.mongo.client import FIND_SECONDS
 from keruta.adapters.results import Results, safe_parts
 from keruta.domain.events import Event, task_event
 from keruta.domain.naming import TASK_ID, attempt_id, new_id, parse_attempt_id
 from keruta.domain.retry import BACKOFF_MOST_SECONDS, REASONS, backoff_seconds, may_retry
 from keruta.errors import NotFound, SettingsError
+from keruta.http.problems import as_problem
 from keruta.local.manifests import load as load_manifests
 from keruta.settings import PoolSettings, Settings, load
 
@@ -150,6 +153,33 @@ def test_a_log_line_is_json_with_its_context(capsys: pytest.CaptureFixture[str])
 
 
 # ---------------------------------------------------------------- manifests
+
+
+def test_a_wrong_setting_is_logged_as_its_sentence(caplog: pytest.LogCaptureFixture) -> None:
+    """Once for each request that fails by it: a traceback each time would hide it."""
+    as_problem(SettingsError("KERUTA_TRUSTED_KEYS: /keys is not a readable JWKS file"))
+
+    (record,) = caplog.records
+    assert record.getMessage() == "request failed: KERUTA_TRUSTED_KEYS: /keys is not a readable JWKS file"
+    assert record.exc_info is None
+
+
+def test_a_worker_that_is_refused_says_why_and_not_each_second(caplog: pytest.LogCaptureFixture) -> None:
+    """It asks once a second, for as long as it takes."""
+    worker = Worker(WorkerSettings(), ClusterSettings())
+    for said in ("answered 401", "answered 401", "answered 503", "answered 401"):
+        worker.say_unregistered(said)
+
+    logged = [record.getMessage() for record in caplog.records]
+    assert logged == ["not registered: answered 401", "not registered: answered 503", "not registered: answered 401"]
+
+
+def test_functions_live_on_while_requests_wait_for_mongodb() -> None:
+    """Their probe waits behind requests, each of which waits for as long as MongoDB may take to be found."""
+    for name in ("create-task", "dispatch", "receive-event", "report-status"):
+        service = next(yaml.safe_load_all((ROOT / f"knative/base/{name}.yaml").read_text()))
+        probe = service["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
+        assert probe["timeoutSeconds"] >= 3 * FIND_SECONDS, name
 
 
 def test_the_one_address_sends_each_request_where_it_belongs() -> None:

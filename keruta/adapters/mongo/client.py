@@ -20,6 +20,8 @@ Database = pymongo.database.Database[Document]
 Collection = pymongo.collection.Collection[Document]
 log = logging.getLogger(__name__)
 
+FIND_SECONDS = 5  # for a primary; a function's liveness probe allows for it
+
 
 def connect(settings: Settings, **options: Any) -> Database:
     """Opens the database; its indexes are there when this returns.
@@ -33,7 +35,7 @@ def connect(settings: Settings, **options: Any) -> Database:
         "retryWrites": True,
         "retryReads": True,
         "tz_aware": True,
-        "serverSelectionTimeoutMS": 5000,
+        "serverSelectionTimeoutMS": 1000 * FIND_SECONDS,
         "connectTimeoutMS": 3000,
         "socketTimeoutMS": 20000,
         "appname": "keruta",
