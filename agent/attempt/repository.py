@@ -20,6 +20,7 @@ from keruta.adapters.git.command import Git
 from keruta.adapters.git.credentials import Credential, environment, first_lines
 from keruta.adapters.git.refs_by_http import Refs
 from keruta.adapters.git.remote import Ask, resolve
+from keruta.adapters.git.upload_pack import refs_of_this_machine
 from keruta.domain.repository import is_commit, transport
 from keruta.domain.specification import Access, Specification
 from keruta.domain.task import RepositoryRef
@@ -92,15 +93,17 @@ class AttemptRepository:
         return found.commit == commit and found.ref is not None and found.ref == found.default_ref
 
     def _ask(self, credential: Credential | None) -> Ask | None:
-        """The way to ask for refs without a process, where the user's own Git configuration does not say otherwise."""
+        """The short way to ask for refs, where the user's own Git configuration does not say otherwise."""
         settings, url = self._world.settings, self._spec.repository.url
         scheme = transport(url)
-        if scheme not in ("http", "https"):
+        if scheme not in ("http", "https", "file"):
             return None
         if settings.own_git and credential is None and not own_git.is_plain(scheme):
             return None
+        if scheme == "file":
+            return lambda names, git: refs_of_this_machine(url, names, git)
         login = first_lines(credential) if credential is not None else None
-        return lambda names: _REFS.ask(url, names, login)
+        return lambda names, git: _REFS.ask(url, names, login)
 
     def remember_index(self) -> None:
         """Keeps the index that the checkout wrote, before a script can change it: by it, unchanged files are told."""

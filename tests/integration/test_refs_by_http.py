@@ -8,15 +8,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agent.attempt.checkout import checkout
-from keruta.adapters.git.command import Git
+from keruta.adapters.git.command import Git, Output
 from keruta.adapters.git.credentials import Credential, environment, first_lines
 from keruta.adapters.git.own_git import is_plain
 from keruta.adapters.git.refs_by_http import Refs
 from keruta.adapters.git.remote import resolve
+from keruta.adapters.git.upload_pack import refs_of_this_machine
 from keruta.adapters.http_client import Answer, Http
 from keruta.domain.repository import DEFAULT_TRANSPORTS
 from keruta.domain.task import RepositoryRef
@@ -32,9 +34,9 @@ class Counting(Git):
 
     commands: list[str]
 
-    def run(self, *arguments: str, stdin: object = None) -> object:  # type: ignore[override]
+    def run(self, *arguments: str, **options: Any) -> Output:
         self.commands.append(next(one for one in arguments if not one.startswith("-") and "=" not in one))
-        return super().run(*arguments, stdin=stdin)  # type: ignore[arg-type]
+        return super().run(*arguments, **options)
 
 
 @pytest.fixture
@@ -62,7 +64,8 @@ def private(root: Path) -> Iterator[GitHttp]:
 
 @contextmanager
 def git_in(directory: Path, credential: Credential | None, url: str) -> Iterator[Counting]:
-    with environment(credential, directory / "private", url=url, transports=DEFAULT_TRANSPORTS, own=False) as env:
+    transports = DEFAULT_TRANSPORTS | {"file"}
+    with environment(credential, directory / "private", url=url, transports=transports, own=False) as env:
         made = Counting(directory, env, threading.Event(), time.monotonic() + 60)
         made.commands = []
         yield made
@@ -75,10 +78,43 @@ def test_the_answer_is_the_one_that_git_gets(public: GitHttp, tmp_path: Path, re
     refs = Refs()
     with git_in(tmp_path, None, repository.url) as made:
         by_git = resolve(repository, made)
-        by_http = resolve(repository, made, lambda names: refs.ask(repository.url, names, None))
+        by_http = resolve(repository, made, lambda names, _: refs.ask(repository.url, names, None))
 
         assert by_http == by_git
         assert made.commands == ["ls-remote"], "Git was asked the first time only"
+
+
+@pytest.mark.parametrize("ref", [None, "main", "other/branch", "light", "annotated", "refs/heads/main"])
+@pytest.mark.parametrize("address", ["file://{}", "file://localhost{}"])
+def test_a_repository_of_this_machine_answers_one_process_as_it_answers_git(
+    root: Path, tmp_path: Path, ref: str | None, address: str
+) -> None:
+    repository = RepositoryRef(url=address.format(root / "a.git"), ref=ref)
+    with git_in(tmp_path, None, repository.url) as made:
+        by_git = resolve(repository, made)
+        made.commands.clear()
+        by_one = resolve(repository, made, lambda names, git: refs_of_this_machine(repository.url, names, git))
+
+        assert by_one == by_git
+        assert made.commands == [], "`git ls-remote` was not asked"
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "no repository", "sha256"])
+def test_of_what_one_process_does_not_answer_git_says_what_it_is(root: Path, tmp_path: Path, what: str) -> None:
+    place = root / what
+    if what in ("empty", "sha256"):
+        git(root, "init", "-q", "--bare", f"--object-format={'sha256' if what == 'sha256' else 'sha1'}", str(place))
+    elif what == "no repository":
+        place.mkdir()
+    repository = RepositoryRef(url=f"file://{place}")
+    with git_in(tmp_path, None, repository.url) as made:
+        assert refs_of_this_machine(repository.url, ["HEAD"], made) is None
+        with pytest.raises(PhaseError) as asked:
+            resolve(repository, made, lambda names, git: refs_of_this_machine(repository.url, names, git))
+        with pytest.raises(PhaseError) as by_git:
+            resolve(repository, made)
+        assert asked.value.reason == by_git.value.reason
+        assert asked.value.message == by_git.value.message
 
 
 def test_a_question_is_one_request(public: GitHttp) -> None:
@@ -111,7 +147,7 @@ def test_a_checkout_asks_without_a_process(private: GitHttp, tmp_path: Path) -> 
     with git_in(tmp_path, credential, url) as made:
         commit = checkout(
             RepositoryRef(url=url), workspace, lambda _: made_in(made, workspace), transports=DEFAULT_TRANSPORTS,
-            ask=lambda names: refs.ask(url, names, first_lines(credential)),
+            ask=lambda names, _: refs.ask(url, names, first_lines(credential)),
         )  # fmt: skip
 
         assert (workspace / "file").read_text() == "one\n"
@@ -135,7 +171,7 @@ def test_of_a_failure_git_says_the_reason(private: GitHttp, tmp_path: Path, what
         with pytest.raises(PhaseError) as by_git:
             resolve(repository, made)
         with pytest.raises(PhaseError) as caught:
-            resolve(repository, made, lambda names: refs.ask(url, names, login))
+            resolve(repository, made, lambda names, _: refs.ask(url, names, login))
 
         assert (caught.value.reason, caught.value.message) == (by_git.value.reason, by_git.value.message)
 

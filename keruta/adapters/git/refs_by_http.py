@@ -4,19 +4,18 @@ It is the question that `git ls-remote` asks, by version 2 of Git's protocol, wi
 answer counts. Whatever else comes (another status, a redirect, an older protocol, a slow answer) says nothing: Git asks
 then, and its words become the reason of a failure.
 
-Source: gitprotocol-http(5), gitprotocol-v2(5)
+Source: gitprotocol-http(5)
 """
 
 from __future__ import annotations
 
 import base64
-import io
 import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from keruta.adapters.git.packets import DELIMITER, FLUSH, packet, packets, payload
+from keruta.adapters.git import ls_refs
 from keruta.adapters.http_client import Answer, Http, NoAnswerError
 
 SECONDS = 3.0  # a server that takes longer is asked by Git, which waits longer
@@ -25,7 +24,6 @@ UNSUITED_SECONDS = 600.0
 KNOWN_MOST = 4096
 # Addresses that every program reads alike: no user, no escapes, no segments of dots.
 _PLAIN = re.compile(r"https?://[A-Za-z0-9][A-Za-z0-9.-]*(?::[0-9]{1,5})?(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~+-]+)+/?")
-_LINE = re.compile(rb"([0-9a-f]{40}) (\S+)((?: [a-z-]+:\S+)*)")
 _OTHER_SCHEMES = re.compile(r"\b(?:digest|ntlm|negotiate|bearer)\b", re.IGNORECASE)
 
 
@@ -79,15 +77,14 @@ class Refs:
         }
         if login is not None:
             headers["Authorization"] = f"Basic {base64.b64encode(':'.join(login).encode()).decode()}"
-        prefixes = [packet(f"ref-prefix {name}\n".encode("utf-8", "surrogateescape")) for name in names]
-        asked = [packet(b"command=ls-refs\n"), DELIMITER, packet(b"peel\n"), packet(b"symrefs\n"), *prefixes, FLUSH]
+        asked = ls_refs.question(names)
         address, began = f"{url.rstrip('/')}/git-upload-pack", time.monotonic()
         try:
-            return self._http.ask("POST", address, headers=headers, body=b"".join(asked))
+            return self._http.ask("POST", address, headers=headers, body=asked)
         except NoAnswerError:
             if time.monotonic() - began > QUICK_SECONDS:
                 raise
-            return self._http.ask("POST", address, headers=headers, body=b"".join(asked))
+            return self._http.ask("POST", address, headers=headers, body=asked)
 
     def _note_unsuited(self, url: str) -> None:
         with self._lock:
@@ -115,31 +112,4 @@ def _read(answer: Answer, names: Sequence[str]) -> str | None:
     kind = _header(answer.headers, "Content-Type").partition(";")[0].strip().lower()
     if answer.status != 200 or kind != "application/x-git-upload-pack-result":
         return None
-    lines: list[str] = []
-    whole = False
-    try:
-        for one in packets(io.BytesIO(answer.body).read):
-            if whole:
-                return None  # something follows the end
-            if one == FLUSH:
-                whole = True
-                continue
-            if (found := _LINE.fullmatch(payload(one))) is None:
-                return None
-            lines += _lines(*(part.decode() for part in found.groups()))
-    except (EOFError, UnicodeDecodeError):
-        return None
-    wanted = {name for one in names for name in (one, f"{one}^{{}}")}
-    kept = [line for line in lines if line.partition("\t")[2] in wanted]
-    return "".join(f"{line}\n" for line in kept) if whole and kept else None
-
-
-def _lines(identity: str, name: str, attributes: str) -> list[str]:
-    made = []
-    for one in attributes.split():
-        what, _, value = one.partition(":")
-        if what == "symref-target":
-            made.append(f"ref: {value}\t{name}")
-        elif what == "peeled":
-            made.append(f"{value}\t{name}^{{}}")
-    return [*made, f"{identity}\t{name}"]
+    return ls_refs.lines(answer.body, names)

@@ -16,8 +16,8 @@ from keruta.domain.repository import is_commit, ref_names
 from keruta.domain.task import RepositoryRef
 from keruta.errors import PhaseError
 
-# Gives what `git ls-remote --symref` prints for refs of these names, or None where Git must be asked.
-Ask = Callable[[Sequence[str]], str | None]
+# Gives what `git ls-remote --symref` prints for refs of these names, or None where that must ask.
+Ask = Callable[[Sequence[str], Git], str | None]
 SHOWN_REFS = 200
 SAID_REFS = 5  # in a sentence
 # A server that said one of these was reached, and one that said another let us in.
@@ -51,7 +51,7 @@ def resolve(repository: RepositoryRef, git: Git, ask: Ask | None = None) -> Reso
         return Resolved(commit=ref.lower(), object=ref.lower())
     patterns = ["HEAD"] if ref == "HEAD" else ref_names(ref)
     names = list(dict.fromkeys(("HEAD", *patterns)))
-    said = ask(names) if ask is not None else None
+    said = ask(names, git) if ask is not None else None
     if said is not None and (resolved := _resolved(patterns, said)) is not None:
         return resolved
     peeled = [f"{pattern}^{{}}" for pattern in patterns if not pattern.startswith("refs/heads/")]
