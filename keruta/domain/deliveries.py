@@ -202,7 +202,10 @@ def verdict(
         if facts is None:
             return Verdict(state="ask")
         event = completed(event, asked, facts)
-        against = refusal(spec, event, asked, facts) or _branch_mismatch(spec, event) or _like_option(event)
+        against = (
+            refusal(spec, event, asked, facts) or _branch_mismatch(spec, event) or _like_option(event)
+            or _label_mismatch(spec, event)
+        )  # fmt: skip
         if against is not None:
             return Verdict(state="ignored", said=against)
     if event.fork and spec.forks == "ignore":
@@ -298,9 +301,8 @@ def _filtered(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
         return message("delivery_check", check=event.check or "")
     if spec.paths and event.paths is not None and not _any(spec.paths, event.paths):
         return message("delivery_paths")
-    labels = event.labels if event.added is None else event.added
-    if spec.labels and event.kind not in UNLABELED and not _any(spec.labels, labels):
-        return message("delivery_labels")
+    if labels := _label_mismatch(spec, event):
+        return labels
     if event.kind not in ("comment", "issue", "event") and event.commit is None:
         return message("delivery_commit")
     return None
@@ -311,6 +313,13 @@ def _branch_mismatch(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
     about = event.kind not in ("comment", "issue", "event") or event.base is not None
     if spec.branches and about and not _any(spec.branches, [event.base or ""]):
         return message("delivery_branch", branch=event.base or "")
+    return None
+
+
+def _label_mismatch(spec: TriggerSpec, event: ForgeEvent) -> Message | None:
+    labels = event.labels if event.added is None else event.added
+    if spec.labels and event.kind not in UNLABELED and not _any(spec.labels, labels):
+        return message("delivery_labels")
     return None
 
 

@@ -20,23 +20,31 @@ class Questions(msgspec.Struct, frozen=True, kw_only=True):
         permission: what the event's sender may do with the repository.
         pull_request: which commit a pull request is at now.
         branches: of which branches the event's commit is the head.
+        labels: which labels were just put on, where an event names all that are there.
     """
 
     permission: bool = False
     pull_request: bool = False
     branches: bool = False
+    labels: bool = False
 
     @property
     def any(self) -> bool:
+        return self.needed or self.labels
+
+    @property
+    def needed(self) -> bool:
+        """Whether nothing may start without an answer."""
         return self.permission or self.pull_request or self.branches
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """The forge's answers to what was asked."""
+    """The forge's answers to what was asked. `labels` is None where it does not say."""
 
     permission: Permission | None = None
     pull_request: PullRequestHead | None = None
     branches: list[str] = []
+    labels: list[str] | None = None
 
 
 def questions(spec: TriggerSpec, event: ForgeEvent) -> Questions:
@@ -45,7 +53,9 @@ def questions(spec: TriggerSpec, event: ForgeEvent) -> Questions:
         permission=spec.wanted_permission is not None and event.kind not in ("schedule", "run", "event"),
         pull_request=command_in(spec, event) is not None and event.pull_request,
         branches=event.kind == "check_failed",
-    )
+        labels=bool(spec.labels) and spec.forge is not None and event.change == "labeled" and event.added is None
+        and event.number is not None and event.at is not None,
+    )  # fmt: skip
 
 
 def command_in(spec: TriggerSpec, event: ForgeEvent) -> Command | None:
@@ -56,7 +66,9 @@ def command_in(spec: TriggerSpec, event: ForgeEvent) -> Command | None:
 
 
 def completed(event: ForgeEvent, asked: Questions, facts: Facts) -> ForgeEvent:
-    """Return an event with what the forge says of its pull request, or of its commit's branches."""
+    """Return an event with what the forge says of its pull request, of its commit's branches, or of its labels."""
+    if asked.labels and facts.labels is not None:
+        event = msgspec.structs.replace(event, added=facts.labels)
     if asked.pull_request and (head := facts.pull_request) is not None:
         return msgspec.structs.replace(event, commit=head.commit, ref=head.ref, base=head.base, fork=head.fork)
     if asked.branches and facts.branches:

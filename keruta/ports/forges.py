@@ -51,6 +51,12 @@ class ForgeApi(Protocol):
         """
         ...
 
+    def labels_put(self, repository: str, number: int, at: datetime) -> list[str]:
+        """Return the labels that were put on an issue or a pull request last, up to a time; none where its events say
+        that.
+        """
+        ...
+
     @property
     def pull_request_event(self) -> str:
         """The forge's own word for the event of a pull request."""
@@ -87,8 +93,12 @@ class ForgeApi(Protocol):
         """Return a payload that says that a pull request is closed."""
         ...
 
-    def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
-        """Return the payloads that the forge would have sent of comments that are new."""
+    def comments_since(self, repository: str, since: datetime, *, labels: bool = False) -> list[dict[str, Any]]:
+        """Return the payloads that the forge would have sent of comments that are new.
+
+        Args:
+            labels: whether those of the issue or pull request that they are on are wanted, too.
+        """
         ...
 
     def issues_since(self, repository: str, since: datetime) -> list[NamedPayload]:

@@ -46,6 +46,8 @@ def ask(store: DeliveryStore, forges: Forges, spec: TriggerSpec, due: Due) -> tu
     if not wanted.any:
         return Facts(), identity
     repository = due.at_forge
+    if repository is None and not wanted.needed:
+        return Facts(), identity
     if repository is None:
         raise Conflict(message("forge_no_credential", name=spec.forge), reason="CredentialMissing")
     return _facts(api or forges.open(spec.forge), repository, spec, due.event), identity
@@ -63,4 +65,18 @@ def _facts(api: ForgeApi, repository: str, spec: TriggerSpec, event: ForgeEvent)
         branches=api.branches_at(repository, event.commit, event.ref)
         if wanted.branches and event.commit is not None
         else [],
+        labels=_labels(api, repository, event) if wanted.labels else None,
     )
+
+
+def _labels(api: ForgeApi, repository: str, event: ForgeEvent) -> list[str] | None:
+    """Return which labels an event has put on; None where the forge does not say."""
+    assert event.number is not None
+    assert event.at is not None
+    try:
+        put = api.labels_put(repository, event.number, event.at)
+    except ForgeError as error:
+        if not error.lasting:
+            raise
+        return None
+    return [name for name in put if name in event.labels] or None

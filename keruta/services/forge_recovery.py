@@ -93,7 +93,7 @@ def _missed(
     ]
     if since is not None:
         parts += [
-            ({"comment", "review_comment"}, lambda: _comments(api, repository, since)),
+            ({"comment", "review_comment"}, lambda: _comments(api, repository, due, since)),
             ({"issue"}, lambda: iter(api.issues_since(repository, since))),
             ({"review_comment"}, lambda: iter(api.reviews_since(repository, since))),
         ]
@@ -117,8 +117,8 @@ def _sent_again(api: ForgeApi, repository: str, address: str, since: datetime) -
     return iter(())
 
 
-def _comments(api: ForgeApi, repository: str, since: datetime) -> Iterator[NamedPayload]:
-    for payload in api.comments_since(repository, since):
+def _comments(api: ForgeApi, repository: str, due: Compared, since: datetime) -> Iterator[NamedPayload]:
+    for payload in api.comments_since(repository, since, labels=bool(due.spec.labels)):
         yield api.comment_event, payload
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -352,6 +352,23 @@ def test_a_gitea_that_gives_less_at_once_than_is_asked_for_is_read_whole() -> No
         assert len(asked) == 5
         assert api.issues_since("team/app", datetime(2026, 1, 1, tzinfo=UTC)) == []
         assert asked[5:] == ["1", "1", "2"]
+
+
+def test_gitea_says_which_label_was_put_on() -> None:
+    """The last one up to the event's time, or those that were put on at once with it."""
+
+    def done(name: str, second: int, put: str = "1") -> dict[str, Any]:
+        at = f"2026-01-02T07:00:{second:02}-05:00"
+        return {"type": "label", "label": {"name": name}, "body": put, "created_at": at}
+
+    log = [done("old", 0), done("a", 20), done("b", 20), done("a", 21, ""), done("late", 40), {"type": "comment"}]
+    with GitLabApi() as server:
+        server.reply = lambda method, path: (200, log)  # type: ignore[method-assign]
+        api = Gitea(server.url, lambda _: "token")
+        at = datetime(2026, 1, 2, 12, tzinfo=UTC)
+        put = [api.labels_put("team/app", 3, at + timedelta(seconds=second)) for second in (1, 20, 21, 40)]
+
+    assert put == [["old"], ["a", "b"], ["a", "b"], ["late"]]
 
 
 def test_the_same_status_once_more_is_no_fault_at_gitlab() -> None:

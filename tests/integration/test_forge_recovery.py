@@ -232,6 +232,17 @@ def test_a_comment_that_was_not_delivered_is_found(town: Compared) -> None:
     assert commits(town) == [HEAD]
 
 
+def test_a_comment_that_was_not_delivered_counts_by_the_labels_of_what_it_is_on(town: Compared) -> None:
+    town.trigger(labels=["agent"])
+    town.github.answers["GET", f"/repos/{NAME}/issues/7"] = (200, {"number": 7, "labels": [{"name": "agent"}]}, {})
+    town.compare()
+    town.comments("/keruta fix")
+    town.compare()
+
+    assert commits(town) == [HEAD]
+    assert town.github.faults == []
+
+
 def test_githubs_failed_deliveries_are_sent_again(town: Compared) -> None:
     town.trigger(events=["push"], command=None)
     town.compare()

@@ -15,6 +15,7 @@ from markdown_it import MarkdownIt
 from keruta.domain.catalog.triggers import Provider, TriggerSpec
 from keruta.domain.decode import convert
 from keruta.domain.deliveries import is_of, request_of, too_old, verdict
+from keruta.domain.forge_facts import Facts
 from keruta.domain.forge_payloads import read_event
 from keruta.domain.forge_texts import trimmed
 from keruta.domain.forges import ForgeEvent, glob_matches, headers_of, signature_holds
@@ -302,6 +303,25 @@ def test_labels_that_an_issue_is_opened_with_at_gitea_are_no_second_event() -> N
     assert outcome(trigger(provider="gitea", events=["issue"], labels=["bug"]), again) == "start"
     assert opened.identity == again.identity
     assert len({opened.identity, one.identity, two.identity}) == 3
+
+
+def test_another_label_at_gitea_starts_nothing_where_the_forge_says_which() -> None:
+    """Its event names all that are there, so the forge is asked; where it does not say, all of them count."""
+    issue = {"number": 3, "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:05:00Z",
+             "labels": [{"name": "keruta"}, {"name": "other"}]}  # fmt: skip
+    payload = {"action": "label_updated", "repository": {"full_name": "team/app"}, "issue": issue}
+    event = read_event("gitea", "issues", payload)
+    spec = trigger(provider=None, events=["issue"], labels=["keruta"], forge="hub")
+
+    def decided(labels: list[str] | None) -> str:
+        found = verdict(spec, event, url=URL, approved=False, facts=Facts(labels=labels))
+        return found.said.code or "" if found.said is not None else found.state
+
+    assert outcome(spec, event) == "ask"
+    assert [decided(labels) for labels in (["other"], ["keruta"], None)] == ["delivery_labels", "start", "start"]
+    assert outcome(trigger(provider="gitea", events=["issue"], labels=["keruta"]), event) == "start"
+    spec = trigger(provider=None, events=["issue"], labels=["none"], forge="hub")
+    assert outcome(spec, event) == "delivery_labels"
 
 
 @pytest.mark.parametrize(("name", "text", "change"), [

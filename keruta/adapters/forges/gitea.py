@@ -5,11 +5,12 @@ Source: https://docs.gitea.com/api (1.26)
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from keruta.adapters.forges.github import GitHub, is_own
 from keruta.adapters.forges.rest import (
+    AT_ONCE,
     is_since,
     list_of,
     named,
@@ -24,6 +25,7 @@ from keruta.domain.forge_answers import ForgeError
 from keruta.domain.forge_posts import Hook, Posted, PullRequestText, Thread
 from keruta.ports.forges import NamedPayload
 
+LABELS_NEAR = timedelta(seconds=10)  # an issue's time and its timeline's differ by less
 PAGE = 50  # the most that it gives by default
 # What its timeline calls what was done to an issue, and a review, in the words of its events.
 CHANGES = {"label": "label_updated", "assignees": "assigned", "reopen": "reopened"}
@@ -81,6 +83,16 @@ class Gitea(GitHub):
 
     def page(self, page: int) -> dict[str, str | int]:
         return {"limit": PAGE, "page": page}
+
+    def labels_put(self, repository: str, number: int, at: datetime) -> list[str]:
+        """Read them off the timeline, since an event names all labels that are there then."""
+        path = f"/repos/{named(repository)}/issues/{number}/timeline"
+        log = self.pages(path, {"since": stamp(at - LABELS_NEAR)}, of=repository) or []
+        put = [one for one in log if text_of(one, "type") == "label" and text_of(one, "body") == "1"]
+        told = [one for one in put if not is_since(one, "created_at", at + AT_ONCE)]
+        last = text_of(told[-1], "created_at") if told else ""
+        # Of labels that were put on at once there is one event.
+        return [text_of(one, "label", "name") for one in told if text_of(one, "created_at") == last]
 
     def issues_since(self, repository: str, since: datetime) -> list[NamedPayload]:
         path, found = f"/repos/{named(repository)}/issues", []

@@ -61,10 +61,26 @@ class GitHubFound(Rest):
         pull = {"number": number, "updated_at": at.astimezone(UTC).isoformat()}
         return {"action": "closed", "pull_request": pull, "repository": {"full_name": repository}}
 
-    def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
+    def labels_put(self, repository: str, number: int, at: datetime) -> list[str]:
+        return []  # each event names one
+
+    def comments_since(self, repository: str, since: datetime, *, labels: bool = False) -> list[dict[str, Any]]:
         changed: dict[str, str | int] = {"since": stamp(since)}
         found = self.pages(f"/repos/{named(repository)}/issues/comments", changed, of=repository) or []
-        return [_comment(repository, one) for one in found if is_since(one, "created_at", since)]
+        said = [_comment(repository, one) for one in found if is_since(one, "created_at", since)]
+        return self._labelled(repository, said) if labels else said
+
+    def _labelled(self, repository: str, comments: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Return comments with title and labels of what they are on, which the list of comments does not say."""
+        issues: dict[int, Any] = {}
+        for number in {one["issue"]["number"] for one in comments} - {None}:
+            issues[number] = self.found(f"/repos/{named(repository)}/issues/{number}", of=repository)
+        return [
+            {**one, "issue": {**one["issue"], **{
+                name: issue[name] for name in ("title", "labels") if isinstance(issue, dict) and name in issue
+            }}}
+            for one in comments for issue in [issues.get(one["issue"]["number"])]
+        ]  # fmt: skip
 
     def issues_since(self, repository: str, since: datetime) -> list[NamedPayload]:
         path = f"/repos/{named(repository)}/issues"

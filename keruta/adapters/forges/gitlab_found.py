@@ -60,7 +60,10 @@ class GitLabFound(Rest):
             "object_kind": "merge_request", "project": {"path_with_namespace": repository}, "object_attributes": own
         }  # fmt: skip
 
-    def comments_since(self, repository: str, since: datetime) -> list[dict[str, Any]]:
+    def labels_put(self, repository: str, number: int, at: datetime) -> list[str]:
+        return []  # each event says what it has changed
+
+    def comments_since(self, repository: str, since: datetime, *, labels: bool = False) -> list[dict[str, Any]]:
         """GitLab lists comments of one issue or merge request alone: of those that were changed since."""
         found = []
         for kind, subject in (("issues", "issue"), ("merge_requests", "merge_request")):
