@@ -46,6 +46,10 @@ def moments_of(event: ForgeEvent) -> list[str]:
 
 
 def is_told(found: ForgeEvent, told: Iterable[ForgeEvent]) -> bool:
-    """Say whether deliveries since then have told of what was found at a forge."""
+    """Say whether deliveries have told of what was found at a forge: of the same, and of about the same time.
+
+    The same label may be put on once more, and Gitea's events do not say which one was.
+    """
     wanted = set(moments_of(found))
-    return bool(wanted) and wanted <= {moment for event in told for moment in moments_of(event)}
+    near = [event for event in told if found.at is None or event.at is None or abs(event.at - found.at) <= NEAR]
+    return bool(wanted) and wanted <= {moment for event in near for moment in moments_of(event)}

@@ -353,6 +353,18 @@ def test_what_was_told_of_an_issue_is_not_missed(town: Compared) -> None:
     assert len(town.tasks()) == 1
 
 
+def test_a_label_that_is_put_on_once_more_soon_after_is_another_event(town: Compared) -> None:
+    town.trigger(events=["issue"], command=None, labels=["bug"])
+    town.compare(timedelta())
+    town.deliver("issues", action="labeled", issue={"number": 3, "updated_at": town.now.isoformat()},
+                 label={"name": "bug"})  # fmt: skip
+    later = (town.now + timedelta(seconds=30)).isoformat()
+    town.issues({"event": "labeled", "label": {"name": "bug"}, "created_at": later})
+    town.compare_soon()
+
+    assert len(town.tasks()) == 2
+
+
 def test_reviews_and_their_comments_that_were_not_delivered_are_found(town: Compared) -> None:
     """Once each, though both have the same number; also if their deliveries come late, and if one is edited."""
     town.trigger(events=["review_comment"], command=None)
