@@ -77,8 +77,9 @@ def make_ports(settings: Settings) -> Ports:
     verifier = make_verifier(database, settings)
     sealer = Sealer(settings.credentials_key)
     catalogs = Catalogs(
-        database, sealer, keeps_values=settings.credentials_store == "sealed", editors=editors(database, settings)
-    )
+        database, sealer, keeps_values=settings.credentials_store == "sealed", editors=editors(database, settings),
+        coding_agent_images=settings.images_of_coding_agents,
+    )  # fmt: skip
     events = event_sender(settings)
     outbox = MongoOutbox(database, events.send)
     traced = tracing(settings, "admin")

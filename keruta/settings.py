@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from keruta.domain.catalog.coding_agents import PLAIN_IMAGES
+from keruta.domain.catalog.pods import IMAGE
 from keruta.domain.mail_addresses import split_sender
 from keruta.domain.repository import DEFAULT_TRANSPORTS, TRANSPORTS
 from keruta.domain.scaling import Bounds
@@ -188,6 +190,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_addresses: tuple[str, ...] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")
     """Networks that `task.assigned` may be sent to, since workers choose the address."""
 
+    coding_agent_images: tuple[str, ...] = ()
+    """Images with a coding agent in them, for profiles that name none: `claude-code=IMAGE,codex=IMAGE,aider=IMAGE`. For
+    what is not listed it is node:22 or python:3.12, and each task installs the program."""
+
     otlp_endpoint: str = ""
     """OpenTelemetry collector (OTLP over HTTP, without `/v1/traces`) that gets a trace of each task. Empty: none."""
 
@@ -209,6 +215,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             faults.append("KERUTA_API_KEY_OWNER_DAYS must be 0 or more")
         if self.log_level not in ("DEBUG", "INFO", "WARNING", "ERROR"):
             faults.append("KERUTA_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR")
+        if any(name not in PLAIN_IMAGES or not IMAGE.fullmatch(image) for name, image in self._agents_images):
+            faults.append(f"KERUTA_CODING_AGENT_IMAGES must be NAME=IMAGE,… for {', '.join(PLAIN_IMAGES)}")
         faults += self._mail_faults()
         if faults:
             raise SettingsError("; ".join(faults))
@@ -229,6 +237,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             yield "KERUTA_SMTP_URL needs KERUTA_PUBLIC_URL, since each e-mail has a link"
         if self.mails_per_hour < 1:
             yield "KERUTA_MAILS_PER_HOUR must be 1 or more"
+
+    @property
+    def _agents_images(self) -> list[tuple[str, str]]:
+        rows = (entry.strip().partition("=") for entry in self.coding_agent_images)
+        return [(name, image) for name, _, image in rows]
+
+    @property
+    def images_of_coding_agents(self) -> dict[str, str]:
+        """Return the images with a coding agent in them, by the coding agents' names."""
+        return dict(self._agents_images)
 
     @property
     def heartbeat(self) -> float:

@@ -20,7 +20,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -49,6 +49,13 @@ def pinned(kustomization: str, prefix: str, tag: str, digests: Mapping[str, str]
     return _ENTRY.sub(entry, kustomization)
 
 
+def with_coding_agents(settings: str, prefix: str, tag: str, digests: Mapping[str, str], agents: Sequence[str]) -> str:
+    """Return what every part reads, with the images of these coding agents."""
+    named = (f"@{digests[one]}" if one in digests else f":{tag}" for one in agents)
+    images = ",".join(f"{one}={prefix}keruta-{one}{which}" for one, which in zip(agents, named, strict=True))
+    return settings.replace("KERUTA_CODING_AGENT_IMAGES=\n", f"KERUTA_CODING_AGENT_IMAGES={images}\n")
+
+
 def missing(version: str, changelog: str, changes: str) -> list[str]:
     """Return what keeps a commit from being released.
 
@@ -63,8 +70,12 @@ def missing(version: str, changelog: str, changes: str) -> list[str]:
     return found
 
 
-def manifests(prefix: str, tag: str, digests: Mapping[str, str], seconds: int) -> bytes:
-    """Return the manifests as a tar.gz, the same for the same input."""
+def manifests(prefix: str, tag: str, digests: Mapping[str, str], seconds: int, agents: Sequence[str] = ()) -> bytes:
+    """Return the manifests as a tar.gz, the same for the same input.
+
+    Args:
+        agents: the coding agents of which there are images.
+    """
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=seconds) as zipped,
@@ -75,6 +86,8 @@ def manifests(prefix: str, tag: str, digests: Mapping[str, str], seconds: int) -
             content = file.read_bytes()
             if file.name == "kustomization.yaml":
                 content = pinned(content.decode(), prefix, tag, digests).encode()
+            elif file.name == "keruta.env":
+                content = with_coding_agents(content.decode(), prefix, tag, digests, agents).encode()
             member = tarfile.TarInfo(f"keruta-manifests-{tag}/{file.relative_to(ROOT)}")
             member.size, member.mtime, member.mode = len(content), seconds, 0o644
             tar.addfile(member, io.BytesIO(content))
@@ -86,6 +99,7 @@ def main() -> int:
     version = re.findall(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[0]
     prefix, tag, push = (os.environ.get(name) or "" for name in ("PREFIX", "TAG", "PUSH"))
     tag = tag or version
+    agents = os.environ.get("CODING_AGENTS", "").split()
     changes = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
     for lack in (lacks := missing(version, (ROOT / "CHANGELOG.md").read_text(), changes)):
         print(f"release {version}: {lack}", file=sys.stderr)
@@ -103,7 +117,7 @@ def main() -> int:
     digests = dict(line.split() for line in digest_file.read_text().splitlines()) if digest_file.exists() else {}
     if not digests:
         print("a draft: manifests name the images by their tags; PUSH=1 with PREFIX pushes them and pins digests")
-    (OUT / f"keruta-manifests-{tag}.tar.gz").write_bytes(manifests(prefix, tag, digests, seconds))
+    (OUT / f"keruta-manifests-{tag}.tar.gz").write_bytes(manifests(prefix, tag, digests, seconds, agents))
     shutil.copy(ROOT / "build" / "sbom.json", OUT / "sbom.json")
     sums = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}\n" for file in sorted(OUT.iterdir())]
     (OUT / "SHA256SUMS").write_text("".join(sums))

@@ -7,6 +7,7 @@
 #   MONGO=image           an image of MongoDB; docker.io/library/mongo:8.0 unless set
 #   REPOSITORY=url        what the first task checks out
 #   NO_IMAGES=1 TAG=tag   images that are there already, by that tag
+#   CODING_AGENTS="…"     the coding agents of which images are made, too, and that the ready profiles then run in
 #   OVERLAY=directory     an overlay to start from instead, for a networking layer of your own
 set -eu
 cd "$(dirname "$0")/.."
@@ -17,6 +18,8 @@ MONGO=${MONGO:-docker.io/library/mongo:8.0}
 prefix=${REGISTRY:-dev.local/}
 # A tag of its own for each trial: nodes keep an image by its tag, and would go on with an older one.
 tag=${TAG:-$version-$(date +%Y%m%d%H%M%S)}
+agents=
+for one in ${CODING_AGENTS:-}; do agents=$agents${agents:+,}$one=${prefix}keruta-$one:$tag; done
 say() { printf '%s  %s\n' "$(date +%T)" "$*" >&2; }
 die() { say "$*"; exit 1; }
 has() { kubectl get "$@" >/dev/null 2>&1; }
@@ -78,6 +81,7 @@ patches:
     patch: |-
       - {op: add, path: /data/KERUTA_TRANSPORTS, value: "https,http,ssh"}
       - {op: add, path: /data/KERUTA_WORKER_ADDRESSES, value: "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16"}
+      - {op: add, path: /data/KERUTA_CODING_AGENT_IMAGES, value: "$agents"}
 YAML
 } >"$trial/kustomization.yaml"
 

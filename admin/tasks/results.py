@@ -99,32 +99,47 @@ class _Buffer:
         return b"".join(parts)
 
 
-def name_in_archive(path: str, taken: set[str]) -> str:
-    """Return a name that leads no program out of the directory where it unpacks, and that is there once.
+class NamesInArchive:
+    """Names that lead no program out of the directory where it unpacks, each there once, as a file or as a directory.
 
     Windows and macOS take names for one that differ in case or in how a letter is composed.
     """
-    parts = [part.rstrip(" .") or "_" for part in re.split(r"[/\\]", re.sub(r"[\x00-\x1f:*?\"<>|]", "_", path))]
-    parts = [f"_{part}" if _OF_WINDOWS.fullmatch(part) else part for part in parts]
-    name = wanted = "/".join(part if part not in (".", "..") else "_" for part in parts)
-    number = 1
-    while (known := unicodedata.normalize("NFC", name).casefold()) in taken:
-        number += 1
-        name = f"{wanted}~{number}"
-    taken.add(known)
-    return name
+
+    def __init__(self) -> None:
+        self._chosen = {"": ""}
+        self._taken = set[str]()
+
+    def of(self, path: str) -> str:
+        """Return the name of a file, or of a directory that files are in; the same for the same path."""
+        if path not in self._chosen:
+            above, _, last = path.rpartition("/")
+            directory = self.of(above)
+            wanted = f"{directory}/{_unpackable(last)}" if directory else _unpackable(last)
+            name, number = wanted, 1
+            while (known := unicodedata.normalize("NFC", name).casefold()) in self._taken:
+                number += 1
+                name = f"{wanted}~{number}"
+            self._taken.add(known)
+            self._chosen[path] = name
+        return self._chosen[path]
+
+
+def _unpackable(name: str) -> str:
+    """Return a file's name as every system takes it."""
+    part = re.sub(r"[\x00-\x1f:*?\"<>|\\]", "_", name).rstrip(" .") or "_"
+    return f"_{part}" if _OF_WINDOWS.fullmatch(part) else part
 
 
 def archive(results: FileStore, attempt: str, files: Sequence[Artifact]) -> Iterator[bytes]:
     """Yield a ZIP archive of files as it grows; one that is no longer kept is left out."""
-    buffer, taken = _Buffer(), set[str]()
+    buffer, names = _Buffer(), NamesInArchive()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as made:  # type: ignore[call-overload]
         for one in files:
             try:
                 file: BinaryIO = results.open(attempt, one.path)
             except NotFound:
                 continue
-            entry = zipfile.ZipInfo(name_in_archive(one.path, taken))
+            entry = zipfile.ZipInfo(names.of(one.path))
             entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
             with file, made.open(entry, "w", force_zip64=one.size_bytes > zipfile.ZIP64_LIMIT // 2) as to:
                 while block := file.read(BLOCK_BYTES):

@@ -7,7 +7,6 @@ renewed before they run out.
 from __future__ import annotations
 
 import fcntl
-import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,19 +15,17 @@ from pathlib import Path
 
 import click
 import msgspec
-import urllib3
 
 from keruta import structs
 from keruta.adapters.identity.provider import Provider
 from keruta.cli import output, servers
 from keruta.cli.context import Context, json_option, pass_context
 from keruta.cli.machine import find_state
+from keruta.client.transport import Transport
 from keruta.domain.sign_in import Tokens
 from keruta.errors import KerutaError, ProviderRefusedError
 from keruta.files import write_private
-from keruta.network import Pools
 
-REQUEST_SECONDS = 15.0
 RENEW_WHEN_LEFT_SECONDS = 30.0
 
 
@@ -41,6 +38,13 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
     access_token: str
     refresh_token: str
     expires_at: float
+
+
+class _Offered(msgspec.Struct, frozen=True, kw_only=True):
+    """What keruta says of how people sign in."""
+
+    issuer: str
+    client: str
 
 
 class SignIns(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,12 +140,8 @@ def _locked() -> Iterator[Path]:
 def login(context: Context, server: str) -> None:
     """Sign in to the keruta at an address, or to a server of config.toml, by a code that you type into a browser."""
     url = _address(server)
-    pool = Pools(retries=False, timeout=REQUEST_SECONDS)
-    try:
-        said = json.loads(pool.request("GET", f"{url}/api/v1/sign-in").data)
-        issuer, client = str(said["issuer"]), str(said["client"])
-    except (urllib3.exceptions.HTTPError, ValueError, KeyError, TypeError) as error:
-        raise KerutaError(f"there is no keruta at {url}") from error
+    offered = Transport(url, None).json("GET", "/api/v1/sign-in", _Offered)
+    issuer, client = offered.issuer, offered.client
     if not issuer.startswith(("https://", "http://")):
         raise KerutaError(f"the keruta at {url} runs on one machine: use `keruta env` or `keruta token` there")
     provider = Provider(issuer, client)

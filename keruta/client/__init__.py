@@ -38,6 +38,7 @@ from keruta.domain.users import Me
 __all__ = ["ApiError", "Client", "LogEvent"]
 
 AGAIN_SECONDS = 0.5
+MOST_EMPTY = 60  # streams without an event, one after another: half a minute
 LOST = ("NoAnswer", "AnswerCutShort")  # a follower asks again
 
 
@@ -152,9 +153,9 @@ class Client:
         more, one event of the kind `closed` says so before ApiError is raised.
 
         Raises:
-            ApiError: the first connection failed, or keruta refused a later one.
+            ApiError: the first connection failed, keruta refused a later one, or nothing ever comes, as from a proxy.
         """
-        last, begun, lost = "", False, False
+        last, begun, lost, empty = "", False, False, 0
         closed: LogEvent | None = None
         waits = _Waits(self, task_id)
         while True:
@@ -162,9 +163,9 @@ class Client:
             try:
                 where = _task(task_id, f"/logs?attempt={attempt}" if attempt else "/logs")
                 answer = self._api.request("GET", where, headers=headers, stream=True, kind=headers["Accept"])
-                begun, lost = True, False
+                begun, empty = True, empty + 1
                 for name, identity, data in server_sent_events(answer):
-                    last = identity or last
+                    last, lost, empty = identity or last, False, 0
                     if name == "closed":
                         closed = structs.from_plain(data | {"kind": name}, LogEvent)
                         break
@@ -182,6 +183,8 @@ class Client:
                     if closed is not None:
                         yield closed
                     raise
+            if empty >= MOST_EMPTY:
+                raise self._api.unexpected(answer)
             if closed is not None and not lost:  # a token that was renewed meanwhile goes on at once
                 lost = True
                 continue

@@ -35,10 +35,11 @@ class Transport:
     """Sends requests with a token. No redirect is followed: the token is for one address.
 
     Args:
+        token: None for what anybody may ask.
         host: the name that a gateway routes by, where it is reached by another address.
     """
 
-    def __init__(self, url: str, token: str | Callable[[], str], *, host: str | None = None) -> None:
+    def __init__(self, url: str, token: str | Callable[[], str] | None, *, host: str | None = None) -> None:
         self.url = _checked_address(url)
         self._token = _checked_token(token) if isinstance(token, str) else token
         self._host = {"Host": host} if host else {}
@@ -54,9 +55,10 @@ class Transport:
         try:
             return structs.from_json(answer.data, type=cls)
         except msgspec.MsgspecError as error:
-            raise self._unexpected(answer) from error
+            raise self.unexpected(answer) from error
 
-    def _unexpected(self, answer: urllib3.BaseHTTPResponse) -> ApiError:
+    def unexpected(self, answer: urllib3.BaseHTTPResponse) -> ApiError:
+        """Return the error for an answer that is none of keruta's."""
         return ApiError(
             f"{self.url} did not answer as keruta does (status {answer.status}, {_kind(answer) or 'no content type'}); "
             "check the address, and any proxy in between.",
@@ -90,8 +92,7 @@ class Transport:
         Raises:
             ApiError
         """
-        token = self._token if isinstance(self._token, str) else _checked_token(self._token())
-        sent = {"Authorization": f"Bearer {token}", **self._host, **(headers or {})}
+        sent = {**self._authorization(), **self._host, **(headers or {})}
         content = None
         if body is not None:
             content = _encoded(body)
@@ -126,8 +127,14 @@ class Transport:
             raise self._problem(answer)
         if kind is not None and not (_kind(answer) == kind or (kind == "" and answer.status == NO_CONTENT)):
             answer.close()
-            raise self._unexpected(answer)
+            raise self.unexpected(answer)
         return answer
+
+    def _authorization(self) -> dict[str, str]:
+        if self._token is None:
+            return {}
+        token = self._token if isinstance(self._token, str) else _checked_token(self._token())
+        return {"Authorization": f"Bearer {token}"}
 
     def _tls_fault(self, error: urllib3.exceptions.SSLError) -> ApiError:
         """Return what is wrong with a certificate, or with TLS as such: nobody can mend that by trusting more."""
@@ -209,13 +216,13 @@ def server_sent_events(answer: urllib3.BaseHTTPResponse) -> Iterator[tuple[str, 
         *lines, rest = (rest + block).split(b"\n")
         for line in lines:
             if line.startswith(b"event: "):
-                name = line[7:].decode()
+                name = line[7:].decode("utf-8", "replace")
             elif line.startswith(b"id: "):
-                identity = line[4:].decode()
+                identity = line[4:].decode("utf-8", "replace")
             elif line.startswith(b"data: "):
                 data = line[6:]
             elif line.startswith(b":"):
                 yield "", "", {}
             elif not line and data:
-                yield name, identity, msgspec.json.decode(data)
+                yield name, identity, msgspec.json.decode(data, type=dict[str, Any])
                 name, identity, data = "", "", b""

@@ -53,6 +53,23 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     message_arguments: dict[str, Any] | None = None
 
 
+class BudgetToday(msgspec.Struct, frozen=True, kw_only=True):
+    """What a queue's coding agents have spent of its budget today (UTC), and what is left of each limit.
+
+    Args:
+        used: the share of its limits, the larger of tokens and money.
+        warns: most of it is used.
+    """
+
+    queue: str
+    tokens: float
+    usd: float
+    used: float
+    warns: bool
+    tokens_left: float | None = None
+    usd_left: float | None = None
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """All of it, for one reader. `capped`: there were more ends than are looked at; the newest count."""
 
@@ -64,3 +81,4 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     capped: bool
     workers: list[WorkerView]
     troubles: list[Trouble]
+    budgets: list[BudgetToday] = []

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pymongo.errors import OperationFailure
 
+from keruta.adapters.mongo.overview import MongoOverview
 from keruta.adapters.mongo.spending import MongoSpending
 from keruta.domain.catalog.budgets import Budget
 from keruta.domain.catalog.profiles import ProfileSpec
@@ -175,6 +176,17 @@ def test_it_is_shown_and_warned_of(agents: World, app: Any) -> None:
 
     browser = signed_in(app, ANN)
     assert "80 tokens" in browser.ask("GET", "/queues/default")[1].replace("80.0", "80")
+    (today,) = MongoOverview(agents.database, 30.0).of(ANN).budgets
+    assert (today.queue, today.used, today.tokens_left, today.usd_left, today.warns) == (
+        "default",
+        0.8,
+        20.0,
+        None,
+        True,
+    )
+    overview = browser.ask("GET", "/")[1]
+    assert "80 %" in overview
+    assert "nearly used up" in overview
     assert "budget 80 %" in browser.ask("GET", "/queues")[1]
     budget(agents)
     assert shown().spent_today is None

@@ -10,7 +10,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from keruta.adapters.mongo.catalog_kinds import Catalogs
 from keruta.adapters.mongo.retention import MongoRetention
+from keruta.adapters.mongo.schema import _agents_images
 from keruta.adapters.mongo.specifications import MongoSpecifications
 from keruta.domain.catalog.circuits import OPEN_AFTER
 from keruta.domain.catalog.credentials import CredentialSpec
@@ -216,6 +218,39 @@ def test_an_attempt_gets_what_it_draws_on(world: World) -> None:
     assert made.read.sealed is not None
     assert world.sealer.open("reader", made.read.sealed) == {"token": "value-of-reader"}
     assert b"value-of" not in msgspec.json.encode(made)
+
+
+def test_a_coding_agent_runs_in_the_image_that_the_installation_has_for_it(world: World) -> None:
+    """Where its profile names none; else in a plain one, in which it is installed. The profile's view says which."""
+    settings = msgspec.structs.replace(world.settings, coding_agent_images=("codex=registry.test/keruta-codex:1",))
+    world.catalogs["profile"].create(ANN, ProfileSpec(name="own", coding_agent="codex", image="golang:1"))
+    catalogs = Catalogs(
+        world.database, world.sealer, keeps_values=True, editors=lambda _: None,
+        coding_agent_images=settings.images_of_coding_agents,
+    )  # fmt: skip
+    found = {}
+    for name in ("codex", "own", "claude-code", "shell"):
+        task = world.submit(profile=name, **({"script": None, "prompt": "Do it."} if name != "shell" else {}))
+        specification(world, task)
+        (made,) = MongoSpecifications(world.database, settings).of([world.document(task)])
+        assert catalogs["profile"].show(ANN, name).runs_in == made.placement.image
+        found[name] = made.placement.image
+
+    assert found == {
+        "codex": "registry.test/keruta-codex:1", "own": "golang:1", "claude-code": "node:22", "shell": None,
+    }  # fmt: skip
+
+
+def test_ready_profiles_that_nobody_changed_name_no_image_any_more(world: World) -> None:
+    """As an earlier version made them; a changed one keeps its image."""
+    profiles = world.database["profiles"]
+    profiles.update_many({"_id": {"$in": ["codex", "aider"]}}, {"$set": {"spec.image": "node:22"}})
+    profiles.update_one({"_id": "aider"}, {"$set": {"spec.image": "python:3.12", "revision": 2}})
+
+    _agents_images(world.database)
+
+    images = {name: world.catalogs["profile"].show(ANN, name).image for name in ("codex", "aider")}
+    assert images == {"codex": None, "aider": "python:3.12"}
 
 
 @pytest.mark.parametrize("private", [True, False])

@@ -71,6 +71,8 @@ class Answers(Quiet):
             self.answer(422, {"title": "no"}, {"Content-Type": "application/problem+json"})
         elif kind == "other-json":
             self.answer(200, {"hello": ["world"]})
+        elif kind == "no-events":
+            self.answer(200, b"event: log\ndata: [1]\n\n", {"Content-Type": "text/event-stream"})
         elif kind == "stream":
             self.stream()
         elif kind == "attempts":
@@ -206,6 +208,30 @@ def test_a_portal_s_page_is_no_log_no_file_and_no_success(
         call(Client(f"{server.url}/{kind}", "token"))
 
     assert caught.value.reason == "UnexpectedAnswer"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("html", "UnexpectedAnswer"), ("bad-gateway", "UnexpectedAnswer"), ("redirect", "Redirected"),
+     ("short", "AnswerCutShort"), ("other-json", "UnexpectedAnswer")],
+)  # fmt: skip
+def test_signing_in_says_what_is_in_the_way(server: Serving, tmp_path: Path, kind: str, reason: str) -> None:
+    """Not that there is no keruta: a proxy may stand before it."""
+    done = run("--json", "login", f"{server.url}/{kind}", url=server.url, env={"XDG_CONFIG_HOME": str(tmp_path)})
+
+    assert (done.returncode, json.loads(done.stderr)["reason"]) == (1, reason)
+
+
+def test_a_stream_in_which_nothing_ever_comes_is_given_up(server: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss is told once; then what answers there is no keruta."""
+    monkeypatch.setattr("keruta.client.AGAIN_SECONDS", 0.0)
+    events: list[LogEvent] = []
+
+    with pytest.raises(ApiError) as caught:
+        events.extend(Client(f"{server.url}/no-events", "token").follow(TASK))
+
+    assert caught.value.reason == "UnexpectedAnswer"
+    assert [event.kind for event in events] == ["lost"]
 
 
 def test_files_that_are_downloaded_have_the_names_that_the_script_gave_them(server: Serving, tmp_path: Path) -> None:

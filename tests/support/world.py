@@ -63,7 +63,10 @@ class World:
         self.lookup = MongoLookup(database)
         self.intake = MongoIntake(database, self.outbox)
         self.sealer = Sealer(settings.credentials_key)
-        self.catalogs = Catalogs(database, self.sealer, keeps_values=True, editors=editors(database, settings))
+        self.catalogs = Catalogs(
+            database, self.sealer, keeps_values=True, editors=editors(database, settings),
+            coding_agent_images=settings.images_of_coding_agents,
+        )  # fmt: skip
         self.store = MongoAssignment(database, settings)
         self.expiry = MongoExpiry(database, settings)
         self.changes = TaskPorts(tasks=MongoTaskStore(database), outbox=self.outbox, tracing=SILENT)

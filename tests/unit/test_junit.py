@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from admin.tasks import junit
-from admin.tasks.results import name_in_archive
+from admin.tasks.results import NamesInArchive
 
 REPORT = b"""<?xml version="1.0" encoding="utf-8"?>
 <testsuites><testsuite name="unit" tests="5" timestamp="2026-01-01T00:00:00">
@@ -103,16 +103,19 @@ def test_no_document_is_a_fault(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("path", "name"),
-    [("a/b.txt", "a/b.txt"), ("..\\..\\evil.exe", "_/_/evil.exe"), ("C:evil", "C_evil"), ("a/con. ", "a/_con"),
+    [("a/b.txt", "a/b.txt"), ("..\\..\\evil.exe", ".._.._evil.exe"), ("C:evil", "C_evil"), ("a/con. ", "a/_con"),
      ("a\nb", "a_b"), ("日本/語.txt", "日本/語.txt")],
 )  # fmt: skip
 def test_names_in_an_archive_lead_nowhere(path: str, name: str) -> None:
-    assert name_in_archive(path, set()) == name
+    assert NamesInArchive().of(path) == name
 
 
 def test_two_files_whose_names_become_one_are_both_in_the_archive() -> None:
-    taken: set[str] = set()
-    assert [name_in_archive(path, taken) for path in ("a:b", "a?b", "A_B")] == ["a_b", "a_b~2", "A_B~3"]
-    assert [name_in_archive(path, taken) for path in ("\u00e9", "e\u0301")] == ["\u00e9", "e\u0301~2"]
+    names = NamesInArchive()
+    assert [names.of(path) for path in ("a:b", "a?b", "A_B")] == ["a_b", "a_b~2", "A_B~3"]
+    assert [names.of(path) for path in ("\u00e9", "e\u0301")] == ["\u00e9", "e\u0301~2"]
+    assert [names.of(path) for path in ("c ", "c/1", "c/2", "d/1", "d.", "C/1")] == [
+        "c", "c~2/1", "c~2/2", "d/1", "d~2", "C~3/1",
+    ]  # fmt: skip
     with zipfile.ZipFile(io.BytesIO(), "w") as made:
         made.writestr("a_b", "")

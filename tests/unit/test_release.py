@@ -31,6 +31,16 @@ def test_manifests_of_a_release_name_every_image_of_keruta_by_its_digest(overlay
     ]
 
 
+def test_manifests_name_the_images_of_the_coding_agents_that_were_built() -> None:
+    """By digest where it was pushed, else by tag."""
+    settings = (Path(release.ROOT) / "knative" / "base" / "settings" / "keruta.env").read_text()
+
+    made = release.with_coding_agents(settings, "r.test/", "1.2.3", {"codex": "sha256:12"}, ["codex", "aider"])
+
+    images = "codex=r.test/keruta-codex@sha256:12,aider=r.test/keruta-aider:1.2.3"
+    assert f"\nKERUTA_CODING_AGENT_IMAGES={images}\n" in made
+
+
 def test_the_same_input_gives_the_same_manifests() -> None:
     assert release.manifests("", "1", DIGESTS, 1) == release.manifests("", "1", DIGESTS, 1)
 

@@ -79,6 +79,17 @@ def test_settings_tell_every_fault_at_once() -> None:
         load({"KERUTA_TRANSPORTS": "https,ext"})
 
 
+def test_images_of_coding_agents_are_named_by_them() -> None:
+    """And nothing else is: a typing error would be found at the first task."""
+    known = load({"KERUTA_CODING_AGENT_IMAGES": "codex=r.test/a/keruta-codex:1, aider=b@sha256:12"}, Settings)
+
+    assert known.images_of_coding_agents == {"codex": "r.test/a/keruta-codex:1", "aider": "b@sha256:12"}
+    assert load({"KERUTA_CODING_AGENT_IMAGES": ""}, Settings).images_of_coding_agents == {}
+    for wrong in ("r.test/keruta-codex:1", "codx=a:1", "codex=", "codex=a b"):
+        with pytest.raises(SettingsError, match="CODING_AGENT_IMAGES"):
+            load({"KERUTA_CODING_AGENT_IMAGES": wrong}, Settings)
+
+
 def test_every_setting_says_what_it_is() -> None:
     """A docstring beneath each field."""
     for cls, path in (

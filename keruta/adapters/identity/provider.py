@@ -77,7 +77,10 @@ class Provider:
         status, said = self._post("device_authorization_endpoint", {"scope": "openid"})
         if status != 200:
             raise ProviderRefusedError(f"the identity provider lets no one sign in by a code: {_why(said)}")
-        return said
+        whole = all(isinstance(said.get(name), str) for name in ("device_code", "user_code", "verification_uri"))
+        if not whole or not all(isinstance(said.get(name, 5), int | float) for name in ("expires_in", "interval")):
+            raise ProviderAwayError(f"the identity provider at {self.issuer} does not answer as one")
+        return {"expires_in": 600, **said}
 
     def poll(self, begun: Mapping[str, Any], sleep: Callable[[float], None] = time.sleep) -> Tokens:
         """The tokens, once the person has typed the code. Raises KerutaError when they did not, or would not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from keruta.adapters.mongo.schedules import Triggers
 from keruta.adapters.mongo.spending import MongoSpending
 from keruta.domain import words
 from keruta.domain.address import same_address
+from keruta.domain.catalog.coding_agents import image_of
 from keruta.domain.catalog.common import Page
 from keruta.domain.catalog.credentials import (
     ALL_SECRETS,
@@ -66,6 +67,24 @@ class Queues(WithCircuit):
         shown = super().views(rows, kind, who)
         return [
             msgspec.structs.replace(one, spent_today=spent[one.name]) if one.name in spent else one for one in shown
+        ]
+
+
+class Profiles(WithCircuit):
+    """Profiles: with the image that their scripts run in.
+
+    Args:
+        images: those with a coding agent in them, by the coding agents' names.
+    """
+
+    def __init__(self, circuits: MongoCircuits, images: Mapping[str, str]) -> None:
+        super().__init__("profile", circuits)
+        self._images = images
+
+    def views(self, rows: Sequence[Document], kind: type[Any], who: Principal) -> list[Any]:
+        shown = super().views(rows, kind, who)
+        return [
+            msgspec.structs.replace(one, runs_in=one.image or image_of(one.coding_agent, self._images)) for one in shown
         ]
 
 
@@ -287,11 +306,13 @@ class Catalogs:
 
     Args:
         editors: finds a person by their subject, as they were last seen; None for one who is shut out.
+        coding_agent_images: images with a coding agent in them, by the coding agents' names.
     """
 
     def __init__(
-        self, database: Database, sealer: Sealer, *, keeps_values: bool, editors: Callable[[str], Principal | None]
-    ) -> None:
+        self, database: Database, sealer: Sealer, *, keeps_values: bool, editors: Callable[[str], Principal | None],
+        coding_agent_images: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
         self.audit = MongoAudit(database)
         self.circuits = MongoCircuits(database)
         self.credentials = Credentials(database, sealer, self.circuits, keeps_values=keeps_values)
@@ -300,6 +321,7 @@ class Catalogs:
         extras["trigger"] = Triggers(database, editors)
         extras["service_account"] = ServiceAccounts(database)
         extras["queue"] = Queues(database, self.circuits)
+        extras["profile"] = Profiles(self.circuits, coding_agent_images or {})
         extras["repository"] = Repositories("repository", self.circuits)
         self._by_kind = {
             name: MongoCatalog(database, kind, extras.get(name) or WithCircuit(name, self.circuits), self.audit)

@@ -9,16 +9,19 @@ from typing import Any
 
 import msgspec
 
+from keruta import structs
 from keruta.adapters.mongo.audit import MongoAudit
 from keruta.adapters.mongo.circuits import MongoCircuits
 from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.ended_spans import DAYS, HOURS, counting_stages, last_days, last_hours, spans
 from keruta.adapters.mongo.running import RUNNING
+from keruta.adapters.mongo.spending import MongoSpending
 from keruta.adapters.mongo.tasks import seen_within
+from keruta.domain.catalog.budgets import Budget
 from keruta.domain.lifecycle import ENDED, OPEN
 from keruta.domain.messages import message
 from keruta.domain.naming import earliest_id
-from keruta.domain.overview import Overview, Trouble, WorkerView
+from keruta.domain.overview import BudgetToday, Overview, Trouble, WorkerView
 from keruta.domain.principal import Principal
 from keruta.errors import NotFound
 from keruta.remembered import Remembered
@@ -27,6 +30,7 @@ LOOKED_AT = 50_000
 COUNTED = 100_000
 REMEMBERED_SECONDS = 10.0
 REMEMBERED = 100
+BUDGETS = 1000
 GONE_SECONDS = 86_400.0  # a worker that left is shown for a day
 
 
@@ -38,6 +42,7 @@ class _Counted(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[dict[str, Any]]
     workers: list[WorkerView]
     troubles: list[Trouble]
+    budgets: list[BudgetToday]
 
 
 class MongoOverview:
@@ -52,6 +57,8 @@ class MongoOverview:
         self._workers = database["workers"]
         self._letters = database["dead_letters"]
         self._control = database["control"]
+        self._queues = database["queues"]
+        self._spending = MongoSpending(database)
         self._circuits = MongoCircuits(database)
         self._audit = MongoAudit(database)
         self._lease_seconds = lease_seconds
@@ -66,7 +73,7 @@ class MongoOverview:
             counts=found.counts, day=hours, week=spans(found.rows, last_days(found.at, zone, DAYS)),
             capped=sum(row["count"] for row in found.rows) >= LOOKED_AT,
             failed_today=sum(span.failed for span in hours), succeeded_today=sum(span.succeeded for span in hours),
-            workers=found.workers, troubles=found.troubles,
+            workers=found.workers, troubles=found.troubles, budgets=found.budgets,
         )  # fmt: skip
 
     def _counted(self, who: Principal) -> _Counted:
@@ -84,7 +91,26 @@ class MongoOverview:
         }
         now = datetime.now(UTC)
         rows = self._ended(mine, now - timedelta(days=DAYS))
-        return _Counted(at=now, counts=counts, rows=rows, workers=self.workers(), troubles=list(self._troubles(who)))
+        return _Counted(
+            at=now, counts=counts, rows=rows, workers=self.workers(), troubles=list(self._troubles(who)),
+            budgets=self._budgets(who),
+        )  # fmt: skip
+
+    def _budgets(self, who: Principal) -> list[BudgetToday]:
+        """Return the budgets of the queues that someone may read, the most used first."""
+        seen = {"seen_by": {"$in": who.readers}, "spec.budget": {"$ne": None}}
+        rows = list(self._queues.find(seen, ["spec.budget"]).hint("seen_by").limit(BUDGETS))
+        limits = {row["_id"]: structs.from_plain(row["spec"]["budget"], Budget) for row in rows}
+        spent = self._spending.today(rows)
+        found = [
+            BudgetToday(
+                queue=name, tokens=one.tokens, usd=one.usd, used=one.used, warns=one.warns,
+                tokens_left=_left(limits[name].tokens_per_day, one.tokens),
+                usd_left=_left(limits[name].usd_per_day, one.usd),
+            )
+            for name, one in spent.items()
+        ]  # fmt: skip
+        return sorted(found, key=lambda one: (-one.used, one.queue))
 
     def _ended(self, mine: Mapping[str, Any], since: datetime) -> list[dict[str, Any]]:
         """Count the newest tasks submitted since, by the quarter of an hour in which they ended."""
@@ -157,3 +183,8 @@ class MongoOverview:
                 yield Trouble(kind="worker_lost", of=worker.id)
         if not any(worker.there and not worker.draining for worker in workers):
             yield Trouble(kind="no_worker")
+
+
+def _left(limit: float | None, spent: float) -> float | None:
+    """Return what is left of a limit; None where there is none."""
+    return None if limit is None else max(limit - spent, 0.0)

@@ -33,6 +33,7 @@ from keruta.adapters.mongo.catalog_entries import new_entry, seen_by
 from keruta.adapters.mongo.default_entries import ready_entries
 from keruta.adapters.mongo.task_search import search_fields
 from keruta.domain.address import same_address
+from keruta.domain.catalog.coding_agents import PLAIN_IMAGES
 from keruta.domain.catalog.kinds import KINDS
 
 log = logging.getLogger(__name__)
@@ -353,6 +354,13 @@ def _notice_mails(database: Database[dict[str, Any]]) -> None:
     database["favourites"].create_index("entries", name="entries")
 
 
+def _agents_images(database: Database[dict[str, Any]]) -> None:
+    """The ready profiles of coding agents name no image, where nobody has changed them: the settings say which."""
+    for name, image in PLAIN_IMAGES.items():
+        untouched = {"_id": name, "updated_by": "keruta", "revision": 1, "spec.image": image}
+        database["profiles"].update_one(untouched, {"$set": {"spec.image": None}})
+
+
 # In order; what has been released is never changed, only followed.
 MIGRATIONS: tuple[Migration, ...] = (
     _first,
@@ -387,6 +395,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     _badges,
     _spending,
     _notice_mails,
+    _agents_images,
 )
 
 

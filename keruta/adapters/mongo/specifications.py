@@ -17,6 +17,7 @@ from keruta.adapters.mongo.client import Database, translated
 from keruta.adapters.mongo.joint_reads import Part, read_together
 from keruta.domain.catalog.budgets import Budget
 from keruta.domain.catalog.caches import CacheRule
+from keruta.domain.catalog.coding_agents import image_of
 from keruta.domain.catalog.credentials import OWN_USE
 from keruta.domain.catalog.profiles import ProfileSpec, named_credentials, needs_cluster
 from keruta.domain.catalog.repositories import RepositorySpec
@@ -74,6 +75,7 @@ class MongoSpecifications:
         self._credentials = database["credentials"]
         self._tasks = database["tasks"]
         self._settings = settings
+        self._agents_images = settings.images_of_coding_agents
         self._sealer = Sealer(settings.credentials_key)
 
     def of(self, documents: Sequence[Document]) -> list[Specification]:
@@ -169,7 +171,9 @@ class MongoSpecifications:
             return _broken(made, "RepositoryMissing", message("catalog_repository_gone", name=name))
         try:
             url = repository["spec"]["url"] if repository is not None else made.repository.url
-            made = _with_own_secrets(_with_profile(made, profile, credentials, url), document, credentials, url)
+            made = _with_own_secrets(
+                _with_profile(made, profile, credentials, url, self._agents_images), document, credentials, url
+            )
             made = _with_commits(made, document, profile, repository)
             made = made if repository is None else _with_repository(made, repository, credentials)
             made = _with_caches(made, document, profile, repository)
@@ -301,7 +305,9 @@ def _with_commits(
     return msgspec.structs.replace(made, identity=who, commit_message=commit_message(rules, values))
 
 
-def _with_profile(made: Specification, row: Document, credentials: dict[str, Document], url: str) -> Specification:
+def _with_profile(
+    made: Specification, row: Document, credentials: dict[str, Document], url: str, images: Mapping[str, str]
+) -> Specification:
     profile = structs.from_plain(row["spec"], ProfileSpec)
     model = profile.model_credential if profile.options is not None and made.prompt is not None else None
     return msgspec.structs.replace(
@@ -317,7 +323,7 @@ def _with_profile(made: Specification, row: Document, credentials: dict[str, Doc
         fetch_more=made.fetch_more and profile.fetch_more is not False,
         unhonoured=needs_cluster(profile),
         placement=Placement(
-            image=profile.image,
+            image=profile.image or image_of(profile.coding_agent, images),
             resources=profile.resources,
             network=profile.network,
             node_selector=profile.node_selector,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -14,11 +14,22 @@ from keruta.domain.messages import message
 from keruta.domain.naming import NAME, holds_control
 
 CodingAgentName = Literal["claude-code", "codex", "aider", "command"]
+# Images in which a coding agent is installed when its task starts, where there are none with it.
+PLAIN_IMAGES = {"claude-code": "node:22", "codex": "node:22", "aider": "python:3.12"}
 ANTHROPIC, OPENAI = "anthropic", "openai"
 DEFAULT_ADDRESSES = {ANTHROPIC: "https://api.anthropic.com", OPENAI: "https://api.openai.com/v1"}
 INSTRUCTIONS_LIMIT_BYTES = 64 * 1024
 Word = Annotated[str, Meta(min_length=1, max_length=4096)]
 _RATE = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+def image_of(coding_agent: str | None, images: Mapping[str, str]) -> str | None:
+    """Return the image of a coding agent whose profile names none; None for what is no known coding agent.
+
+    Args:
+        images: this installation's own images with a coding agent in them, by the coding agents' names.
+    """
+    return images.get(coding_agent or "") or PLAIN_IMAGES.get(coding_agent or "")
 
 
 class McpServer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

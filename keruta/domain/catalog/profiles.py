@@ -186,6 +186,9 @@ class ProfileView(ProfileSpec, frozen=True, kw_only=True, forbid_unknown_fields=
 
     meta: Kept
     circuit: CircuitView | None = None
+    runs_in: (
+        Annotated[str, Meta(description="the image of its scripts, where it or its coding agent has one")] | None
+    ) = None
 
 
 def needs_cluster(profile: ProfileSpec) -> list[str]:
