@@ -224,5 +224,5 @@ def server_sent_events(answer: urllib3.BaseHTTPResponse) -> Iterator[tuple[str, 
             elif line.startswith(b":"):
                 yield "", "", {}
             elif not line and data:
-                yield name, identity, msgspec.json.decode(data, type=dict[str, Any])
+                yield name, identity, structs.from_json(data, type=dict[str, Any])
                 name, identity, data = "", "", b""
