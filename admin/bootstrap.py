@@ -104,9 +104,11 @@ def make_ports(settings: Settings) -> Ports:
         process_due(asking)
         tell_due(report_ports)
         report_skipped(taken, forges, settings.public_url)
+
+    def compare() -> None:
         recover(compared, taken, forges, datetime.now(UTC), settings.public_url)
 
-    ForgeSender(at_forges).start()
+    ForgeSender(at_forges, compare).start()
     mailer = SmtpMailer(settings) if settings.smtp_url else None
     if mailer is not None:
         mails = MailPorts(
