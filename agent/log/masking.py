@@ -7,7 +7,7 @@ import string
 from bisect import bisect_right
 from collections.abc import Iterable
 
-from agent.log.secret_forms import SHORTEST_BYTES, encoded_forms, forms_of
+from agent.log.secret_forms import SHORTEST_BYTES, encoded_forms, forms_of, parts_of
 
 MASK = b"***"
 WRAPPED_BYTES = 36  # shorter lines of letters that base64 has are not taken for a part of a longer text
@@ -40,6 +40,7 @@ class Masker:
     def add(self, secrets: Iterable[bytes]) -> None:
         """Mask these, too, from now on."""
         known = [secret for secret in secrets if len(secret) >= SHORTEST_BYTES]
+        known += [part for secret in known for part in parts_of(secret)]
         encoded = {form for secret in known for form in encoded_forms(secret)}
         forms = {form for secret in known for form in forms_of(secret)}
         self._forms = sorted({*self._forms, *forms, *encoded}, key=len, reverse=True)

@@ -18,7 +18,32 @@ BASE64_LINE_WIDTHS = (76, 64)  # of base64(1) and MIME (RFC 2045), and of PEM (R
 # What encodeURIComponent, encodeURI, and Go's PathEscape and UserPassword leave as it is.
 URL_SAFE = ("", "/", "!'()*~", ";,/?:@&=+$-_.!~*'()#", "$&+=:@", "$&+,;=")
 ENCODINGS = ("utf-16-le", "utf-16-be", "shift_jis", "euc_jp", "latin-1")
+# Names of what is secret in a file of JSON, such as a service account's.
+_SECRET_NAME = re.compile(r"key|secret|token|pass|credential|private", re.IGNORECASE)
+SHORTEST_VALUE_BYTES = 8  # in JSON; a shorter one is in other text by chance
+VALUES_MOST = 50
 _LINE_END = re.compile(rb"\r\n|[\r\n]|(?:\\r)?\\n")
+
+
+def parts_of(secret: bytes) -> list[bytes]:
+    """Return the values of a secret in JSON that are secrets by their names: programs print them without the rest."""
+    if not secret.lstrip().startswith((b"{", b"[")):
+        return []
+    try:
+        waiting: list[tuple[str, object]] = [("", json.loads(secret))]
+    except (ValueError, RecursionError):
+        return []
+    found: list[bytes] = []
+    while waiting and len(found) < VALUES_MOST:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += [(str(key), one) for key, one in value.items()]
+        elif isinstance(value, list):
+            waiting += [(name, one) for one in value]
+        elif isinstance(value, str) and _SECRET_NAME.search(name):
+            text = value.encode("utf-8", "surrogatepass")
+            found += [text] if len(text) >= SHORTEST_VALUE_BYTES else []
+    return found
 
 
 def forms_of(secret: bytes) -> Iterator[bytes]:

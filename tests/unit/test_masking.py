@@ -102,9 +102,25 @@ def test_a_key_within_a_json_file_is_masked_as_it_is_printed() -> None:
 
     masked = Masker([secret.encode()]).text(f"{key}{shlex.quote(key)}{key!r}")
 
-    assert masked.count("***") == 6
-    assert "MII" not in masked
-    assert "9w0" not in masked
+    assert masked == "***'***''***'"
+    lines = Masker([secret.encode()]).text(key.replace("\n", "\n  "))
+    assert lines.count("***") == 2
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_what_is_secret_in_a_json_file_is_masked_alone(separators: tuple[str, str]) -> None:
+    """As `jq -c` writes the file anew, or prints one field of it; what is no secret by its name stays."""
+    account = {
+        "type": "service_account", "private_key_id": "f871b60d0617be19", "private_key": "-----BEGIN\nMIIEvQIBADANBg\n",
+        "auth": [{"client_secret": "hunter2hunter2"}], "key": "no",
+    }  # fmt: skip
+    masker = Masker([json.dumps(account, indent=2).encode()])
+
+    masked = masker.mask(json.dumps(account, separators=separators).encode() + b" is no service_account")
+
+    assert not any(part in masked for part in (b"f871b60d", b"MIIEvQ", b"hunter2"))
+    assert b"no service_account" in masked
+    assert masker.mask(b"+ echo hunter2hunter2") == b"+ echo ***"
 
 
 def test_a_secret_s_lines_in_base32_are_masked() -> None:

@@ -119,7 +119,7 @@ TEXTS = {
     "file_why_names": "one of files whose names have more than {limit} bytes together",
     "file_why_large": "too large with {size} bytes",
     "file_why_storage": "which the storage of results did not take: {error}",
-    "outputs_no_end": "$KERUTA_OUTPUTS, line {line}: no line {end} ends the value of {name}.",
+    "outputs_no_end": "$KERUTA_OUTPUTS, line {line}: no line {end} ends the value of {name}. Write a line break before {end}.",
     "outputs_no_output": "$KERUTA_OUTPUTS, line {line}: not name=value.",
     "outputs_value_long": "$KERUTA_OUTPUTS, line {line}: the value of {name} is longer than {limit} characters.",
     "outputs_many_names": "$KERUTA_OUTPUTS has more than {limit} names; the rest is left out.",
