@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 from collections.abc import Callable
-from functools import partial
 
 from keruta.adapters.background import Background
 from keruta.errors import KerutaError
@@ -17,7 +18,7 @@ LOOK_SECONDS = 2.0
 
 
 class ForgeSender:
-    """Looks for what is due every two seconds.
+    """Looks for what is due every two seconds. While one thread is held up by a slow forge, another one looks.
 
     Args:
         tell: tells each forge that nobody else speaks to; raises KerutaError.
@@ -26,21 +27,38 @@ class ForgeSender:
     """
 
     def __init__(self, tell: Callable[[], object], compare: Callable[[], object]) -> None:
-        work = [("forges", tell)] * SENDERS + [("comparisons", compare)] * COMPARERS
+        work = [("forges", _Look(tell))] * SENDERS + [("comparisons", _Look(compare))] * COMPARERS
         self._senders: list[Background[None]] = [
-            Background(
-                f"{name}-{number}", lambda _: None, limit=1, look=partial(_look, of), look_seconds=lambda: LOOK_SECONDS
-            )
-            for number, (name, of) in enumerate(work)
-        ]  # fmt: skip
+            Background(f"{name}-{number}", lambda _: None, limit=1, look=look, look_seconds=lambda: LOOK_SECONDS)
+            for number, (name, look) in enumerate(work)
+        ]
 
     def start(self) -> None:
         for sender in self._senders:
             sender.start()
 
 
-def _look(of: Callable[[], object]) -> None:
-    try:
-        of()
-    except KerutaError as error:
-        log.warning("forges wait: %s", type(error).__name__, extra={"action": "forges_wait"})
+class _Look:
+    """What several threads look for, together once in two seconds."""
+
+    def __init__(self, do: Callable[[], object]) -> None:
+        self._do = do
+        self._lock = threading.Lock()
+        self._begun_at = -LOOK_SECONDS
+
+    def __call__(self) -> None:
+        if not self._is_due():
+            return
+        try:
+            self._do()
+        except KerutaError as error:
+            log.warning("forges wait: %s", type(error).__name__, extra={"action": "forges_wait"})
+
+    def _is_due(self) -> bool:
+        """Return whether no thread has begun to look just now. This one does, then."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._begun_at < LOOK_SECONDS / 2:
+                return False
+            self._begun_at = now
+            return True

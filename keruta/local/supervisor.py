@@ -11,13 +11,16 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from keruta.errors import KerutaError
+from keruta.local.preloaded import Forked
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ RESTARTS_MOST = 10
 RESTARTS_WITHIN_SECONDS = 60.0
 RESTART_FIRST_SECONDS = 0.1
 RESTART_MOST_SECONDS = 5.0
+THREADS_END_SECONDS = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -33,7 +37,11 @@ class DiesTooOftenError(KerutaError):
 
 
 class Child(msgspec.Struct):
-    """A process to be kept alive."""
+    """A process to be kept alive.
+
+    Args:
+        forked: the command is `PYTHON -m MODULE …`, and may as well run in a process forked from this one.
+    """
 
     name: str
     command: Sequence[str]
@@ -41,7 +49,8 @@ class Child(msgspec.Struct):
     log: Path
     cwd: Path
     grace_seconds: float = 10.0
-    process: subprocess.Popen[bytes] | None = None
+    forked: bool = False
+    process: subprocess.Popen[bytes] | Forked | None = None
     deaths: list[float] = msgspec.field(default_factory=list)
     again_at: float = 0.0
 
@@ -88,23 +97,40 @@ class Supervisor:
         child.again_at = 0.0
         child.log.parent.mkdir(parents=True, exist_ok=True)
         with child.log.open("ab") as out:
-            child.process = subprocess.Popen(
-                list(child.command),
-                env=dict(child.env),
-                cwd=child.cwd,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                preexec_fn=self._die_with_parent,
-            )
+            child.process = self._start_forked(child, out) if self._may_fork(child) else self._start_program(child, out)
+
+    def _may_fork(self, child: Child) -> bool:
+        """Return whether nothing else runs in this process that a copy of it would find half done.
+
+        A database client's threads end a moment after it was closed.
+        """
+        until = time.monotonic() + THREADS_END_SECONDS
+        while child.forked and threading.active_count() > 1 and time.monotonic() < until:
+            time.sleep(0.01)
+        return child.forked and threading.active_count() == 1
+
+    def _start_forked(self, child: Child, out: BinaryIO) -> Forked:
+        arguments = child.command[child.command.index("-m") + 1 :]
+        return Forked(arguments, env=child.env, cwd=child.cwd, out=out.fileno(), prepare=self._die_with_parent)
+
+    def _start_program(self, child: Child, out: BinaryIO) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            list(child.command),
+            env=dict(child.env),
+            cwd=child.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            preexec_fn=self._die_with_parent,
+        )
 
     def _die_with_parent(self) -> None:
         self._libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     def _note_death(self, child: Child, now: float) -> None:
         assert child.process is not None
-        code = child.process.returncode
+        code = child.process.wait()
         how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         child.deaths = [at for at in child.deaths if now - at < RESTARTS_WITHIN_SECONDS] + [now]
         if len(child.deaths) > RESTARTS_MOST:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,8 +15,8 @@ import urllib3
 from pymongo.errors import PyMongoError
 
 from keruta.errors import KerutaError
-from keruta.local import mongod
-from keruta.local.installation import MANIFESTS, PROJECT, install_command
+from keruta.local import mongod, preloaded
+from keruta.local.installation import MANIFESTS, PROJECT
 from keruta.local.knative_emulator import Config
 from keruta.local.manifests import FUNCTION, Manifests, load
 from keruta.local.ports import is_taken_from
@@ -25,7 +24,7 @@ from keruta.local.state import Running, State
 from keruta.local.supervisor import Child, Supervisor
 
 READY_SECONDS = 60.0
-LOOK_EVERY_SECONDS = 0.2
+LOOK_EVERY_SECONDS = 0.4
 WORKER_GRACE_SECONDS = 20.0
 
 
@@ -92,14 +91,16 @@ class System:
         env = {"KERUTA_EVENT_TYPES": ",".join(sorted(manifests.event_types)), **self._environment()}
         if not env.get("KERUTA_MONGO_URL"):
             self._start_mongod(env)
+        preloaded.load(PROJECT)  # at once, where that was done
         for name, service in manifests.services.items():
-            command = [*_program(service.command), *service.args]
+            args = list(service.args)
             if service.command == FUNCTION:
-                command += [f"--port={self._ports[name]}", "--host=127.0.0.1"]
+                args += [f"--port={self._ports[name]}", "--host=127.0.0.1"]
             else:
-                command = [part for part in command if not part.startswith(("--bind", "--worker-tmp-dir"))]
-                command += [f"--bind=127.0.0.1:{self._ports[name]}"]
-            self._child(name, command, {**env, **dict(service.env)})
+                args = [part for part in args if not part.startswith(("--bind", "--worker-tmp-dir"))]
+                args += [f"--bind=127.0.0.1:{self._ports[name]}"]
+            command = [sys.executable, "-m", service.command[-1], *args]
+            self._child(name, command, {**env, **dict(service.env)}, forked=True)
         env.pop("KERUTA_MONGO_URL")  # what follows needs no database, and is given no password of one
         self._start_standin(env, manifests)
 
@@ -126,6 +127,7 @@ class System:
         command = mongod.command(program, self._state.root / "db", port, access=access)
         self._child("mongod", command, env, grace_seconds=30)
 
+        preloaded.load(PROJECT)  # while it starts
         mongod.await_primary(port, lambda: self._lives("mongod", port), access=access)
 
     def _lives(self, name: str, *ports: int) -> bool:
@@ -153,10 +155,13 @@ class System:
         path.write_bytes(msgspec.json.encode(config))
         self._child("standin", [sys.executable, "-m", "keruta.local.knative_emulator", str(path)], env)
 
-    def _child(self, name: str, command: list[str], env: Mapping[str, str], grace_seconds: float = 10.0) -> None:
+    def _child(
+        self, name: str, command: list[str], env: Mapping[str, str], grace_seconds: float = 10.0, *,
+        forked: bool = False,
+    ) -> None:  # fmt: skip
         log = self._state.root / "log" / f"{name}.log"
         self._supervisor.start(
-            Child(name=name, command=command, env=env, log=log, cwd=PROJECT, grace_seconds=grace_seconds)
+            Child(name=name, command=command, env=env, log=log, cwd=PROJECT, grace_seconds=grace_seconds, forked=forked)
         )
 
     def _environment(self) -> dict[str, str]:
@@ -218,14 +223,6 @@ def _answers(pool: urllib3.PoolManager, port: int) -> bool:
         return pool.request("GET", f"http://127.0.0.1:{port}/readyz").status == 200
     except urllib3.exceptions.HTTPError:
         return False
-
-
-def _program(command: tuple[str, ...]) -> list[str]:
-    """A program of the environment that this process runs in."""
-    found = shutil.which(command[0], path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
-    if found is None:
-        raise KerutaError(f"{command[0]} is not installed; run `{install_command()}`")
-    return [found, *command[1:]]
 
 
 def mongo_answers(url: str) -> bool:
