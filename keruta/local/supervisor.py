@@ -40,7 +40,7 @@ class Child(msgspec.Struct):
     """A process to be kept alive.
 
     Args:
-        forked: the command is `PYTHON -m MODULE …`, and may as well run in a process forked from this one.
+        forked: the command is `PYTHON -m MODULE …`, and is at first run in a process forked from this one.
     """
 
     name: str
@@ -100,14 +100,16 @@ class Supervisor:
             child.process = self._start_forked(child, out) if self._may_fork(child) else self._start_program(child, out)
 
     def _may_fork(self, child: Child) -> bool:
-        """Return whether nothing else runs in this process that a copy of it would find half done.
+        """Return whether a copy of this process finds nothing half done or open: at the start, without other threads.
 
         A database client's threads end a moment after it was closed.
         """
+        if not child.forked or child.process is not None:
+            return False
         until = time.monotonic() + THREADS_END_SECONDS
-        while child.forked and threading.active_count() > 1 and time.monotonic() < until:
+        while threading.active_count() > 1 and time.monotonic() < until:
             time.sleep(0.01)
-        return child.forked and threading.active_count() == 1
+        return threading.active_count() == 1
 
     def _start_forked(self, child: Child, out: BinaryIO) -> Forked:
         arguments = child.command[child.command.index("-m") + 1 :]

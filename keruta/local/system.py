@@ -197,22 +197,22 @@ class System:
         return {**here, **os.environ}
 
     def _await_ready(self) -> None:
-        pool = urllib3.PoolManager(retries=False, timeout=2.0)
         until = time.monotonic() + READY_SECONDS
         waiting: dict[str, tuple[int, ...]] = {name: (port,) for name, port in self._services()}
         waiting["standin"] = (self._ports["public"], self._ports["broker"])
-        while waiting:
-            for name, ports in list(waiting.items()):
-                self._lives(name, *ports)
-                if _answers(pool, ports[0]):
-                    self._check_ports(name, *ports)
-                    del waiting[name]
-            self._supervisor.look()
-            if waiting and time.monotonic() > until:
-                raise KerutaError(
-                    f"{', '.join(waiting)} not ready after {READY_SECONDS:g} s; see {self._state.root}/log"
-                )
-            time.sleep(0.02)
+        with urllib3.PoolManager(retries=False, timeout=2.0) as pool:
+            while waiting:
+                for name, ports in list(waiting.items()):
+                    self._lives(name, *ports)
+                    if _answers(pool, ports[0]):
+                        self._check_ports(name, *ports)
+                        del waiting[name]
+                self._supervisor.look()
+                if waiting and time.monotonic() > until:
+                    raise KerutaError(
+                        f"{', '.join(waiting)} not ready after {READY_SECONDS:g} s; see {self._state.root}/log"
+                    )
+                time.sleep(0.02)
 
     def _services(self) -> list[tuple[str, int]]:
         return [(name, port) for name, port in self._ports.items() if name not in ("public", "broker", "mongod")]

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,25 +77,26 @@ def test_it_ends_by_a_signal_whatever_this_process_does_about_it(start: Start) -
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_program_is_started_instead_where_this_process_has_other_threads(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["first", "again", "threads"])
+def test_only_at_the_start_and_without_threads_is_a_copy_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """A copy of a process has one thread, and finds locked what the others held."""
+    """A copy of a process has one thread, finds locked what the others held, and closes what was open."""
     monkeypatch.setattr("keruta.local.supervisor.THREADS_END_SECONDS", 0.0)
-    (tmp_path / "a_program.py").write_text("import sys; print(sys.orig_argv)")
+    monkeypatch.setattr("threading.active_count", lambda: 2 if what == "threads" else 1)
+    (tmp_path / "a_program.py").write_text("print('said')")
     child = Child(
         name="a", command=[sys.executable, "-m", "a_program"], env=dict(os.environ), log=tmp_path / "log", cwd=tmp_path,
         forked=True,
     )  # fmt: skip
-    done = threading.Event()
-    other = threading.Thread(target=done.wait)
-    other.start()
-    try:
-        Supervisor(print).start(child)
-        assert child.process is not None
+    supervisor = Supervisor(lambda _: None)
+    supervisor.start(child)
+    assert child.process is not None
+    assert child.process.wait(30) == 0
+    if what == "again":
+        child.again_at = 1.0
+        supervisor.look()
         assert child.process.wait(30) == 0
-    finally:
-        done.set()
-        other.join()
-    assert "a_program" in (tmp_path / "log").read_text()
-    assert isinstance(child.process, subprocess.Popen)
+
+    assert isinstance(child.process, Forked if what == "first" else subprocess.Popen)
+    assert (tmp_path / "log").read_text() == "said\n" * (2 if what == "again" else 1)
