@@ -9,7 +9,6 @@ import threading
 import pytest
 
 from keruta.adapters.background import Background
-from keruta.adapters.forge_sender import COMPARERS, SENDERS, ForgeSender
 
 
 def test_things_are_done_in_order_by_one_thread_that_is_made_on_first_use() -> None:
@@ -71,13 +70,3 @@ def test_it_looks_after_each_thing_and_when_none_comes() -> None:
     work.put(0)
 
     assert "done" in iter(lambda: looked.get(timeout=5), "")
-
-
-def test_comparisons_with_forges_have_threads_of_their_own() -> None:
-    """One with a slow forge takes minutes; what other forges are to be told waits for none."""
-    done: list[str] = []
-    sender = ForgeSender(lambda: done.append("told"), lambda: done.append("compared"))
-    for one in sender._senders:
-        one._look()
-
-    assert done == ["told"] * SENDERS + ["compared"] * COMPARERS
