@@ -113,7 +113,7 @@ from keruta.client import Client
 
 client = Client("http://create-task.keruta.svc.cluster.local", Path("/etc/keruta/sign-in/token").read_text())
 task = client.submit({"repository": {"url": sys.argv[1]}, "script": "ls; echo done"}).id
-reader = Client("http://admin.keruta.svc.cluster.local", Path("/etc/keruta/sign-in/token").read_text())
+reader = Client("http://localhost:8080", Path("/etc/keruta/sign-in/token").read_text())
 until = time.monotonic() + 240
 while (found := reader.task(task)).status not in ("succeeded", "failed", "cancelled"):
     if time.monotonic() > until:

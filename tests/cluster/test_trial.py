@@ -1,4 +1,6 @@
-"""README's way to try keruta on a cluster, from nothing, with Knative's own settings and a real image registry."""
+"""README's way to try keruta on a cluster, from nothing, with Knative's own settings, a real image registry, and
+NetworkPolicies in force, as on kind and k3s.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +20,7 @@ from tests.support.repositories import make_repository
 
 REGISTRY = f"{NODE}:5000"
 KNATIVE_DEFAULT = "kind.local,ko.local,dev.local"
+TRIAL = "knative/overlays/.trial"
 CONFIG = ("configmap", "-n", "knative-serving", "config-deployment")
 SKIPPED = "registries-skipping-tag-resolving"
 
@@ -33,11 +36,13 @@ def stock() -> Iterator[Kubectl]:
     before = json.loads(kubectl("get", *CONFIG, "-o", "json"))["data"][SKIPPED]
     try:
         lab("registry", "up")
+        lab("netpol", "up")
         images.build()
         images.load()  # MongoDB's and the script's, which a cluster elsewhere has from their own registries
         kubectl("patch", *CONFIG, "--type=merge", "-p", json.dumps({"data": {SKIPPED: KNATIVE_DEFAULT}}))
         yield kubectl
     finally:
+        lab("netpol", "down")
         lab("registry", "down")
         kubectl("patch", *CONFIG, "--type=merge", "-p", json.dumps({"data": {SKIPPED: before}}))
         remove(kubectl)
@@ -45,25 +50,30 @@ def stock() -> Iterator[Kubectl]:
 
 def remove(kubectl: Kubectl) -> None:
     """Take keruta off the cluster, at once and to the last object: the other tests go on with it."""
-    trial = "knative/overlays/.trial"
-    kubectl("delete", "-k", trial, "--ignore-not-found", "--wait=false", check=False)
+    kubectl("delete", "-k", TRIAL, "--ignore-not-found", "--wait=false", check=False)
     kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--wait=false")
     kubectl("delete", "pods", "-n", NAMESPACE, "--all", "--force", "--grace-period=0", "--wait=false", check=False)
     # The policies of `knative/persistent` stay: without any, an API server would stop to read Deployments for good.
     eventually("no namespace", lambda: not kubectl("get", "namespace", NAMESPACE, "--ignore-not-found"), 180)
 
 
-# Runs in admin's Pod. A task whose script fails, so that its work is kept; every file of it is read again.
+# Runs in admin's Pod. A task whose script fails, so that its work is kept; every file of it is read again. Its Pod
+# reaches nothing but keruta and, by the overlay, the Git server; the script says whether it reaches MongoDB.
 LEFT_BY_A_TASK = """
 import hashlib, io, json, sys, time
 from pathlib import Path
 from keruta.client import Client
 
 token = Path("/etc/keruta/sign-in/token").read_text()
-script = 'head -c 9000000 /dev/urandom >"$KERUTA_ARTIFACTS/large"; echo new >new.txt; exit 3'
-task = {"repository": {"url": sys.argv[1]}, "script": script, "result_branch": "kept", "retry": {"policy": "never"}}
+reader = Client("http://localhost:8080", token)
+reader.create("profile", {"name": "shut", "network": "closed"})
+database = ("mongodb-0.mongodb.keruta.svc.cluster.local", 27017)
+reach = f"import socket; socket.create_connection({database}, 2); print('reached')"
+script = f'''python3 -c "{reach}"
+head -c 9000000 /dev/urandom >"$KERUTA_ARTIFACTS/large"; echo new >new.txt; exit 3'''
+task = {"repository": {"url": sys.argv[1]}, "script": script, "result_branch": "kept", "profile": "shut"}
+task["retry"] = {"policy": "never"}
 number = Client("http://create-task.keruta.svc.cluster.local", token).submit(task).id
-reader = Client("http://admin.keruta.svc.cluster.local", token)
 until = time.monotonic() + 240
 while (found := reader.task(number)).status not in ("succeeded", "failed", "cancelled") and time.monotonic() < until:
     time.sleep(1)
@@ -72,7 +82,8 @@ for one in found.artifacts:
     content = io.BytesIO()
     reader.artifact(number, one.path, content)
     whole[one.path] = hashlib.sha256(content.getvalue()).hexdigest() == one.sha256
-print(json.dumps([found.status, found.reason, whole]))
+log = b"".join(reader.logs(number)).decode()
+print(json.dumps([found.status, found.reason, whole, "Error" in log and "reached" not in log]))
 """
 
 
@@ -106,10 +117,18 @@ def test_one_command_ends_with_a_finished_task_and_a_code_to_sign_in(stock: Kube
 
     # Results were uploaded: no Job mounts a volume claim, so one that a single node may write is enough anywhere.
     whole = dict.fromkeys(("large", "log.gz", "result.bundle", "result.patch"), True)
-    assert json.loads(left) == ["failed", "ScriptFailed", whole]
+    assert json.loads(left) == ["failed", "ScriptFailed", whole, True]
     jobs = json.loads(stock("get", "jobs", "-n", NAMESPACE, "-o", "json"))["items"]
     assert len(jobs) == 2
     assert "persistentVolumeClaim" not in json.dumps(jobs)
+
+    # Over to the server's side, by the step that the docs give; then nothing drifts, whoever of two managers applies.
+    assert stock("diff", "-k", TRIAL) == ""
+    step = (ROOT / "docs" / "operations.md").read_text().partition("### With GitOps")[2].partition("```console\n")[2]
+    subprocess.run(["bash", "-euc", step.partition("```")[0]], env=stock.env, capture_output=True, check=True)
+    for manager in ("one", "other", "one", "other"):
+        stock("apply", "--server-side", "--force-conflicts", f"--field-manager={manager}", "-k", TRIAL)
+    assert stock("diff", "--server-side", "--field-manager=one", "-k", TRIAL) == ""
 
     stock("delete", "secret", "-n", NAMESPACE, "keruta-session-key")
     assert any("keruta-session-key is missing" in one for one in _doctor(stock))
