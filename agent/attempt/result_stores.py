@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
+import msgspec
 import urllib3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
@@ -87,6 +88,10 @@ class Requests(Protocol):
         self, method: str, path: str, body: bytes | None, *, headers: dict[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse: ...
     def download(self, path: str, to: BinaryIO) -> int: ...
+
+
+class _Problem(msgspec.Struct):
+    detail: str
 
 
 class _AwayError(OSError):
@@ -166,7 +171,7 @@ class UploadStore:
         if response.status == 507:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if response.status != 204:
-            raise OSError(f"keruta refused it with {response.status}")
+            raise OSError(f"keruta refused it with {response.status}{_reason(response.data)}")
 
 
 def _parts(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
@@ -178,6 +183,14 @@ def _parts(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
             yield bytes(part[:PART_BYTES]), False
             del part[:PART_BYTES]
     yield bytes(part), True
+
+
+def _reason(problem: bytes) -> str:
+    """Return the sentence of a problem document, after a colon; or ""."""
+    try:
+        return f": {msgspec.json.decode(problem, type=_Problem).detail}"
+    except msgspec.DecodeError:
+        return ""
 
 
 def _work_missing(attempt: int) -> PhaseError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,19 @@ def test_an_upload_goes_on_when_keruta_is_back(
 class _Silent:
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_, **__: None
+
+
+def test_an_upload_whose_first_parts_are_gone_says_so(world: World, upload: Callable[..., UploadStore]) -> None:
+    """As when a storage was emptied meanwhile: what is left would not be the file."""
+    attempt = Attempt(world, upload)
+
+    def blocks() -> Iterator[bytes]:
+        yield bytes(PART_BYTES + 1)
+        shutil.rmtree(attempt.results.directory(attempt_id(attempt.task, 1)))
+        yield b"the end"
+
+    with pytest.raises(OSError, match="refused it with 409: What comes before this part is not there"):
+        attempt.store.put(b"file", blocks())
 
 
 def test_a_refused_file_is_not_sent_again(world: World, upload: Callable[..., UploadStore]) -> None:

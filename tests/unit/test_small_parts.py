@@ -185,6 +185,24 @@ def test_a_worker_that_is_refused_says_why_and_not_each_second(caplog: pytest.Lo
     assert logged == ["not registered: answered 401", "not registered: answered 503", "not registered: answered 401"]
 
 
+def test_what_jobs_can_not_end_without_goes_before_them_on_a_full_node() -> None:
+    """MongoDB, admin and workers; the class is of the installation's own, since none may be there."""
+    documents = [
+        one
+        for name in ("base/priority.yaml", "base/admin.yaml", "base/worker.yaml", "components/mongodb/mongodb.yaml")
+        for one in yaml.safe_load_all((ROOT / "knative" / name).read_text())
+    ]
+    (made,) = [one for one in documents if one["kind"] == "PriorityClass"]
+    named = {
+        one["metadata"]["name"]: one["spec"]["template"]["spec"].get("priorityClassName")
+        for one in documents
+        if one["kind"] in ("Deployment", "StatefulSet")
+    }
+
+    assert made["value"] > 0
+    assert named == dict.fromkeys(("admin", "worker", "mongodb"), made["metadata"]["name"])
+
+
 def test_functions_live_on_while_requests_wait_for_mongodb() -> None:
     """Their probe waits behind requests, each of which waits for as long as MongoDB may take to be found."""
     for name in ("create-task", "dispatch", "receive-event", "report-status"):

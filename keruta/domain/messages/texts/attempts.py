@@ -88,8 +88,8 @@ TEXTS = {
     "script_ended_by_signal": "was ended by {signal}, or ended with exit code {code}",
     "script_was_killed": "was killed",
     "result_not_stored": (
-        "The script succeeded, but not everything that it left could be stored: {error}. The notes name what is missing; "
-        "free some space in the storage of results and retry the task."
+        "The script succeeded, but not everything that it left could be stored: {error}. The notes name what is missing. "
+        "Retry the task once that is mended; where the storage of results is full, free some space first."
     ),
     "script_disk_full": (
         "The disk of the workspace is full, and the script {ending}; free some space on the worker and retry the task."
