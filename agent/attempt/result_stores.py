@@ -16,6 +16,7 @@ import urllib3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
 from agent.settings import UPLOAD_SECONDS
+from keruta import structs
 from keruta.domain.file_names import as_text
 from keruta.domain.messages import Message, message
 from keruta.domain.uploads import PART_BYTES, Part, content_range, representation_digest
@@ -188,7 +189,7 @@ def _parts(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
 def _reason(problem: bytes) -> str:
     """Return the sentence of a problem document, after a colon; or ""."""
     try:
-        return f": {msgspec.json.decode(problem, type=_Problem).detail}"
+        return f": {structs.from_json(problem, type=_Problem).detail}"
     except msgspec.DecodeError:
         return ""
 
