@@ -26,17 +26,28 @@ TASKS = 1_000_000
 ASKED = 80
 FOLLOWERS, TAILS = 100, 360  # of 400 for each process
 OF_ONE_PERSON = 15  # of 20
-PAGES = {"list": "/tasks", "failed": "/tasks?status=failed", "words": "/tasks?q=alpha", "task": "/tasks/{id}"}
+PAGES = {
+    "overview": "/", "list": "/tasks", "failed": "/tasks?status=failed", "words": "/tasks?q=alpha",
+    "task": "/tasks/{id}", "repository": "/repositories/alpha/activity", "queue": "/queues/default/activity",
+    "worker": "/workers/this-machine", "needs you": "/needs-you",
+}  # fmt: skip
 
 
 def measure(machine: Machine) -> dict[str, Figure]:
-    machine.system.ended(machine.system.submit(machine.repository, "echo alpha", name="alpha one"))
+    _run_one(machine)
     cookie = _signed_in(machine)
     figures = _tails(machine)
     figures |= _first_page(machine)
     shown = _fill(machine)
     figures |= _pages(machine, cookie, shown)
     return figures
+
+
+def _run_one(machine: Machine) -> None:
+    """Run a task on a repository of the catalog."""
+    machine.system.client.create("repository", {"name": "alpha", "url": machine.repository})
+    body = {"repository": {"name": "alpha"}, "script": "echo alpha", "name": "alpha one"}
+    machine.system.ended(machine.system.client.submit(body).id)
 
 
 def _signed_in(machine: Machine) -> str:
