@@ -95,4 +95,4 @@ def test_where_there_is_no_keruta_it_says_so(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 1
-    assert "no keruta at" in done.stderr
+    assert "No answer from http://127.0.0.1:9" in done.stderr
