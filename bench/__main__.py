@@ -28,7 +28,7 @@ REACH = {
     "tail_delay_ms": "<= 300",
     "ingest_lines_per_second": ">= 20000",
     "idle_cpu_percent": "<= 3",
-    "idle_memory_mib": "<= 600",
+    "idle_memory_mib": "<= 300",
     "page_ms": "<= 50",
     "followers_delay_ms": "<= 300",
     "tail_kib": "",
