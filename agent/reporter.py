@@ -19,6 +19,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 import urllib3
 
+from agent.problem_documents import detail_of
 from keruta import structs
 from keruta.domain.reports import AnyEntry, Held, LogChunk, Outcome, Preparing, Report, ReportAnswer, Running
 from keruta.network import Pools
@@ -240,7 +241,7 @@ class HttpTransport:
         if response.status in (401, 403):
             raise SessionVoid
         if response.status != 200:
-            raise OSError(f"answered {response.status}: {_detail(response.data)}")
+            raise OSError(f"answered {response.status}: {_said(response.data)}")
         try:
             return structs.from_json(response.data, type=ReportAnswer)
         except msgspec.DecodeError as error:
@@ -293,8 +294,6 @@ class ElsewhereRequests:
         return self._transport.download(path, to, url=self._url)
 
 
-def _detail(body: bytes) -> str:
-    try:
-        return str(msgspec.json.decode(body).get("detail", ""))[:300]
-    except (msgspec.DecodeError, AttributeError):
-        return "no problem document"
+def _said(answer: bytes) -> str:
+    said = detail_of(answer)
+    return "no problem document" if said is None else said[:300]

@@ -110,7 +110,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ca_source(self) -> str:
-        """Where the company's certificates come from, as a person set it."""
+        """Return the settings that name the company's certificates, for people."""
         named = [] if self.ca_file is None else [f"KERUTA_CA_FILE ({self.ca_file})"]
         return " or ".join([*named, *(["KERUTA_CA_CERTIFICATES"] if self.ca_certificates else [])])
 

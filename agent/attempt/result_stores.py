@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import quote
 
-import msgspec
 import urllib3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from agent.problem_documents import detail_of
 from agent.settings import UPLOAD_SECONDS
-from keruta import structs
 from keruta.domain.file_names import as_text
 from keruta.domain.messages import Message, message
 from keruta.domain.uploads import PART_BYTES, Part, content_range, representation_digest
@@ -89,10 +88,6 @@ class Requests(Protocol):
         self, method: str, path: str, body: bytes | None, *, headers: dict[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse: ...
     def download(self, path: str, to: BinaryIO) -> int: ...
-
-
-class _Problem(msgspec.Struct):
-    detail: str
 
 
 class _AwayError(OSError):
@@ -172,7 +167,8 @@ class UploadStore:
         if response.status == 507:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         if response.status != 204:
-            raise OSError(f"keruta refused it with {response.status}{_reason(response.data)}")
+            said = detail_of(response.data)
+            raise OSError(f"keruta refused it with {response.status}" + (f": {said}" if said else ""))
 
 
 def _parts(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
@@ -184,14 +180,6 @@ def _parts(blocks: Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
             yield bytes(part[:PART_BYTES]), False
             del part[:PART_BYTES]
     yield bytes(part), True
-
-
-def _reason(problem: bytes) -> str:
-    """Return the sentence of a problem document, after a colon; or ""."""
-    try:
-        return f": {structs.from_json(problem, type=_Problem).detail}"
-    except msgspec.DecodeError:
-        return ""
 
 
 def _work_missing(attempt: int) -> PhaseError:

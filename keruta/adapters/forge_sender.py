@@ -39,7 +39,7 @@ class ForgeSender:
 
 
 class _Look:
-    """What several threads look for, together once in two seconds."""
+    """A look for what is due, which several threads repeat: together once in two seconds."""
 
     def __init__(self, do: Callable[[], object]) -> None:
         self._do = do

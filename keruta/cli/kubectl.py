@@ -56,7 +56,7 @@ def _kubectl(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def own(get: Get, kind: str) -> list[Document]:
-    """Those of a kind that are not Knative's, made of a Service."""
+    """Return the objects of a kind, without those that Knative made of a Service."""
     made = "serving.knative.dev/revision"
     return [one for one in items(get(kind, "-n", NAMESPACE)) if made not in one["metadata"].get("labels", {})]
 

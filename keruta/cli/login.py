@@ -41,7 +41,7 @@ class SignedIn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Offered(msgspec.Struct, frozen=True, kw_only=True):
-    """What keruta says of how people sign in."""
+    """An answer of keruta: where people sign in, and as which client."""
 
     issuer: str
     client: str

@@ -34,7 +34,7 @@ class Questions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def needed(self) -> bool:
-        """Whether nothing may start without an answer."""
+        """Return whether nothing may start without an answer."""
         return self.permission or self.pull_request or self.branches
 
 

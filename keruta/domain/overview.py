@@ -7,6 +7,8 @@ from typing import Any
 
 import msgspec
 
+from keruta.domain.catalog.budgets import SpentToday
+
 
 class Span(msgspec.Struct, frozen=True, kw_only=True):
     """The tasks that ended within an hour or a day. Seconds are means: from submit to start, and from start to end.
@@ -53,19 +55,10 @@ class Trouble(msgspec.Struct, frozen=True, kw_only=True):
     message_arguments: dict[str, Any] | None = None
 
 
-class BudgetToday(msgspec.Struct, frozen=True, kw_only=True):
-    """What a queue's coding agents have spent of its budget today (UTC), and what is left of each limit.
-
-    Args:
-        used: the share of its limits, the larger of tokens and money.
-        warns: most of it is used.
-    """
+class BudgetToday(SpentToday, frozen=True, kw_only=True):
+    """Spending of a queue's budget today (UTC), with what is left of each limit."""
 
     queue: str
-    tokens: float
-    usd: float
-    used: float
-    warns: bool
     tokens_left: float | None = None
     usd_left: float | None = None
 

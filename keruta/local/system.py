@@ -91,7 +91,10 @@ class System:
         env = {"KERUTA_EVENT_TYPES": ",".join(sorted(manifests.event_types)), **self._environment()}
         if not env.get("KERUTA_MONGO_URL"):
             self._start_mongod(env)
-        preloaded.load(PROJECT)  # at once, where that was done
+            preloaded.load(PROJECT)  # while it starts
+            self._await_mongod()
+        else:
+            preloaded.load(PROJECT)
         for name, service in manifests.services.items():
             args = list(service.args)
             if service.command == FUNCTION:
@@ -127,8 +130,9 @@ class System:
         command = mongod.command(program, self._state.root / "db", port, access=access)
         self._child("mongod", command, env, grace_seconds=30)
 
-        preloaded.load(PROJECT)  # while it starts
-        mongod.await_primary(port, lambda: self._lives("mongod", port), access=access)
+    def _await_mongod(self) -> None:
+        port = self._ports["mongod"]
+        mongod.await_primary(port, lambda: self._lives("mongod", port), access=self._state.mongod_access())
 
     def _lives(self, name: str, *ports: int) -> bool:
         """Return whether a part's process runs. Raises PortTakenError where it ended because its port was taken."""

@@ -208,7 +208,7 @@ class SweptOutbox(Outbox, Protocol):
 
 
 class Assignments(msgspec.Struct, frozen=True, kw_only=True):
-    """What was written.
+    """The result of an assignment that was written.
 
     Args:
         events: those to send, each with its task.

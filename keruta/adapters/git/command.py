@@ -169,7 +169,7 @@ class Git:
 
     @property
     def _slow_seconds(self) -> float:
-        """How long a server may send next to nothing; 0 where this environment names no limit for silence."""
+        """Return for how many seconds a server may send next to nothing; 0 without a limit for silence."""
         return SLOW_STALLS * float(self.env.get("GIT_HTTP_LOW_SPEED_TIME", 0))
 
     def _slowness(self, group: int, arguments: Collection[str]) -> Slowness | None:

@@ -13,7 +13,7 @@ from keruta.ports import Document
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What is read of one collection.
+    """A read of one collection.
 
     Args:
         name: of its rows in the answer; the collection's, if empty.

@@ -104,7 +104,7 @@ class MongoOverview:
         spent = self._spending.today(rows)
         found = [
             BudgetToday(
-                queue=name, tokens=one.tokens, usd=one.usd, used=one.used, warns=one.warns,
+                **msgspec.structs.asdict(one), queue=name,
                 tokens_left=_left(limits[name].tokens_per_day, one.tokens),
                 usd_left=_left(limits[name].usd_per_day, one.usd),
             )
